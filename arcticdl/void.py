@@ -1,0 +1,35 @@
+"""The void rule: which pixels of a label are never scored.
+
+Integer labels mark void with a class code (255 unless told), float labels with NaN.
+"""
+
+from typing import Any
+
+VOID_CLASS = 255
+"""The code that marks an integer label as void."""
+
+
+def split_void(y_true: Any, void_class: int | None = VOID_CLASS) -> tuple[Any, Any]:
+    """Separates labels into safe labels and a validity map, with ``keras.ops``.
+
+    Args:
+        y_true: Tensor of integer class codes, or of floats with NaN for void; any
+            shape.
+        void_class: Code of void pixels. ``None``: integer labels have no void.
+
+    Returns:
+        ``(label, valid)``: the labels with void replaced by 0 (same shape and dtype)
+        and a boolean tensor, ``True`` where the pixel is scored.
+    """
+    from keras import ops
+
+    y_true = ops.convert_to_tensor(y_true)
+    if "float" in str(y_true.dtype):
+        valid = ops.logical_not(ops.isnan(y_true))
+        if void_class is not None:
+            valid = ops.logical_and(valid, ops.not_equal(y_true, float(void_class)))
+    elif void_class is None:
+        valid = ops.ones_like(y_true, dtype="bool")
+    else:
+        valid = ops.not_equal(ops.cast(y_true, "int32"), void_class)
+    return ops.where(valid, y_true, ops.zeros_like(y_true)), valid
