@@ -1,0 +1,116 @@
+"""The small pieces of which encoders, decoders and heads are made."""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+NORMS = ("batch", "group", "instance", "layer", "none")
+"""Choices of ``norm``: batch statistics, groups of channels, single channels, all
+channels of a pixel, or no normalisation (convolutions then have a bias)."""
+
+
+def check_norm(norm: str) -> None:
+    """Raises a ``ValueError`` unless ``norm`` is one of ``NORMS``."""
+    if norm not in NORMS:
+        raise ValueError(
+            f"`norm` must be one of {sorted(NORMS)}. Received: norm={norm!r}."
+        )
+
+
+def apply_norm(x: Any, norm: str, name: str, epsilon: float = 1e-5) -> Any:
+    """Normalises a feature map ``(batch, y, x, channel)``.
+
+    Args:
+        x: Feature map.
+        norm: One of ``NORMS``. ``"group"`` takes 32 groups, or as many as the channels
+            allow.
+        name: Layer name.
+        epsilon: Added to the variance; 1e-5 as in PyTorch, not Keras's 1e-3.
+
+    Raises:
+        ValueError: Unknown ``norm``.
+    """
+    layer = norm_layer(norm, x.shape[-1], name, epsilon)
+    return x if layer is None else layer(x)
+
+
+def norm_layer(
+    norm: str, channels: int, name: str, epsilon: float = 1e-5
+) -> keras.layers.Layer | None:
+    """Returns the normalisation layer of that name, ``None`` for ``"none"``."""
+    check_norm(norm)
+    if norm == "batch":
+        # PyTorch's momentum 0.1 is Keras's 0.9.
+        return layers.BatchNormalization(momentum=0.9, epsilon=epsilon, name=name)
+    if norm == "group":
+        groups = num_groups(channels)
+        return layers.GroupNormalization(groups, epsilon=epsilon, name=name)
+    if norm == "instance":
+        return layers.GroupNormalization(-1, epsilon=epsilon, name=name)
+    if norm == "layer":
+        return layers.LayerNormalization(epsilon=epsilon, name=name)
+    return None
+
+
+def num_groups(channels: int, at_most: int = 32) -> int:
+    """Returns the largest divisor of ``channels`` that is at most ``at_most``."""
+    return next(n for n in range(min(at_most, channels), 0, -1) if channels % n == 0)
+
+
+def conv_block(
+    x: Any,
+    filters: int,
+    kernel_size: int = 3,
+    *,
+    name: str,
+    norm: str = "batch",
+    activation: str | None = "relu",
+    dilation: int = 1,
+    separable: bool = False,
+) -> Any:
+    """Applies convolution, normalisation and activation at constant size.
+
+    Args:
+        x: Feature map ``(batch, y, x, channel)``.
+        filters: Output channels.
+        kernel_size: Odd kernel size in pixels.
+        name: Prefix of the layer names.
+        norm: One of ``NORMS``.
+        activation: Keras activation name, or ``None``.
+        dilation: Spacing of the kernel's taps in pixels.
+        separable: Depthwise convolution followed by a pointwise one.
+    """
+    bias = norm == "none"
+    if separable:
+        x = layers.DepthwiseConv2D(
+            kernel_size,
+            padding="same",
+            dilation_rate=dilation,
+            use_bias=False,
+            depthwise_initializer="he_uniform",
+            name=f"{name}_depthwise",
+        )(x)
+        kernel_size, dilation = 1, 1
+    x = layers.Conv2D(
+        filters,
+        kernel_size,
+        padding="same",
+        dilation_rate=dilation,
+        use_bias=bias,
+        kernel_initializer="he_uniform",
+        name=f"{name}_conv",
+    )(x)
+    x = apply_norm(x, norm, f"{name}_norm")
+    return x if activation is None else activate(x, activation, f"{name}_act")
+
+
+def activate(x: Any, activation: str, name: str) -> Any:
+    """Applies an activation layer, with the rule named when the name is unknown."""
+    try:
+        return layers.Activation(activation, name=name)(x)
+    except ValueError as error:
+        raise ValueError(
+            "`activation` must be a Keras activation such as 'gelu', 'leaky_relu', "
+            f"'mish', 'relu' or 'silu'. Received: activation={activation!r}."
+        ) from error

@@ -1,0 +1,67 @@
+"""The encoder of the first U-Net, of a chosen width: the choice for small data sets."""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from arcticdl.models.blocks import conv_block
+
+MAX_WIDENING = 16
+
+
+def build_plain(
+    name: str,
+    num_bands: int,
+    *,
+    width: int = 32,
+    depth: int = 5,
+    norm: str = "batch",
+    activation: str = "relu",
+) -> keras.Model:
+    """Builds the U-Net encoder: two convolutions a level, max pooling between levels.
+
+    Level k has ``width * 2**k`` channels, at most 16 times ``width``. Unlike the
+    other backbones it has ``P0``, features at full resolution, so that thin leads and
+    floe edges keep a skip connection.
+
+    Args:
+        name: Entry of ``BACKBONES``; there is one, ``"plain"``.
+        num_bands: Bands of the image.
+        width: Channels at full resolution.
+        depth: Halvings of the resolution; the pyramid is ``P0`` to ``P{depth}``.
+        norm: One of ``arcticdl.models.blocks.NORMS``.
+        activation: Keras activation name.
+
+    Returns:
+        Model from ``(batch, y, x, band)`` to a dict of levels.
+
+    Raises:
+        ValueError: ``width`` or ``depth`` below 1.
+
+    Reference:
+        Ronneberger et al. 2015, U-Net, doi:10.1007/978-3-319-24574-4_28; here with
+        padded convolutions, so that output and input have one size.
+    """
+    if width < 1 or depth < 1:
+        raise ValueError(
+            "`width` and `depth` must be at least 1. "
+            f"Received: width={width}, depth={depth}."
+        )
+    inputs = keras.Input((None, None, num_bands), name="image")
+    x: Any = inputs
+    pyramid = {}
+    for level in range(depth + 1):
+        if level > 0:
+            x = layers.MaxPooling2D(2, name=f"level{level}_pool")(x)
+        filters = width * min(2**level, MAX_WIDENING)
+        for step in (1, 2):
+            x = conv_block(
+                x,
+                filters,
+                name=f"level{level}_{step}",
+                norm=norm,
+                activation=activation,
+            )
+        pyramid[f"P{level}"] = x
+    return keras.Model(inputs, pyramid, name="backbone")

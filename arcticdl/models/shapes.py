@@ -1,0 +1,75 @@
+"""Any input size: pad to the network's stride, crop the result back."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+Shape = tuple[int | None, ...]
+
+
+@keras.saving.register_keras_serializable(package="arcticdl")
+class PadToStride(keras.layers.Layer):
+    """Pads an image at its lower and right edge to a multiple of a stride.
+
+    The padding is zero: the value that the feed gives to invalid pixels, so a network
+    meets there what it has learnt to ignore. An image that already fits is returned
+    as it is.
+
+    Args:
+        stride: Height and width of the output are multiples of this many pixels.
+        **kwargs: Keras layer arguments.
+
+    Call arguments:
+        x: Tensor ``(batch, y, x, band)``, sizes may be unknown until run time.
+    """
+
+    def __init__(self, stride: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if stride < 1:
+            raise ValueError(
+                f"`stride` must be a positive integer. Received: stride={stride}."
+            )
+        self.stride = stride
+
+    def call(self, x: Any) -> Any:
+        shape = ops.shape(x)
+        extra_y, extra_x = (-shape[1]) % self.stride, (-shape[2]) % self.stride
+        known = isinstance(extra_y, int) and isinstance(extra_x, int)
+        if known and extra_y == extra_x == 0:
+            return x
+        return ops.pad(x, [[0, 0], [0, extra_y], [0, extra_x], [0, 0]])
+
+    def compute_output_shape(self, shape: Shape) -> Shape:
+        batch, height, width, bands = shape
+        return (batch, self._round_up(height), self._round_up(width), bands)
+
+    def _round_up(self, size: int | None) -> int | None:
+        return None if size is None else size + (-size) % self.stride
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "stride": self.stride}
+
+
+@keras.saving.register_keras_serializable(package="arcticdl")
+class CropLike(keras.layers.Layer):
+    """Crops a map at its lower and right edge to the size of another.
+
+    Call arguments:
+        inputs: ``[x, reference]``: tensor ``(batch, y, x, channel)`` at least as large
+            as the reference, and the tensor whose height and width it shall have.
+    """
+
+    def call(self, inputs: list[Any]) -> Any:
+        x, reference = inputs
+        shape = ops.shape(reference)
+        if (
+            tuple(x.shape[1:3]) == tuple(reference.shape[1:3])
+            and None not in x.shape[1:3]
+        ):
+            return x
+        return x[:, : shape[1], : shape[2], :]
+
+    def compute_output_shape(self, shapes: list[Shape]) -> Shape:
+        (batch, _, _, channels), reference = shapes
+        return (batch, reference[1], reference[2], channels)
