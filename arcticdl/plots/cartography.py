@@ -1,0 +1,268 @@
+"""Maps of scenes: graticule, scale bar, north arrow, reference system."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Rectangle
+from matplotlib.patheffects import withStroke
+
+from arcticdl.plots.maps import band_composite, class_map
+from arcticdl.plots.style import new_figure, style
+from arcticdl.void import VOID_CLASS
+
+_MAX_SIDE_PX = 1200
+_STEPS_DEG = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0)
+_PLATE: dict[str, Any] = {
+    "facecolor": "white",
+    "alpha": 0.75,
+    "edgecolor": "none",
+    "zorder": 4,
+}
+_HALO: Any = [withStroke(linewidth=2.5, foreground="white")]
+
+
+class _Graticule(NamedTuple):
+    """Where a picture lies on the Earth, known on a coarse set of its pixels."""
+
+    column: np.ndarray  # (x,) pixel positions
+    row: np.ndarray  # (y,)
+    lon: np.ndarray  # (y, x) degrees, unwrapped around the centre
+    lat: np.ndarray  # (y, x) degrees
+
+
+def scene_map(
+    scene: Any,
+    label: str | None = None,
+    *,
+    classes: Sequence[str] = (),
+    colors: Sequence[str] = (),
+    bands: Sequence[str] | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Draws a scene and its class map, with graticule, scale bar and north arrow.
+
+    Args:
+        scene: Dataset with ``image (band, y, x)``, a label map ``(y, x)``, or both.
+            Georeferenced by ``spatial_ref`` and regular ``x``, ``y``, or by 2-D
+            ``lat``, ``lon``; a plain image is drawn without scale and north.
+        label: The label variable; by default the first that names its classes
+            (``flag_meanings``). A scene without any is drawn as an image alone.
+        classes: Class names, where the label does not carry them.
+        colors: Class colours, where the label does not carry them.
+        bands: Bands of the composite; see `arcticdl.plots.band_composite`.
+        title: Title of the figure.
+
+    Returns:
+        The figure. Scenes beyond 1200 px a side are thinned, not averaged, so that
+        every drawn class is one that is there.
+
+    Raises:
+        ValueError: If there is neither an image nor a label, or the label is absent.
+    """
+    label = _chosen_label(scene, label)
+    panels = [name for name in ("image", label) if name and name in scene]
+    if not panels:
+        raise ValueError(
+            "`scene` must hold `image` or a label variable with `flag_meanings`. "
+            f"Received: variables {sorted(map(str, scene.data_vars))}."
+        )
+    step = max(1, -(-max(scene.sizes["y"], scene.sizes["x"]) // _MAX_SIDE_PX))
+    thin = scene.isel(y=slice(None, None, step), x=slice(None, None, step))
+    graticule = _graticule(thin)
+    ratio = min(max(thin.sizes["x"] / thin.sizes["y"], 0.4), 2.5)
+    with style():
+        figure = new_figure((4.4 * ratio * len(panels) + 1.8, 4.9))
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        for ax, name in zip(axes, panels, strict=True):
+            if name == "image":
+                valid = thin["valid"].values if "valid" in thin else None
+                band_composite(thin["image"], bands, ax, valid=valid, title="scene")
+            else:
+                names, paint = _flags(thin[name], classes, colors)
+                values = _codes(thin[name])
+                class_map(values, names, paint, ax, title=name.replace("_", " "))
+            if graticule is not None:
+                _draw_frame(ax, graticule)
+        figure.suptitle(title or "", x=0.01, ha="left", fontweight="bold")
+        figure.supxlabel(_reference_line(scene), x=0.01, ha="left", fontsize=8.5)
+    return figure
+
+
+def _chosen_label(scene: Any, label: str | None) -> str | None:
+    maps = [str(n) for n, v in scene.data_vars.items() if v.dims == ("y", "x")]
+    if label is None:
+        flagged = [n for n in maps if "flag_meanings" in scene[n].attrs]
+        return flagged[0] if flagged else None
+    if label not in maps:
+        raise ValueError(f"`label` must be among {sorted(maps)}. Received: {label!r}.")
+    return label
+
+
+def _flags(
+    variable: Any, classes: Sequence[str], colors: Sequence[str]
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Reads the classes that a label variable carries by CF attributes."""
+    names = tuple(classes) or tuple(variable.attrs.get("flag_meanings", "").split())
+    paint = tuple(colors) or tuple(variable.attrs.get("flag_colors", "").split())
+    codes = list(variable.attrs.get("flag_values", range(len(names))))
+    # A file may name void among its flags; here void is drawn by its own rule.
+    keep = [i for i, code in enumerate(codes) if int(code) != VOID_CLASS]
+    if classes or not codes:
+        return names, paint
+    if [int(codes[i]) for i in keep] != list(range(len(keep))):
+        raise ValueError(
+            "`flag_values` must be 0, 1, 2, ... in order. "
+            f"Received: {[int(code) for code in codes]}."
+        )
+    return [names[i] for i in keep], [paint[i] for i in keep] if paint else ()
+
+
+def _codes(variable: Any) -> np.ndarray:
+    values = np.asarray(variable.values)
+    if np.issubdtype(values.dtype, np.floating):
+        values = np.where(np.isfinite(values), values, VOID_CLASS)
+    return values.astype(np.int64)
+
+
+def _graticule(scene: Any, num_points: int = 41) -> _Graticule | None:
+    rows, columns = scene.sizes["y"], scene.sizes["x"]
+    if min(rows, columns) < 2:
+        return None
+    row = np.unique(np.linspace(0, rows - 1, num_points).round().astype(int))
+    column = np.unique(np.linspace(0, columns - 1, num_points).round().astype(int))
+    if {"lat", "lon"} <= set(scene.coords) and scene["lat"].dims == ("y", "x"):
+        picked = scene[["lat", "lon"]].isel(y=row, x=column)
+        lat, lon = np.asarray(picked["lat"].values), np.asarray(picked["lon"].values)
+    elif "crs_wkt" in getattr(scene.coords.get("spatial_ref"), "attrs", {}):
+        lon, lat = _lonlat(scene, row, column)
+    else:
+        return None
+    middle = lon[lon.shape[0] // 2, lon.shape[1] // 2]
+    if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
+        return None
+    return _Graticule(column, row, middle + (lon - middle + 180.0) % 360.0 - 180.0, lat)
+
+
+def _lonlat(scene: Any, row: np.ndarray, column: np.ndarray) -> tuple[Any, Any]:
+    from pyproj import CRS, Transformer
+
+    crs = CRS.from_wkt(scene.coords["spatial_ref"].attrs["crs_wkt"])
+    x, y = np.meshgrid(scene["x"].values[column], scene["y"].values[row])
+    transform = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    return transform.transform(x, y)
+
+
+def _draw_frame(ax: Axes, graticule: _Graticule) -> None:
+    limits = ax.get_xlim(), ax.get_ylim()
+    _draw_lines(ax, graticule)
+    _draw_scale_bar(ax, graticule)
+    _draw_north(ax, graticule)
+    ax.set_xlim(*limits[0])
+    ax.set_ylim(*limits[1])
+
+
+def _draw_lines(ax: Axes, graticule: _Graticule) -> None:
+    column, row, lon, lat = graticule
+    for values, hemispheres in ((lat, ("S", "N")), (lon, ("W", "E"))):
+        span = float(values.max() - values.min())
+        # A scene over the pole meets every meridian: no contour is drawn there.
+        if span <= 0.0 or span > 300.0:
+            continue
+        step = next((s for s in _STEPS_DEG if span / s <= 4.5), _STEPS_DEG[-1])
+        first = np.ceil(values.min() / step) * step
+        levels = np.arange(first, values.max(), step)
+        if not levels.size:
+            continue
+        lines = ax.contour(
+            column,
+            row,
+            values,
+            levels=levels,
+            colors="#1b1f23",
+            linewidths=0.6,
+            linestyles="solid",
+            alpha=0.55,
+        )
+        names = {v: _degrees(v, hemispheres) for v in levels}
+        for text in ax.clabel(lines, fmt=names, fontsize=7.5, inline=True):
+            text.set_path_effects(_HALO)
+
+
+def _degrees(value: float, hemispheres: tuple[str, str]) -> str:
+    if hemispheres == ("W", "E"):
+        value = (value + 180.0) % 360.0 - 180.0
+    return f"{abs(value):.4g}° {hemispheres[int(value >= 0)]}"
+
+
+def _draw_scale_bar(ax: Axes, graticule: _Graticule) -> None:
+    """Draws a bar of true ground length at the middle of the scene."""
+    from pyproj import Geod
+
+    column, row, lon, lat = graticule
+    middle = len(row) // 2
+    _, _, width_m = Geod(ellps="WGS84").inv(
+        lon[middle, 0], lat[middle, 0], lon[middle, -1], lat[middle, -1]
+    )
+    if not np.isfinite(width_m) or width_m <= 0:
+        return
+    pixel_m = width_m / (column[-1] - column[0])
+    length_m = _nice_below(0.3 * width_m)
+    length_px = length_m / pixel_m
+    wide, high = float(column[-1] - column[0]), float(row[-1] - row[0])
+    x, y = column[0] + 0.045 * wide, row[0] + 0.95 * high
+    corner = (x - 0.02 * wide, y - 0.085 * high)
+    box = Rectangle(corner, length_px + 0.04 * wide, 0.11 * high, **_PLATE)
+    ax.add_patch(box)
+    bar: Any = {"color": "#1b1f23", "lw": 3, "solid_capstyle": "butt", "zorder": 5}
+    ax.plot([x, x + length_px], [y, y], **bar)
+    name = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
+    above: Any = {"ha": "center", "va": "bottom", "fontsize": 9, "zorder": 5}
+    ax.text(x + length_px / 2, y - 0.02 * high, name, **above)
+
+
+def _nice_below(length: float) -> float:
+    power = 10.0 ** np.floor(np.log10(length))
+    return float(max(f for f in (1.0, 2.0, 5.0) if f * power <= length) * power)
+
+
+def _draw_north(ax: Axes, graticule: _Graticule) -> None:
+    """Draws an arrow along the meridian at the middle of the scene."""
+    column, row, _, lat = graticule
+    middle = len(row) // 2, len(column) // 2
+    gradient = np.gradient(lat, row.astype(float), column.astype(float))
+    down, right = (float(g[middle]) for g in gradient)
+    norm = np.hypot(down, right)
+    if not norm > 0:
+        return
+    size = 0.08 * min(row[-1] - row[0], column[-1] - column[0])
+    dx, dy = right / norm * size, down / norm * size
+    x = column[0] + 0.92 * (column[-1] - column[0])
+    y = row[0] + 0.09 * (row[-1] - row[0])
+    ax.add_patch(Circle((x, y), 1.15 * size, **_PLATE))
+    tip, tail = (x + 0.2 * dx, y + 0.2 * dy), (x - dx, y - dy)
+    arrow = {"arrowstyle": "-|>", "color": "#1b1f23", "lw": 1.8}
+    ax.annotate("", xy=tip, xytext=tail, arrowprops=arrow, zorder=5)
+    letter: Any = {"ha": "center", "va": "center", "fontsize": 9, "fontweight": "bold"}
+    ax.text(x + 0.55 * dx, y + 0.55 * dy, "N", zorder=5, **letter)
+
+
+def _reference_line(scene: Any) -> str:
+    """Names the scene, its time and its reference system, as far as it knows them."""
+    parts = [str(scene.attrs[k]) for k in ("scene_id", "time") if scene.attrs.get(k)]
+    attrs = getattr(scene.coords.get("spatial_ref"), "attrs", {})
+    if "crs_wkt" in attrs:
+        from pyproj import CRS
+
+        crs = CRS.from_wkt(attrs["crs_wkt"])
+        code = crs.to_authority()
+        parts.append(":".join(code) if code else crs.name)
+        if code:
+            parts.append(crs.name)
+    elif "lat" in scene.coords:
+        parts.append("swath geometry (2-D lat, lon)")
+    else:
+        parts.append("no georeference")
+    return " · ".join(parts)
