@@ -1,0 +1,248 @@
+"""Streaming Keras metrics over one confusion matrix; void pixels never count."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from arcticdl.void import VOID_CLASS, split_void
+
+# Counts are kept in two float32 limbs of 2**23: sums stay exact far beyond the 2**24
+# where a single float32 stops counting, without int64, which JAX lacks by default.
+_LIMB = float(2**23)
+
+
+class ConfusionMetric(keras.metrics.Metric):
+    """Accumulates a confusion matrix; subclasses turn it into one number.
+
+    A label that is neither a class nor void makes the result NaN: a graph cannot raise,
+    and a score over the remaining pixels would be wrong.
+
+    Args:
+        num_classes: Number of classes, at least 2.
+        void_class: Code of void pixels; ``None`` where there is none.
+        name: Name in logs.
+        dtype: As in Keras; the counts are float32 whatever it says.
+
+    Call arguments:
+        y_true: Integer codes ``(batch, ...)``; or one-hot or soft labels with a last
+            axis of `num_classes` (the largest share counts; NaN is void).
+        y_pred: Logits or probabilities ``(batch, ..., num_classes)``; for two classes
+            also one logit ``(batch, ..., 1)``, where above 0 is class 1.
+        sample_weight: Optional, in the shape of the codes or of fewer axes.
+
+    Raises:
+        ValueError: `num_classes` is below 2.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        void_class: int | None = VOID_CLASS,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        if num_classes < 2:
+            raise ValueError(
+                f"`num_classes` must be at least 2. Received: {num_classes}."
+            )
+        self.num_classes = num_classes
+        self.void_class = void_class
+        shape = (num_classes, num_classes)
+        self._low = self._add_counts(shape, "low")
+        self._high = self._add_counts(shape, "high")
+        self._unknown = self._add_counts((), "unknown")
+
+    def _add_counts(self, shape: tuple[int, ...], name: str) -> Any:
+        return self.add_variable(shape, "zeros", dtype="float32", name=name)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Adds a batch."""
+        counts, unknown = count_pixels(
+            y_true, y_pred, self.num_classes, self.void_class, sample_weight
+        )
+        total = self._low + counts
+        carry = ops.floor(total / _LIMB)
+        self._low.assign(total - carry * _LIMB)
+        self._high.assign(self._high + carry)
+        self._unknown.assign(self._unknown + unknown)
+
+    def confusion(self) -> Any:
+        """Returns the counts so far: float32 ``(true, predicted)``."""
+        cm = self._high * _LIMB + self._low
+        return ops.where(self._unknown > 0, float("nan"), cm)
+
+    def reset_state(self) -> None:
+        """Forgets all batches."""
+        for variable in (self._low, self._high, self._unknown):
+            variable.assign(ops.zeros_like(variable))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        own = {"num_classes": self.num_classes, "void_class": self.void_class}
+        return super().get_config() | own
+
+
+def count_pixels(
+    y_true: Any,
+    y_pred: Any,
+    num_classes: int,
+    void_class: int | None = VOID_CLASS,
+    sample_weight: Any = None,
+) -> tuple[Any, Any]:
+    """Counts a batch by true and predicted class, with ``keras.ops``.
+
+    Args:
+        y_true: As in `ConfusionMetric`.
+        y_pred: As in `ConfusionMetric`.
+        num_classes: Number of classes.
+        void_class: Code of void pixels.
+        sample_weight: Optional weight of each pixel or sample.
+
+    Returns:
+        float32 counts ``(num_classes, num_classes)`` and the number of labels that are
+        neither class nor void.
+    """
+    pred = _predicted_codes(ops.convert_to_tensor(y_pred))
+    true, valid = _true_codes(ops.convert_to_tensor(y_true), y_pred, void_class)
+    true, pred = ops.reshape(true, (-1,)), ops.reshape(pred, (-1,))
+    known = ops.logical_and(true >= 0, true < num_classes)
+    valid_flat = ops.reshape(valid, (-1,))
+    scored = ops.logical_and(valid_flat, known)
+    weight = ops.cast(scored, "float32")
+    if sample_weight is not None:
+        weight = weight * ops.reshape(_spread(sample_weight, valid), (-1,))
+    index = ops.where(scored, true * num_classes + pred, 0)
+    counts = ops.segment_sum(weight, index, num_segments=num_classes**2)
+    unknown = ops.logical_and(valid_flat, ops.logical_not(known))
+    return (
+        ops.reshape(counts, (num_classes, num_classes)),
+        ops.sum(ops.cast(unknown, "float32")),
+    )
+
+
+def _predicted_codes(y_pred: Any) -> Any:
+    if y_pred.shape[-1] == 1:
+        return ops.cast(y_pred[..., 0] > 0, "int32")
+    return ops.cast(ops.argmax(y_pred, axis=-1), "int32")
+
+
+def _true_codes(y_true: Any, y_pred: Any, void_class: int | None) -> tuple[Any, Any]:
+    channels = y_true.shape[-1] if len(y_true.shape) == len(y_pred.shape) else None
+    if channels == 1:
+        y_true = y_true[..., 0]
+    elif channels is not None:
+        share, known = split_void(y_true, None)
+        valid = ops.all(known, axis=-1) & (ops.sum(share, axis=-1) > 0)
+        return ops.cast(ops.argmax(share, axis=-1), "int32"), valid
+    label, valid = split_void(y_true, void_class)
+    return ops.cast(label, "int32"), valid
+
+
+def _spread(sample_weight: Any, valid: Any) -> Any:
+    weight = ops.cast(sample_weight, "float32")
+    if len(weight.shape) == len(valid.shape) + 1 and weight.shape[-1] == 1:
+        weight = weight[..., 0]
+    while len(weight.shape) < len(valid.shape):
+        weight = weight[..., None]
+    return ops.broadcast_to(weight, ops.shape(valid))
+
+
+def _defined_mean(numerator: Any, denominator: Any) -> Any:
+    """Averages ratios over the entries whose denominator is above 0."""
+    defined = ops.cast(denominator > 0, "float32")
+    ratio = numerator / ops.maximum(denominator, 1e-30) * defined
+    return _safe_ratio(ops.sum(ratio), ops.sum(defined))
+
+
+def _safe_ratio(numerator: Any, denominator: Any) -> Any:
+    ratio = numerator / ops.where(denominator > 0, denominator, 1.0)
+    return ops.where(denominator > 0, ratio, float("nan"))
+
+
+@keras.saving.register_keras_serializable(package="arcticdl")
+class MeanIoU(ConfusionMetric):
+    """Mean intersection over union of the classes that occur, void left out.
+
+    A class neither true nor predicted so far is no part of the mean (Keras's own counts
+    it); NaN before the first scored pixel.
+
+    Example:
+        >>> metric = MeanIoU(num_classes=2)
+        >>> metric.update_state([[0, 1, 255]], [[[2.0, 1.0], [0.0, 1.0], [0.0, 9.0]]])
+        >>> float(metric.result())
+        1.0
+    """
+
+    def result(self) -> Any:
+        """Returns the mean IoU so far."""
+        cm = self.confusion()
+        hit = ops.diagonal(cm)
+        return _defined_mean(hit, ops.sum(cm, 0) + ops.sum(cm, 1) - hit)
+
+
+@keras.saving.register_keras_serializable(package="arcticdl")
+class Accuracy(ConfusionMetric):
+    """Share of scored pixels whose class is right; NaN before the first."""
+
+    def result(self) -> Any:
+        """Returns the accuracy so far."""
+        cm = self.confusion()
+        return _safe_ratio(ops.sum(ops.diagonal(cm)), ops.sum(cm))
+
+
+@keras.saving.register_keras_serializable(package="arcticdl")
+class F1(ConfusionMetric):
+    """F1 score: macro over the classes that occur, weighted by truth, or of one class.
+
+    Args:
+        num_classes: Number of classes.
+        void_class: Code of void pixels.
+        average: ``"macro"`` or ``"weighted"`` (by true pixels).
+        class_id: Score this class alone instead of an average.
+        name: Name in logs.
+        dtype: As in Keras.
+
+    Raises:
+        ValueError: Unknown `average`, or `class_id` is no class.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        void_class: int | None = VOID_CLASS,
+        average: str = "macro",
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        if average not in ("macro", "weighted"):
+            raise ValueError(
+                "`average` must be one of ['macro', 'weighted']. "
+                f"Received: average={average!r}."
+            )
+        if class_id is not None and not 0 <= class_id < num_classes:
+            raise ValueError(
+                f"`class_id` must be from 0 to {num_classes - 1}. Received: {class_id}."
+            )
+        super().__init__(num_classes, void_class, name=name or "f1", dtype=dtype)
+        self.average = average
+        self.class_id = class_id
+
+    def result(self) -> Any:
+        """Returns the F1 score so far."""
+        cm = self.confusion()
+        support = ops.sum(cm, 1)
+        hit, both = 2 * ops.diagonal(cm), support + ops.sum(cm, 0)
+        if self.class_id is not None:
+            return _safe_ratio(hit[self.class_id], both[self.class_id])
+        if self.average == "macro":
+            return _defined_mean(hit, both)
+        share = support * hit / ops.maximum(both, 1.0)
+        return _safe_ratio(ops.sum(share), ops.sum(support))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        own = {"average": self.average, "class_id": self.class_id}
+        return super().get_config() | own
