@@ -1,0 +1,121 @@
+"""What an augmentation takes and gives, and what void means to it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arcticdl.void import VOID_CLASS
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images with everything that must stay registered with them.
+
+    Attributes:
+        image: float32 ``(sample, y, x, band)`` in source units.
+        labels: ``{name: (sample, y, x)}``, integer with 255 or float with NaN for void;
+            or soft labels ``(sample, y, x, class)`` with NaN for void.
+        valid: Boolean ``(sample, y, x)``; ``True`` where the image holds data.
+    """
+
+    image: FloatArray
+    labels: Mapping[str, NDArray[Any]]
+    valid: BoolArray
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def take(self, index: NDArray[Any]) -> "Batch":
+        """Copies the samples at `index` into a batch of their own."""
+        labels = {name: label[index] for name, label in self.labels.items()}
+        return Batch(self.image[index], labels, self.valid[index])
+
+    def put(self, index: NDArray[Any], part: "Batch") -> "Batch":
+        """Writes `part` over the samples at `index`, in place, and returns itself."""
+        self.image[index] = part.image
+        self.valid[index] = part.valid
+        for name, label in part.labels.items():
+            self.labels[name][index] = label
+        return self
+
+
+class Augmentation(Protocol):
+    """One step of a policy: changes a batch, drawing from a generator."""
+
+    p: float
+
+    def apply(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """Returns the changed batch; each sample draws its own values."""
+        ...
+
+
+def void_of(label: NDArray[Any]) -> Any:
+    """Returns the void value of a label array: NaN for floats, 255 for integers."""
+    return np.nan if label.dtype.kind == "f" else VOID_CLASS
+
+
+def is_void(label: NDArray[Any]) -> BoolArray:
+    """Marks the void pixels of a label array, ``(sample, y, x)`` in any form."""
+    if label.dtype.kind != "f":
+        return label == VOID_CLASS
+    unknown = np.isnan(label)
+    return unknown.any(-1) if label.ndim == 4 else unknown
+
+
+def check_p(p: float) -> None:
+    """Refuses a probability outside [0, 1].
+
+    Raises:
+        ValueError: `p` is outside.
+    """
+    if not 0 <= p <= 1:
+        raise ValueError(f"`p` must be from 0 to 1. Received: p={p}.")
+
+
+def check_interval(
+    name: str, value: Any, low: float = -np.inf, high: float = np.inf
+) -> Interval:
+    """Reads a number or a pair as an interval to draw from, within bounds.
+
+    Args:
+        name: The argument's name, for the message.
+        value: A number (always that) or ``[low, high]``.
+        low: Least value allowed.
+        high: Greatest value allowed.
+
+    Returns:
+        ``(low, high)`` as floats.
+
+    Raises:
+        ValueError: `value` is neither, is turned round, or leaves the bounds.
+    """
+    pair = (value, value) if np.isscalar(value) else tuple(value)
+    numbers = len(pair) == 2 and all(isinstance(v, int | float) for v in pair)
+    if not numbers or not low <= pair[0] <= pair[1] <= high:
+        raise ValueError(
+            f"`{name}` must be a number or [low, high] with low <= high, from {low:g} "
+            f"to {high:g}. Received: {name}={value!r}."
+        )
+    return float(pair[0]), float(pair[1])
+
+
+def draw(
+    interval: Interval, shape: int | Sequence[int], rng: np.random.Generator
+) -> FloatArray:
+    """Draws float32 numbers uniformly from an interval."""
+    return rng.uniform(*interval, size=shape).astype(np.float32)
+
+
+def fields(
+    interval: Interval, batch: Batch, per_band: bool, rng: np.random.Generator
+) -> FloatArray:
+    """Draws one number a sample, or a sample and band, ready to broadcast."""
+    bands = batch.image.shape[-1] if per_band else 1
+    return draw(interval, (len(batch), 1, 1, bands), rng)

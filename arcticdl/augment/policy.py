@@ -1,0 +1,172 @@
+"""Policies: a plain list of steps becomes one callable for the feed."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arcticdl.augment import geometry, radiometry
+from arcticdl.augment.batch import Augmentation, Batch, BoolArray, FloatArray, check_p
+from arcticdl.augment.directions import Directions, band_index, find_directions
+
+AUGMENTATIONS: dict[str, Callable[..., Any]] = {
+    "affine": geometry.Affine,
+    "gain": radiometry.Gain,
+    "gamma": radiometry.Gamma,
+    "hflip": geometry.HFlip,
+    "invert": radiometry.Invert,
+    "noise": radiometry.Noise,
+    "offset": radiometry.Offset,
+    "quarter_turn": geometry.QuarterTurn,
+    "rotate": geometry.rotate,
+    "scale": geometry.scale,
+    "shear": geometry.shear,
+    "translate": geometry.translate,
+    "vflip": geometry.VFlip,
+}
+"""Every step that a policy may name."""
+
+Augmented = tuple[FloatArray, dict[str, NDArray[Any]], BoolArray]
+
+
+class Policy:
+    """Applies steps one after the other; image, labels and validity stay registered.
+
+    Made by `build_policy`. Consecutive movements are multiplied together and resample
+    once. The arrays that come in are never written to.
+
+    Attributes:
+        steps: The steps, in their order.
+        directions: The bands that turn with the image.
+    """
+
+    def __init__(
+        self, steps: Sequence[Any], directions: Directions | None = None
+    ) -> None:
+        self.steps = tuple(steps)
+        self.directions = directions or Directions()
+
+    def __call__(
+        self,
+        image: FloatArray,
+        labels: Mapping[str, NDArray[Any]],
+        valid: BoolArray,
+        rng: np.random.Generator,
+    ) -> Augmented:
+        """Augments a batch.
+
+        Args:
+            image: float32 ``(sample, y, x, band)`` in source units.
+            labels: ``{name: (sample, y, x)}``, integer with 255 or float with NaN for
+                void.
+            valid: Boolean ``(sample, y, x)``.
+            rng: Source of every draw: the same state gives the same result.
+
+        Returns:
+            The same three; mixing steps may give soft labels
+            ``(sample, y, x, class)``.
+
+        Raises:
+            ValueError: The arrays do not fit each other.
+        """
+        _check_batch(image, labels, valid)
+        batch = Batch(
+            np.array(image, np.float32),
+            {name: np.array(label) for name, label in labels.items()},
+            np.array(valid, bool),
+        )
+        for moves, group in groupby(
+            self.steps, key=lambda step: isinstance(step, geometry.Movement)
+        ):
+            if moves:
+                batch = geometry.move(batch, list(group), rng, self.directions)
+            else:
+                for step in group:
+                    batch = _apply(step, batch, rng)
+        return batch.image, dict(batch.labels), batch.valid
+
+    def __repr__(self) -> str:
+        return f"Policy({list(self.steps)})"
+
+
+def build_policy(
+    steps: Sequence[Mapping[str, Any]],
+    *,
+    bands: Sequence[str] | None = None,
+    vectors: Sequence[Sequence[str | int]] | None = None,
+    angles: Sequence[str | int] = (),
+) -> Policy:
+    """Builds a policy from a plain list, as a configuration file holds it.
+
+    Args:
+        steps: One dict a step: ``name`` (a key of `AUGMENTATIONS`), ``p`` (probability
+            for each sample) and the step's own arguments; an interval ``[low, high]``
+            is drawn from uniformly.
+        bands: Names of the image's bands, so that steps may name them.
+        vectors: Pairs of bands ``(u, v)`` that turn with the image; ``None`` finds
+            pairs such as ``u10`` and ``v10`` among `bands`.
+        angles: Bands in degrees clockwise from up that turn with the image.
+
+    Returns:
+        A callable ``policy(image, labels, valid, rng)``, as `TileFeed` takes it.
+
+    Raises:
+        ValueError: A step's name, an argument or its range is wrong.
+
+    Example:
+        >>> policy = build_policy([{"name": "hflip", "p": 1.0}])
+        >>> image = np.arange(4, dtype=np.float32).reshape(1, 2, 2, 1)
+        >>> valid = np.ones((1, 2, 2), bool)
+        >>> out, _, _ = policy(image, {}, valid, np.random.default_rng(0))
+        >>> out[0, :, :, 0].tolist()
+        [[1.0, 0.0], [3.0, 2.0]]
+    """
+    built = [_build_step(step, bands) for step in steps]
+    return Policy(built, find_directions(bands, vectors, angles))
+
+
+def _build_step(entry: Mapping[str, Any], bands: Sequence[str] | None) -> Any:
+    arguments = dict(entry)
+    name = arguments.pop("name", None)
+    if name not in AUGMENTATIONS:
+        raise ValueError(
+            f"`name` of an augmentation must be one of {sorted(AUGMENTATIONS)}. "
+            f"Received: name={name!r}."
+        )
+    accepted = sorted(inspect.signature(AUGMENTATIONS[name]).parameters)
+    unknown = sorted(set(arguments) - set(accepted))
+    if unknown:
+        raise ValueError(
+            f"Augmentation {name!r} takes {accepted}. Received: {unknown}."
+        )
+    check_p(arguments.get("p", 1.0))
+    if arguments.get("bands") is not None:
+        chosen = [band_index(band, bands or ()) for band in arguments["bands"]]
+        arguments["bands"] = tuple(chosen)
+    return AUGMENTATIONS[name](**arguments)
+
+
+def _apply(step: Augmentation, batch: Batch, rng: np.random.Generator) -> Batch:
+    chosen = np.flatnonzero(rng.random(len(batch)) < step.p)
+    if not len(chosen):
+        return batch
+    return batch.put(chosen, step.apply(batch.take(chosen), rng))
+
+
+def _check_batch(
+    image: FloatArray, labels: Mapping[str, NDArray[Any]], valid: BoolArray
+) -> None:
+    shape = np.shape(image)
+    if len(shape) != 4 or np.shape(valid) != shape[:3]:
+        raise ValueError(
+            "`image` must have shape (sample, y, x, band) and `valid` (sample, y, x). "
+            f"Received: image {shape}, valid {np.shape(valid)}."
+        )
+    wrong = {k: np.shape(v) for k, v in labels.items() if np.shape(v)[:3] != shape[:3]}
+    if wrong:
+        raise ValueError(
+            f"Labels must have shape (sample, y, x) = {shape[:3]}. Received: {wrong}."
+        )

@@ -1,0 +1,216 @@
+"""Radiometry: what values the pixels have. Labels and validity never change here.
+
+Every step works in source units and on valid pixels' statistics alone; `bands` limits
+it to some bands (indices, or names where the policy knows them).
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from arcticdl.augment.batch import (
+    Batch,
+    FloatArray,
+    Interval,
+    check_interval,
+    check_p,
+    fields,
+)
+
+Bands = tuple[int, ...] | None
+
+
+def change_bands(batch: Batch, bands: Bands, changed: FloatArray) -> Batch:
+    """Returns the batch with `changed` ``(sample, y, x, band)`` in place of `bands`."""
+    if bands is None:
+        return replace(batch, image=changed.astype(np.float32, copy=False))
+    image = batch.image.copy()
+    image[..., list(bands)] = changed
+    return replace(batch, image=image)
+
+
+def pick_bands(batch: Batch, bands: Bands) -> Batch:
+    """Returns the batch with only `bands` in its image."""
+    if bands is None:
+        return batch
+    return replace(batch, image=batch.image[..., list(bands)])
+
+
+def valid_range(batch: Batch) -> tuple[FloatArray, FloatArray]:
+    """Finds the least and greatest valid value, each ``(sample, 1, 1, band)``.
+
+    A sample without valid pixels gives 0 and 0.
+    """
+    valid = batch.valid[..., None]
+    low = np.min(batch.image, axis=(1, 2), where=valid, initial=np.inf, keepdims=True)
+    high = np.max(batch.image, axis=(1, 2), where=valid, initial=-np.inf, keepdims=True)
+    found = low <= high
+    return np.where(found, low, 0), np.where(found, high, 0)
+
+
+def valid_mean(batch: Batch) -> FloatArray:
+    """Averages the valid pixels by sample and band, ``(sample, 1, 1, band)``."""
+    valid = batch.valid[..., None]
+    count = np.maximum(valid.sum((1, 2), keepdims=True), 1)
+    total = np.sum(
+        batch.image, axis=(1, 2), where=valid, keepdims=True, dtype=np.float64
+    )
+    return (total / count).astype(np.float32)
+
+
+def valid_std(batch: Batch) -> FloatArray:
+    """Standard deviation of the valid pixels by sample and band, ``(s, 1, 1, b)``."""
+    squares = replace(batch, image=(batch.image - valid_mean(batch)) ** 2)
+    return np.sqrt(valid_mean(squares))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """Multiplies by a factor.
+
+    Attributes:
+        factor: ``[low, high]``, above 0.
+        per_band: Draw a factor for each band, instead of one a sample.
+        bands: Bands to change; ``None``: all.
+        p: Probability for each sample.
+    """
+
+    factor: Interval = (0.8, 1.25)
+    per_band: bool = False
+    bands: Bands = None
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_p(self.p)
+        interval = check_interval("factor", self.factor, 1e-6)
+        object.__setattr__(self, "factor", interval)
+
+    def apply(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """Returns the batch with its values multiplied."""
+        part = pick_bands(batch, self.bands)
+        factor = fields(self.factor, part, self.per_band, rng)
+        return change_bands(batch, self.bands, part.image * factor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offset:
+    """Adds a constant.
+
+    Attributes:
+        amount: ``[low, high]``; in source units (dB for a band in dB), or in standard
+            deviations of the sample's valid pixels if `relative`.
+        relative: Measure `amount` in standard deviations.
+        per_band: Draw for each band.
+        bands: Bands to change; ``None``: all.
+        p: Probability for each sample.
+    """
+
+    amount: Interval = (-0.3, 0.3)
+    relative: bool = True
+    per_band: bool = False
+    bands: Bands = None
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_p(self.p)
+        object.__setattr__(self, "amount", check_interval("amount", self.amount))
+
+    def apply(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """Returns the batch with its values shifted."""
+        part = pick_bands(batch, self.bands)
+        amount = fields(self.amount, part, self.per_band, rng)
+        unit = valid_std(part) if self.relative else np.float32(1)
+        return change_bands(batch, self.bands, part.image + amount * unit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gamma:
+    """Bends the grey curve between each sample's least and greatest valid value.
+
+    The ends stay where they are: ``low + (high - low) * share ** gamma``.
+
+    Attributes:
+        gamma: ``[low, high]``, above 0; above 1 darkens the middle.
+        per_band: Draw for each band.
+        bands: Bands to change; ``None``: all.
+        p: Probability for each sample.
+    """
+
+    gamma: Interval = (0.7, 1.5)
+    per_band: bool = False
+    bands: Bands = None
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_p(self.p)
+        object.__setattr__(
+            self, "gamma", check_interval("gamma", self.gamma, 0.01, 100)
+        )
+
+    def apply(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """Returns the batch with its grey curve bent."""
+        part = pick_bands(batch, self.bands)
+        low, high = valid_range(part)
+        span = np.where(high > low, high - low, 1)
+        share = np.clip((part.image - low) / span, 0, 1)
+        bent = low + span * share ** fields(self.gamma, part, self.per_band, rng)
+        kept = batch.valid[..., None] & (high > low)
+        return change_bands(batch, self.bands, np.where(kept, bent, part.image))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invert:
+    """Turns the contrast round: ``low + high - value`` over the valid range.
+
+    Thermal images of ice flip between seasons (open water is the warmest thing in
+    winter and the coldest in summer); applying it twice gives the image back.
+
+    Attributes:
+        bands: Bands to change; ``None``: all.
+        p: Probability for each sample.
+    """
+
+    bands: Bands = None
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_p(self.p)
+
+    def apply(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """Returns the batch with its contrast turned round."""
+        part = pick_bands(batch, self.bands)
+        low, high = valid_range(part)
+        inverted = low + (high - part.image)
+        kept = batch.valid[..., None]
+        return change_bands(batch, self.bands, np.where(kept, inverted, part.image))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """Adds independent Gaussian noise.
+
+    Attributes:
+        std: ``[low, high]``, in standard deviations of the sample's valid pixels, or in
+            source units unless `relative`.
+        relative: Measure `std` in standard deviations.
+        bands: Bands to change; ``None``: all.
+        p: Probability for each sample.
+    """
+
+    std: Interval = (0.0, 0.1)
+    relative: bool = True
+    bands: Bands = None
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_p(self.p)
+        object.__setattr__(self, "std", check_interval("std", self.std, 0))
+
+    def apply(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """Returns the batch with noise added."""
+        part = pick_bands(batch, self.bands)
+        std = fields(self.std, part, False, rng)
+        if self.relative:
+            std = std * valid_std(part)
+        noise = std * rng.standard_normal(part.image.shape, dtype=np.float32)
+        return change_bands(batch, self.bands, part.image + noise)
