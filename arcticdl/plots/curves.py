@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from arcticdl.plots.style import PALETTE, new_figure, style
 
+_SPELLED = {"iou": "IoU", "f1": "F1", "miou": "mIoU", "mae": "MAE", "rmse": "RMSE"}
 _NOT_CURVES = {"epoch", "seconds", "time", "step"}
 
 
@@ -164,7 +165,7 @@ def baseline_bars(
     """
     with style():
         height = 0.7 + 0.45 * len(values)
-        ax = new_figure((6.2, height)).add_subplot() if ax is None else ax
+        ax = new_figure((7.6, height)).add_subplot() if ax is None else ax
         for row, score in enumerate(values.values()):
             color = PALETTE[0] if row == 0 else "#9aa3ab"
             ax.barh(row, score["value"], height=0.62, color=color)
@@ -249,7 +250,8 @@ def _draw_quantity(ax: Axes, name: str, runs: Mapping[str, pd.DataFrame]) -> Non
                     label=label,
                     alpha=1.0 if dashes == "-" else 0.75,
                 )
-    ax.set_title(name.replace("_", " "))
+    words = (_SPELLED.get(word, word) for word in name.split("_"))
+    ax.set_title(" ".join(words))
     ax.set_xlabel("epoch")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(True)

@@ -1,0 +1,342 @@
+"""Streaming evaluation of class maps: one confusion matrix an image, nothing larger."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from arcticdl.evaluation.calibration import Calibration
+from arcticdl.evaluation.pictures import TilePictures
+from arcticdl.metrics import bootstrap_scores, confusion_matrix, scores
+from arcticdl.metrics.confusion import without_nan
+from arcticdl.plots.style import checked_colors
+from arcticdl.void import VOID_CLASS
+
+_MIN_PICTURE_SHARE = 0.1  # of its pixels must be scored for a tile to be shown
+_INTERVAL_OF_EXTRA = ("mean", "median")
+
+
+class SegmentationEvaluation:
+    """Scores class maps image by image and pools them.
+
+    Memory does not grow with the images' size: kept are one confusion matrix an image,
+    the bins of the reliability diagram, and small pictures of the best and worst tiles.
+
+    Args:
+        classes: Class names; code ``i`` is ``classes[i]``. At least two.
+        colors: One colour a class, for the pictures; empty takes default colours.
+        void_class: Code of pixels that are never scored.
+        bands: Band names of the images, by which their composite is chosen.
+        num_pictures: How many of the worst tiles to keep as pictures, and half as many
+            of the best; 0 keeps none.
+        num_resamples: Bootstrap resamples behind the intervals.
+        seed: Seed of the bootstrap.
+
+    Example:
+        >>> import numpy as np
+        >>> evaluation = SegmentationEvaluation(["water", "ice"])
+        >>> evaluation.add("a", np.array([[0, 1, 255]]), np.array([[0, 0, 1]]))
+        >>> evaluation.result()["scores"]["accuracy"]
+        0.5
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        *,
+        colors: Sequence[str] = (),
+        void_class: int = VOID_CLASS,
+        bands: Sequence[str] = (),
+        num_pictures: int = 8,
+        num_resamples: int = 1000,
+        seed: int = 0,
+    ) -> None:
+        if len(classes) < 2 or len(set(classes)) != len(classes):
+            raise ValueError(
+                "`classes` must hold at least two distinct names. "
+                f"Received: classes={list(classes)!r}."
+            )
+        self.classes = tuple(classes)
+        self.colors = checked_colors(classes, colors)
+        self.void_class = void_class
+        self._bootstrap = {"num_resamples": num_resamples, "seed": seed}
+        self._matrices: dict[str, np.ndarray] = {}
+        self._extras: dict[str, list[dict[str, float | None]]] = {}
+        self._num_void = 0
+        self._calibration = Calibration()
+        self._pictures = TilePictures(
+            self.colors,
+            num_worst=num_pictures,
+            num_best=num_pictures // 2,
+            bands=bands,
+            void_class=void_class,
+        )
+
+    def add(
+        self,
+        image_id: str,
+        y_true: np.ndarray,
+        prediction: np.ndarray,
+        *,
+        image: np.ndarray | None = None,
+        counted: np.ndarray | None = None,
+        extra: Mapping[str, float] | None = None,
+        picture_id: str | None = None,
+    ) -> None:
+        """Scores one image, or one more tile of an image.
+
+        Args:
+            image_id: The image: the unit that the intervals resample. Tiles of one
+                scene share it, since they are near copies of each other.
+            y_true: Class codes ``(y, x)``, integer with `void_class`, or float with
+                NaN for void.
+            prediction: Class codes ``(y, x)``, or probabilities ``(y, x, class)`` in
+                0-1, which also feed the reliability diagram.
+            image: ``(y, x, band)`` in any units, to show the tile among the best or
+                worst.
+            counted: Boolean ``(y, x)``, ``False`` where a pixel is left out beside
+                the void ones, e.g. because an overlapping tile has counted it.
+            extra: More numbers about this image, e.g. ``{"front_distance_px": 1.9}``;
+                NaN or ``None`` says that there is none. They are averaged by image.
+            picture_id: Name shown with the picture; by default the image's.
+
+        Raises:
+            ValueError: If shapes differ, a code is not a class, or probabilities are
+                none.
+        """
+        label = self._label(y_true, counted)
+        y_pred, confidence = self._split_prediction(label, np.asarray(prediction))
+        size = len(self.classes)
+        matrix = confusion_matrix(label, y_pred, size, self.void_class)
+        self._matrices[image_id] = self._matrices.get(image_id, 0) + matrix
+        self._num_void += int(label.size - matrix.sum())
+        self._extras.setdefault(image_id, []).append(_finite(extra or {}))
+        scored = label != self.void_class
+        if confidence is not None:
+            correct = (y_pred == label)[scored]
+            self._calibration.add(confidence[scored], correct)
+        if image is not None and scored.mean() >= _MIN_PICTURE_SHARE:
+            score = scores(matrix)["mean_iou"]
+            name = picture_id or image_id
+            # Shown whole, also where an overlapping tile has counted the pixels.
+            shown = self._label(y_true, None)
+            self._pictures.add(name, score, np.asarray(image), shown, y_pred)
+
+    def result(self) -> dict[str, Any]:
+        """Returns everything that was counted and scored, ready for JSON.
+
+        Returns:
+            ``classes``, ``colors``, ``void_class``; ``pooled``, a sentence that says
+            what is pooled; ``num_images``, ``num_pixels``, ``num_void_pixels``;
+            ``confusion_matrix`` ``[true][predicted]``; ``scores``
+            (`arcticdl.metrics.scores`); ``intervals`` of 95 %, ``{score: [low,
+            high]}``, empty for a single image; ``calibration`` (``None`` unless
+            probabilities were given); ``extra``, a summary of each further number;
+            ``images``, one entry an image with its own confusion matrix.
+
+        Raises:
+            ValueError: If nothing was added.
+        """
+        if not self._matrices:
+            raise ValueError("No image was evaluated. Call `add` at least once.")
+        stack = np.stack(list(self._matrices.values()))
+        pooled = stack.sum(axis=0)
+        return without_nan(
+            {
+                "classes": list(self.classes),
+                "colors": list(self.colors),
+                "void_class": self.void_class,
+                "pooled": _what_is_pooled(stack),
+                "num_images": len(stack),
+                "num_pixels": int(pooled.sum()),
+                "num_void_pixels": self._num_void,
+                "confusion_matrix": pooled.tolist(),
+                "scores": scores(pooled, self.classes),
+                "intervals": self._intervals(stack),
+                "calibration": self._calibration.result(),
+                "extra": self._extra_summary(),
+                "images": self._image_entries(),
+            }
+        )
+
+    def write_pictures(self, folder: str | os.PathLike) -> list[dict[str, Any]]:
+        """Writes the best and worst tiles as PNG; see `TilePictures.write`."""
+        return self._pictures.write(folder)
+
+    def merge(self, result: Mapping[str, Any]) -> None:
+        """Adds what another evaluation's `result` counted, e.g. another fold's.
+
+        Raises:
+            ValueError: If the classes differ.
+        """
+        if tuple(result["classes"]) != self.classes:
+            raise ValueError(
+                "Evaluations must share their classes to be pooled. "
+                f"Received: {result['classes']!r} and {list(self.classes)!r}."
+            )
+        for entry in result["images"]:
+            image_id = entry["image_id"]
+            matrix = np.asarray(entry["confusion_matrix"], np.int64)
+            self._matrices[image_id] = self._matrices.get(image_id, 0) + matrix
+            self._extras.setdefault(image_id, []).append(dict(entry["extra"]))
+        self._num_void += result["num_void_pixels"]
+        if result["calibration"] is not None:
+            self._calibration.merge(result["calibration"])
+
+    def _label(self, y_true: np.ndarray, counted: np.ndarray | None) -> np.ndarray:
+        label = np.asarray(y_true)
+        if label.ndim != 2:
+            raise ValueError(
+                f"`y_true` must have shape (y, x). Received: shape {label.shape}."
+            )
+        if np.issubdtype(label.dtype, np.floating):
+            label = np.where(np.isnan(label), self.void_class, label)
+        if counted is not None:
+            label = np.where(counted, label, self.void_class)
+        return label.astype(np.int64)
+
+    def _split_prediction(
+        self, label: np.ndarray, prediction: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        if prediction.shape == label.shape:
+            return prediction.astype(np.int64), None
+        if prediction.shape != (*label.shape, len(self.classes)):
+            raise ValueError(
+                "`prediction` must have the shape of `y_true`, or one probability a "
+                f"class beside it. Received: {prediction.shape} for labels "
+                f"{label.shape} and {len(self.classes)} classes."
+            )
+        total = prediction.sum(axis=-1)
+        if prediction.min() < -1e-6 or not np.allclose(total, 1.0, atol=1e-2):
+            raise ValueError(
+                "`prediction` must hold probabilities that add up to 1. Received: "
+                f"sums {total.min():.3g} to {total.max():.3g}. Pass logits through "
+                "softmax first."
+            )
+        return prediction.argmax(axis=-1), prediction.max(axis=-1)
+
+    def _intervals(self, stack: np.ndarray) -> dict[str, list[float]]:
+        # One image resampled is the same image: an interval of no width says nothing.
+        if len(stack) < 2:
+            return {}
+        found = bootstrap_scores(stack, self.classes, **self._bootstrap)
+        return {name: list(limits) for name, limits in found.items()}
+
+    def _image_entries(self) -> list[dict[str, Any]]:
+        entries = []
+        for image_id, matrix in self._matrices.items():
+            found = scores(matrix, self.classes)
+            entries.append(
+                {
+                    "image_id": image_id,
+                    "num_pixels": int(matrix.sum()),
+                    "mean_iou": found["mean_iou"],
+                    "accuracy": found["accuracy"],
+                    "extra": _mean_extra(self._extras[image_id]),
+                    "confusion_matrix": matrix.tolist(),
+                }
+            )
+        return entries
+
+    def _extra_summary(self) -> dict[str, Any]:
+        by_image = [_mean_extra(extras) for extras in self._extras.values()]
+        names = dict.fromkeys(name for extra in by_image for name in extra)
+        return {name: self._summary([e.get(name) for e in by_image]) for name in names}
+
+    def _summary(self, values: Sequence[float | None]) -> dict[str, Any]:
+        found = np.array([v for v in values if v is not None], float)
+        summary: dict[str, Any] = {
+            "num_images": len(found),
+            "num_missing": len(values) - len(found),
+            "mean": float(found.mean()) if found.size else None,
+            "median": float(np.median(found)) if found.size else None,
+            "intervals": {},
+        }
+        if len(found) > 1:
+            rng = np.random.default_rng(self._bootstrap["seed"])
+            size = (self._bootstrap["num_resamples"], len(found))
+            drawn = rng.choice(found, size=size)
+            for name in _INTERVAL_OF_EXTRA:
+                limits = np.percentile(getattr(np, name)(drawn, axis=1), [2.5, 97.5])
+                summary["intervals"][name] = limits.tolist()
+        return summary
+
+
+def pool_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Pools the evaluations of cross-validation folds into one.
+
+    Counts add up image by image, so the pooled scores are those of all test images
+    together, not means of the folds' scores.
+
+    Args:
+        folds: The folds' results, as `SegmentationEvaluation.result` gives them; with
+            ``fold`` and ``baselines`` where they hold these. At least one.
+
+    Returns:
+        The layout of a single result, and ``folds``: each fold's number, images and
+        headline scores.
+
+    Raises:
+        ValueError: If there is none, or their classes differ.
+    """
+    if not folds:
+        raise ValueError("`folds` must hold at least one result. Received: none.")
+    pooled = _pooled(folds)
+    pooled["folds"] = [
+        {
+            "fold": fold.get("fold", number),
+            "num_images": fold["num_images"],
+            "mean_iou": fold["scores"]["mean_iou"],
+            "accuracy": fold["scores"]["accuracy"],
+        }
+        for number, fold in enumerate(folds)
+    ]
+    shared = [
+        name for name in folds[0].get("baselines") or {} if _all_have(folds, name)
+    ]
+    pooled["baselines"] = {
+        name: {"title": folds[0]["baselines"][name]["title"]}
+        | _pooled([fold["baselines"][name] for fold in folds])
+        for name in shared
+    }
+    return pooled
+
+
+def _pooled(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    first = results[0]
+    evaluation = SegmentationEvaluation(
+        first["classes"], colors=first["colors"], void_class=first["void_class"]
+    )
+    for result in results:
+        evaluation.merge(result)
+    return evaluation.result()
+
+
+def _all_have(folds: Sequence[Mapping[str, Any]], name: str) -> bool:
+    return all(name in (fold.get("baselines") or {}) for fold in folds)
+
+
+def _what_is_pooled(stack: np.ndarray) -> str:
+    images = "1 image" if len(stack) == 1 else f"{len(stack)} images"
+    return (
+        f"One confusion matrix over the {int(stack.sum()):,} scored pixels of "
+        f"{images}; void pixels are left out, and every pixel weighs the same."
+    )
+
+
+def _finite(extra: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {
+        str(name): float(v) if v is not None and np.isfinite(v) else None
+        for name, v in extra.items()
+    }
+
+
+def _mean_extra(
+    extras: Sequence[Mapping[str, float | None]],
+) -> dict[str, float | None]:
+    found: dict[str, list[float]] = {}
+    for extra in extras:
+        for name, value in extra.items():
+            found.setdefault(name, []).extend([] if value is None else [value])
+    return {name: float(np.mean(v)) if v else None for name, v in found.items()}

@@ -1,0 +1,204 @@
+"""The report of a run: one HTML file that needs nothing but a browser."""
+
+import base64
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from arcticdl import plots
+from arcticdl.evaluation.run_folder import RunFolder, read_run
+
+_MAX_IMAGE_ROWS = 200
+
+
+def write_report(run_dir: str | os.PathLike) -> Path:
+    """Writes ``report.html`` into a run folder, from what the folder holds.
+
+    The page is self-contained: pictures are data URIs, drawings are inline, nothing is
+    fetched. It shows the pooled scores with their intervals beside the baselines, each
+    class, the confusion matrix, training curves, reliability, the best and worst
+    tiles, the mapped scene, and how to make all of it again.
+
+    Args:
+        run_dir: The run folder: ``config.yaml``, ``environment.json``,
+            ``foldK/{history.csv, metrics.json, pictures/}``, ``summary.json``,
+            ``map.png``. A part that is missing or broken leaves a note in the report.
+
+    Returns:
+        Path of the report.
+
+    Raises:
+        FileNotFoundError: If the folder is not there, or holds nothing of a run.
+    """
+    run = read_run(Path(run_dir))
+    page = _environment().get_template("report.html.j2").render(_context(run))
+    target = run.path / "report.html"
+    partial = run.path / ".report.html.partial"
+    try:
+        partial.write_text(page, encoding="utf-8")
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("arcticdl.evaluation"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["score"] = _score
+    environment.filters["percent"] = _percent
+    environment.filters["count"] = lambda value: f"{int(value):,}"
+    environment.filters["words"] = lambda name: str(name).replace("_", " ")
+    return environment
+
+
+def _context(run: RunFolder) -> dict[str, Any]:
+    result = run.result
+    context: dict[str, Any] = {
+        "name": run.path.resolve().name,
+        "path": str(run.path),
+        "config": run.config,
+        "environment": _flat(run.environment),
+        "command": run.environment.get("command"),
+        "again": [
+            f"arcticdl train {run.path / 'config.yaml'} --fold all",
+            f"arcticdl evaluate {run.path}",
+            f"arcticdl report {run.path}",
+        ],
+        "result": result,
+        "numbered": [fold.number for fold in run.folds],
+        "pictures": _pictures(run),
+        "maps": [_picture(path, path.stem) for path in run.maps],
+        "curves": _drawn(run, "The training curves", lambda: _curves(run)),
+    }
+    if result is not None:
+        context |= _result_context(run, result)
+    return context | {"notes": run.notes}
+
+
+def _result_context(run: RunFolder, result: Mapping[str, Any]) -> dict[str, Any]:
+    baselines = result.get("baselines") or {}
+    rows = [{"title": "this run", **result}, *baselines.values()]
+    calibration = result.get("calibration")
+    return {
+        "intervals": result.get("intervals") or {},
+        "methods": rows if baselines else [],
+        "margins": [(b["title"], _margin(result, b)) for b in baselines.values()],
+        "bars": _drawn(run, "The comparison", lambda: _bars(rows)) if baselines else "",
+        "classes": list(zip(result["classes"], result["colors"], strict=True)),
+        "matrix": _matrix_rows(result),
+        "extra": result.get("extra") or {},
+        "folds": result.get("folds") or [],
+        "images": sorted(result["images"], key=_by_score)[:_MAX_IMAGE_ROWS],
+        "max_image_rows": _MAX_IMAGE_ROWS,
+        "reliability": _drawn(
+            run, "The reliability diagram", lambda: plots.reliability(calibration)
+        )
+        if calibration
+        else "",
+        "calibration": calibration,
+    }
+
+
+def _drawn(run: RunFolder, what: str, draw: Callable[[], Any]) -> Markup | str:
+    """Returns a drawing as SVG; one that fails leaves a note, not a broken report."""
+    try:
+        figure = draw()
+    except (KeyError, OSError, TypeError, ValueError) as error:
+        run.notes.append(f"{what} cannot be drawn: {error}")
+        return ""
+    return Markup(plots.figure_svg(figure)) if figure is not None else ""
+
+
+def _curves(run: RunFolder) -> Any:
+    files = {f"fold {f.number}": f.history for f in run.folds if f.history}
+    if not files:
+        return None
+    history = files if len(files) > 1 else next(iter(files.values()))
+    return plots.training_curves(history)
+
+
+def _bars(rows: list[dict[str, Any]]) -> Any:
+    values = {}
+    for row in rows:
+        low, high = (row.get("intervals") or {}).get("mean_iou") or (None, None)
+        value = row["scores"]["mean_iou"]
+        values[row["title"]] = {"value": value, "low": low, "high": high}
+    return plots.baseline_bars(values)
+
+
+def _margin(result: Mapping[str, Any], baseline: Mapping[str, Any]) -> float | None:
+    ours, theirs = (r["scores"]["mean_iou"] for r in (result, baseline))
+    return None if ours is None or theirs is None else ours - theirs
+
+
+def _matrix_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    counts = np.asarray(result["confusion_matrix"], np.int64)
+    totals = counts.sum(axis=1)
+    return [
+        {
+            "name": name,
+            "color": color,
+            "total": int(total),
+            "cells": [
+                {"count": int(n), "share": float(n / total) if total else None}
+                for n in row
+            ],
+        }
+        for name, color, row, total in zip(
+            result["classes"], result["colors"], counts, totals, strict=True
+        )
+    ]
+
+
+def _pictures(run: RunFolder) -> dict[str, list[dict[str, Any]]]:
+    shown: dict[str, list[dict[str, Any]]] = {"worst": [], "best": []}
+    for fold in run.folds:
+        for entry in fold.pictures:
+            caption = f"{entry.get('image_id', '')}"
+            picture = _picture(entry["path"], caption)
+            picture |= {"fold": fold.number, "score": entry.get("score")}
+            shown.setdefault(str(entry.get("kind", "worst")), []).append(picture)
+    shown["worst"].sort(key=lambda p: p["score"] if p["score"] is not None else 0.0)
+    shown["best"].sort(key=lambda p: -(p["score"] or 0.0))
+    return {kind: pictures for kind, pictures in shown.items() if pictures}
+
+
+def _picture(path: Path, caption: str) -> dict[str, Any]:
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    return {"uri": f"data:image/png;base64,{data}", "caption": caption}
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Lists nested entries by their dotted name."""
+    rows: list[tuple[str, str]] = []
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            rows += _flat(item, f"{prefix}{key}.")
+        else:
+            text = ", ".join(map(str, item)) if isinstance(item, list) else str(item)
+            rows.append((f"{prefix}{key}", text))
+    return rows
+
+
+def _by_score(entry: Mapping[str, Any]) -> float:
+    score = entry.get("mean_iou")
+    return float("inf") if score is None else score
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"

@@ -1,0 +1,176 @@
+"""Reads what a run folder holds; what is missing or broken becomes a note."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from arcticdl.evaluation.evaluate import pool_folds
+
+_RESULT_KEYS = ("classes", "colors", "confusion_matrix", "images", "pooled", "scores")
+_PICTURES = ("map.png", "maps/*.png", "predictions/*.png")
+
+
+@dataclass
+class FoldFolder:
+    """What one ``foldK`` holds."""
+
+    number: int
+    path: Path
+    metrics: dict[str, Any] | None = None
+    history: Path | None = None
+    pictures: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class RunFolder:
+    """What a run folder holds.
+
+    Attributes:
+        path: The folder.
+        config: Text of ``config.yaml``.
+        environment: ``environment.json``.
+        result: The pooled result: ``summary.json``, or pooled here from the folds.
+        folds: The folds, in order of their number.
+        maps: Pictures of mapped scenes.
+        notes: What is missing or broken, and the way out; one sentence each.
+    """
+
+    path: Path
+    config: str | None = None
+    environment: dict[str, Any] = field(default_factory=dict)
+    result: dict[str, Any] | None = None
+    folds: list[FoldFolder] = field(default_factory=list)
+    maps: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_run(run_dir: Path) -> RunFolder:
+    """Reads a run folder, whole or not.
+
+    Args:
+        run_dir: The folder, as ``arcticdl train`` makes it.
+
+    Returns:
+        Its contents, with a note for each part that is missing or broken.
+
+    Raises:
+        FileNotFoundError: If the folder is not there, or holds nothing of a run.
+    """
+    if not run_dir.is_dir():
+        raise FileNotFoundError(
+            "`run_dir` must be the folder of a run, as `arcticdl train` makes it. "
+            f"Received: {run_dir}, which is not a folder."
+        )
+    run = RunFolder(run_dir)
+    run.folds = _read_folds(run)
+    if not run.folds and not (run_dir / "config.yaml").is_file():
+        held = sorted(p.name for p in run_dir.iterdir())[:8]
+        raise FileNotFoundError(
+            "`run_dir` must hold config.yaml or folders fold0, fold1, ... "
+            f"Received: {run_dir}, which holds {held}."
+        )
+    run.config = _read_text(run, run_dir / "config.yaml")
+    run.environment = _read_json(run, run_dir / "environment.json") or {}
+    run.result = _read_result(run)
+    run.maps = _find_maps(run)
+    return run
+
+
+def _read_folds(run: RunFolder) -> list[FoldFolder]:
+    found = (re.fullmatch(r"fold(\d+)", p.name) for p in run.path.iterdir())
+    numbers = sorted(int(match[1]) for match in found if match)
+    return [_read_fold(run, number) for number in numbers]
+
+
+def _read_fold(run: RunFolder, number: int) -> FoldFolder:
+    path = run.path / f"fold{number}"
+    fold = FoldFolder(number, path)
+    fold.metrics = _checked(run, path / "metrics.json", optional=False)
+    if (path / "history.csv").is_file():
+        fold.history = path / "history.csv"
+    else:
+        run.notes.append(
+            f"fold{number}/history.csv is missing: no training curves of this fold."
+        )
+    fold.pictures = _read_pictures(run, path / "pictures")
+    return fold
+
+
+def _read_pictures(run: RunFolder, folder: Path) -> list[dict[str, Any]]:
+    listed = _read_json(run, folder / "pictures.json", optional=True)
+    if not isinstance(listed, list):
+        return []
+    kept = []
+    for entry in listed:
+        file = folder / Path(str(entry.get("file", ""))).name
+        if not file.is_file():
+            run.notes.append(f"{_short(run, file)} is listed but not there.")
+            continue
+        kept.append({**entry, "path": file})
+    return kept
+
+
+def _read_result(run: RunFolder) -> dict[str, Any] | None:
+    summary = _checked(run, run.path / "summary.json", optional=True)
+    if summary is not None:
+        return summary
+    results = [f.metrics | {"fold": f.number} for f in run.folds if f.metrics]
+    if not results:
+        run.notes.append(
+            "No evaluation to show. Make one with "
+            f"`arcticdl evaluate {run.path}`, then write the report again."
+        )
+        return None
+    try:
+        return pool_folds(results)
+    except (KeyError, TypeError, ValueError) as error:
+        run.notes.append(f"The folds cannot be pooled: {error}")
+        return results[0]
+
+
+def _checked(run: RunFolder, path: Path, *, optional: bool) -> dict[str, Any] | None:
+    result = _read_json(run, path, optional=optional)
+    if result is None:
+        return None
+    lacking = [key for key in _RESULT_KEYS if key not in result]
+    if not isinstance(result, Mapping) or lacking:
+        run.notes.append(
+            f"{_short(run, path)} is not an evaluation's result: it lacks {lacking}."
+        )
+        return None
+    return dict(result)
+
+
+def _find_maps(run: RunFolder) -> list[Path]:
+    roots = [run.path, *(fold.path for fold in run.folds)]
+    return [p for root in roots for glob in _PICTURES for p in sorted(root.glob(glob))]
+
+
+def _read_text(run: RunFolder, path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        run.notes.append(f"{_short(run, path)} is missing.")
+    except (OSError, UnicodeDecodeError) as error:
+        run.notes.append(f"{_short(run, path)} cannot be read: {error}")
+    return None
+
+
+def _read_json(run: RunFolder, path: Path, *, optional: bool = False) -> Any:
+    if optional and not path.exists():
+        return None
+    text = _read_text(run, path)
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        run.notes.append(f"{_short(run, path)} is not valid JSON: {error}")
+    return None
+
+
+def _short(run: RunFolder, path: Path) -> str:
+    return path.relative_to(run.path).as_posix()

@@ -1,0 +1,140 @@
+import json
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+from fake_run import write_fake_run
+
+from arcticdl import evaluation
+
+
+class Page(HTMLParser):
+    """Collects what a page links to, its ids, text, and unclosed elements."""
+
+    VOID = frozenset({"meta", "img", "br", "link"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.ids, self.open, self.text = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        self.links += [
+            v for k, v in attrs.items() if k in ("src", "href", "xlink:href")
+        ]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return write_fake_run(tmp_path_factory.mktemp("runs") / "fake_run")
+
+
+@pytest.fixture
+def copy(run, tmp_path):
+    return shutil.copytree(run, tmp_path / "run")
+
+
+def read(path):
+    text = path.read_text(encoding="utf-8")
+    return text, Page(text)
+
+
+def test_report_is_whole_and_needs_nothing_from_outside(run):
+    path = evaluation.write_report(run)
+    assert path == run / "report.html"
+    text, page = read(path)
+    assert page.open == []
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.links)
+    assert "@import" not in text and "url(http" not in text and "<script" not in text
+    inner = [link[1:] for link in page.links if link.startswith("#")]
+    assert set(inner) <= set(page.ids)
+    sections = {"baselines", "classes", "confusion", "training", "reliability"}
+    assert sections | {"tiles", "map", "images", "again"} <= set(page.ids)
+    assert 'class="note"' not in text
+
+
+def test_report_states_the_pooled_scores(run):
+    folds = [json.loads((run / f"fold{k}/metrics.json").read_text()) for k in (0, 1)]
+    pooled = evaluation.pool_folds(folds)
+    words = " ".join(read(evaluation.write_report(run))[1].text)
+    assert f"{pooled['scores']['mean_iou']:.3f}" in words
+    low, high = pooled["intervals"]["mean_iou"]
+    assert f"{low:.3f} to {high:.3f}" in words
+    assert pooled["pooled"] in words
+    margin = pooled["scores"]["mean_iou"]
+    margin -= pooled["baselines"]["majority"]["scores"]["mean_iou"]
+    assert f"{margin:.3f} above" in words
+    assert "arcticdl train configs/fake.yaml" in words
+    assert "2 of 6 images without one" in words
+
+
+def test_same_run_gives_the_same_report(run):
+    first = evaluation.write_report(run).read_bytes()
+    assert evaluation.write_report(run).read_bytes() == first
+
+
+def test_a_summary_in_the_folder_is_taken_as_it_is(copy):
+    result = json.loads((copy / "fold0/metrics.json").read_text())
+    result["pooled"] = "Pooled by hand."
+    (copy / "summary.json").write_text(json.dumps(result))
+    assert "Pooled by hand." in read(evaluation.write_report(copy))[0]
+
+
+@pytest.mark.parametrize(
+    "part, contents, note",
+    [
+        ("fold0/metrics.json", None, "fold0/metrics.json is missing"),
+        ("fold0/metrics.json", "{", "fold0/metrics.json is not valid JSON"),
+        ("fold0/metrics.json", "{}", "it lacks"),
+        ("fold0/history.csv", None, "fold0/history.csv is missing"),
+        ("fold0/history.csv", "", "training curves cannot be drawn"),
+        ("environment.json", "[", "environment.json is not valid JSON"),
+        ("config.yaml", None, "config.yaml is missing"),
+        ("fold0/pictures/pictures.json", "x", "pictures.json is not valid JSON"),
+    ],
+)
+def test_a_missing_or_broken_part_leaves_a_note(copy, part, contents, note):
+    if contents is None:
+        (copy / part).unlink()
+    else:
+        (copy / part).write_text(contents)
+    _, page = read(evaluation.write_report(copy))
+    assert note in " ".join(page.text)
+    assert page.open == []
+
+
+def test_a_run_without_evaluation_says_how_to_make_one(copy):
+    for fold in (0, 1):
+        (copy / f"fold{fold}/metrics.json").unlink()
+    text, page = read(evaluation.write_report(copy))
+    assert "No evaluation to show" in text
+    assert "training" in page.ids and "classes" not in page.ids
+
+
+def test_names_from_files_cannot_write_into_the_page(copy):
+    (copy / "config.yaml").write_text("name: <script>alert(1)</script>\n")
+    assert "<script" not in read(evaluation.write_report(copy))[0]
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
+        evaluation.write_report(tmp_path / "absent")
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(FileNotFoundError, match=r"holds \['notes.txt'\]"):
+        evaluation.write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
