@@ -1,0 +1,6 @@
+"""Scenes with known answers, in the same file schemas as the real ones."""
+
+from arcticdl.simulate.scene import ICE_TYPES, scene_arrays
+from arcticdl.simulate.write import SCHEMAS, simulate_scenes
+
+__all__ = ["ICE_TYPES", "SCHEMAS", "scene_arrays", "simulate_scenes"]

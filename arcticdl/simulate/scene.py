@@ -1,0 +1,187 @@
+"""Puts the pieces together: one simulated scene that keeps the Scene contract."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_coords
+from pyproj import Transformer
+
+from arcticdl.seaice import colours
+from arcticdl.simulate.ice import IceMap, draw_ice_map
+from arcticdl.simulate.radar import Radar, draw_radar
+from arcticdl.void import VOID_CLASS
+
+BANDS = ("HH", "HV", "incidence_angle")
+BAND_UNITS = ("dB", "dB", "degree")
+ICE_TYPES = (
+    "open_water",
+    "new_ice",
+    "young_ice",
+    "thin_first_year_ice",
+    "thick_first_year_ice",
+    "old_ice",
+)
+"""Names of the classes 0 to 5; 255 is void: land, or outside the swath."""
+
+REGIONS: dict[str, tuple[float, float]] = {
+    "baffin_bay": (-65.0, 74.0),
+    "beaufort_sea": (-140.0, 74.0),
+    "fram_strait": (-5.0, 79.5),
+    "greenland_sea": (-16.0, 76.0),
+    "kara_sea": (75.0, 76.5),
+    "laptev_sea": (125.0, 76.0),
+}
+"""Longitude and latitude about which scenes of a region lie."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """All that is known of a simulated scene, before it is put into a file schema.
+
+    Attributes:
+        scene_id: Name, unique within a seed.
+        time: UTC.
+        region: Name out of ``REGIONS``.
+        geobox: Grid, EPSG:3413.
+        ice: Ice types, floes and ridges.
+        radar: What the radar measures.
+    """
+
+    scene_id: str
+    time: np.datetime64
+    region: str
+    geobox: GeoBox
+    ice: IceMap
+    radar: Radar
+
+
+def draw_truth(
+    size_px: int = 1024, seed: int = 0, *, index: int = 0, resolution_m: float = 80.0
+) -> Truth:
+    """Draws one scene.
+
+    Args:
+        size_px: Side of the scene, at least 16.
+        seed: Seed of the set; the same seed and index give the same scene.
+        index: Number of the scene in the set.
+        resolution_m: Pixel spacing.
+
+    Returns:
+        The scene with all that is known of it.
+
+    Raises:
+        ValueError: A size below 16, or a resolution that is not positive.
+    """
+    if size_px < 16:
+        raise ValueError(f"`size_px` must be at least 16. Received: {size_px}.")
+    if not resolution_m > 0.0:
+        raise ValueError(f"`resolution_m` must be positive. Received: {resolution_m}.")
+    rng = np.random.default_rng([seed, index])
+    region = sorted(REGIONS)[index % len(REGIONS)]
+    days = np.timedelta64(int(rng.integers(0, 150 * 86_400)), "s")
+    ice = draw_ice_map(rng, size_px)
+    return Truth(
+        scene_id=f"simulated_{seed}_{index:03d}",
+        time=np.datetime64("2021-11-15T00:00:00", "s") + days,
+        region=region,
+        geobox=_geobox(rng, region, size_px, resolution_m),
+        ice=ice,
+        radar=draw_radar(rng, ice, resolution_m=resolution_m),
+    )
+
+
+def _geobox(
+    rng: np.random.Generator, region: str, size_px: int, resolution_m: float
+) -> GeoBox:
+    """A north-up grid about the region, its corner a whole number of pixels."""
+    to_grid = Transformer.from_crs("EPSG:4326", "EPSG:3413", always_xy=True)
+    x, y = to_grid.transform(*REGIONS[region])
+    half = size_px * resolution_m / 2.0
+    left = x - half + rng.uniform(-60e3, 60e3)
+    top = y + half + rng.uniform(-60e3, 60e3)
+    left, top = (round(edge / resolution_m) * resolution_m for edge in (left, top))
+    affine = Affine(resolution_m, 0.0, left, 0.0, -resolution_m, top)
+    return GeoBox((size_px, size_px), affine, "EPSG:3413")
+
+
+def scene_arrays(
+    size_px: int = 1024, seed: int = 0, *, index: int = 0, resolution_m: float = 80.0
+) -> xr.Dataset:
+    """Draws one scene in memory, as ``open_scene`` would give it.
+
+    Args:
+        size_px: Side of the scene, at least 16.
+        seed: Seed of the set; the same seed and index give the same scene.
+        index: Number of the scene in the set.
+        resolution_m: Pixel spacing.
+
+    Returns:
+        A Scene: ``image`` (band, y, x) float32 with the bands HH [dB], HV [dB] and
+        incidence_angle [degree], NaN outside the swath; ``valid`` (y, x); and the
+        label ``ice_type`` (y, x) uint8 with 255 on land and outside the swath.
+
+    Raises:
+        ValueError: A size below 16, or a resolution that is not positive.
+
+    Example:
+        >>> scene = scene_arrays(64, seed=1)
+        >>> dict(scene.sizes)
+        {'band': 3, 'y': 64, 'x': 64}
+    """
+    truth = draw_truth(size_px, seed, index=index, resolution_m=resolution_m)
+    return to_dataset(truth)
+
+
+def image_of(truth: Truth) -> np.ndarray:
+    """Stacks the bands, float32 (band, y, x), with NaN outside the swath."""
+    radar = truth.radar
+    image = np.stack([radar.hh_db, radar.hv_db, radar.incidence_deg])
+    image[:, ~radar.valid] = np.nan
+    return image
+
+
+def ice_type_of(truth: Truth) -> np.ndarray:
+    """Gives the label, uint8 (y, x), with 255 on land and outside the swath."""
+    return np.where(truth.radar.valid, truth.ice.ice_type, np.uint8(VOID_CLASS))
+
+
+def label_attributes() -> dict[str, object]:
+    """Gives the CF attributes that name and colour the classes."""
+    return {
+        "long_name": "stage of development of sea ice",
+        "flag_values": list(range(len(ICE_TYPES))),
+        "flag_meanings": " ".join(ICE_TYPES),
+        "flag_colors": " ".join(colours.AUTOICE_SOD_COLOURS),
+    }
+
+
+def to_dataset(truth: Truth) -> xr.Dataset:
+    """Puts a drawn scene into the Scene contract."""
+    grid = ("y", "x")
+    dataset = xr.Dataset(
+        {
+            "image": (("band", *grid), image_of(truth)),
+            "valid": (grid, truth.radar.valid),
+            "ice_type": (grid, ice_type_of(truth), label_attributes()),
+        },
+        coords={"band": list(BANDS), **xr_coords(truth.geobox, dims=grid)},
+        attrs={
+            "scene_id": truth.scene_id,
+            "time": str(truth.time),
+            "sensor": "simulated Sentinel-1 EW",
+            "group": truth.region,
+            "region": truth.region,
+            "season": "winter",
+            "service": "simulated",
+        },
+    )
+    dataset = dataset.assign_coords(
+        band_units=("band", list(BAND_UNITS)),
+    )
+    for name in ("image", "valid", "ice_type"):
+        dataset[name].attrs["grid_mapping"] = "spatial_ref"
+    dataset["image"].attrs["units"] = "dB, dB, degree"
+    return dataset

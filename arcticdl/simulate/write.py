@@ -1,0 +1,61 @@
+"""Writes sets of simulated scenes in the file schemas of the real ones."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from arcticdl.simulate.geotiff import write_geotiff
+from arcticdl.simulate.scene import Truth, draw_truth
+
+SCHEMAS: dict[str, Callable[[Truth, Path], Path]] = {
+    "geotiff": write_geotiff,
+}
+"""File schema to its writer."""
+
+
+def simulate_scenes(
+    out_dir: str | Path,
+    *,
+    num_scenes: int = 4,
+    size_px: int = 1024,
+    seed: int = 0,
+    schema: str = "geotiff",
+    progress: bool = True,
+) -> list[Path]:
+    """Writes simulated Sentinel-1 scenes of sea ice with known truth.
+
+    Args:
+        out_dir: Folder to write to; made if absent.
+        num_scenes: Number of scenes, at least 1.
+        size_px: Side of a scene in pixels of 80 m, at least 16.
+        seed: Seed; the same seed gives the same scenes, whatever ``num_scenes`` is.
+        schema: File schema, one of ``SCHEMAS``.
+        progress: Shows a progress bar.
+
+    Returns:
+        One path a scene, to hand to ``open_scene``. For ``"geotiff"`` the label map
+        lies beside it as ``NAME_labels.tif``.
+
+    Raises:
+        ValueError: An unknown schema, no scene, or a size below 16.
+    """
+    if schema not in SCHEMAS:
+        raise ValueError(
+            f"`schema` must be one of {sorted(SCHEMAS)}. Received: schema={schema!r}."
+        )
+    if num_scenes < 1:
+        raise ValueError(f"`num_scenes` must be at least 1. Received: {num_scenes}.")
+    folder = Path(out_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for index in _counted(num_scenes, progress):
+        truth = draw_truth(size_px, seed, index=index)
+        paths.append(SCHEMAS[schema](truth, folder))
+    return paths
+
+
+def _counted(num_scenes: int, progress: bool) -> Iterable[int]:
+    if not progress:
+        return range(num_scenes)
+    from rich.progress import track
+
+    return track(range(num_scenes), description="Simulating scenes")
