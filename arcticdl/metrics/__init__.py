@@ -28,7 +28,11 @@ _KERAS = {
     "Accuracy": "segmentation",
     "ConfusionMetric": "segmentation",
     "F1": "segmentation",
+    "Kappa": "segmentation",
+    "Matthews": "segmentation",
     "MeanIoU": "segmentation",
+    "Precision": "segmentation",
+    "Recall": "segmentation",
 }
 
 __all__ = [

@@ -10,15 +10,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage, sparse
-from scipy.sparse import csgraph
+from scipy import ndimage
 from scipy.spatial import KDTree
 
-BoolArray = NDArray[np.bool_]
+from arcticdl.metrics.lines import BoolArray, best_path, join_pieces, thin
+
 _EIGHT = np.ones((3, 3), bool)
-# Cost of one step over a pixel that is certainly front, in units of a step over one
-# that certainly is not: crossing a gap of n px costs about n.
-_FLOOR = 0.02
 _METHODS = ("path", "skeleton")
 
 
@@ -31,11 +28,11 @@ def front_path(
 ) -> NDArray[np.int64]:
     """Traces the one front line of a probability map, from end to end.
 
-    Pixels of at least `threshold` form pieces; the piece of most probability is the
-    start, and other pieces join it by the cheapest bridge over the map (cost
-    ``1 - prob`` a pixel) while that bridge costs no more than `max_gap_px`. The line is
-    the longest of the shortest paths in the joined pieces' skeleton: side branches
-    drop off, lone blobs far away never count.
+    Pixels of at least `threshold` form pieces. Pieces are joined by the cheapest
+    bridges over the map (cost ``1 - prob`` a pixel) that cost no more than
+    `max_gap_px`, and thinned. The line is the path along them that gathers most
+    probability for its length: side branches drop off, and lone blobs count only where
+    they repay the bridge to them.
 
     Args:
         prob: Front probability ``(y, x)`` in [0, 1], or a boolean mask. NaN counts as
@@ -55,8 +52,7 @@ def front_path(
     pieces = field >= threshold
     if not pieces.any():
         return np.zeros((0, 2), np.int64)
-    joined = _join_pieces(field, pieces, max_gap_px)
-    path = _longest_path(_thin(joined), field)
+    path = best_path(thin(join_pieces(field, pieces, max_gap_px)), field)
     return path if len(path) >= min_length_px else np.zeros((0, 2), np.int64)
 
 
@@ -95,7 +91,7 @@ def front_line(
             f"`method` must be one of {sorted(_METHODS)}. Received: method={method!r}."
         )
     if method == "skeleton":
-        line = _thin(_check_prob(prob, threshold) >= threshold)
+        line = thin(_check_prob(prob, threshold) >= threshold)
         labels, _ = ndimage.label(line, _EIGHT)
         sizes = np.bincount(labels.ravel())
         return line & (sizes[labels] >= min_length_px)
@@ -178,13 +174,10 @@ def matched_distance(
     Returns:
         Mean distance in pixels; NaN if a line is empty.
     """
-    ends = [
-        _longest_path(_thin(np.asarray(line, bool)), None)
-        for line in (pred_line, true_line)
-    ]
-    if not all(len(path) for path in ends):
+    paths = [best_path(thin(np.asarray(line, bool))) for line in (pred_line, true_line)]
+    if not all(len(path) for path in paths):
         return float("nan")
-    pred, true = (_resample(path, num_points) for path in ends)
+    pred, true = (_resample(path, num_points) for path in paths)
     return float(
         min(np.linalg.norm(pred - other, axis=1).mean() for other in (true, true[::-1]))
     )
@@ -214,79 +207,6 @@ def pooled_front_distance(distances: Iterable[dict[str, Any]]) -> dict[str, Any]
         "mean": float(means.mean()),
         "median": float(np.median(means)),
     }
-
-
-def _join_pieces(
-    field: NDArray[np.float64], pieces: BoolArray, max_gap_px: float
-) -> BoolArray:
-    from skimage.graph import MCP_Geometric
-
-    labels, count = ndimage.label(pieces, _EIGHT)
-    mass = ndimage.sum_labels(field, labels, np.arange(1, count + 1))
-    joined = labels == 1 + int(np.argmax(mass))
-    waiting = pieces & ~joined
-    cost = _FLOOR + (1.0 - _FLOOR) * (1.0 - field)
-    while waiting.any():
-        search = MCP_Geometric(cost)
-        reached, _ = search.find_costs(np.argwhere(joined))
-        nearest = np.unravel_index(
-            np.argmin(np.where(waiting, reached, np.inf)), field.shape
-        )
-        if reached[nearest] > max_gap_px:
-            break
-        rows, cols = np.transpose(search.traceback(nearest))
-        joined[rows, cols] = True
-        joined |= labels == labels[nearest]
-        waiting &= ~joined
-    return joined
-
-
-def _thin(mask: BoolArray) -> BoolArray:
-    from skimage.morphology import skeletonize
-
-    return np.asarray(skeletonize(mask), bool)
-
-
-def _longest_path(
-    line: BoolArray, field: NDArray[np.float64] | None
-) -> NDArray[np.int64]:
-    """Finds the two ends farthest apart along the line, and the way between them."""
-    points = np.argwhere(line)
-    if len(points) < 2:
-        return points.astype(np.int64)
-    graph = _neighbour_graph(line, points, field)
-    _, part = csgraph.connected_components(graph, directed=False)
-    start = int(np.flatnonzero(part == np.bincount(part).argmax())[0])
-    first = _farthest(graph, start)[0]
-    last, before = _farthest(graph, first)
-    order = [last]
-    while order[-1] != first:
-        order.append(int(before[order[-1]]))
-    return points[order].astype(np.int64)
-
-
-def _farthest(graph: Any, start: int) -> tuple[int, NDArray[np.int32]]:
-    distance, before = csgraph.dijkstra(
-        graph, directed=False, indices=start, return_predecessors=True
-    )
-    return int(np.argmax(np.where(np.isinf(distance), -1, distance))), before
-
-
-def _neighbour_graph(
-    line: BoolArray, points: NDArray[Any], field: NDArray[np.float64] | None
-) -> Any:
-    """Links each pixel of a line to its eight neighbours by their distance."""
-    number = np.full(np.add(line.shape, 2), -1)
-    number[1:-1, 1:-1][line] = np.arange(len(points))
-    links = []
-    for step in ((0, 1), (1, -1), (1, 0), (1, 1)):
-        there = number[points[:, 0] + 1 + step[0], points[:, 1] + 1 + step[1]]
-        here = np.flatnonzero(there >= 0)
-        links.append((here, there[here], np.full(len(here), np.hypot(*step))))
-    start, end, length = (np.concatenate(part) for part in zip(*links, strict=True))
-    return sparse.coo_matrix(
-        (length, (start, end)), shape=(len(points), len(points))
-    ).tocsr()
 
 
 def _resample(path: NDArray[np.int64], num_points: int) -> NDArray[np.float64]:

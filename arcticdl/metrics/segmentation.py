@@ -21,7 +21,8 @@ class ConfusionMetric(keras.metrics.Metric):
     Args:
         num_classes: Number of classes, at least 2.
         void_class: Code of void pixels; ``None`` where there is none.
-        name: Name in logs.
+        name: Name in logs; default: the metric's name in snake case, never numbered,
+            so that callbacks can monitor it.
         dtype: As in Keras; the counts are float32 whatever it says.
 
     Call arguments:
@@ -35,6 +36,8 @@ class ConfusionMetric(keras.metrics.Metric):
         ValueError: `num_classes` is below 2.
     """
 
+    default_name = "confusion"
+
     def __init__(
         self,
         num_classes: int,
@@ -42,7 +45,7 @@ class ConfusionMetric(keras.metrics.Metric):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
+        super().__init__(name=name or self.default_name, dtype=dtype)
         if num_classes < 2:
             raise ValueError(
                 f"`num_classes` must be at least 2. Received: {num_classes}."
@@ -62,11 +65,15 @@ class ConfusionMetric(keras.metrics.Metric):
         counts, unknown = count_pixels(
             y_true, y_pred, self.num_classes, self.void_class, sample_weight
         )
+        self.add_counts(counts)
+        self._unknown.assign(self._unknown + unknown)
+
+    def add_counts(self, counts: Any) -> None:
+        """Adds float32 counts ``(true, predicted)``, exact up to 2**23 a cell."""
         total = self._low + counts
         carry = ops.floor(total / _LIMB)
         self._low.assign(total - carry * _LIMB)
         self._high.assign(self._high + carry)
-        self._unknown.assign(self._unknown + unknown)
 
     def confusion(self) -> Any:
         """Returns the counts so far: float32 ``(true, predicted)``."""
@@ -104,8 +111,10 @@ def count_pixels(
         float32 counts ``(num_classes, num_classes)`` and the number of labels that are
         neither class nor void.
     """
-    pred = _predicted_codes(ops.convert_to_tensor(y_pred))
-    true, valid = _true_codes(ops.convert_to_tensor(y_true), y_pred, void_class)
+    y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+    pred = _predicted_codes(y_pred, num_classes)
+    true, valid = _true_codes(y_true, y_pred, void_class)
+    _check_shapes(true.shape, pred.shape)
     true, pred = ops.reshape(true, (-1,)), ops.reshape(pred, (-1,))
     known = ops.logical_and(true >= 0, true < num_classes)
     valid_flat = ops.reshape(valid, (-1,))
@@ -122,9 +131,15 @@ def count_pixels(
     )
 
 
-def _predicted_codes(y_pred: Any) -> Any:
-    if y_pred.shape[-1] == 1:
+def _predicted_codes(y_pred: Any, num_classes: int) -> Any:
+    channels = y_pred.shape[-1]
+    if channels == 1 and num_classes == 2:
         return ops.cast(y_pred[..., 0] > 0, "int32")
+    if channels != num_classes:
+        raise ValueError(
+            "The last axis of `y_pred` must hold one logit a class. "
+            f"Received: {channels} for num_classes={num_classes}."
+        )
     return ops.cast(ops.argmax(y_pred, axis=-1), "int32")
 
 
@@ -138,6 +153,17 @@ def _true_codes(y_true: Any, y_pred: Any, void_class: int | None) -> tuple[Any, 
         return ops.cast(ops.argmax(share, axis=-1), "int32"), valid
     label, valid = split_void(y_true, void_class)
     return ops.cast(label, "int32"), valid
+
+
+def _check_shapes(true: tuple[int | None, ...], pred: tuple[int | None, ...]) -> None:
+    fits = len(true) == len(pred) and all(
+        a == b or a is None or b is None for a, b in zip(true, pred, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            "`y_true` must have the shape of `y_pred` without its last axis. "
+            f"Received: y_true {true}, y_pred {pred} without its last axis."
+        )
 
 
 def _spread(sample_weight: Any, valid: Any) -> Any:
@@ -175,6 +201,8 @@ class MeanIoU(ConfusionMetric):
         1.0
     """
 
+    default_name = "mean_iou"
+
     def result(self) -> Any:
         """Returns the mean IoU so far."""
         cm = self.confusion()
@@ -186,10 +214,69 @@ class MeanIoU(ConfusionMetric):
 class Accuracy(ConfusionMetric):
     """Share of scored pixels whose class is right; NaN before the first."""
 
+    default_name = "accuracy"
+
     def result(self) -> Any:
         """Returns the accuracy so far."""
         cm = self.confusion()
         return _safe_ratio(ops.sum(ops.diagonal(cm)), ops.sum(cm))
+
+
+@keras.saving.register_keras_serializable(package="arcticdl")
+class Precision(ConfusionMetric):
+    """Mean precision of the classes predicted so far; NaN before the first pixel."""
+
+    default_name = "precision"
+
+    def result(self) -> Any:
+        """Returns the macro precision so far."""
+        cm = self.confusion()
+        return _defined_mean(ops.diagonal(cm), ops.sum(cm, 0))
+
+
+@keras.saving.register_keras_serializable(package="arcticdl")
+class Recall(ConfusionMetric):
+    """Mean recall of the classes seen so far: the balanced accuracy."""
+
+    default_name = "recall"
+
+    def result(self) -> Any:
+        """Returns the macro recall so far."""
+        cm = self.confusion()
+        return _defined_mean(ops.diagonal(cm), ops.sum(cm, 1))
+
+
+@keras.saving.register_keras_serializable(package="arcticdl")
+class Kappa(ConfusionMetric):
+    """Cohen's kappa, the agreement beyond chance (Cohen 1960)."""
+
+    default_name = "kappa"
+
+    def result(self) -> Any:
+        """Returns kappa so far; NaN where chance alone agrees always."""
+        share = _shares(self.confusion())
+        chance = ops.sum(ops.sum(share, 0) * ops.sum(share, 1))
+        return _safe_ratio(ops.trace(share) - chance, 1.0 - chance)
+
+
+@keras.saving.register_keras_serializable(package="arcticdl")
+class Matthews(ConfusionMetric):
+    """Matthews correlation for any number of classes (Gorodkin 2004)."""
+
+    default_name = "matthews"
+
+    def result(self) -> Any:
+        """Returns the correlation so far; NaN where one side has a single class."""
+        share = _shares(self.confusion())
+        true, pred = ops.sum(share, 1), ops.sum(share, 0)
+        spread = (1.0 - ops.sum(true * true)) * (1.0 - ops.sum(pred * pred))
+        covariance = ops.trace(share) - ops.sum(true * pred)
+        return _safe_ratio(covariance, ops.sqrt(ops.maximum(spread, 0.0)))
+
+
+def _shares(cm: Any) -> Any:
+    """Scales counts to sum 1, so that their products stay within float32."""
+    return cm / ops.sum(cm)
 
 
 @keras.saving.register_keras_serializable(package="arcticdl")
@@ -207,6 +294,8 @@ class F1(ConfusionMetric):
     Raises:
         ValueError: Unknown `average`, or `class_id` is no class.
     """
+
+    default_name = "f1"
 
     def __init__(
         self,
@@ -226,7 +315,7 @@ class F1(ConfusionMetric):
             raise ValueError(
                 f"`class_id` must be from 0 to {num_classes - 1}. Received: {class_id}."
             )
-        super().__init__(num_classes, void_class, name=name or "f1", dtype=dtype)
+        super().__init__(num_classes, void_class, name=name, dtype=dtype)
         self.average = average
         self.class_id = class_id
 
