@@ -1,0 +1,115 @@
+"""A Scene from its parts: lazy image, validity, position, attributes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from arcticdl.errors import SceneError
+from arcticdl.scene import ATTRIBUTES, pixel_coords
+
+
+def make_scene(
+    image: xr.Variable,
+    bands: Sequence[str],
+    *,
+    valid: xr.Variable | None = None,
+    coords: Mapping[str, Any] | None = None,
+    units: Sequence[str] = (),
+    attrs: Mapping[str, Any] | None = None,
+    close: Callable[[], None] | None = None,
+) -> xr.Dataset:
+    """Puts a scene together without reading a pixel.
+
+    Args:
+        image: ``(band, y, x)``.
+        bands: A name for each band.
+        valid: ``(y, x)`` boolean; ``None``: every pixel is usable.
+        coords: Position; ``None``: a plain image.
+        units: Unit of each band, as far as known.
+        attrs: Attributes of the scene.
+        close: Called when the dataset is closed.
+
+    Returns:
+        The scene.
+    """
+    scene_attrs = dict(attrs or {})
+    if coords is None:
+        coords = pixel_coords(image.shape[1:])
+        scene_attrs["georeferenced"] = False
+    image = image.copy(deep=False)
+    image.attrs.update(_unit_attributes(units))
+    data: dict[str, Any] = {"image": image}
+    if valid is not None:
+        data["valid"] = valid
+    scene = xr.Dataset(data, {**coords, "band": list(bands)}, scene_attrs)
+    if len(set(units)) > 1:
+        scene = scene.assign_coords(band_units=("band", list(units)))
+    if close is not None:
+        scene.set_close(close)
+    return scene
+
+
+def _unit_attributes(units: Sequence[str]) -> dict[str, str]:
+    known = set(units)
+    return {"units": known.pop()} if len(known) == 1 and "" not in known else {}
+
+
+def scene_attributes(
+    path: str | Path, scene_id: str | None, given: dict[str, Any]
+) -> dict[str, Any]:
+    """Takes the scene's attributes out of a reader's options.
+
+    Args:
+        path: File of the scene; its stem is the identifier unless told.
+        scene_id: The identifier, or ``None``.
+        given: Options; ``time``, ``sensor``, ``group``, ``region``, ``season`` and
+            ``service`` are removed from it.
+
+    Returns:
+        The attributes, ``time`` as UTC text ``YYYY-MM-DDTHH:MM:SSZ``.
+    """
+    attrs = {"scene_id": scene_id or Path(path).stem}
+    for name in ATTRIBUTES:
+        value = given.pop(name, None)
+        if value is not None:
+            attrs[name] = utc_text(value) if name == "time" else str(value)
+    return attrs
+
+
+def utc_text(time: Any) -> str:
+    """A time as text in UTC, ``YYYY-MM-DDTHH:MM:SSZ``; naive times are taken as UTC.
+
+    Raises:
+        SceneError: It is no time.
+
+    >>> utc_text("2022-04-13 15:07:59+01:00")
+    '2022-04-13T14:07:59Z'
+    """
+    try:
+        stamp = pd.Timestamp(time)
+    except (ValueError, TypeError):
+        stamp = pd.Timestamp("NaT")
+    if pd.isna(stamp):
+        raise SceneError(f"`time` must be a time. Received: time={time!r}.")
+    utc = stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
+    return utc.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def stack_read(
+    parts: Sequence[tuple[xr.Variable, int]],
+    bands: Sequence[int],
+    rows: slice,
+    cols: slice,
+) -> np.ndarray:
+    """Reads bands that lie in several variables as one block ``(band, y, x)``."""
+    picked = [parts[b] for b in bands]
+    return np.stack([variable[i, rows, cols].values for variable, i in picked])
+
+
+def all_valid(layers: Sequence[xr.Variable], rows: slice, cols: slice) -> np.ndarray:
+    """Where every one of several validity layers is true, ``(y, x)``."""
+    return np.logical_and.reduce([layer[rows, cols].values for layer in layers])

@@ -1,0 +1,192 @@
+"""Label maps beside an image: codes checked, nodata turned into void."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from arcticdl.errors import GridMismatchError, LabelError
+from arcticdl.scene import (
+    GRID_TOLERANCE_PX,
+    class_attributes,
+    describe_geobox,
+    grid_offset_px,
+    scene_geobox,
+)
+from arcticdl.sources.lazy import WindowArray, row_strips
+from arcticdl.void import VOID_CLASS
+
+Codes = Mapping[Any, int] | Callable[[np.ndarray], np.ndarray]
+
+
+class LabelReader:
+    """Reads windows of a label map as codes of its classes.
+
+    Args:
+        name: Name of the label, for messages.
+        scene: The label map, opened as a scene.
+        classes: The codes that may occur; empty: any.
+        codes: Raw values to codes. A mapping, whose keys are values or ``(low, high)``
+            intervals with both ends included, or a function of the raw array.
+    """
+
+    def __init__(
+        self, name: str, scene: xr.Dataset, classes: Sequence[int], codes: Codes | None
+    ) -> None:
+        self.name = name
+        self.image = scene["image"].variable
+        self.valid = scene["valid"].variable if "valid" in scene else None
+        self.classes = sorted(classes)
+        self.codes = codes
+        self.shape = tuple(self.image.shape[1:])
+        self.dtype = self._choose_dtype()
+
+    def _choose_dtype(self) -> np.dtype:
+        raw = self.image.dtype
+        if self.classes or self.codes is not None:
+            top = max([*self.classes, VOID_CLASS])
+            low = min([*self.classes, 0])
+            return np.result_type(np.min_scalar_type(top), np.min_scalar_type(low))
+        if raw.kind == "f":
+            return raw
+        return np.dtype("int16") if raw == np.int8 else raw
+
+    def read(self, rows: slice, cols: slice) -> np.ndarray:
+        """Reads ``(y, x)`` of a window.
+
+        Raises:
+            LabelError: The window holds codes outside the classes.
+        """
+        raw = self._read_one_channel(rows, cols)
+        code = raw if self.codes is None else self._translate(raw)
+        void = ~np.isfinite(code)
+        if self.valid is not None:
+            void |= ~self.valid[rows, cols].values
+        if self.dtype.kind == "f":
+            return np.where(void, np.nan, code).astype(self.dtype)
+        whole = self._fill(code, void)
+        if code.dtype.kind == "f" and (np.where(void, 0, code) % 1).any():
+            raise LabelError(
+                f"Label `{self.name}` has classes, so that its values must be whole. "
+                "Received: fractions."
+            )
+        self._check(whole)
+        return whole.astype(self.dtype)
+
+    @staticmethod
+    def _fill(code: np.ndarray, void: np.ndarray) -> np.ndarray:
+        return np.where(void, VOID_CLASS, np.where(void, 0, code)).astype("int64")
+
+    def _read_one_channel(self, rows: slice, cols: slice) -> np.ndarray:
+        block = self.image[:, rows, cols].values
+        if any(not np.array_equal(block[0], other) for other in block[1:]):
+            raise LabelError(
+                f"Label `{self.name}` is in colour: its {len(block)} channels differ. "
+                "Store the codes of the classes in one channel."
+            )
+        return block[0]
+
+    def _translate(self, raw: np.ndarray) -> np.ndarray:
+        if callable(self.codes):
+            return np.asarray(self.codes(raw))
+        code = np.full(raw.shape, -1, "int64")
+        known = np.zeros(raw.shape, bool)
+        for key, value in (self.codes or {}).items():
+            low, high = key if isinstance(key, tuple) else (key, key)
+            here = (raw >= low) & (raw <= high)
+            code[here] = value
+            known |= here
+        if not known.all():
+            found = np.unique(raw[~known])[:10].tolist()
+            raise LabelError(
+                f"`label_codes` must say what each value of label `{self.name}` "
+                f"stands for. Received: values {found} that it lacks."
+            )
+        return code
+
+    def _check(self, code: np.ndarray) -> None:
+        if not self.classes:
+            return
+        found = np.unique(code)
+        wrong = sorted(set(found.tolist()) - {*self.classes, VOID_CLASS})
+        if wrong:
+            raise LabelError(
+                f"Label `{self.name}` must hold the codes {self.classes} of its "
+                f"classes, or {VOID_CLASS} for void. Received: {wrong[:10]}; translate "
+                "them by `label_codes`, or give the classes that they stand for."
+            )
+
+
+def add_label(
+    scene: xr.Dataset,
+    name: str,
+    label: xr.Dataset,
+    *,
+    classes: Sequence[str] | Mapping[int, str] = (),
+    colors: Sequence[str] = (),
+    codes: Codes | None = None,
+    check: bool = True,
+) -> xr.Dataset:
+    """Adds a label map to a scene.
+
+    Args:
+        scene: The scene.
+        name: Name of the label.
+        label: The label map, opened as a scene on the same grid.
+        classes: Names of the classes 0, 1, 2, ..., or code to name; empty: unknown.
+        colors: ``#rrggbb`` a class, or nothing.
+        codes: Raw values to codes (see ``LabelReader``).
+        check: Reads the whole map once, strip by strip, to check its codes now; each
+            later read is checked in any case.
+
+    Returns:
+        The scene with the label.
+
+    Raises:
+        GridMismatchError: The label lies on another grid.
+        LabelError: It has another shape, or codes outside the classes.
+    """
+    if name in scene.variables or name in ("image", "valid"):
+        raise LabelError(f"A label cannot be called {name!r}: the name is taken.")
+    _check_same_grid(scene, name, label)
+    named = dict(classes) if isinstance(classes, Mapping) else dict(enumerate(classes))
+    attrs = dict(label["image"].attrs) if "flag_values" in label["image"].attrs else {}
+    if named:
+        attrs = class_attributes(list(named.values()), colors, list(named))
+    reader = LabelReader(name, label, list(named), codes)
+    if check and (named or codes is not None):
+        for rows in row_strips(reader.shape):
+            reader.read(rows, slice(0, reader.shape[1]))
+    lazy = WindowArray(reader.shape, reader.dtype, partial(_read, reader))
+    labelled = scene.assign({name: lazy.variable(("y", "x"), attrs)})
+    labelled.set_close(partial(_close_all, [scene, label]))
+    return labelled
+
+
+def _read(reader: LabelReader, rows: slice, cols: slice) -> np.ndarray:
+    return reader.read(rows, cols)
+
+
+def _close_all(scenes: Sequence[xr.Dataset]) -> None:
+    for scene in scenes:
+        scene.close()
+
+
+def _check_same_grid(scene: xr.Dataset, name: str, label: xr.Dataset) -> None:
+    wanted, found = scene["image"].shape[1:], label["image"].shape[1:]
+    mine, its = scene_geobox(scene), scene_geobox(label)
+    if mine is not None and its is not None:
+        offset = grid_offset_px(mine, its)
+        if offset > GRID_TOLERANCE_PX:
+            raise GridMismatchError(
+                f"Label `{name}` must lie on the grid of its image. Received: "
+                f"{describe_geobox(mine)} and {describe_geobox(its)}. "
+                "Call `arcticdl.grid.align` first."
+            )
+    if wanted != found:
+        raise LabelError(
+            f"Label `{name}` must have the shape of its image. "
+            f"Received: {tuple(found)} beside {tuple(wanted)}."
+        )

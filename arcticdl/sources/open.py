@@ -1,0 +1,299 @@
+"""``open_scene``: the one way from files to a Scene."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from arcticdl.errors import GridMismatchError, SceneError, SourceError
+from arcticdl.scene import (
+    GRID_TOLERANCE_PX,
+    check_scene,
+    describe_geobox,
+    grid_offset_px,
+    scene_geobox,
+)
+from arcticdl.sources.assemble import (
+    all_valid,
+    make_scene,
+    scene_attributes,
+    stack_read,
+)
+from arcticdl.sources.bands import BandNames, choose_bands
+from arcticdl.sources.labels import Codes, add_label
+from arcticdl.sources.lazy import WindowArray
+from arcticdl.sources.readers import HEAD_BYTES, READERS, Reader
+
+PathLike = str | Path
+LabelSpec = PathLike | tuple[Any, ...]
+
+
+def open_scene(
+    path_or_paths: PathLike | Sequence[PathLike],
+    *,
+    bands: Sequence[str] | None = None,
+    band_names: BandNames = None,
+    labels: Mapping[str, LabelSpec] | None = None,
+    scene_id: str | None = None,
+    reader: str | None = None,
+    label_codes: Any = None,
+    label_options: Mapping[str, Any] | None = None,
+    check_labels: bool = True,
+    **reader_options: Any,
+) -> xr.Dataset:
+    """Opens imagery, and labels beside it, as one lazy scene.
+
+    The reader is chosen by what the file holds. Windows are read when asked for, only
+    they, and from any number of threads at once:
+    ``scene["image"].isel(y=slice(0, 512), x=slice(0, 512)).values``.
+
+    Args:
+        path_or_paths: A file or product folder; several are stacked band by band and
+            must lie on one grid. A pattern such as ``"scene/*_B?.tif"`` is expanded, in
+            the order of the names.
+        bands: Names of the bands to keep, in the order wanted; ``None``: all.
+            ``["gray"]`` reduces an RGB image with three equal channels.
+        band_names: New names of the bands (see ``choose_bands``).
+        labels: Label maps, ``{"name": path}``, ``{"name": (path, classes)}`` or
+            ``{"name": (path, classes, colors)}``; classes are names of the codes 0, 1,
+            2, ... or a mapping of code to name.
+        scene_id: Identifier; by default the stem of the file.
+        reader: Name of the reader, where the content should not decide.
+        label_codes: What raw label values stand for: a mapping ``{0: 1, 255: 0}``, with
+            ``(low, high)`` for intervals, or a function of the array; or one of these
+            for each label name.
+        label_options: Reader options of the label files, where they differ from those
+            of the image.
+        check_labels: Reads each label with classes once, strip by strip, so that a
+            wrong code is refused now and not at some later window.
+        **reader_options: ``time``, ``sensor``, ``group``, ``region``, ``season`` and
+            ``service`` become attributes; the rest is the reader's, such as ``index``
+            for ``.npy``.
+
+    Returns:
+        A scene that keeps the contract of ``arcticdl.scene``.
+
+    Raises:
+        FileNotFoundError: A file is not there.
+        SourceError: A file is truncated, of another kind, or nothing reads it.
+        BandNotFoundError: A band is not there.
+        GridMismatchError: Files that must share a grid do not.
+        LabelError: A label has another shape, or codes outside its classes.
+    """
+    paths = _paths(path_or_paths)
+    attrs = scene_attributes(paths[0], scene_id, reader_options)
+    if len(paths) == 1:
+        scene = _open_one(paths[0], reader, bands=bands, band_names=band_names,
+                          **reader_options)  # fmt: skip
+        if scene_id is None:
+            attrs.pop("scene_id")
+    else:
+        opener = partial(_open_one, reader=reader, **reader_options)
+        scene = _stack(paths, opener, bands, band_names)
+    scene = _with_attributes(scene, attrs)
+    options = {k: v for k, v in reader_options.items() if k == "index"}
+    for name, spec in (labels or {}).items():
+        scene = _with_label(
+            scene, name, spec, _codes_of(name, label_codes, labels or {}),
+            check_labels, {**options, **(label_options or {})},
+        )  # fmt: skip
+    return check_scene(scene)
+
+
+def find_reader(path: PathLike) -> Reader:
+    """The reader for a file, by its content.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        SourceError: No reader knows it.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {path}.")
+    head = b""
+    if path.is_file():
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    for entry in READERS:
+        if entry.sniff(path, head):
+            return entry
+    start = f"first bytes {head[:8]!r}" if path.is_file() else "a folder"
+    raise SourceError(
+        f"{path} is of no kind that is read here: {sorted(r.name for r in READERS)}. "
+        f"Received: {start}."
+    )
+
+
+def _paths(given: PathLike | Sequence[PathLike]) -> list[PathLike]:
+    if not isinstance(given, str | Path):
+        paths = list(given)
+        if not paths:
+            raise FileNotFoundError("`path_or_paths` must name a file. Received: none.")
+        return paths
+    text = str(given)
+    if any(c in text for c in "*?[") and not Path(given).exists():
+        found = sorted(Path(Path(text).anchor or ".").glob(_relative(text)))
+        if not found:
+            raise FileNotFoundError(f"No file matches {text}.")
+        return list(found)
+    return [given]
+
+
+def _relative(pattern: str) -> str:
+    anchor = Path(pattern).anchor
+    return pattern[len(anchor) :]
+
+
+def _open_one(path: PathLike, reader: str | None = None, **options: Any) -> xr.Dataset:
+    if reader is None:
+        if str(path).startswith("/vsi"):
+            reader = "geotiff"
+        else:
+            return find_reader(path).open(path, **options)
+    known = {entry.name: entry for entry in READERS}
+    if reader not in known:
+        raise ValueError(
+            f"`reader` must be one of {sorted(known)}. Received: reader={reader!r}."
+        )
+    if not str(path).startswith("/vsi") and not Path(path).exists():
+        raise FileNotFoundError(f"There is no file {path}.")
+    return known[reader].open(path, **options)
+
+
+def _with_attributes(scene: xr.Dataset, attrs: Mapping[str, Any]) -> xr.Dataset:
+    changed = scene.assign_attrs(attrs)
+    changed.set_close(scene.close)
+    return changed
+
+
+def _stack(
+    paths: Sequence[PathLike],
+    opener: Callable[..., xr.Dataset],
+    bands: Sequence[str] | None,
+    band_names: BandNames,
+) -> xr.Dataset:
+    """Stacks files band by band, opening of each only what is wanted."""
+    members = [opener(path) for path in paths]
+    _check_one_grid(paths, members)
+    owners, names = _stacked_names(paths, members)
+    indices, chosen = choose_bands(names, bands, band_names)
+    parts = [
+        (members[owners[i][0]]["image"].variable, owners[i][1]) for i in indices
+    ]  # fmt: skip
+    used = sorted({owners[i][0] for i in indices})
+    layers = [members[k]["valid"].variable for k in used if "valid" in members[k]]
+    shape = members[0]["image"].shape[1:]
+    image = WindowArray(
+        (len(parts), *shape),
+        np.result_type(*(variable.dtype for variable, _ in parts)),
+        partial(stack_read, parts),
+    )
+    valid = WindowArray(shape, bool, partial(all_valid, layers)) if layers else None
+    first = members[0]
+    coords = {
+        str(name): coord
+        for name, coord in first.coords.items()
+        if "band" not in coord.dims
+    }
+    return make_scene(
+        image.variable(("band", "y", "x")),
+        chosen,
+        valid=valid.variable(("y", "x")) if valid else None,
+        coords=coords,
+        attrs=first.attrs,
+        close=partial(_close_all, members),
+    )
+
+
+def _close_all(members: Sequence[xr.Dataset]) -> None:
+    for member in members:
+        member.close()
+
+
+def _stacked_names(
+    paths: Sequence[PathLike], members: Sequence[xr.Dataset]
+) -> tuple[list[tuple[int, int]], list[str]]:
+    """``(member, band)`` and name of each band of a stack.
+
+    A nameless single band is called by its file, and names that repeat get the file's
+    before them.
+    """
+    owners, names, stems = [], [], []
+    for k, (path, member) in enumerate(zip(paths, members, strict=True)):
+        file_bands = [str(b) for b in member["band"].values]
+        if file_bands in (["band_1"], ["gray"]):
+            file_bands = [Path(path).stem]
+        owners += [(k, i) for i in range(len(file_bands))]
+        names += file_bands
+        stems += [Path(path).stem] * len(file_bands)
+    repeated = {name for name in names if names.count(name) > 1}
+    return owners, [
+        f"{stem}_{name}" if name in repeated else name
+        for stem, name in zip(stems, names, strict=True)
+    ]
+
+
+def _check_one_grid(paths: Sequence[PathLike], members: Sequence[xr.Dataset]) -> None:
+    first, first_grid = members[0], scene_geobox(members[0])
+    for path, member in zip(paths[1:], members[1:], strict=True):
+        grid = scene_geobox(member)
+        if first_grid is not None and grid is not None:
+            if grid_offset_px(first_grid, grid) > GRID_TOLERANCE_PX:
+                raise GridMismatchError(
+                    "Files that are stacked must share one grid. Received: "
+                    f"{describe_geobox(first_grid)} of {paths[0]} and "
+                    f"{describe_geobox(grid)} of {path}. "
+                    "Open them one by one and call `arcticdl.grid.align`."
+                )
+        elif (first_grid is None) != (grid is None) or member["image"].shape[
+            1:
+        ] != first["image"].shape[1:]:
+            raise GridMismatchError(
+                "Files that are stacked must share one grid. Received: "
+                f"{first['image'].shape[1:]} px of {paths[0]} and "
+                f"{member['image'].shape[1:]} px of {path}, "
+                "not both of them with a grid."
+            )
+
+
+def _with_label(
+    scene: xr.Dataset,
+    name: str,
+    spec: LabelSpec,
+    codes: Codes | None,
+    check: bool,
+    options: Mapping[str, Any],
+) -> xr.Dataset:
+    path, classes, colors = _label_parts(name, spec)
+    opened = _open_one(path, **_known_options(path, options))
+    return add_label(scene, name, opened, classes=classes, colors=colors, codes=codes,
+                     check=check)  # fmt: skip
+
+
+def _known_options(path: PathLike, options: Mapping[str, Any]) -> dict[str, Any]:
+    """``index`` counts images of an array file; a label of its own has none."""
+    if "index" in options and find_reader(path).name != "numpy":
+        return {k: v for k, v in options.items() if k != "index"}
+    return dict(options)
+
+
+def _label_parts(name: str, spec: LabelSpec) -> tuple[PathLike, Any, Any]:
+    if isinstance(spec, str | Path):
+        return spec, (), ()
+    if isinstance(spec, Sequence) and 2 <= len(spec) <= 3:
+        path, classes, *colors = spec
+        if isinstance(path, str | Path) and not isinstance(classes, str):
+            return path, classes, (colors[0] if colors else ())
+    raise SceneError(
+        "A label must be given as path, (path, classes) or (path, classes, colors). "
+        f"Received: {name!r}: {spec!r}."
+    )
+
+
+def _codes_of(name: str, codes: Any, labels: Mapping[str, Any]) -> Codes | None:
+    if isinstance(codes, Mapping) and codes and set(codes) <= set(labels):
+        return codes.get(name)
+    return codes

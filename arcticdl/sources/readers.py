@@ -1,0 +1,57 @@
+"""The table of readers: how each kind of file is recognised, and what opens it.
+
+A line says what a file looks like from its path and first bytes, and names the function
+that opens it, as ``module:function`` so that a reader's libraries load with its first
+file. Lines are tried from top to bottom: what is special stands above what is general.
+A reader takes ``(path, *, bands=None, band_names=None, **options)`` and gives a Scene.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import xarray as xr
+
+HEAD_BYTES = 4096
+
+
+class Reader(NamedTuple):
+    """One line of the table."""
+
+    name: str
+    """What a user calls the format."""
+    sniff: Callable[[Path, bytes], bool]
+    """``sniff(path, head)``: whether the file is of this kind; ``head`` is empty for a
+    folder."""
+    function: str
+    """``module:function``, the module within ``arcticdl.sources``."""
+
+    def open(self, path: str | Path, **options: Any) -> xr.Dataset:
+        """Opens a file of this kind."""
+        module, function = self.function.split(":")
+        return getattr(import_module(f"arcticdl.sources.{module}"), function)(
+            path, **options
+        )
+
+
+def is_tiff(path: Path, head: bytes) -> bool:
+    """TIFF or BigTIFF of either byte order."""
+    return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def is_image(path: Path, head: bytes) -> bool:
+    """PNG or JPEG."""
+    return head[:8] == b"\x89PNG\r\n\x1a\n" or head[:3] == b"\xff\xd8\xff"
+
+
+def is_numpy(path: Path, head: bytes) -> bool:
+    """NumPy ``.npy``."""
+    return head[:6] == b"\x93NUMPY"
+
+
+READERS: tuple[Reader, ...] = (
+    Reader("numpy", is_numpy, "images:open_numpy"),
+    Reader("image", is_image, "images:open_image"),
+    Reader("geotiff", is_tiff, "geotiff:open_geotiff"),
+)
