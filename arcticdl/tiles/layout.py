@@ -1,0 +1,125 @@
+"""How a tile store lies on disk: names, arrays, codecs.
+
+::
+
+    NAME.tiles/
+      store.json         what the store is: sizes, bands, labels, fingerprint
+      scenes.json        each scene: attributes, grid, statistics
+      manifest.parquet   GeoParquet, row i is tile i
+      tiles.zarr/        Zarr v3; one chunk a tile, many chunks a shard
+        image            (tile, y, x, band), source dtype
+        valid            (tile, y, x) bool
+        <label>          (tile, y, x), one array a label
+"""
+
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FORMAT = "arcticdl-tiles"
+FORMAT_VERSION = 1
+STORE_JSON = "store.json"
+SCENES_JSON = "scenes.json"
+STATS_JSON = "stats.json"
+MANIFEST = "manifest.parquet"
+ARRAYS = "tiles.zarr"
+
+CODECS = ("blosc-lz4", "blosc-zstd", "none")
+"""How tiles are compressed.
+
+Blosc with bitshuffle, followed by a CRC-32C of each tile; ``none`` stores the bytes
+as they are, without a checksum of their own (the manifest's sha-256 still tells).
+"""
+
+_SHARD_BYTES = 64 << 20
+_MAX_TILES_PER_SHARD = 1024
+
+
+def tiles_per_shard(tile_bytes: int) -> int:
+    """Tiles in one shard, so that a shard of images has about 64 MiB."""
+    return int(np.clip(_SHARD_BYTES // max(tile_bytes, 1), 1, _MAX_TILES_PER_SHARD))
+
+
+def create_arrays(
+    path: Path,
+    num_tiles: int,
+    specs: dict[str, tuple[tuple[int, ...], str, float, tuple[str, ...]]],
+    *,
+    shard_tiles: int,
+    codec: str,
+    attributes: dict[str, Any],
+) -> None:
+    """Creates the empty Zarr group.
+
+    Args:
+        path: Of the group.
+        num_tiles: Length of every array.
+        specs: {name: (shape of one tile, dtype, fill value, dimension names)}.
+        shard_tiles: Tiles in one shard.
+        codec: One of `CODECS`.
+        attributes: Of the group.
+    """
+    import zarr
+
+    group = zarr.create_group(path, zarr_format=3, attributes=attributes)
+    for name, (shape, dtype, fill, dims) in specs.items():
+        group.create_array(
+            name,
+            shape=(num_tiles, *shape),
+            chunks=(1, *shape),
+            shards=(shard_tiles, *shape),
+            dtype=dtype,
+            fill_value=fill,
+            compressors=_compressors(codec, np.dtype(dtype)),
+            dimension_names=("tile", "y", "x", *dims),
+        )
+    consolidate(path)
+
+
+def consolidate(path: Path) -> None:
+    """Writes the group's metadata in one place, where `xarray.open_zarr` looks."""
+    import zarr
+
+    with warnings.catch_warnings():
+        # Consolidated metadata is not yet in the v3 text; readers ignore it freely.
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(str(path))
+
+
+def open_array(path: Path, name: str, *, write: bool = False) -> Any:
+    """Opens one array through TensorStore."""
+    import tensorstore as ts
+
+    spec = {
+        "driver": "zarr3",
+        "kvstore": {"driver": "file", "path": str(path / name) + "/"},
+        "store_data_equal_to_fill_value": True,
+        "recheck_cached_data": "open",
+        "recheck_cached_metadata": "open",
+    }
+    return ts.open(spec, read=True, write=write).result()
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Writes JSON under a temporary name, then renames it."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(values, indent=1, allow_nan=False), "utf-8")
+    os.replace(temporary, path)
+
+
+def _compressors(codec: str, dtype: np.dtype) -> Any:
+    from zarr.codecs import BloscCodec, Crc32cCodec
+
+    if codec == "none":
+        return None
+    blosc = BloscCodec(
+        cname=codec.removeprefix("blosc-"),  # type: ignore[arg-type]
+        clevel=5,
+        shuffle="bitshuffle",
+        typesize=dtype.itemsize,
+    )
+    return [blosc, Crc32cCodec()]

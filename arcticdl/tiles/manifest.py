@@ -1,0 +1,84 @@
+"""The manifest: one row a tile, as GeoParquet."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from arcticdl.errors import StoreError
+
+if TYPE_CHECKING:
+    import geopandas
+
+    from arcticdl.tiles.store import LabelInfo
+
+SCENE_COLUMNS = ("group", "region", "season", "service", "sensor")
+"""Attributes of a scene that its tiles carry; absent ones are missing values."""
+
+REQUIRED = (
+    "tile_id",
+    "scene_id",
+    "group",
+    "row",
+    "col",
+    "time",
+    "valid_fraction",
+    "geometry",
+)
+
+
+def count_columns(label: "LabelInfo") -> list[str]:
+    """Columns with the scored pixels of each class: ``label:class``."""
+    if label.is_float:
+        return [f"{label.name}:scored"]
+    return [f"{label.name}:{name}" for name in label.classes]
+
+
+def build_manifest(
+    rows: list[dict[str, Any]], crs: str | None
+) -> "geopandas.GeoDataFrame":
+    """Builds the manifest.
+
+    Args:
+        rows: One dict a tile, with at least `REQUIRED`.
+        crs: WKT of the geometries' CRS, or None.
+    """
+    import geopandas
+    import pandas as pd
+
+    table = pd.DataFrame(rows)
+    table.insert(0, "tile_id", range(len(table)))
+    geometry = table.pop("geometry")
+    table["time"] = pd.to_datetime(table["time"])
+    for column in ("scene_id", *SCENE_COLUMNS):
+        table[column] = table[column].astype("string")
+    return geopandas.GeoDataFrame(table, geometry=list(geometry), crs=crs)
+
+
+def read_manifest(path: Path) -> "geopandas.GeoDataFrame":
+    """Reads a manifest.
+
+    Raises:
+        StoreError: The file is absent, unreadable or lacks a column.
+    """
+    import geopandas
+
+    try:
+        manifest = geopandas.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"A tile store must hold a readable manifest. Received: {path} ({error})."
+        ) from error
+    missing = sorted(set(REQUIRED) - set(manifest.columns))
+    if missing:
+        raise StoreError(
+            f"A manifest must have the columns {sorted(REQUIRED)}. Received: {path} "
+            f"without {missing}."
+        )
+    return manifest
+
+
+def write_manifest(manifest: "geopandas.GeoDataFrame", path: Path) -> None:
+    """Writes a manifest as GeoParquet, under a temporary name first."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    manifest.to_parquet(temporary, index=False, write_covering_bbox=False)
+    os.replace(temporary, path)

@@ -1,0 +1,270 @@
+"""Normalisers: source units to the small numbers that a network wants, and JSON."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from arcticdl.tiles.stats import BandStats
+
+NORMALIZERS = {
+    "constants": "(x - offset) / scale with given constants a band",
+    "db": "decibels, then median 0 and spread 1; for linear radar intensities",
+    "log": "log(1 + x), then median 0 and spread 1; for x >= 0",
+    "minmax": "least value 0, greatest 1",
+    "none": "source units",
+    "per_image": "mean 0, deviation 1 over each whole image",
+    "per_image_robust": "median 0, spread 1 over each whole image",
+    "percentile": "2nd percentile 0, 98th 1, clipped",
+    "robust": "median 0, spread 1",
+    "zscore": "mean 0, deviation 1 over the training fold",
+}
+"""The methods. *Spread* is the interquartile range over 1.349 (the deviation of a
+normal distribution)."""
+
+FITTED = ("db", "log", "minmax", "percentile", "robust", "zscore")
+"""The methods that are fitted to the statistics of a training fold."""
+
+_IQR_OF_NORMAL = 1.3489795003921634
+_TRANSFORMS = {"db": "db", "log": "log"}
+_FLOOR = 1e-10
+
+
+class Normalizer:
+    """Normalises images band by band, as ``(x - offset) / scale``.
+
+    A band that never varies has scale 1 and becomes 0. Pixels that are invalid or not
+    finite become 0, the middle of what a network sees.
+
+    Args:
+        method: One of `NORMALIZERS`.
+        bands: Names of the bands, in order.
+        stats: `BandStats` (or `FoldStats`) of the training fold, for the methods that
+            are fitted to it.
+        constants: For ``"constants"``: {band: (offset, scale)}.
+
+    Attributes:
+        method: As given.
+        bands: As given.
+        offset_: (band,) float64; None for the per-image methods.
+        scale_: (band,) float64; None for the per-image methods.
+
+    Raises:
+        ValueError: Unknown method, statistics absent or of other bands, a band without
+            a valid pixel, a scale of 0.
+
+    Example:
+        >>> normalizer = Normalizer("constants", ["B4"], constants={"B4": (10, 2)})
+        >>> normalizer(np.full((1, 1, 1), 14)).tolist()
+        [[[2.0]]]
+    """
+
+    def __init__(
+        self,
+        method: str,
+        bands: Sequence[str],
+        stats: Any = None,
+        *,
+        constants: Mapping[str, tuple[float, float]] | None = None,
+    ) -> None:
+        if method not in NORMALIZERS:
+            raise ValueError(
+                f"`method` must be one of {sorted(NORMALIZERS)}. Received: {method!r}."
+            )
+        self.method = method
+        self.bands = tuple(str(band) for band in bands)
+        self.offset_: np.ndarray | None = None
+        self.scale_: np.ndarray | None = None
+        if method == "constants":
+            self.offset_, self.scale_ = _read_constants(self.bands, constants)
+        elif not self.needs_image_stats:
+            self.offset_, self.scale_ = self._fit(stats)
+
+    @property
+    def needs_image_stats(self) -> bool:
+        """Whether a call needs the statistics of the pixel's whole scene."""
+        return self.method.startswith("per_image")
+
+    def _fit(self, stats: Any) -> tuple[np.ndarray, np.ndarray]:
+        if self.method == "none":
+            return np.zeros(len(self.bands)), np.ones(len(self.bands))
+        if stats is None:
+            raise ValueError(
+                f"`stats` must be given for method {self.method!r}: those of the "
+                "training fold, from `tiles.compute_stats(store, indices)`."
+            )
+        return self._location_and_scale(
+            stats if isinstance(stats, BandStats) else stats.bands
+        )
+
+    def _location_and_scale(self, stats: BandStats) -> tuple[np.ndarray, np.ndarray]:
+        check_bands(stats, self.bands)
+        p = {k: self._transform(v) for k, v in stats.percentiles.items()}
+        if self.method in ("zscore", "per_image"):
+            offset, scale = stats.mean, stats.std
+        elif self.method == "minmax":
+            offset, scale = stats.min, stats.max - stats.min
+        elif self.method == "percentile":
+            offset, scale = p[2], p[98] - p[2]
+        else:
+            offset, scale = p[50], (p[75] - p[25]) / _IQR_OF_NORMAL
+        if self.method in ("robust", "per_image_robust"):
+            # More than half of the pixels are equal: the deviation still is a scale.
+            scale = np.where(scale > 0, scale, stats.std)
+        tiny = np.finfo("float32").eps * np.maximum(np.abs(offset), 1e-30)
+        return np.asarray(offset), np.where(scale > tiny, scale, 1.0)
+
+    def _transform(self, values: np.ndarray) -> np.ndarray:
+        kind = _TRANSFORMS.get(self.method)
+        if kind == "db":
+            return 10 * np.log10(np.maximum(values, _FLOOR))
+        if kind == "log":
+            return np.log1p(np.maximum(values, 0))
+        return values
+
+    def __call__(
+        self,
+        image: np.ndarray,
+        valid: np.ndarray | None = None,
+        image_stats: BandStats | Sequence[BandStats] | None = None,
+    ) -> np.ndarray:
+        """Normalises an image or a batch.
+
+        Args:
+            image: (..., y, x, band) in source units, any numeric dtype.
+            valid: (..., y, x) booleans; invalid pixels become 0.
+            image_stats: For the per-image methods: statistics of the pixels' whole
+                scene, or one such a batch item.
+
+        Returns:
+            float32 of the image's shape.
+
+        Raises:
+            ValueError: Another number of bands, or `image_stats` absent.
+        """
+        image = np.asarray(image)
+        if image.ndim < 3 or image.shape[-1] != len(self.bands):
+            raise ValueError(
+                f"`image` must be (..., y, x, band) with {len(self.bands)} bands: "
+                f"{list(self.bands)}. Received: shape {image.shape}."
+            )
+        offset, scale = self._constants_of(image, image_stats)
+        if self.method in _TRANSFORMS:
+            image = self._transform(image.astype("float32"))
+        out = _affine(image, offset, scale)
+        if self.method == "percentile":
+            np.clip(out, 0, 1, out=out)
+        return _zero_invalid(out, valid)
+
+    def _constants_of(
+        self, image: np.ndarray, image_stats: BandStats | Sequence[BandStats] | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Offset and scale: (band,), or (batch, band) for per-image methods."""
+        if self.offset_ is not None and self.scale_ is not None:
+            return self.offset_, self.scale_
+        if image_stats is None:
+            raise ValueError(
+                f"`image_stats` must be given for method {self.method!r}: those of the "
+                "pixel's whole scene, from `tiles.stats.scene_band_stats(scene)`."
+            )
+        if isinstance(image_stats, BandStats):
+            return self._location_and_scale(image_stats)
+        if image.ndim != 4 or len(image_stats) != len(image):
+            raise ValueError(
+                "`image_stats` must be one `BandStats`, or one a batch item. Received: "
+                f"{len(image_stats)} for an image of shape {image.shape}."
+            )
+        pairs = [self._location_and_scale(stats) for stats in image_stats]
+        offset, scale = (np.stack(part) for part in zip(*pairs, strict=True))
+        return offset, scale
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fitted normaliser as plain JSON values."""
+        offset, scale = self.offset_, self.scale_
+        return {
+            "method": self.method,
+            "bands": list(self.bands),
+            "offset": None if offset is None else offset.tolist(),
+            "scale": None if scale is None else scale.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Normalizer":
+        """The normaliser from `to_dict`."""
+        if values["offset"] is None:
+            return cls(values["method"], values["bands"])
+        pairs = zip(values["offset"], values["scale"], strict=True)
+        constants = dict(zip(values["bands"], pairs, strict=True))
+        normalizer = cls("constants", values["bands"], constants=constants)
+        normalizer.method = values["method"]
+        return normalizer
+
+    def __repr__(self) -> str:
+        return f"Normalizer({self.method!r}, bands={list(self.bands)})"
+
+
+def check_bands(stats: BandStats, bands: tuple[str, ...]) -> None:
+    """Refuses statistics of other bands, or of a band without a valid pixel.
+
+    Raises:
+        ValueError: As said.
+    """
+    if stats.bands != bands:
+        raise ValueError(
+            f"`stats` must be of the same bands in the same order: {list(bands)}. "
+            f"Received: {list(stats.bands)}."
+        )
+    empty = [band for band, n in zip(bands, stats.count, strict=True) if not n]
+    if empty:
+        raise ValueError(
+            f"Every band must have a valid pixel to be normalised. Received: {empty} "
+            "without one. Leave these bands out."
+        )
+
+
+def _read_constants(
+    bands: tuple[str, ...], constants: Mapping[str, tuple[float, float]] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    missing = sorted(set(bands) - set(constants or {}))
+    if missing or constants is None:
+        raise ValueError(
+            "`constants` must give (offset, scale) for every band. "
+            f"Received: none for {missing}."
+        )
+    offset = np.array([constants[band][0] for band in bands], "float64")
+    scale = np.array([constants[band][1] for band in bands], "float64")
+    if not (np.isfinite(offset).all() and np.isfinite(scale).all() and scale.all()):
+        raise ValueError(
+            "`constants` must be finite and their scales not 0. "
+            f"Received: {dict(constants)}."
+        )
+    return offset, scale
+
+
+def _affine(image: np.ndarray, offset: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """``(image - offset) / scale`` as float32.
+
+    Row by row instead of pixel by pixel: NumPy's inner loop then runs over a whole row
+    of a few hundred values instead of over a handful of bands.
+    """
+    width = image.shape[-2]
+    shift = np.tile(offset, width).astype("float32")
+    gain = np.tile(1 / scale, width).astype("float32")
+    if offset.ndim == 2:
+        shift, gain = shift[:, None], gain[:, None]
+    rows = image.reshape(*image.shape[:-2], -1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        out = np.subtract(rows, shift, dtype="float32", casting="same_kind")
+        out *= gain
+    return out.reshape(image.shape)
+
+
+def _zero_invalid(out: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    if valid is not None and not valid.all():
+        out[~valid] = 0
+    # A sum is one quick pass and shows any value that is not finite.
+    with np.errstate(invalid="ignore", over="ignore"):
+        clean = np.isfinite(out.sum())
+    if not clean:
+        out[~np.isfinite(out)] = 0
+    return out

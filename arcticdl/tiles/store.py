@@ -1,0 +1,335 @@
+"""Reading a tile store, fast and without Keras."""
+
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from arcticdl.errors import StoreError
+from arcticdl.tiles import layout
+from arcticdl.tiles.manifest import count_columns, read_manifest
+from arcticdl.tiles.stats import BandStats
+from arcticdl.void import VOID_CLASS
+
+
+@dataclass(frozen=True)
+class LabelInfo:
+    """What a label variable is.
+
+    Attributes:
+        name: Of the variable.
+        dtype: As stored.
+        classes: Names, the position being the code; empty for a float label.
+        colors: ``#rrggbb`` of each class, or empty.
+        void: The value that is never scored: 255, or NaN for a float label.
+    """
+
+    name: str
+    dtype: str
+    classes: tuple[str, ...] = ()
+    colors: tuple[str, ...] = ()
+
+    @property
+    def void(self) -> float:
+        """The value that is never scored."""
+        return float("nan") if self.is_float else VOID_CLASS
+
+    @property
+    def is_float(self) -> bool:
+        """Whether the label is a quantity rather than a class."""
+        return np.dtype(self.dtype).kind == "f"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The label as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "LabelInfo":
+        """The label from `to_dict`."""
+        return cls(
+            values["name"],
+            values["dtype"],
+            tuple(values["classes"]),
+            tuple(values["colors"]),
+        )
+
+
+def open_store(path: str | Path) -> "TileStore":
+    """Opens a tile store for reading.
+
+    Args:
+        path: The store's folder, as `prepare` wrote it.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        StoreError: The folder is no finished tile store, or its parts disagree.
+    """
+    return TileStore(path)
+
+
+class TileStore:
+    """A tile store on disk, opened for reading; cheap to open and to pickle.
+
+    Attributes:
+        path: The folder.
+        tile_size_px: ``(height, width)`` of every tile.
+        bands: Names of the bands, in order.
+        labels: {name: `LabelInfo`}.
+        fingerprint: sha-256 of the content: equal for equal tiles in equal order,
+            whatever the compression.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.about = _read_about(self.path)
+        self.tile_size_px: tuple[int, int] = tuple(self.about["tile_size_px"])
+        self.bands: tuple[str, ...] = tuple(self.about["bands"])
+        self.labels = {
+            label["name"]: LabelInfo.from_dict(label) for label in self.about["labels"]
+        }
+        self.fingerprint: str = self.about["fingerprint"]
+        self._arrays: dict[str, Any] = {}
+
+    def __len__(self) -> int:
+        return int(self.about["num_tiles"])
+
+    def __repr__(self) -> str:
+        height, width = self.tile_size_px
+        return (
+            f"TileStore({str(self.path)!r}: {len(self)} tiles of {height} x {width} "
+            f"px, bands {list(self.bands)}, labels {list(self.labels)})"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"])  # type: ignore[misc]
+
+    @cached_property
+    def manifest(self) -> Any:
+        """The manifest: a GeoDataFrame whose row ``i`` is tile ``i``."""
+        manifest = read_manifest(self.path / layout.MANIFEST)
+        if (
+            len(manifest) != len(self)
+            or (manifest["tile_id"].to_numpy() != np.arange(len(self))).any()
+        ):
+            raise StoreError(
+                f"The manifest must have one row a tile, in the order of the tiles. "
+                f"Received: {len(manifest)} rows for {len(self)} tiles in "
+                f"{self.path}. It was edited: restore it, or prepare the store anew; "
+                "to leave tiles out, pass their indices instead."
+            )
+        return manifest
+
+    @cached_property
+    def scenes(self) -> dict[str, dict[str, Any]]:
+        """What is known of each scene: {scene_id: attributes, grid, statistics}."""
+        return json.loads((self.path / layout.SCENES_JSON).read_text("utf-8"))
+
+    def scene_stats(self, scene_id: str) -> BandStats:
+        """Statistics of a whole scene's valid pixels, tiled or not.
+
+        Raises:
+            KeyError: The store holds no such scene.
+        """
+        return BandStats.from_dict(self.scenes[scene_id]["stats"])
+
+    def class_counts(self, label: str) -> np.ndarray:
+        """Pixels of each class in each tile: (tile, class) int64, void not counted.
+
+        Of a float label: (tile, 1), the scored pixels.
+        """
+        columns = count_columns(self.labels[self.check_label(label)])
+        return self.manifest[columns].to_numpy("int64")
+
+    def check_label(self, label: str) -> str:
+        """Returns the name of a label that the store holds.
+
+        Raises:
+            ValueError: It holds no such label.
+        """
+        if label not in self.labels:
+            raise ValueError(
+                f"A label must be one of {sorted(self.labels)}. Received: {label!r}."
+            )
+        return label
+
+    def check_indices(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Returns tile indices as a one-dimensional int64 array.
+
+        Raises:
+            IndexError: An index lies outside the store.
+            ValueError: Not whole numbers, or not one-dimensional.
+        """
+        chosen = np.asarray(indices)
+        if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
+            raise ValueError(
+                "`indices` must be a one-dimensional array of whole numbers. "
+                f"Received: shape {chosen.shape}, dtype {chosen.dtype}."
+            )
+        if chosen.size and (chosen.min() < 0 or chosen.max() >= len(self)):
+            raise IndexError(
+                f"`indices` must lie in 0...{len(self) - 1}. Received: "
+                f"{int(chosen.min())}...{int(chosen.max())}."
+            )
+        return chosen.astype("int64")
+
+    def read(
+        self,
+        indices: Sequence[int] | np.ndarray,
+        names: Sequence[str] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Reads tiles.
+
+        Args:
+            indices: Tiles, in any order.
+            names: Arrays to read, of ``"image"``, ``"valid"`` and the labels; default
+                all.
+
+        Returns:
+            {"image": (n, y, x, band) in the source dtype, "valid": (n, y, x) bool,
+            label: (n, y, x)}.
+
+        Raises:
+            StoreError: A tile is damaged; the message names it. Others still read.
+        """
+        return self.read_async(indices, names).result()
+
+    def read_async(
+        self,
+        indices: Sequence[int] | np.ndarray,
+        names: Sequence[str] | None = None,
+    ) -> "PendingRead":
+        """Starts to read tiles in the background; ``.result()`` gives what `read` does."""
+        return PendingRead(self, self.check_indices(indices), self._names(names))
+
+    def stream(
+        self,
+        batches: Iterable[Sequence[int] | np.ndarray],
+        *,
+        labels: Sequence[str] | None = None,
+        prefetch: int = 3,
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Reads batch after batch, the next ones in the background.
+
+        Args:
+            batches: Tiles of each batch.
+            labels: Labels to read beside image and ``valid``; default all.
+            prefetch: Batches that are being read ahead.
+        """
+        names = ["image", "valid", *(self.labels if labels is None else labels)]
+        pending: deque[PendingRead] = deque()
+        for batch in batches:
+            pending.append(self.read_async(batch, names))
+            if len(pending) > prefetch:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+    def to_xarray(self, chunks: Any = None) -> Any:
+        """The store as an `xarray.Dataset` over (tile, y, x, band), read lazily.
+
+        Args:
+            chunks: As in `xarray.open_zarr`; ``{}`` gives dask arrays.
+        """
+        import xarray as xr
+
+        data = xr.open_zarr(self.path / layout.ARRAYS, chunks=chunks)
+        data = data.isel(tile=slice(len(self)))
+        columns = ("scene_id", "group", "row", "col", "time", "valid_fraction")
+        coords = {c: ("tile", self.manifest[c].to_numpy()) for c in columns}
+        return data.assign_coords(band=list(self.bands), **coords)
+
+    def array(self, name: str) -> Any:
+        """The TensorStore of one array."""
+        if name not in self._arrays:
+            self._arrays[name] = layout.open_array(self.path / layout.ARRAYS, name)
+        return self._arrays[name]
+
+    def _names(self, names: Sequence[str] | None) -> list[str]:
+        known = ["image", "valid", *self.labels]
+        unknown = sorted(set(names or ()) - set(known))
+        if unknown:
+            raise ValueError(
+                f"`names` must be of {sorted(known)}. Received: {unknown}."
+            )
+        return known if names is None else list(names)
+
+    @cached_property
+    def fully_valid(self) -> np.ndarray:
+        """(tile,) booleans: tiles without an invalid pixel."""
+        return self.manifest["valid_fraction"].to_numpy() == 1.0
+
+
+class PendingRead:
+    """A read under way."""
+
+    def __init__(self, store: TileStore, indices: np.ndarray, names: list[str]) -> None:
+        self._store, self._indices = store, indices
+        self._futures: dict[str, Any] = {}
+        for name in names:
+            # Most tiles are valid throughout, which the manifest already tells.
+            known = name == "valid" and store.fully_valid[indices].all()
+            self._futures[name] = None if known else store.array(name)[indices].read()
+
+    def result(self) -> dict[str, np.ndarray]:
+        """Waits for the pixels.
+
+        Raises:
+            StoreError: A tile is damaged.
+        """
+        pixels = {}
+        for name, future in self._futures.items():
+            if future is None:
+                shape = (len(self._indices), *self._store.tile_size_px)
+                pixels[name] = np.ones(shape, bool)
+                continue
+            try:
+                pixels[name] = np.asarray(future.result())
+            except ValueError as error:
+                raise self._name_damage(name, error) from error
+        return pixels
+
+    def _name_damage(self, name: str, error: Exception) -> StoreError:
+        damaged = [
+            int(i) for i in self._indices if not is_readable(self._store, name, i)
+        ]
+        return StoreError(
+            f"Tiles must be read as they were written. Received: damaged {name!r} of "
+            f"tiles {damaged} in {self._store.path}. Leave these tiles out, or prepare "
+            f"the store anew. ({str(error)[:200]})"
+        )
+
+
+def is_readable(store: TileStore, name: str, index: int) -> bool:
+    """Whether one array of one tile decodes and keeps its checksum."""
+    try:
+        store.array(name)[int(index)].read().result()
+    except ValueError:
+        return False
+    return True
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    if not path.is_dir():
+        raise FileNotFoundError(f"There is no tile store at {path}.")
+    try:
+        about = json.loads((path / layout.STORE_JSON).read_text("utf-8"))
+        kind, version = about["format"], about["version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"A tile store must hold a readable {layout.STORE_JSON}. Received: {path}, "
+            "which is no finished store. Prepare it (again) with `tiles.prepare`."
+        ) from error
+    if kind != layout.FORMAT or version != layout.FORMAT_VERSION:
+        raise StoreError(
+            f"A tile store must be of format {layout.FORMAT} {layout.FORMAT_VERSION}. "
+            f"Received: {kind} {version} in {path}."
+        )
+    return about

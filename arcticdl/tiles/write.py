@@ -1,0 +1,193 @@
+"""Writing the shards of a store: each once, in any order, journalled."""
+
+import hashlib
+import json
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from arcticdl.tiles import layout
+from arcticdl.tiles.plan import TilePlan
+from arcticdl.tiles.store import LabelInfo
+from arcticdl.tiles.survey import read_valid
+
+_KEPT_BYTES = 512 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class TileTable:
+    """Which tile of the store comes from where.
+
+    Attributes:
+        scene: (tile,) position of its scene.
+        start: (tile, 2) row and column in that scene.
+    """
+
+    scene: np.ndarray
+    start: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.scene)
+
+
+@dataclass(eq=False)
+class SceneShelf:
+    """Scenes, the small ones loaded once and kept while there is room."""
+
+    scenes: list[xr.Dataset]
+    max_bytes: int = _KEPT_BYTES
+    _kept: "OrderedDict[int, xr.Dataset]" = field(default_factory=OrderedDict)
+    _lock: Any = field(default_factory=threading.Lock)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"scenes": self.scenes, "max_bytes": self.max_bytes}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    def get(self, position: int) -> xr.Dataset:
+        """The scene: in memory when it is small, lazy otherwise."""
+        scene = self.scenes[position]
+        if scene.nbytes > self.max_bytes // 2 or _in_memory(scene):
+            return scene
+        with self._lock:
+            if position in self._kept:
+                self._kept.move_to_end(position)
+                return self._kept[position]
+        loaded = scene.compute()
+        with self._lock:
+            self._kept[position] = loaded
+            while sum(s.nbytes for s in self._kept.values()) > self.max_bytes:
+                self._kept.popitem(last=False)
+        return loaded
+
+
+@dataclass(frozen=True, eq=False)
+class ShardWriter:
+    """Writes one shard of every array.
+
+    Attributes:
+        root: The unfinished store.
+        shelf: The scenes.
+        plans: Of the scenes.
+        table: All tiles of the store.
+        labels: To write.
+        bands: Number of bands.
+        dtype: Of the image.
+        shard_tiles: Tiles in a shard.
+    """
+
+    root: Path
+    shelf: SceneShelf
+    plans: list[TilePlan]
+    table: TileTable
+    labels: dict[str, LabelInfo]
+    bands: int
+    dtype: np.dtype
+    shard_tiles: int
+
+    @property
+    def num_shards(self) -> int:
+        """Shards that the table fills."""
+        return -(-len(self.table) // self.shard_tiles)
+
+    def journal(self, shard: int) -> Path:
+        """The note that a shard is complete."""
+        return self.root / "shards" / f"{shard:06d}.json"
+
+    def pending(self) -> list[int]:
+        """Shards that are not yet complete."""
+        return [k for k in range(self.num_shards) if not self.journal(k).exists()]
+
+    def write(self, shard: int) -> None:
+        """Cuts, writes and journals one shard.
+
+        The journal is written last: after a kill the shard is simply written anew.
+        """
+        first = shard * self.shard_tiles
+        tiles = np.arange(first, min(first + self.shard_tiles, len(self.table)))
+        pixels = self.cut(tiles)
+        for name, values in pixels.items():
+            self._write_array(name, first, values)
+        hashes = [hash_tile(pixels, i) for i in range(len(tiles))]
+        layout.write_json(self.journal(shard), hashes)
+
+    def cut(self, tiles: np.ndarray) -> dict[str, np.ndarray]:
+        """Cuts tiles out of their scenes, one row of tiles after the other."""
+        pixels = self._empty(len(tiles))
+        source = np.column_stack([self.table.scene[tiles], self.table.start[tiles, 0]])
+        rows, which = np.unique(source, axis=0, return_inverse=True)
+        for number, (position, top) in enumerate(rows):
+            slots = np.flatnonzero(which.ravel() == number)
+            columns = self.table.start[tiles[slots], 1]
+            self._cut_row(pixels, slots, int(position), int(top), columns)
+        return pixels
+
+    def hashes(self) -> list[str]:
+        """sha-256 of every tile, from the journal."""
+        journals = [self.journal(k) for k in range(self.num_shards)]
+        return [h for path in journals for h in json.loads(path.read_text("utf-8"))]
+
+    def _empty(self, count: int) -> dict[str, np.ndarray]:
+        size = self.plans[0].tile_size_px
+        fill = np.nan if self.dtype.kind == "f" else 0
+        pixels = {
+            "image": np.full((count, *size, self.bands), fill, self.dtype),
+            "valid": np.zeros((count, *size), bool),
+        }
+        for name, info in self.labels.items():
+            pixels[name] = np.full((count, *size), info.void, info.dtype)
+        return pixels
+
+    def _cut_row(
+        self,
+        pixels: dict[str, np.ndarray],
+        slots: np.ndarray,
+        position: int,
+        top: int,
+        columns: np.ndarray,
+    ) -> None:
+        scene, plan = self.shelf.get(position), self.plans[position]
+        (height, width), left = plan.tile_size_px, int(columns.min())
+        window = {
+            "y": slice(top, min(top + height, plan.shape_px[0])),
+            "x": slice(left, min(int(columns.max()) + width, plan.shape_px[1])),
+        }
+        part = scene.isel(window)
+        slab = {
+            "image": np.asarray(part["image"].transpose("y", "x", "band")),
+            "valid": read_valid(scene, window),
+        }
+        for name in self.labels:
+            slab[name] = np.asarray(part[name].transpose("y", "x"))
+        for slot, column in zip(slots, columns - left, strict=True):
+            for name, values in slab.items():
+                tile = values[:, column : column + width]
+                pixels[name][slot, : tile.shape[0], : tile.shape[1]] = tile
+
+    def _write_array(self, name: str, first: int, values: np.ndarray) -> None:
+        import tensorstore as ts
+
+        array = layout.open_array(self.root / layout.ARRAYS, name, write=True)
+        # One transaction a shard: encoded and renamed into place in one piece.
+        with ts.Transaction() as transaction:
+            target = array.with_transaction(transaction)
+            target[first : first + len(values)].write(values).result()
+
+
+def hash_tile(pixels: dict[str, np.ndarray], slot: int) -> str:
+    """sha-256 of one tile: image, valid, then the labels by name."""
+    digest = hashlib.sha256()
+    names = ["image", "valid", *sorted(set(pixels) - {"image", "valid"})]
+    for name in names:
+        digest.update(np.ascontiguousarray(pixels[name][slot]).data)
+    return digest.hexdigest()
+
+
+def _in_memory(scene: xr.Dataset) -> bool:
+    return all(variable._in_memory for variable in scene.variables.values())
