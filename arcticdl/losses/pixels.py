@@ -1,0 +1,193 @@
+"""Labels and logits of one batch, made ready for scoring once."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from keras import ops
+
+from arcticdl.losses.base import spread_weight, to_float32
+from arcticdl.void import split_void
+
+
+class Pixels:
+    """What a segmentation loss sees: targets, probabilities, weights.
+
+    Logits under void are replaced by 0 before anything is computed, so that not
+    even a NaN there can reach a value or a gradient.
+
+    Args:
+        y_true: One of
+
+            * integer codes ``(batch, ...)`` or ``(batch, ..., 1)``, any dtype, void
+              by code or NaN;
+            * soft or one-hot labels ``(batch, ..., class)`` in 0-1; a pixel is void
+              where any entry is NaN or the void code, or where all entries are 0;
+            * multi-label maps ``(batch, ..., class)`` of 0 and 1, void entry by
+              entry, with `multilabel`.
+        y_pred: Logits ``(batch, ..., class)``. One channel is the binary form: the
+            logit of class 1, labels 0 and 1.
+        sample_weight: Weights ``(batch,)`` up to ``(batch, ...)``, or ``None``.
+        void_class: Code of void.
+        multilabel: Each channel is a yes or no of its own.
+
+    Attributes:
+        logits: float32 ``(batch, ..., class)``; 0 under void.
+        weight: float32 ``(batch, ..., 1)``, or ``(batch, ..., class)`` if
+            `multilabel`; 0 under void.
+        exclusive: Whether classes exclude each other (softmax).
+        poison: 1, or NaN where a label is neither a class nor void.
+
+    Raises:
+        ValueError: If labels and logits do not fit together.
+    """
+
+    def __init__(
+        self,
+        y_true: Any,
+        y_pred: Any,
+        sample_weight: Any = None,
+        *,
+        void_class: int | None = 255,
+        multilabel: bool = False,
+    ) -> None:
+        logits = to_float32(y_pred)
+        y_true = ops.convert_to_tensor(y_true)
+        self.num_classes = int(logits.shape[-1])
+        self.binary = self.num_classes == 1
+        self.exclusive = not multilabel and not self.binary
+        self.hard = _is_integer_map(y_true, logits) and not multilabel
+        _check_shapes(y_true, logits, self.hard, multilabel)
+        label, valid = split_void(y_true, void_class)
+        self.label: Any = None
+        if self.hard:
+            self._read_codes(label, valid, logits)
+        else:
+            self._read_soft(to_float32(label), valid)
+        weight = self._weights(sample_weight)
+        self.weight = weight
+        self.logits = ops.where(ops.greater(weight, 0.0), logits, 0.0)
+
+    def _read_codes(self, label: Any, valid: Any, logits: Any) -> None:
+        if len(label.shape) == len(logits.shape):
+            label, valid = ops.squeeze(label, -1), ops.squeeze(valid, -1)
+        code = ops.cast(label, "int32")
+        last = 1 if self.binary else self.num_classes - 1
+        known = ops.logical_and(ops.greater_equal(code, 0), ops.less_equal(code, last))
+        if "float" in str(label.dtype):  # 1.5 is no class either
+            known = ops.logical_and(known, ops.equal(ops.floor(label), label))
+        self.poison = _poison(known)
+        self.label = ops.where(known, code, 0)
+        self._valid = ops.expand_dims(valid, -1)
+
+    def _read_soft(self, label: Any, valid: Any) -> None:
+        known = ops.logical_and(label >= 0.0, label <= 1.0)
+        self.poison = _poison(known)
+        if self.exclusive:
+            some = ops.any(label > 0.0, axis=-1, keepdims=True)
+            whole = ops.all(valid, axis=-1, keepdims=True)
+            valid = ops.logical_and(some, whole)
+        self._valid = valid
+        self._soft = label
+
+    def _weights(self, sample_weight: Any) -> Any:
+        valid = ops.cast(self._valid, "float32")
+        if sample_weight is None:
+            return valid
+        if not self.exclusive and len(ops.shape(sample_weight)) == len(valid.shape):
+            return valid * spread_weight(sample_weight, valid)
+        weight = spread_weight(sample_weight, valid[..., 0])
+        return valid * ops.expand_dims(weight, -1)
+
+    @cached_property
+    def scored(self) -> Any:
+        """1 where an element is scored, else 0; the shape of ``weight``."""
+        return ops.cast(ops.greater(self.weight, 0.0), "float32")
+
+    @cached_property
+    def target(self) -> Any:
+        """Shares of the classes, ``(batch, ..., class)``; 0 under void."""
+        if not self.hard:
+            return self._soft * self.scored
+        if self.binary:
+            one_hot = ops.expand_dims(ops.cast(self.label, "float32"), -1)
+        else:
+            one_hot = ops.one_hot(self.label, self.num_classes, dtype="float32")
+        return one_hot * self.scored
+
+    @cached_property
+    def log_prob(self) -> Any:
+        """Log-probabilities: of exclusive classes, or of each channel's yes."""
+        if self.exclusive:
+            return ops.log_softmax(self.logits, axis=-1)
+        return ops.log_sigmoid(self.logits)
+
+    @cached_property
+    def log_prob_not(self) -> Any:
+        """Log-probabilities of each channel's no (binary and multi-label only)."""
+        return ops.log_sigmoid(-self.logits)
+
+    @cached_property
+    def prob(self) -> Any:
+        """Probabilities: softmax over classes, or the sigmoid of each channel."""
+        if self.exclusive:
+            return ops.exp(self.log_prob)
+        return ops.sigmoid(self.logits)
+
+    def class_weight_map(self, class_weights: Sequence[float] | None) -> Any:
+        """Returns ``weight`` times each element's class weight.
+
+        A soft label weighs the mean of its shares. With one channel the two
+        weights are those of "no" and "yes"; with `multilabel` they are the
+        channels'.
+        """
+        if class_weights is None:
+            return self.weight
+        weights = self.class_weight_vector(class_weights)
+        if self.binary and len(class_weights) == 2:
+            no, yes = class_weights
+            return self.weight * (no + (yes - no) * self.target)
+        if self.exclusive:
+            share = ops.sum(self.target * weights, axis=-1, keepdims=True)
+            return self.weight * share
+        return self.weight * weights
+
+    def class_weight_vector(self, class_weights: Sequence[float] | None) -> Any:
+        """Returns class weights as float32 ``(class,)`` after checking their number.
+
+        Raises:
+            ValueError: If there is not one weight a class.
+        """
+        if class_weights is None:
+            return ops.ones((self.num_classes,), dtype="float32")
+        allowed = (1, 2) if self.binary else (self.num_classes,)
+        if len(class_weights) not in allowed:
+            raise ValueError(
+                "`class_weights` must hold one weight a class. Received: "
+                f"{len(class_weights)} weights for {self.num_classes} channels."
+            )
+        if self.binary:
+            return ops.convert_to_tensor([class_weights[-1]], dtype="float32")
+        return ops.convert_to_tensor(class_weights, dtype="float32")
+
+
+def _is_integer_map(y_true: Any, logits: Any) -> bool:
+    if len(y_true.shape) == len(logits.shape) - 1:
+        return True
+    return len(y_true.shape) == len(logits.shape) and y_true.shape[-1] == 1
+
+
+def _check_shapes(y_true: Any, logits: Any, hard: bool, multilabel: bool) -> None:
+    rank = len(logits.shape)
+    fits = hard or (len(y_true.shape) == rank and y_true.shape[-1] == logits.shape[-1])
+    spatial = zip(y_true.shape[: rank - 1], logits.shape[:-1], strict=False)
+    if rank < 2 or not fits or any(a != b for a, b in spatial if a and b):
+        want = "(batch, ..., class)" if multilabel else "(batch, ...) of class codes"
+        raise ValueError(
+            f"`y_true` must be {want} beside logits `y_pred` of (batch, ..., class). "
+            f"Received: y_true {tuple(y_true.shape)}, y_pred {tuple(logits.shape)}."
+        )
+
+
+def _poison(known: Any) -> Any:
+    return ops.where(ops.all(known), 1.0, float("nan"))

@@ -1,0 +1,246 @@
+"""Losses of single pixels: cross-entropy and focal."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from arcticdl.losses.base import (
+    VoidAwareLoss,
+    check_class_weights,
+    check_range,
+    share_of_replica,
+)
+from arcticdl.losses.pixels import Pixels
+from arcticdl.void import VOID_CLASS
+
+
+class SegmentationLoss(VoidAwareLoss):
+    """Base of the losses from labels and logits of classes.
+
+    Labels are integer codes ``(batch, y, x)`` or ``(batch, y, x, 1)`` with void by
+    code or NaN, or soft ones ``(batch, y, x, class)``; predictions are logits
+    ``(batch, y, x, class)``; see :class:`arcticdl.losses.Pixels`. One channel is the
+    binary form. Any number of spatial axes will do, none included.
+
+    Args:
+        void_class: Code of void pixels.
+        class_weights: One weight >= 0 a class; ``None``: all 1. In the binary form
+            two, of class 0 and class 1.
+        multilabel: Each channel is a yes or no of its own (sigmoid, not softmax).
+        reduction: One of ``"mean"``, ``"none"``, ``"sum"``.
+        name: Name of the loss.
+    """
+
+    def __init__(
+        self,
+        void_class: int | None = VOID_CLASS,
+        class_weights: Sequence[float] | None = None,
+        *,
+        multilabel: bool = False,
+        reduction: str | None = "mean",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(void_class, reduction=reduction, name=name)
+        self.class_weights = check_class_weights(class_weights)
+        self.multilabel = bool(multilabel)
+
+    def prepare(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Pixels:
+        """Returns the batch made ready; several losses may score the same one."""
+        return Pixels(
+            y_true,
+            y_pred,
+            sample_weight,
+            void_class=self.void_class,
+            multilabel=self.multilabel,
+        )
+
+    def measure(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> tuple[Any, Any, Any]:
+        """Returns values, weights and poison of the prepared batch."""
+        pixels = self.prepare(y_true, y_pred, sample_weight)
+        return (*self.score(pixels), pixels.poison)
+
+    def score(self, pixels: Pixels) -> tuple[Any, Any]:
+        """Returns ``(values, weights)`` of a prepared batch."""
+        raise NotImplementedError
+
+    def reduce_prepared(self, pixels: Pixels) -> Any:
+        """Returns the reduced loss of a prepared batch."""
+        value = self.reduce(*self.score(pixels)) * pixels.poison
+        return value if self.reduction == "none" else share_of_replica(value)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "class_weights": self.class_weights and list(self.class_weights),
+            "multilabel": self.multilabel,
+        }
+
+
+@keras.saving.register_keras_serializable(package="arcticdl")
+class Crossentropy(SegmentationLoss):
+    """Cross-entropy of classes, void pixels left out.
+
+    The mean is taken over pixel weight times class weight, as in PyTorch: a class
+    weight says how much a pixel counts, not how large the loss is. A soft label
+    counts with the mean of its classes' weights.
+
+    Args:
+        void_class: Code of void pixels.
+        class_weights: One weight a class.
+        label_smoothing: Share in [0, 1) of each label that is spread evenly over
+            all classes.
+        hard_fraction: Share in (0, 1] of the scored pixels that count: those with
+            the largest loss in the batch. ``None`` or 1: all.
+        **kwargs: `multilabel`, `reduction`, `name`.
+
+    Source:
+        Hard pixels: Wu, Shen and van den Hengel, 2016, "High-performance semantic
+        segmentation using very deep fully convolutional networks", section 3.2.
+
+    >>> import numpy as np
+    >>> loss = Crossentropy()
+    >>> float(loss(np.array([[0, 255]]), np.zeros((1, 2, 4), "float32")))  # ln 4
+    1.3862943649291992
+    """
+
+    def __init__(
+        self,
+        void_class: int | None = VOID_CLASS,
+        class_weights: Sequence[float] | None = None,
+        *,
+        label_smoothing: float = 0.0,
+        hard_fraction: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("name", "crossentropy")
+        super().__init__(void_class, class_weights, **kwargs)
+        self.label_smoothing = check_range("label_smoothing", label_smoothing, 0, 1)
+        self.hard_fraction = (
+            None
+            if hard_fraction is None
+            else check_range("hard_fraction", hard_fraction, 1e-6, 1)
+        )
+
+    def score(self, pixels: Pixels) -> tuple[Any, Any]:
+        """Returns cross-entropies and weights, one a pixel (or entry)."""
+        weights = pixels.class_weight_map(self.class_weights)
+        values = smoothed_crossentropy(pixels, self.label_smoothing)
+        if self.hard_fraction is not None and self.hard_fraction < 1:
+            weights = weights * hardest(values, pixels.scored, self.hard_fraction)
+        return elements(pixels, values), elements(pixels, weights)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "label_smoothing": self.label_smoothing,
+            "hard_fraction": self.hard_fraction,
+        }
+
+
+@keras.saving.register_keras_serializable(package="arcticdl")
+class Focal(SegmentationLoss):
+    """Focal loss: cross-entropy that fades where the prediction is already right.
+
+    ``-(1 - p)**gamma * log(p)`` with ``p`` the probability of the label. Class
+    weights take the place of the paper's alpha; the mean is over them and the pixel
+    weights, as in :class:`Crossentropy`, which is ``gamma = 0``.
+
+    Args:
+        void_class: Code of void pixels.
+        class_weights: One weight a class.
+        gamma: Focusing exponent >= 0.
+        **kwargs: `multilabel`, `reduction`, `name`.
+
+    Source:
+        Lin, Goyal, Girshick, He and Dollar, 2017, "Focal loss for dense object
+        detection", equation 4.
+    """
+
+    def __init__(
+        self,
+        void_class: int | None = VOID_CLASS,
+        class_weights: Sequence[float] | None = None,
+        *,
+        gamma: float = 2.0,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("name", "focal")
+        super().__init__(void_class, class_weights, **kwargs)
+        self.gamma = check_range("gamma", gamma, 0, 100)
+
+    def score(self, pixels: Pixels) -> tuple[Any, Any]:
+        """Returns focal losses and weights, one a pixel (or entry)."""
+        weights = pixels.class_weight_map(self.class_weights)
+        if pixels.exclusive:
+            values = self._exclusive(pixels)
+        else:
+            values = self._independent(pixels)
+        return elements(pixels, values), elements(pixels, weights)
+
+    def _exclusive(self, pixels: Pixels) -> Any:
+        if pixels.hard:  # one exponential a pixel instead of one a class
+            log_prob = ops.sum(pixels.target * pixels.log_prob, axis=-1, keepdims=True)
+            return -_fade(-ops.expm1(log_prob), self.gamma) * log_prob
+        faded = _fade(-ops.expm1(pixels.log_prob), self.gamma) * pixels.log_prob
+        return -ops.sum(pixels.target * faded, axis=-1, keepdims=True)
+
+    def _independent(self, pixels: Pixels) -> Any:
+        yes = _fade(1.0 - pixels.prob, self.gamma) * pixels.log_prob
+        no = _fade(pixels.prob, self.gamma) * pixels.log_prob_not
+        return -(pixels.target * yes + (1.0 - pixels.target) * no)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "gamma": self.gamma}
+
+
+def smoothed_crossentropy(pixels: Pixels, label_smoothing: float = 0.0) -> Any:
+    """Returns cross-entropies against smoothed labels, ``(batch, ..., 1 or class)``."""
+    if not pixels.exclusive:
+        target = pixels.target * (1.0 - label_smoothing) + 0.5 * label_smoothing
+        return -(target * pixels.log_prob + (1.0 - target) * pixels.log_prob_not)
+    target = pixels.target
+    if label_smoothing:
+        even = label_smoothing / pixels.num_classes
+        target = target * (1.0 - label_smoothing) + even
+    return -ops.sum(target * pixels.log_prob, axis=-1, keepdims=True)
+
+
+def hardest(values: Any, scored: Any, fraction: float) -> Any:
+    """Marks the scored elements of largest value.
+
+    Args:
+        values: float32, any shape.
+        scored: The same shape; 1 where scored, else 0.
+        fraction: Share in (0, 1] of the scored elements, rounded up.
+
+    Returns:
+        1 where an element is among them, else 0. All elements equal to the last of
+        them are taken, which leaves a mean as it is.
+    """
+    ranked = ops.stop_gradient(ops.where(scored > 0.0, values, -float("inf")))
+    ordered = ops.sort(ops.reshape(ranked, (-1,)))
+    count = ops.ceil(fraction * ops.sum(scored))
+    last = ops.cast(ops.size(ordered), "int32") - ops.cast(count, "int32")
+    threshold = ops.take(ordered, ops.clip(last, 0, ops.size(ordered) - 1))
+    return ops.cast(ranked >= threshold, "float32") * scored
+
+
+def elements(pixels: Pixels, x: Any) -> Any:
+    """Drops the class axis unless each channel is an element of its own."""
+    return ops.squeeze(x, -1) if pixels.exclusive or pixels.binary else x
+
+
+def _fade(x: Any, gamma: float) -> Any:
+    if gamma == 0.0:
+        return 1.0
+    if gamma in (1.0, 2.0):
+        return x if gamma == 1.0 else x * x
+    # The slope of a power below 1 is infinite at 0.
+    return ops.power(ops.maximum(x, 1e-7), gamma)
