@@ -7,6 +7,8 @@ metrics load with their first use.
 from importlib import import_module
 from typing import Any
 
+from arcticdl.metrics.autoice import autoice_score, class_index_r2
+from arcticdl.metrics.boundary import boundary_counts, boundary_scores
 from arcticdl.metrics.confusion import (
     class_scores,
     cohen_kappa,
@@ -22,32 +24,76 @@ from arcticdl.metrics.fronts import (
     matched_distance,
     pooled_front_distance,
 )
+from arcticdl.metrics.ice_edge import (
+    cell_areas_km2,
+    ice_edge,
+    ice_edge_distance,
+    ice_edge_error,
+    melt_pond_fraction,
+    sea_ice_area_km2,
+    sea_ice_extent_km2,
+)
 from arcticdl.metrics.intervals import bootstrap_scores
+from arcticdl.metrics.probability import (
+    brier_score,
+    expected_calibration_error,
+    ranking_areas,
+    top_k_accuracy,
+)
+from arcticdl.metrics.regression import (
+    Moments,
+    merge_moments,
+    regression_moments,
+    regression_scores,
+)
 
 _KERAS = {
     "Accuracy": "segmentation",
+    "Bias": "continuous",
     "ConfusionMetric": "segmentation",
     "F1": "segmentation",
     "Kappa": "segmentation",
+    "MAE": "continuous",
     "Matthews": "segmentation",
     "MeanIoU": "segmentation",
     "Precision": "segmentation",
+    "R2": "continuous",
+    "RMSE": "continuous",
     "Recall": "segmentation",
 }
 
 __all__ = [
+    "Moments",
+    "autoice_score",
     "bootstrap_scores",
+    "boundary_counts",
+    "boundary_scores",
+    "brier_score",
+    "cell_areas_km2",
+    "class_index_r2",
     "class_scores",
     "cohen_kappa",
     "confusion_matrices",
     "confusion_matrix",
+    "expected_calibration_error",
     "front_distance",
     "front_line",
     "front_path",
+    "ice_edge",
+    "ice_edge_distance",
+    "ice_edge_error",
     "matched_distance",
     "matthews",
+    "melt_pond_fraction",
+    "merge_moments",
     "pooled_front_distance",
+    "ranking_areas",
+    "regression_moments",
+    "regression_scores",
     "scores",
+    "sea_ice_area_km2",
+    "sea_ice_extent_km2",
+    "top_k_accuracy",
     *_KERAS,
 ]
 
