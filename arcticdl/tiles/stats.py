@@ -218,7 +218,8 @@ def partial_stats(
     rows = [_moments(values) for values in by_band]
     columns = [np.array(column, "float64") for column in zip(*rows, strict=True)]
     count = columns[0].astype("int64")
-    return PartialStats(count, *columns[1:], sample=flat[picked])
+    mean, m2, low, high = columns[1:]
+    return PartialStats(count, mean, m2, low, high, flat[picked])
 
 
 def combine(parts: Sequence[PartialStats], bands: tuple[str, ...]) -> BandStats:
@@ -240,9 +241,9 @@ def combine(parts: Sequence[PartialStats], bands: tuple[str, ...]) -> BandStats:
         low, high = np.minimum(low, part.min), np.maximum(high, part.max)
     empty = count == 0
     std = np.sqrt(m2 / np.maximum(count, 1))
-    moments = [np.where(empty, np.nan, v) for v in (mean, std, low, high)]
+    mean, std, low, high = (np.where(empty, np.nan, v) for v in (mean, std, low, high))
     sample = np.concatenate([part.sample for part in parts])
-    return BandStats(bands, count, *moments, percentiles=_percentiles(sample))
+    return BandStats(bands, count, mean, std, low, high, _percentiles(sample))
 
 
 def _moments(values: np.ndarray) -> tuple[float, float, float, float, float]:

@@ -206,7 +206,7 @@ class TileStore:
         indices: Sequence[int] | np.ndarray,
         names: Sequence[str] | None = None,
     ) -> "PendingRead":
-        """Starts to read tiles in the background; ``.result()`` gives what `read` does."""
+        """Starts to read tiles in the background; its ``result()`` is as of `read`."""
         return PendingRead(self, self.check_indices(indices), self._names(names))
 
     def stream(

@@ -339,6 +339,6 @@ def _check_arguments(feed: TileFeed) -> None:
     if not feed._count_batches():
         raise ValueError(
             "A feed must have at least one batch. Received: "
-            f"{len(feed.indices)} tiles x {feed.repeats} repeats over {hosts} hosts for "
+            f"{len(feed.indices)} tiles x {feed.repeats} repeats over {hosts} hosts, "
             f"batch_size={feed.batch_size} with drop_last={feed.drop_last}."
         )
