@@ -6,9 +6,9 @@ NumPy only; nothing here opens a file.
 from importlib import import_module
 from typing import Any
 
-_SUBMODULES = ("charts", "colours", "indices", "sar", "schemes")
+_SUBMODULES = ("charts", "colours", "indices", "labels", "sar", "schemes")
 
-__all__ = ["charts", "colours", "indices", "sar", "schemes"]
+__all__ = ["charts", "colours", "indices", "labels", "sar", "schemes"]
 
 
 def __getattr__(name: str) -> Any:

@@ -168,8 +168,8 @@ def open_water_hh_db(
         HH sigma0 in dB, float64.
 
     Example:
-        >>> round(float(open_water_hh_db(10.0, 45.0, 35.0)))
-        -17
+        >>> f"{open_water_hh_db(10.0, 45.0, 35.0):.0f} dB"
+        '-16 dB'
     """
     vv = cmod5n_vv(wind_ms, direction_deg, incidence_deg)
     return to_db(vv / polarisation_ratio(incidence_deg))
