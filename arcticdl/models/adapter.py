@@ -194,7 +194,8 @@ def mixing_matrix(
         raise ValueError(
             f"`mode` must be one of {list(MODES)}. Received: mode={mode!r}."
         )
-    source, target = _named(source_bands), _named(target_bands)
+    known = mode in ("by_band", "project_1x1", "random", "zero")
+    source, target = _named(source_bands, known), _named(target_bands, known)
     rows = _ROWS[mode](source, target)
     matrix = np.stack([weights for weights, _ in rows])
     if not matrix.any():
@@ -222,8 +223,10 @@ def copy_weights(
 ) -> AdapterTable:
     """Copies a pretrained Keras model into the same model with another input.
 
-    Variables are matched in order. Equal shapes are copied; a kernel that differs in
-    its input axis is adapted, and so is a vector of one number a band.
+    Variables are matched by their paths, so the target may be the front part of the
+    source; where layers have no names of their own, by their order. Equal shapes are
+    copied; a kernel that differs in its input axis is adapted, and so is a vector of
+    one number a band.
 
     Args:
         source: Pretrained ``keras.Model`` with ``c_src`` input bands.
@@ -246,9 +249,8 @@ def copy_weights(
             "`mode` must be a rule that changes the kernel itself. Received: "
             "mode='project_1x1'. Put its 1 x 1 convolution in front of the model."
         )
-    _check_same_architecture(source, target)
     _, table = mixing_matrix(source_bands, target_bands, mode)
-    for old, new in zip(source.variables, target.variables, strict=True):
+    for old, new in _pairs(source, target):
         values = np.asarray(old)
         if tuple(old.shape) == tuple(new.shape):
             new.assign(values)
@@ -264,8 +266,12 @@ def copy_weights(
     return table
 
 
-def _check_same_architecture(source: Any, target: Any) -> None:
-    old, new = source.variables, target.variables
+def _pairs(source: Any, target: Any) -> list[tuple[Any, Any]]:
+    """Variables of two networks that belong together: by path, else by order."""
+    old, new = _values_of(source), _values_of(target)
+    by_path = {variable.path: variable for variable in old}
+    if len(by_path) == len(old) and all(v.path in by_path for v in new):
+        return [(by_path[variable.path], variable) for variable in new]
     same = len(old) == len(new) and all(
         a.name == b.name and len(a.shape) == len(b.shape)
         for a, b in zip(old, new, strict=True)
@@ -276,6 +282,11 @@ def _check_same_architecture(source: Any, target: Any) -> None:
             f"Received: {source.name!r} with {len(old)} variables and {target.name!r} "
             f"with {len(new)}."
         )
+    return list(zip(old, new, strict=True))
+
+
+def _values_of(model: Any) -> list[Any]:
+    return [v for v in model.variables if "seed_generator" not in v.path]
 
 
 def _checked(kernel: np.ndarray, source_bands: Bands) -> np.ndarray:
@@ -284,7 +295,7 @@ def _checked(kernel: np.ndarray, source_bands: Bands) -> np.ndarray:
             "`kernel` must be (kh, kw, c_src, c_out). "
             f"Received: kernel of shape {kernel.shape}."
         )
-    count = len(_named(source_bands))
+    count = len(_named(source_bands, known=False))
     if kernel.shape[2] != count:
         raise ValueError(
             "`source_bands` must name every input of `kernel`. "
@@ -293,15 +304,23 @@ def _checked(kernel: np.ndarray, source_bands: Bands) -> np.ndarray:
     return kernel
 
 
-def _named(bands: Bands) -> tuple[Band | int, ...]:
-    """Resolved bands, or positions where only a number is known."""
+def _named(bands: Bands, known: bool = True) -> tuple[Band | int, ...]:
+    """Resolved bands, or positions where only a number is known.
+
+    Rules that do not ask what a band measures take any name (``known=False``).
+    """
     if isinstance(bands, int):
         if bands < 1:
             raise ValueError(
                 f"The number of bands must be at least 1. Received: {bands}."
             )
         return tuple(range(bands))
-    return resolve_bands(bands)
+    try:
+        return resolve_bands(bands)
+    except ValueError:
+        if known or not len(bands) or isinstance(bands, str):
+            raise
+    return tuple(band if isinstance(band, Band) else Band(band) for band in bands)
 
 
 def _mix(matrix: np.ndarray, kernel: np.ndarray) -> np.ndarray:

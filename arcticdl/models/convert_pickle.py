@@ -171,10 +171,19 @@ _CONSTANTS: dict[str, Any] = {
     "NEWTRUE": True,
     "NONE": None,
 }
-_LITERALS = frozenset(
-    "BINFLOAT BININT BININT1 BININT2 BINSTRING BINUNICODE BINUNICODE8 LONG1 LONG4 "
-    "SHORT_BINSTRING SHORT_BINUNICODE".split()
-)
+_LITERALS = {
+    "BINFLOAT",
+    "BININT",
+    "BININT1",
+    "BININT2",
+    "BINSTRING",
+    "BINUNICODE",
+    "BINUNICODE8",
+    "LONG1",
+    "LONG4",
+    "SHORT_BINSTRING",
+    "SHORT_BINUNICODE",
+}
 _ACTIONS: dict[str, Callable[[Machine, Any], None]] = {
     "APPEND": Machine._append,
     "APPENDS": Machine._appends,

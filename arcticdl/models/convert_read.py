@@ -200,6 +200,8 @@ class _View(NamedTuple):
 
 def _lazy(identity: tuple, storages: dict[str, _Lazy]) -> _Lazy:
     _, kind, key, _, count = identity[:5]
+    if len(identity) > 5 and identity[5] is not None:
+        raise WeightsError("A storage must own its values. Received: a view.")
     return storages.setdefault(key, _Lazy(kind, count))
 
 

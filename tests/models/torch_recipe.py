@@ -29,3 +29,10 @@ def make_image(num_bands, height, width, seed=0):
     """Standard normal image ``(1, y, x, band)``."""
     rng = np.random.default_rng(seed)
     return rng.normal(size=(1, height, width, num_bands)).astype("float32")
+
+
+def sample(values, count=400):
+    """Evenly spaced elements and the mean square: a small stand-in for an array."""
+    flat = np.asarray(values, dtype="float32").ravel()
+    places = np.linspace(0, flat.size - 1, min(count, flat.size)).astype(int)
+    return np.append(flat[places], np.mean(flat.astype("float64") ** 2))
