@@ -46,10 +46,10 @@ def read_tiles(
     void = store.labels[label].void
     for index, mask in zip(indices, masks, strict=True):
         row = store.manifest.iloc[int(index)]
-        found = store.read([int(index)], names=[label])
+        found = store.read([int(index)], names=["image", "valid", label])
         codes, valid = found[label][0], found["valid"][0]
         stats = None
-        if normalizer.to_dict()["method"] == "per_image":
+        if normalizer.needs_image_stats:
             stats = store.scene_stats(row["scene_id"])
         image = normalizer(found["image"][0], valid=valid, image_stats=stats)
         codes = np.where(codes == void, VOID_CLASS, codes)
@@ -98,7 +98,7 @@ def pixel_baselines(
     if isinstance(normalizer, str):
         from arcticdl.tiles import Normalizer, compute_stats
 
-        stats = compute_stats(store, np.asarray(train_indices), seed=seed).bands
+        stats = compute_stats(store, np.asarray(train_indices), seed=seed)
         normalizer = Normalizer(normalizer, store.bands, stats)
     tiles = read_tiles(store, train_indices, label, normalizer)
     bands, codes, counts = _draw_pixels(
