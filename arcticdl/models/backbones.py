@@ -6,20 +6,43 @@ nothing else, so a function of your own with the signature
 ``build(name, num_bands, **options)`` can stand in the table.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
+from arcticdl.models.applications import (
+    EFFICIENTNETS,
+    MOBILENETS,
+    build_efficientnet,
+    build_mobilenet,
+)
 from arcticdl.models.choices import choose
+from arcticdl.models.convnext import CONVNEXTS, build_convnext
+from arcticdl.models.mit import MITS, build_mit
 from arcticdl.models.plain import build_plain
 from arcticdl.models.resnet import RESNETS, build_resnet
+from arcticdl.models.swin import SWINS, assemble_swin, build_swin
+from arcticdl.models.swin_v2 import SWINS_V2, build_swin_v2
+from arcticdl.models.vit import DINOS, VITS, build_dinov3, build_vit
 
 BACKBONES: dict[str, Callable[..., keras.Model]] = {
     "plain": build_plain,
+    **dict.fromkeys(CONVNEXTS, build_convnext),
+    **dict.fromkeys(DINOS, build_dinov3),
+    **dict.fromkeys(EFFICIENTNETS, build_efficientnet),
+    **dict.fromkeys(MITS, build_mit),
+    **dict.fromkeys(MOBILENETS, build_mobilenet),
     **dict.fromkeys(RESNETS, build_resnet),
+    **dict.fromkeys(SWINS, build_swin),
+    **dict.fromkeys(SWINS_V2, build_swin_v2),
+    **dict.fromkeys(VITS, build_vit),
 }
 """Name -> function ``(name, num_bands, **options)`` that builds it, without weights."""
+
+# Builders that pass their options on to another function.
+_OPTIONS_OF = {build_swin: assemble_swin, build_swin_v2: assemble_swin}
 
 
 def build_backbone(name: str, num_bands: int, **options: Any) -> keras.Model:
@@ -28,7 +51,8 @@ def build_backbone(name: str, num_bands: int, **options: Any) -> keras.Model:
     Args:
         name: One of ``BACKBONES``.
         num_bands: Bands of the image, at least 1.
-        **options: Options of that backbone, e.g. ``width`` of ``"plain"``.
+        **options: Options of that backbone, e.g. ``width`` of ``"plain"``; see
+            ``accepted_options``.
 
     Returns:
         Model named ``"backbone"`` from ``(batch, y, x, band)`` to a dict of levels.
@@ -46,9 +70,23 @@ def build_backbone(name: str, num_bands: int, **options: Any) -> keras.Model:
         raise ValueError(
             f"`num_bands` must be at least 1. Received: num_bands={num_bands}."
         )
+    unknown = set(options) - accepted_options(name)
+    if unknown:
+        raise ValueError(
+            f"Backbone {name!r} has the options {sorted(accepted_options(name))}. "
+            f"Received: {sorted(unknown)}."
+        )
     return builder(name, num_bands, **options)
 
 
-def pyramid_levels(features: dict[str, Any]) -> list[int]:
-    """Returns the levels of a pyramid, fine to coarse: ``[1, 2, 3, 4, 5]``."""
-    return sorted(int(key[1:]) for key in features)
+def accepted_options(name: str) -> set[str]:
+    """Returns the names of the options that a backbone has.
+
+    Raises:
+        ValueError: Unknown name.
+    """
+    builder = choose("backbone", name, BACKBONES)
+    parameters = inspect.signature(_OPTIONS_OF.get(builder, builder)).parameters
+    return {
+        key for key, value in parameters.items() if value.kind is value.KEYWORD_ONLY
+    }

@@ -5,47 +5,35 @@ from typing import Any
 
 import keras
 
-from arcticdl.models.backbones import build_backbone, pyramid_levels
+from arcticdl.models.backbones import accepted_options, build_backbone
 from arcticdl.models.card import Card
 from arcticdl.models.choices import choose
+from arcticdl.models.contracts import Decoded, Pyramid, pyramid_levels
 from arcticdl.models.decoders import DECODERS
-from arcticdl.models.heads import segmentation_head
+from arcticdl.models.heads import HeadSpec, check_head, dense_head, pooled_head
+from arcticdl.models.penalties import initialise_weights, penalise_weights
 from arcticdl.models.shapes import PadToStride
+
+Options = Mapping[str, Any]
 
 
 def build_segmenter(
     backbone: str = "resnet18",
     decoder: str = "unet",
     *,
-    num_bands: int | None = None,
-    bands: Sequence[str] | None = None,
     num_classes: int,
-    card: Mapping[str, Any] | None = None,
     name: str = "segmentation",
-    input_size: tuple[int, int] | None = None,
-    norm: str = "batch",
-    activation: str = "relu",
-    dropout: float = 0.0,
-    backbone_options: Mapping[str, Any] | None = None,
-    decoder_options: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> keras.Model:
     """Builds a model that gives each pixel class logits.
 
     Args:
         backbone: One of ``BACKBONES``.
         decoder: One of ``DECODERS``.
-        num_bands: Bands of the image; or give ``bands``.
-        bands: Their names, in the order of the image's last axis.
         num_classes: Classes, without void.
-        card: JSON dict that the model shall carry; see ``get_card``.
         name: Name of the output.
-        input_size: Height and width in pixels if they are always the same; any size
-            otherwise.
-        norm: Normalisation, one of ``arcticdl.models.blocks.NORMS``.
-        activation: Keras activation name.
-        dropout: Share of feature channels dropped before the head, in [0, 1).
-        backbone_options: Options of the backbone, e.g. ``{"width": 16}``.
-        decoder_options: Options of the decoder, e.g. ``{"channels": (64, 32)}``.
+        **options: As in ``build_multitask``: ``num_bands`` or ``bands``, ``card``,
+            ``weights``, ``dropout``, ...
 
     Returns:
         Model from ``(batch, y, x, band)`` to float32 logits ``(batch, y, x, class)``,
@@ -60,32 +48,244 @@ def build_segmenter(
         >>> model.output_shape
         (None, None, None, 4)
     """
-    decode = choose("decoder", decoder, DECODERS)
+    head = {"task": "segmentation", "num_classes": num_classes}
+    return build_multitask(backbone, decoder, heads={name: head}, **options)
+
+
+def build_classifier(
+    backbone: str = "resnet18",
+    *,
+    num_classes: int,
+    multilabel: bool = False,
+    name: str = "classification",
+    **options: Any,
+) -> keras.Model:
+    """Builds a model that gives each image class logits.
+
+    Args:
+        backbone: One of ``BACKBONES``.
+        num_classes: Classes.
+        multilabel: Whether several classes can hold at once, which is told by the
+            output's task and not by its shape: logits then mean a sigmoid each.
+        name: Name of the output.
+        **options: As in ``build_multitask``.
+
+    Returns:
+        Model from ``(batch, y, x, band)`` to float32 logits ``(batch, class)``.
+
+    Raises:
+        ValueError: Unknown names, no bands, no classes.
+    """
+    task = "multilabel" if multilabel else "classification"
+    head = {"task": task, "num_classes": num_classes}
+    return build_multitask(backbone, None, heads={name: head}, **options)
+
+
+def build_regressor(
+    backbone: str = "resnet18",
+    decoder: str | None = "unet",
+    *,
+    num_outputs: int = 1,
+    name: str = "regression",
+    **options: Any,
+) -> keras.Model:
+    """Builds a model that gives each pixel, or each image, numbers.
+
+    Args:
+        backbone: One of ``BACKBONES``.
+        decoder: One of ``DECODERS`` for a map; ``None`` for numbers an image.
+        num_outputs: Numbers; for quantiles and distributions see ``build_multitask``.
+        name: Name of the output.
+        **options: As in ``build_multitask``.
+
+    Returns:
+        Model from ``(batch, y, x, band)`` to float32 ``(batch, y, x, output)``, or
+        ``(batch, output)`` without a decoder.
+
+    Raises:
+        ValueError: Unknown names, no bands, no outputs.
+    """
+    task = "regression" if decoder is None else "dense_regression"
+    head = {"task": task, "num_outputs": num_outputs}
+    return build_multitask(backbone, decoder, heads={name: head}, **options)
+
+
+def build_multitask(
+    backbone: str = "resnet18",
+    decoder: str | None = "unet",
+    *,
+    heads: Mapping[str, Options],
+    num_bands: int | None = None,
+    bands: Sequence[str] | None = None,
+    card: Options | None = None,
+    input_size: tuple[int, int] | None = None,
+    norm: str | None = None,
+    activation: str | None = None,
+    dropout: float = 0.0,
+    drop_path: float | None = None,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    initializer: str | None = None,
+    backbone_options: Options | None = None,
+    decoder_options: Options | None = None,
+) -> keras.Model:
+    """Builds a model with one backbone, one decoder and any number of heads.
+
+    Args:
+        backbone: One of ``BACKBONES``.
+        decoder: One of ``DECODERS``; ``None`` when no head is dense.
+        heads: Name -> ``{"task": one of HEADS, ...}`` with ``num_classes``,
+            ``num_outputs`` or ``quantiles``, as the task needs, and perhaps its own
+            ``dropout``.
+        num_bands: Bands of the image; or give ``bands``.
+        bands: Their names, in the order of the image's last axis.
+        card: JSON dict that the model shall carry; see ``get_card``.
+        input_size: Height and width in pixels if they are always the same; any size
+            otherwise.
+        norm: One of ``arcticdl.models.blocks.NORMS``, for the decoder, and for the
+            backbone where it has a choice; ``None``: as published.
+        activation: Keras activation name, likewise.
+        dropout: Share of feature channels dropped before each head, in [0, 1).
+        drop_path: Share of residual branches dropped in the deepest block of the
+            backbone, growing from 0 in the first one, in [0, 1); ``None``: as
+            published.
+        l1: Factor of the kernels' absolute values in the loss.
+        l2: Factor of their squares.
+        initializer: Keras initializer for all kernels; ``None``: as published.
+        backbone_options: Options of the backbone, e.g. ``{"width": 16}``.
+        decoder_options: Options of the decoder, e.g. ``{"channels": (64, 32, 16)}``.
+
+    Returns:
+        Model from ``(batch, y, x, band)`` to one float32 tensor, or to a dict by
+        head's name where there are several. Dense outputs have the image's size.
+
+    Raises:
+        ValueError: Unknown names or options, no bands, no heads, a dense head without
+            a decoder.
+
+    Example:
+        >>> model = build_multitask(
+        ...     "plain", num_bands=2, backbone_options={"width": 4},
+        ...     heads={"sod": {"task": "segmentation", "num_classes": 6},
+        ...            "sic": {"task": "dense_regression"}})
+        >>> {name: shape[-1] for name, shape in model.output_shape.items()}
+        {'sod': 6, 'sic': 1}
+    """
+    specs = _check_heads(heads, decoder, dropout)
     count = resolve_num_bands(num_bands, bands, card)
-    if num_classes < 1:
-        raise ValueError(
-            f"`num_classes` must be at least 1. Received: num_classes={num_classes}."
-        )
-    options = dict(backbone_options or {})
-    if backbone == "plain":
-        options = {"norm": norm, "activation": activation, **options}
-    encoder = build_backbone(backbone, count, **options)
+    encoder = _build_encoder(
+        backbone,
+        decoder,
+        count,
+        norm=norm,
+        activation=activation,
+        drop_path=drop_path,
+        options=dict(backbone_options or {}),
+        pooled=not all(spec.dense for spec in specs.values()),
+    )
+    style = {"norm": norm, "activation": activation or "relu"}
     image = keras.Input((*(input_size or (None, None)), count), name="image")
     x = Card(card, name="card")(image)
     x = PadToStride(2 ** pyramid_levels(encoder.output)[-1], name="pad")(x)
-    decoded = decode(
-        encoder(x), norm=norm, activation=activation, **(decoder_options or {})
+    features = encoder(x)
+    decoded = _decode(features, decoder, {**style, **(decoder_options or {})})
+    outputs = _answer(features, decoded, image, specs)
+    name = "_".join(part for part in (decoder, backbone) if part)
+    model = keras.Model(
+        image, outputs if len(outputs) > 1 else next(iter(outputs.values())), name=name
     )
-    outputs = segmentation_head(
-        decoded, image, name=name, num_classes=num_classes, dropout=dropout
+    if initializer is not None:
+        initialise_weights(model, initializer)
+    penalise_weights(model, l1, l2)
+    return model
+
+
+def _check_heads(
+    heads: Mapping[str, Options], decoder: str | None, dropout: float
+) -> dict[str, HeadSpec]:
+    if not heads:
+        raise ValueError("`heads` must name at least one head. Received: heads={}.")
+    specs = {name: check_head(name, spec, dropout) for name, spec in heads.items()}
+    dense = sorted(name for name, spec in specs.items() if spec.dense)
+    if dense and decoder is None:
+        raise ValueError(
+            "`decoder` must be given when a head answers for each pixel. "
+            f"Received: decoder=None, dense heads {dense}."
+        )
+    if not dense and decoder is not None:
+        raise ValueError(
+            "`decoder` must be None when no head answers for each pixel. "
+            f"Received: decoder={decoder!r}, heads {sorted(specs)}."
+        )
+    return specs
+
+
+def _build_encoder(
+    backbone: str,
+    decoder: str | None,
+    num_bands: int,
+    *,
+    norm: str | None,
+    activation: str | None,
+    drop_path: float | None,
+    options: dict[str, Any],
+    pooled: bool,
+) -> keras.Model:
+    """Builds the backbone with the levels, and the stride, that the decoder wants."""
+    accepted = accepted_options(backbone)
+    entry = None if decoder is None else choose("decoder", decoder, DECODERS)
+    wanted: dict[str, Any] = {"norm": norm, "activation": activation}
+    if entry is not None and entry.output_stride != 32:
+        wanted["output_stride"] = entry.output_stride
+    for option, value in wanted.items():
+        if value is not None and option in accepted:
+            options.setdefault(option, value)
+    if drop_path is not None:
+        options.setdefault("drop_path", drop_path)
+    encoder = build_backbone(backbone, num_bands, **options)
+    levels = pyramid_levels(encoder.output)
+    used = set(levels[-1:] if entry is None else entry.levels(levels))
+    if pooled:
+        used.add(levels[-1])
+    pyramid = {f"P{level}": encoder.output[f"P{level}"] for level in sorted(used)}
+    return keras.Model(encoder.input, pyramid, name="backbone")
+
+
+def _decode(
+    features: Pyramid, decoder: str | None, options: dict[str, Any]
+) -> Decoded | None:
+    if decoder is None:
+        return None
+    entry = DECODERS[decoder]
+    levels = entry.levels(pyramid_levels(features))
+    return entry.build(
+        {f"P{level}": features[f"P{level}"] for level in levels}, **options
     )
-    return keras.Model(image, outputs, name=f"{decoder}_{backbone}")
+
+
+def _answer(
+    features: Pyramid,
+    decoded: Decoded | None,
+    image: Any,
+    specs: Mapping[str, HeadSpec],
+) -> dict[str, Any]:
+    coarsest = features[f"P{pyramid_levels(features)[-1]}"]
+    outputs = {}
+    for name, spec in specs.items():
+        if decoded is None or not spec.dense:
+            outputs[name] = pooled_head(coarsest, name=name, spec=spec)
+            continue
+        outputs[name] = dense_head(decoded, image, name=name, spec=spec)
+        for i, coarse in enumerate(decoded.auxiliary):
+            aux = f"{name}_aux{i}"
+            outputs[aux] = dense_head(coarse, image, name=aux, spec=spec)
+    return outputs
 
 
 def resolve_num_bands(
     num_bands: int | None,
     bands: Sequence[str] | None,
-    card: Mapping[str, Any] | None = None,
+    card: Options | None = None,
 ) -> int:
     """Returns the number of bands from whichever of the three tells it.
 

@@ -16,8 +16,8 @@ def build_plain(
     *,
     width: int = 32,
     depth: int = 5,
-    norm: str = "batch",
-    activation: str = "relu",
+    norm: str | None = None,
+    activation: str | None = None,
 ) -> keras.Model:
     """Builds the U-Net encoder: two convolutions a level, max pooling between levels.
 
@@ -30,8 +30,8 @@ def build_plain(
         num_bands: Bands of the image.
         width: Channels at full resolution.
         depth: Halvings of the resolution; the pyramid is ``P0`` to ``P{depth}``.
-        norm: One of ``arcticdl.models.blocks.NORMS``.
-        activation: Keras activation name.
+        norm: One of ``arcticdl.models.blocks.NORMS``; ``None``: batch.
+        activation: Keras activation name; ``None``: ReLU.
 
     Returns:
         Model from ``(batch, y, x, band)`` to a dict of levels.
@@ -60,8 +60,8 @@ def build_plain(
                 x,
                 filters,
                 name=f"level{level}_{step}",
-                norm=norm,
-                activation=activation,
+                norm=norm or "batch",
+                activation=activation or "relu",
             )
         pyramid[f"P{level}"] = x
     return keras.Model(inputs, pyramid, name="backbone")

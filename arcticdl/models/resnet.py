@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from arcticdl.models.rewrite import rewrite
+
 RESNETS: dict[str, tuple[str, tuple[int, int, int, int]]] = {
     "resnet18": ("basic_block", (2, 2, 2, 2)),
     "resnet34": ("basic_block", (3, 4, 6, 3)),
@@ -13,8 +15,23 @@ RESNETS: dict[str, tuple[str, tuple[int, int, int, int]]] = {
 }
 """Block type and blocks a stage, He et al. 2016, doi:10.1109/CVPR.2016.90, table 1."""
 
+DILATIONS: dict[int, dict[str, int]] = {
+    8: {"stack2_": 2, "stack3_": 4},
+    16: {"stack3_": 2},
+    32: {},
+}
+"""Coarsest stride -> dilation of the stages that no longer halve the resolution."""
 
-def build_resnet(name: str, num_bands: int) -> keras.Model:
+
+def build_resnet(
+    name: str,
+    num_bands: int,
+    *,
+    norm: str | None = None,
+    activation: str | None = None,
+    drop_path: float = 0.0,
+    output_stride: int = 32,
+) -> keras.Model:
     """Builds a ResNet that is equal in structure to timm's and torchvision's.
 
     KerasHub's network has explicit zero padding, no bias in convolutions, the stride
@@ -23,13 +40,26 @@ def build_resnet(name: str, num_bands: int) -> keras.Model:
     Args:
         name: One of ``RESNETS``.
         num_bands: Bands of the image.
+        norm: One of ``arcticdl.models.blocks.NORMS`` instead of batch normalisation.
+        activation: Keras activation name instead of ReLU.
+        drop_path: Share of residual branches dropped in the last block, in [0, 1).
+        output_stride: 32, or 16 or 8 by dilation. The coarsest level is then ``P4`` or
+            ``P3`` and holds the last stage, since ``Pk`` has stride ``2**k``.
 
     Returns:
         Model from ``(batch, y, x, band)`` to levels ``P1`` (the stem before its
         pooling) to ``P5``.
+
+    Raises:
+        ValueError: ``output_stride`` is none of the three.
     """
     from keras_hub.models import ResNetBackbone
 
+    if output_stride not in DILATIONS:
+        raise ValueError(
+            f"`output_stride` must be one of {sorted(DILATIONS)}. "
+            f"Received: output_stride={output_stride}."
+        )
     block, blocks = RESNETS[name]
     hub = ResNetBackbone(
         input_conv_filters=[64],
@@ -40,17 +70,31 @@ def build_resnet(name: str, num_bands: int) -> keras.Model:
         block_type=block,
         image_shape=(None, None, num_bands),
     )
-    _initialise_like_reference(hub)
-    pyramid: dict[str, Any] = {"P1": hub.get_layer("conv1_relu").output}
-    pyramid.update(hub.pyramid_outputs)
-    return keras.Model(hub.input, pyramid, name="backbone")
+    ends = {"P1": "conv1_relu"}
+    deepest = {8: 3, 16: 4, 32: 5}[output_stride]
+    for stage, count in enumerate(blocks):
+        # A dilated stage replaces the one before it: they have one stride.
+        level = min(stage + 2, deepest)
+        ends[f"P{level}"] = f"stack{stage}_block{count - 1}_out"
+    plain = keras.Model(hub.input, hub.output, name="backbone")
+    model = rewrite(
+        plain,
+        norm=norm,
+        activation=activation,
+        drop_path=drop_path,
+        dilations=DILATIONS[output_stride],
+    )
+    _initialise_like_reference(model)
+    pyramid = {level: model.get_layer(end).output for level, end in ends.items()}
+    return keras.Model(model.input, pyramid, name="backbone")
 
 
 def _initialise_like_reference(model: keras.Model) -> None:
     # He et al. 2015 with fan-out, as timm and torchvision; Keras would take Glorot.
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D):
-            layer.kernel_initializer = keras.initializers.VarianceScaling(
+            draw: Any = keras.initializers.VarianceScaling(
                 2.0, "fan_out", "untruncated_normal"
             )
-            layer.kernel.assign(layer.kernel_initializer(layer.kernel.shape))
+            layer.kernel_initializer = draw
+            layer.kernel.assign(draw(layer.kernel.shape))

@@ -1,4 +1,4 @@
-"""Laws of the assembled models: any size, float32 logits, the card, saving to the bit."""
+"""Laws of assembled models: any size, float32 logits, the card, saving to the bit."""
 
 import keras
 import numpy as np
