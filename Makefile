@@ -1,0 +1,54 @@
+# Everything a newcomer needs: make demo, make test, make test-jax.
+# Needs Python 3.11+, make and a C library; everything else goes into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test test-jax lint clean help
+
+help:
+	@echo "make demo      simulate scenes, train, evaluate, map, report (about 6 minutes)"
+	@echo "make test      lint, types, import rules and all tests"
+	@echo "make test-jax  models, losses and metrics on the JAX backend"
+	@echo "make clean     remove the environments and the demo's files"
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/arcticdl simulate data/demo --scenes 4 --size 768 --seed 0
+	$(BIN)/arcticdl prepare configs/demo.yaml --overwrite
+	$(BIN)/arcticdl train configs/demo.yaml --fold 0 --overwrite
+	$(BIN)/arcticdl evaluate runs/demo
+	$(BIN)/python pipelines/demo_map.py runs/demo
+	$(BIN)/arcticdl report runs/demo
+	@echo "Open runs/demo/report.html"
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest
+
+.venv-jax/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-jax
+	.venv-jax/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' jax
+	touch $@
+
+test-jax: .venv-jax/installed
+	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest -m backend
+
+clean:
+	rm -rf $(VENV) .venv-jax data/demo data/demo.tiles runs/demo

@@ -1,0 +1,121 @@
+"""Scoring trained folds on what they did not see."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from arcticdl.config import Experiment
+from arcticdl.errors import ConfigError
+from arcticdl.experiment.folder import load_run, trained_folds, write_json
+from arcticdl.experiment.train import Split, choose_folds, open_prepared
+from arcticdl.tiles import TileStore, open_store
+
+
+def evaluate(
+    run: str | Path, *, data: str | Path | None = None, fold: str | int = "all"
+) -> dict[str, Any]:
+    """Scores the trained folds of a run and pools them.
+
+    Args:
+        run: Run folder.
+        data: Another store, scored whole by the fold (of several: by each); default:
+            each fold's held-out scenes.
+        fold: Number, or ``all`` that are trained.
+
+    Returns:
+        The pooled result, as written to ``summary.json`` (for another store:
+        ``metrics_STORE.json`` in the fold's folder).
+
+    Raises:
+        FileNotFoundError: No such run, or no trained fold.
+        ConfigError: The fold is not trained.
+    """
+    from arcticdl.evaluation import pool_folds
+    from arcticdl.inference import load_model
+
+    folder, config = load_run(run)
+    numbers = _chosen(folder, fold)
+    store = open_prepared(config) if data is None else open_store(data)
+    splits = choose_folds(store, config) if data is None else None
+    results = []
+    for number in numbers:
+        fold_dir = folder / f"fold{number}"
+        model = load_model(fold_dir / "model.keras")
+        split = splits[number] if splits else None
+        result = _evaluate_fold(config, store, split, model, fold_dir)
+        result |= {"fold": number}
+        name = "metrics" if data is None else f"metrics_{Path(data).stem}"
+        write_json(fold_dir / f"{name}.json", result)
+        results.append(result)
+    summary = pool_folds(results)
+    if data is None:
+        write_json(folder / "summary.json", summary)
+    return summary
+
+
+def _chosen(folder: Path, fold: str | int) -> list[int]:
+    trained = trained_folds(folder)
+    if not trained:
+        raise FileNotFoundError(
+            f"{folder} holds no trained fold. Train first: arcticdl train CONFIG"
+        )
+    if fold == "all":
+        return trained
+    if not str(fold).isdigit() or int(fold) not in trained:
+        raise ConfigError(
+            f"`fold` must be `all` or one of the trained folds {trained}. "
+            f"Received: {fold!r}."
+        )
+    return [int(fold)]
+
+
+def _evaluate_fold(
+    config: Experiment, store: TileStore, split: Split | None, model: Any, path: Path
+) -> dict[str, Any]:
+    from arcticdl.evaluation import pixel_baselines
+    from arcticdl.evaluation.scenes import evaluate_scenes
+
+    test = np.arange(len(store)) if split is None else split.test
+    evaluation = evaluate_scenes(
+        model,
+        store,
+        test,
+        config.label_name,
+        line=config.line_class,
+        tta=config.predict.tta,
+        batch_size=config.predict.batch_size,
+        tile_size_px=config.predict.tile_size_px,
+        overlap_px=config.predict.overlap_px,
+        seed=config.seed,
+    )
+    result = evaluation.result()
+    result["pictures"] = evaluation.write_pictures(path / "pictures")
+    result["baselines"] = {}
+    if config.baselines and split is not None:
+        result["baselines"] = pixel_baselines(
+            store, split.train, split.test, config.label_name, seed=config.seed
+        )
+    return result
+
+
+def headline(summary: Mapping[str, Any]) -> list[str]:
+    """The lines that a person reads first."""
+    scores, intervals = summary["scores"], summary["intervals"]
+    lines = [summary["pooled"]]
+    for name, title in (("mean_iou", "mean IoU"), ("accuracy", "overall accuracy")):
+        low, high = intervals.get(name, (None, None))
+        spread = f"  (95 %: {low:.3f}-{high:.3f})" if low is not None else ""
+        lines.append(f"{title:>18} {scores[name]:.3f}{spread}")
+    for name, baseline in (summary.get("baselines") or {}).items():
+        value = baseline["scores"]["mean_iou"]
+        lines.append(f"{baseline.get('title', name):>18} {value:.3f}  (mean IoU)")
+    distance = summary["extra"].get("distance_px")
+    if distance:
+        lines.append(
+            f"{'distance':>18} median {distance['median']:.2f} px, mean "
+            f"{distance['mean']:.2f} px, no line in {distance['num_missing']} of "
+            f"{distance['num_images'] + distance['num_missing']}"
+        )
+    return lines

@@ -1,0 +1,172 @@
+"""Mapping new scenes with a trained run."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from arcticdl.config import Experiment
+from arcticdl.errors import ConfigError
+from arcticdl.experiment.folder import load_run, trained_folds
+from arcticdl.experiment.scenes import find_anchors, open_configured
+from arcticdl.sources import open_scene
+
+
+def predict(
+    run: str | Path,
+    inputs: Sequence[str] = (),
+    out: str | Path | None = None,
+    *,
+    fold: int = 0,
+    tta: str | None = None,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Maps scenes with a fold's model, or with a bare ``.keras`` file.
+
+    Args:
+        run: Run folder, or a ``.keras`` file that carries its card.
+        inputs: Scene files; with a run that stacks files, the first file of each scene.
+            None: the scenes that the fold was tested on.
+        out: A ``.tif`` for one scene, or a folder; default: ``maps`` in the run folder.
+        fold: Whose model.
+        tta: Views averaged; default: as configured, ``"none"`` for a bare file.
+        overwrite: Replace existing maps.
+
+    Returns:
+        The files that were written: class maps, pictures of them, and line maps.
+
+    Raises:
+        FileNotFoundError: The run, the fold's model or an input is missing.
+        FileExistsError: A map exists and ``overwrite`` is false.
+    """
+    from arcticdl.inference import load_model
+
+    config, path = _model_file(Path(run), fold)
+    scenes = _scenes(config, list(inputs), path.parent / "split.json")
+    if out is None and config is None:
+        raise ConfigError("A bare model has no run folder. Give `out` (--out).")
+    target = Path(run) / "maps" if out is None else Path(out)
+    targets = _targets(target, [scene.attrs["scene_id"] for scene in scenes])
+    model = load_model(path)
+    written = []
+    for scene, target in zip(scenes, targets, strict=True):
+        written += _map_scene(model, scene, target, config, tta, overwrite)
+    return written
+
+
+def _model_file(run: Path, fold: int) -> tuple[Experiment | None, Path]:
+    if run.suffix == ".keras":
+        if not run.is_file():
+            raise FileNotFoundError(f"No such model: {run}")
+        return None, run
+    folder, config = load_run(run)
+    if fold not in trained_folds(folder):
+        raise FileNotFoundError(
+            f"Fold {fold} of {folder} is not trained. Trained: {trained_folds(folder)}."
+        )
+    return config, folder / f"fold{fold}" / "model.keras"
+
+
+def _scenes(
+    config: Experiment | None, inputs: list[str], split: Path
+) -> list[xr.Dataset]:
+    if config is None:
+        if not inputs:
+            raise ConfigError("A bare model needs the scenes to map. Received: none.")
+        return [open_scene(path) for path in inputs]
+    anchors = find_anchors(config.data, inputs or None)
+    if not inputs:
+        tested = set(json.loads(split.read_text(encoding="utf-8"))["test"])
+        anchors = [anchor for anchor in anchors if anchor.scene_id in tested]
+    return [open_configured(config.data, a, with_labels=False) for a in anchors]
+
+
+def _targets(out: Path, scene_ids: list[str]) -> list[Path]:
+    if out.suffix.lower() in (".tif", ".tiff"):
+        if len(scene_ids) > 1:
+            raise ConfigError(
+                f"{len(scene_ids)} scenes need a folder. Received: --out {out}"
+            )
+        return [out]
+    repeated = {name for name in scene_ids if scene_ids.count(name) > 1}
+    if repeated:
+        raise ConfigError(f"Inputs share the names {sorted(repeated)}; map them apart.")
+    return [out / f"{name}.tif" for name in scene_ids]
+
+
+def _map_scene(
+    model: Any,
+    scene: xr.Dataset,
+    target: Path,
+    config: Experiment | None,
+    tta: str | None,
+    overwrite: bool,
+) -> list[Path]:
+    from arcticdl.inference import predict_scene
+
+    settings = config.predict if config else None
+    line = settings.line if settings else None
+    outputs: tuple[str, ...] = ("class", "confidence")
+    maps = predict_scene(
+        model,
+        scene,
+        target,
+        tta=tta or (settings.tta if settings else "none"),
+        batch_size=settings.batch_size if settings else 4,
+        tile_size_px=settings.tile_size_px if settings else None,
+        overlap_px=settings.overlap_px if settings else None,
+        outputs=(*outputs, "prob") if line else outputs,
+        overwrite=overwrite,
+    )
+    written = [target, _write_picture(scene, maps, target)]
+    if config is not None and line is not None:
+        classes = config.data.labels[config.label_name].classes
+        prob = maps["prob"][classes.index(line)].values
+        written += _write_line(prob, scene, target, line)
+    return written
+
+
+def _write_picture(scene: xr.Dataset, maps: xr.Dataset, target: Path) -> Path:
+    """Draws scene and class map with legend and scale as NAME.png."""
+    from arcticdl.plots import scene_map, write_figure
+
+    both = maps[["class"]].assign({"image": scene["image"], **_validity(scene)})
+    figure = scene_map(both, "class", title=str(scene.attrs["scene_id"]))
+    return write_figure(figure, target.with_suffix(".png"))
+
+
+def _validity(scene: xr.Dataset) -> dict[str, xr.DataArray]:
+    return {"valid": scene["valid"]} if "valid" in scene else {}
+
+
+def _write_line(
+    prob: np.ndarray, scene: xr.Dataset, target: Path, name: str
+) -> list[Path]:
+    """Writes NAME_line.tif (1 on the line) and NAME_line.gpkg beside the map."""
+    from arcticdl.inference.lines import draw_line, trace_line, write_line
+    from arcticdl.inference.output import MapFile, scene_georeference
+
+    path_px, threshold = trace_line(prob)
+    line = draw_line(path_px, prob.shape)
+    georeference = scene_georeference(scene)
+    path = target.with_name(f"{target.stem}_line.tif")
+    file = MapFile(
+        path,
+        line.shape,
+        nodata=None,
+        georeference=georeference,
+        band_names=(f"{name} line",),
+        tags={"threshold": f"{threshold:g}"},
+    )
+    try:
+        file.write_rows(0, line[None].astype(np.uint8))
+        file.commit()
+    except BaseException:
+        file.discard()
+        raise
+    vector = target.with_name(f"{target.stem}_line.gpkg")
+    write_line(path_px, vector, georeference, name=name, threshold=threshold)
+    return [path, vector]

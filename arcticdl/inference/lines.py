@@ -1,0 +1,103 @@
+"""A thin class as the one line it stands for: a calving front, an ice edge."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio import Affine
+from rasterio.transform import xy
+
+from arcticdl.metrics.fronts import front_path
+
+THRESHOLDS = (0.5, 0.3, 0.15, 0.05)
+"""Probabilities tried in turn until a line is found."""
+
+
+def trace_line(
+    prob: NDArray[Any],
+    *,
+    thresholds: Sequence[float] = THRESHOLDS,
+    min_length_px: int = 10,
+) -> tuple[NDArray[np.int64], float]:
+    """Traces the most probable line of a map, at the surest threshold that has one.
+
+    A faint front is still a front: where no pixel passes the first threshold, lower
+    ones are tried, and the one that was needed is returned so that a reader can tell
+    a sure line from a faint one.
+
+    Args:
+        prob: Probability of the line's class (y, x), 0-1; NaN is no line.
+        thresholds: Tried in order.
+        min_length_px: A shorter line is none.
+
+    Returns:
+        ``(path, threshold)``: int64 (point, 2), row and column from end to end, and
+        the threshold that gave it; an empty path and 0.0 where none did.
+    """
+    for threshold in thresholds:
+        path = front_path(prob, threshold=threshold, min_length_px=min_length_px)
+        if len(path):
+            return path, float(threshold)
+    return np.zeros((0, 2), np.int64), 0.0
+
+
+def draw_line(path: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Draws a path as pixels.
+
+    Args:
+        path: (point, 2), row and column.
+        shape: (rows, columns) of the map.
+
+    Returns:
+        Boolean (y, x), ``True`` on the line.
+    """
+    line = np.zeros(shape, bool)
+    line[path[:, 0], path[:, 1]] = True
+    return line
+
+
+def write_line(
+    path: NDArray[np.int64],
+    file: str | Path,
+    georeference: dict[str, Any],
+    *,
+    name: str,
+    threshold: float,
+) -> Path:
+    """Writes a path as a GeoPackage with one line feature, none for an empty path.
+
+    Coordinates are pixel centres in the grid's own CRS, or in pixels (x right, y down)
+    for an image without one.
+
+    Args:
+        path: (point, 2), row and column.
+        file: GeoPackage to write, replaced whole.
+        georeference: ``crs`` and ``transform``, or empty.
+        name: What the line is; written as attribute ``name``.
+        threshold: Probability the line was traced at; written as an attribute.
+
+    Returns:
+        The file.
+    """
+    import geopandas
+    from shapely import LineString
+
+    transform = georeference.get("transform", Affine.identity())
+    lines = []
+    if len(path) > 1:
+        xs, ys = xy(transform, path[:, 0], path[:, 1])
+        lines = [LineString(np.column_stack([xs, ys]))]
+    frame = geopandas.GeoDataFrame(
+        {"name": [name] * len(lines), "threshold": [threshold] * len(lines)},
+        geometry=lines,
+        crs=georeference.get("crs"),
+    )
+    file = Path(file)
+    partial = file.with_name(f".{file.stem}.part.gpkg")
+    partial.unlink(missing_ok=True)
+    frame.to_file(partial, driver="GPKG", geometry_type="LineString")
+    os.replace(partial, file)
+    return file

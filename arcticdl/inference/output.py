@@ -1,0 +1,117 @@
+"""Map files: GeoTIFF written row by row under a temporary name."""
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import rasterio
+import xarray as xr
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.windows import Window
+
+from arcticdl.void import VOID_CLASS
+
+
+def scene_georeference(scene: xr.Dataset) -> dict[str, Any]:
+    """CRS and affine transform of a scene, empty for a plain image.
+
+    Raises:
+        ValueError: The scene is on 2-D lat/lon; a map needs a regular grid.
+    """
+    if "spatial_ref" not in scene.variables and "spatial_ref" not in scene.coords:
+        if "lat" in scene.coords and scene["lat"].ndim == 2:
+            raise ValueError(
+                "The scene lies on 2-D lat/lon and has no regular grid. Align it "
+                "first: arcticdl.grid.align([scene], crs=..., resolution_m=...)."
+            )
+        return {}
+    attrs = scene["spatial_ref"].attrs
+    wkt = attrs.get("crs_wkt") or attrs.get("spatial_ref")
+    if "GeoTransform" in attrs:
+        c, a, b, f, d, e = (float(part) for part in attrs["GeoTransform"].split())
+        transform = rasterio.Affine(a, b, c, d, e, f)
+    else:
+        x, y = scene["x"].to_numpy(), scene["y"].to_numpy()
+        dx, dy = (x[-1] - x[0]) / (len(x) - 1), (y[-1] - y[0]) / (len(y) - 1)
+        transform = rasterio.Affine(dx, 0, x[0] - dx / 2, 0, dy, y[0] - dy / 2)
+    return {"crs": rasterio.crs.CRS.from_wkt(wkt), "transform": transform}
+
+
+class MapFile:
+    """One GeoTIFF that appears under its name only when it is complete.
+
+    Args:
+        path: The file.
+        shape: (rows, columns).
+        count: Bands.
+        dtype: ``"uint8"`` or ``"float32"``.
+        nodata: Value of pixels without input.
+        georeference: ``crs`` and ``transform``, or empty.
+        tags: Tags of the file.
+        band_names: Descriptions of the bands.
+        colors: ``#rrggbb`` of class 0, 1, ... for a colour table (one uint8 band).
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        shape: tuple[int, int],
+        *,
+        count: int = 1,
+        dtype: str = "uint8",
+        nodata: float | None = VOID_CLASS,
+        georeference: dict[str, Any] | None = None,
+        tags: dict[str, str] | None = None,
+        band_names: tuple[str, ...] = (),
+        colors: tuple[str, ...] = (),
+    ):
+        self.path = Path(path)
+        self._partial = self.path.with_name(f".{self.path.name}.part")
+        profile = {
+            "driver": "GTiff",
+            "height": shape[0],
+            "width": shape[1],
+            "count": count,
+            "dtype": dtype,
+            "nodata": nodata,
+            "compress": "deflate",
+            "predictor": 3 if dtype == "float32" else 2,
+            "bigtiff": "if_safer",
+            **(georeference or {}),
+        }
+        if min(shape) >= 256:
+            profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            self._file = rasterio.open(self._partial, "w", **profile)
+        self._file.update_tags(**(tags or {}))
+        for number, name in enumerate(band_names, start=1):
+            self._file.set_band_description(number, name)
+        if colors:
+            self._file.write_colormap(1, _colormap(colors))
+
+    def write_rows(self, row: int, rows: NDArray[Any]) -> None:
+        """Writes (band, rows, columns) from row ``row`` on."""
+        window = Window(0, row, rows.shape[2], rows.shape[1])  # type: ignore[call-arg]
+        self._file.write(rows, window=window)
+
+    def commit(self) -> Path:
+        """Closes the file and gives it its name."""
+        self._file.close()
+        os.replace(self._partial, self.path)
+        return self.path
+
+    def discard(self) -> None:
+        """Closes and removes the unfinished file."""
+        self._file.close()
+        self._partial.unlink(missing_ok=True)
+
+
+def _colormap(colors: tuple[str, ...]) -> dict[int, tuple[int, int, int, int]]:
+    table = {
+        code: (*(int(color[i : i + 2], 16) for i in (1, 3, 5)), 255)
+        for code, color in enumerate(colors)
+    }
+    return {**table, VOID_CLASS: (0, 0, 0, 0)}  # type: ignore[dict-item]

@@ -1,0 +1,141 @@
+"""Callbacks: progress that a person can read, and a history nobody loses."""
+
+import csv
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+
+def check_monitor(monitor: str, model: keras.Model, has_validation: bool) -> None:
+    """Refuses a monitored name that training will never log.
+
+    Keras itself only warns at a misspelt ``monitor`` and trains on.
+
+    Args:
+        monitor: Name such as ``val_loss`` or ``val_mean_iou``.
+        model: A compiled model.
+        has_validation: Whether validation data is given.
+
+    Raises:
+        ValueError: The name is not among those that will be logged.
+    """
+    names = ["loss"]
+    compiled = getattr(model, "_compile_metrics", None)
+    for metric in getattr(compiled, "_user_metrics", None) or []:
+        names.append(metric if isinstance(metric, str) else metric.name)
+    logged = names + ([f"val_{name}" for name in names] if has_validation else [])
+    if monitor not in logged:
+        raise ValueError(
+            f"`monitor` must be one of {sorted(logged)}. Received: monitor={monitor!r}."
+        )
+
+
+class RichProgress(keras.callbacks.Callback):
+    """One progress bar for the whole training, with the latest scores beside it.
+
+    Args:
+        description: Text before the bar.
+        every_epochs: A line of scores stays on screen after every so many epochs;
+            ``None`` chooses about twenty lines for the whole training.
+    """
+
+    def __init__(self, description: str = "train", every_epochs: int | None = None):
+        super().__init__()
+        self.description = description
+        self.every_epochs = every_epochs
+        self._progress: Progress | None = None
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Opens the bar."""
+        self._epochs = int(self.params.get("epochs") or 1)
+        self._steps = int(self.params.get("steps") or 1)
+        self._done = 0
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[scores]}"),
+        )
+        self._task = self._progress.add_task(
+            self.description, total=self._epochs * self._steps, scores=""
+        )
+        self._progress.start()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Moves the bar to the epoch's start, also after a resume."""
+        if self._progress:
+            self._progress.update(self._task, completed=epoch * self._steps)
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Advances the bar."""
+        if self._progress:
+            scores = f"loss {float((logs or {}).get('loss', math.nan)):.4f}"
+            self._progress.update(self._task, advance=1, scores=scores)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Prints the epoch's scores now and then."""
+        if not self._progress:
+            return
+        every = self.every_epochs or max(1, self._epochs // 20)
+        if (epoch + 1) % every == 0 or epoch + 1 == self._epochs:
+            scores = "  ".join(f"{k} {float(v):.4f}" for k, v in (logs or {}).items())
+            self._progress.console.print(f"epoch {epoch + 1}/{self._epochs}  {scores}")
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Closes the bar."""
+        if self._progress:
+            self._progress.stop()
+            self._progress = None
+
+
+class History(keras.callbacks.Callback):
+    """Keeps ``history.csv`` whole after every epoch, across resumes.
+
+    The file is rewritten under a temporary name and renamed, so a kill leaves the
+    epochs before it. Rows at or after the epoch that a resume starts from are dropped.
+
+    Args:
+        path: The CSV file; columns ``epoch`` (from 1) and every logged score.
+    """
+
+    def __init__(self, path: str | Path):
+        super().__init__()
+        self.path = Path(path)
+        self.rows: list[dict[str, float]] = []
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Reads the rows of an interrupted training."""
+        if self.path.exists():
+            with open(self.path, newline="", encoding="utf-8") as file:
+                self.rows = [
+                    {key: float(value) for key, value in row.items() if value}
+                    for row in csv.DictReader(file)
+                ]
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes the file anew with this epoch."""
+        row = {"epoch": float(epoch + 1)}
+        row |= {key: float(value) for key, value in (logs or {}).items()}
+        self.rows = [old for old in self.rows if old["epoch"] < epoch + 1] + [row]
+        names = list(dict.fromkeys(key for row in self.rows for key in row))
+        partial = self.path.with_suffix(".csv.part")
+        with open(partial, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            for row in self.rows:
+                writer.writerow(row | {"epoch": int(row["epoch"])})
+        os.replace(partial, self.path)
