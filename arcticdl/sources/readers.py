@@ -50,7 +50,18 @@ def is_numpy(path: Path, head: bytes) -> bool:
     return head[:6] == b"\x93NUMPY"
 
 
+def is_sentinel1(path: Path, head: bytes) -> bool:
+    """A SAFE folder of Sentinel-1, or its manifest."""
+    folder = path.parent if path.name == "manifest.safe" else path
+    if not (folder / "manifest.safe").is_file():
+        return False
+    return folder.name.startswith("S1") or any(
+        folder.glob("annotation/calibration/calibration-*.xml")
+    )
+
+
 READERS: tuple[Reader, ...] = (
+    Reader("sentinel1", is_sentinel1, "sentinel1:open_sentinel1"),
     Reader("numpy", is_numpy, "images:open_numpy"),
     Reader("image", is_image, "images:open_image"),
     Reader("geotiff", is_tiff, "geotiff:open_geotiff"),
