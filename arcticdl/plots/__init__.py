@@ -20,6 +20,7 @@ _FUNCTIONS = {
     "default_colors": "style",
     "figure_png": "style",
     "figure_svg": "style",
+    "house_style": "style",
     "new_figure": "style",
     "write_figure": "style",
     "show_augmented": "augment",

@@ -10,7 +10,7 @@ from matplotlib.patches import Circle, Rectangle
 from matplotlib.patheffects import withStroke
 
 from arcticdl.plots.maps import band_composite, class_map
-from arcticdl.plots.style import new_figure, style
+from arcticdl.plots.style import house_style, new_figure
 from arcticdl.void import VOID_CLASS
 
 _MAX_SIDE_PX = 1200
@@ -73,7 +73,7 @@ def scene_map(
     thin = scene.isel(y=slice(None, None, step), x=slice(None, None, step))
     graticule = _graticule(thin)
     ratio = min(max(thin.sizes["x"] / thin.sizes["y"], 0.4), 2.5)
-    with style():
+    with house_style():
         figure = new_figure((4.4 * ratio * len(panels) + 1.8, 4.9))
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for ax, name in zip(axes, panels, strict=True):

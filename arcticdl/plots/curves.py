@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from arcticdl.plots.style import PALETTE, new_figure, style
+from arcticdl.plots.style import PALETTE, house_style, new_figure
 
 _SPELLED = {"iou": "IoU", "f1": "F1", "miou": "mIoU", "mae": "MAE", "rmse": "RMSE"}
 _NOT_CURVES = {"epoch", "seconds", "time", "step"}
@@ -50,7 +50,7 @@ def training_curves(
         )
     columns = min(columns, len(names))
     rows = -(-len(names) // columns)
-    with style():
+    with house_style():
         figure = new_figure((4.6 * columns, 2.9 * rows))
         for position, name in enumerate(names, start=1):
             ax = figure.add_subplot(rows, columns, position)
@@ -91,7 +91,7 @@ def confusion(
         )
     totals = counts.sum(axis=1, keepdims=True)
     fraction = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-    with style():
+    with house_style():
         size = 1.9 + 0.85 * len(classes)
         ax = new_figure((size + 0.6, size)).add_subplot() if ax is None else ax
         ax.imshow(fraction, cmap="Blues", vmin=0.0, vmax=1.0)
@@ -131,7 +131,7 @@ def reliability(calibration: Mapping[str, Any], ax: Axes | None = None) -> Figur
     accuracy = [b["accuracy"] for b in filled]
     share = np.array([b["count"] for b in filled], float)
     share = share / share.sum() if share.size else share
-    with style():
+    with house_style():
         ax = new_figure((4.4, 4.0)).add_subplot() if ax is None else ax
         ax.plot([0, 1], [0, 1], color="#8a8f94", lw=1.0, ls="--", label="calibrated")
         ax.plot(confidence, accuracy, color=PALETTE[0], lw=1.2)
@@ -163,7 +163,7 @@ def baseline_bars(
     Returns:
         The figure.
     """
-    with style():
+    with house_style():
         height = 0.7 + 0.45 * len(values)
         ax = new_figure((7.6, height)).add_subplot() if ax is None else ax
         for row, score in enumerate(values.values()):

@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from arcticdl.plots.style import VOID_COLOR, checked_colors, new_figure, style
+from arcticdl.plots.style import VOID_COLOR, checked_colors, house_style, new_figure
 from arcticdl.void import VOID_CLASS
 
 _KNOWN_COMPOSITES = (("HV", "HH", "HH"), ("VH", "VV", "VV"), ("B04", "B03", "B02"))
@@ -103,7 +103,7 @@ def class_map(
     colors = checked_colors(classes, colors)
     values = np.asarray(labels)
     picture = class_rgb(values, colors, void_class=void_class)
-    with style():
+    with house_style():
         ax = _image_axes(ax, values.shape)
         ax.imshow(picture)
         _finish(ax, title)
@@ -177,7 +177,7 @@ def band_composite(
         The figure.
     """
     picture = composite_rgb(image, bands, valid=valid, percentiles=percentiles)
-    with style():
+    with house_style():
         ax = _image_axes(ax, picture.shape[:2])
         ax.imshow(picture)
         _finish(ax, title)

@@ -71,7 +71,7 @@ class ShownFigure(Figure):
 
 
 @contextlib.contextmanager
-def style() -> Iterator[None]:
+def house_style() -> Iterator[None]:
     """Applies the project's style to figures made and saved inside the block."""
     with matplotlib.rc_context(_STYLE):
         yield
@@ -140,7 +140,7 @@ def checked_colors(classes: Sequence[str], colors: Sequence[str]) -> tuple[str, 
 def figure_png(figure: Figure, *, dpi: int = 110) -> bytes:
     """Returns the figure as a PNG file's bytes, trimmed to its content."""
     buffer = io.BytesIO()
-    with style():
+    with house_style():
         figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight")
     return buffer.getvalue()
 
@@ -152,7 +152,7 @@ def figure_svg(figure: Figure) -> str:
     ``currentColor``, so that one drawing is readable on a light and on a dark page.
     """
     buffer = io.StringIO()
-    with style():
+    with house_style():
         figure.savefig(
             buffer,
             format="svg",
@@ -184,7 +184,7 @@ def write_figure(figure: Figure, path: str | os.PathLike, *, dpi: int = 150) -> 
         )
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with style():
+        with house_style():
             figure.savefig(partial, format=kind, dpi=dpi, bbox_inches="tight")
         os.replace(partial, path)
     finally:
