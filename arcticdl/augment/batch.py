@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,17 @@ class Augmentation(Protocol):
 
     def apply(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """Returns the changed batch; each sample draws its own values."""
+        ...
+
+
+@runtime_checkable
+class WholeBatch(Protocol):
+    """A step that needs all samples at once: it mixes them, or changes their shape."""
+
+    p: float
+
+    def apply_all(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """Returns the changed batch; which samples change is drawn inside."""
         ...
 
 

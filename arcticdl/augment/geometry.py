@@ -126,6 +126,35 @@ class Affine:
         return maps
 
 
+@dataclass(frozen=True, kw_only=True)
+class ResizedCrop:
+    """Cuts a window and enlarges it to the tile's size; nothing outside comes in.
+
+    Attributes:
+        share: Side of the window as a share of the tile's, ``[low, high]``.
+        p: Probability for each sample.
+    """
+
+    share: Interval = (0.6, 1.0)
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_p(self.p)
+        object.__setattr__(self, "share", check_interval("share", self.share, 0.05, 1))
+
+    def matrices(
+        self, num_samples: int, shape: tuple[int, int], rng: np.random.Generator
+    ) -> NDArray[np.float64]:
+        """Returns the forward maps ``(sample, 3, 3)``."""
+        share = rng.uniform(*self.share, num_samples)
+        room = (1 - share)[:, None] * np.array(shape[::-1]) / 2
+        centre = rng.uniform(-1, 1, (num_samples, 2)) * room
+        maps = np.tile(np.eye(3), (num_samples, 1, 1))
+        maps[:, 0, 0] = maps[:, 1, 1] = 1 / share
+        maps[:, :2, 2] = -centre / share[:, None]
+        return maps
+
+
 def rotate(*, degrees: Interval = (-180.0, 180.0), p: float = 0.5) -> Affine:
     """Turns by any angle, counter-clockwise as seen, drawn from `degrees`."""
     return Affine(rotate=degrees, scale=(1.0, 1.0), p=p)
@@ -146,7 +175,7 @@ def shear(*, degrees: Interval = (-10.0, 10.0), p: float = 0.5) -> Affine:
     return Affine(rotate=(0.0, 0.0), scale=(1.0, 1.0), shear=degrees, p=p)
 
 
-Movement = HFlip | VFlip | QuarterTurn | Affine
+Movement = HFlip | VFlip | QuarterTurn | Affine | ResizedCrop
 
 
 def move(

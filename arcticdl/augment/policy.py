@@ -8,22 +8,56 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from arcticdl.augment import geometry, radiometry
-from arcticdl.augment.batch import Augmentation, Batch, BoolArray, FloatArray, check_p
+from arcticdl.augment import (
+    dropout,
+    geometry,
+    mixing,
+    optical,
+    radiometry,
+    sar,
+    warp,
+)
+from arcticdl.augment.batch import (
+    Augmentation,
+    Batch,
+    BoolArray,
+    FloatArray,
+    WholeBatch,
+    check_p,
+)
 from arcticdl.augment.directions import Directions, band_index, find_directions
 
 AUGMENTATIONS: dict[str, Callable[..., Any]] = {
     "affine": geometry.Affine,
+    "band_dropout": dropout.BandDropout,
+    "blur": dropout.Blur,
+    "classmix": mixing.ClassMix,
+    "clouds": optical.Clouds,
+    "copy_paste": mixing.CopyPaste,
+    "crop": warp.Crop,
+    "cutmix": mixing.CutMix,
+    "elastic": warp.Elastic,
     "gain": radiometry.Gain,
     "gamma": radiometry.Gamma,
+    "haze": optical.Haze,
     "hflip": geometry.HFlip,
+    "incidence_slope": sar.IncidenceSlope,
     "invert": radiometry.Invert,
+    "mixup": mixing.MixUp,
     "noise": radiometry.Noise,
+    "noise_floor": sar.NoiseFloor,
     "offset": radiometry.Offset,
     "quarter_turn": geometry.QuarterTurn,
+    "resized_crop": geometry.ResizedCrop,
     "rotate": geometry.rotate,
     "scale": geometry.scale,
+    "scalloping": sar.Scalloping,
+    "sensor_dropout": dropout.SensorDropout,
     "shear": geometry.shear,
+    "speckle": sar.Speckle,
+    "subswath_seams": sar.SubswathSeams,
+    "sun_angle": optical.SunAngle,
+    "thermal_residue": sar.ThermalResidue,
     "translate": geometry.translate,
     "vflip": geometry.VFlip,
 }
@@ -136,20 +170,32 @@ def _build_step(entry: Mapping[str, Any], bands: Sequence[str] | None) -> Any:
             f"`name` of an augmentation must be one of {sorted(AUGMENTATIONS)}. "
             f"Received: name={name!r}."
         )
-    accepted = sorted(inspect.signature(AUGMENTATIONS[name]).parameters)
-    unknown = sorted(set(arguments) - set(accepted))
-    if unknown:
-        raise ValueError(
-            f"Augmentation {name!r} takes {accepted}. Received: {unknown}."
-        )
+    _check_arguments(name, arguments)
     check_p(arguments.get("p", 1.0))
     if arguments.get("bands") is not None:
         chosen = [band_index(band, bands or ()) for band in arguments["bands"]]
         arguments["bands"] = tuple(chosen)
+    if arguments.get("angle_band") is not None:
+        arguments["angle_band"] = band_index(arguments["angle_band"], bands or ())
     return AUGMENTATIONS[name](**arguments)
 
 
-def _apply(step: Augmentation, batch: Batch, rng: np.random.Generator) -> Batch:
+def _check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
+    parameters = inspect.signature(AUGMENTATIONS[name]).parameters
+    needed = {k for k, v in parameters.items() if v.default is v.empty}
+    unknown, missing = set(arguments) - set(parameters), needed - set(arguments)
+    if unknown or missing:
+        raise ValueError(
+            f"Augmentation {name!r} takes {sorted(parameters)} and needs "
+            f"{sorted(needed)}. Received: {sorted(arguments)}."
+        )
+
+
+def _apply(
+    step: Augmentation | WholeBatch, batch: Batch, rng: np.random.Generator
+) -> Batch:
+    if isinstance(step, WholeBatch):
+        return step.apply_all(batch, rng)
     chosen = np.flatnonzero(rng.random(len(batch)) < step.p)
     if not len(chosen):
         return batch

@@ -82,8 +82,9 @@ def front_line(
         ValueError: As `front_path`; or an unknown `method`.
 
     Example:
-        >>> wide = np.zeros((9, 30)); wide[3:6] = 1.0
-        >>> np.flatnonzero(front_line(wide).any(1)).tolist()
+        >>> wide = np.zeros((9, 30))
+        >>> wide[3:6] = 1.0
+        >>> np.flatnonzero(front_line(wide)[:, 15]).tolist()
         [4]
     """
     if method not in _METHODS:

@@ -147,7 +147,7 @@ def scored_probabilities(
     if len(share) and not (share.min() >= 0 and sums_to_one):
         raise ValueError(
             "`prob` must hold probabilities that sum to 1 over the last axis. "
-            f"Received: {share.min():g} to {share.max():g}. Logits need a softmax first."
+            f"Received: {share.min():g} to {share.max():g}. Logits need softmax first."
         )
     return true, share
 

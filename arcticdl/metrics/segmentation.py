@@ -148,11 +148,14 @@ def _true_codes(y_true: Any, y_pred: Any, void_class: int | None) -> tuple[Any, 
     if channels == 1:
         y_true = y_true[..., 0]
     elif channels is not None:
-        share, known = split_void(y_true, None)
+        share, known = split_void(y_true, void_class)
         valid = ops.all(known, axis=-1) & (ops.sum(share, axis=-1) > 0)
         return ops.cast(ops.argmax(share, axis=-1), "int32"), valid
     label, valid = split_void(y_true, void_class)
-    return ops.cast(label, "int32"), valid
+    code = ops.cast(label, "int32")
+    if "float" in str(label.dtype):  # 1.5 is no class, and -1 is neither
+        code = ops.where(ops.equal(ops.floor(label), label), code, -1)
+    return code, valid
 
 
 def _check_shapes(true: tuple[int | None, ...], pred: tuple[int | None, ...]) -> None:

@@ -82,6 +82,12 @@ def test_label_forms_agree():
     assert value(plain) == value(column) == value(soft) == value(floats)
 
 
+def test_labels_between_classes_show():
+    metric = metrics.Accuracy(num_classes=2)
+    metric.update_state(np.array([[0.5, 1.0]]), np.array([[[1.0, 0.0], [0.0, 1.0]]]))
+    assert np.isnan(value(metric))
+
+
 def test_one_logit_is_a_binary_map():
     metric = metrics.F1(num_classes=2, class_id=1)
     metric.update_state(

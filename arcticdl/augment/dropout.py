@@ -1,0 +1,150 @@
+"""Loss of sharpness and of data: blur, missing bands, missing sensors."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from arcticdl.augment.batch import Batch, FloatArray, Interval, check_interval, check_p
+from arcticdl.augment.radiometry import Bands, change_bands, pick_bands, valid_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blur:
+    """Smooths with a Gaussian over the valid pixels alone.
+
+    Attributes:
+        sigma_px: ``[low, high]`` in pixels.
+        bands: Bands to change; ``None``: all.
+        p: Probability for each sample.
+    """
+
+    sigma_px: Interval = (0.3, 1.5)
+    bands: Bands = None
+    p: float = 0.3
+
+    def __post_init__(self) -> None:
+        check_p(self.p)
+        interval = check_interval("sigma_px", self.sigma_px, 0)
+        object.__setattr__(self, "sigma_px", interval)
+
+    def apply(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """Returns the batch blurred."""
+        part = pick_bands(batch, self.bands)
+        sigmas = rng.uniform(*self.sigma_px, len(part))
+        blurred = [
+            blur_valid(image, valid, sigma)
+            for image, valid, sigma in zip(part.image, part.valid, sigmas, strict=True)
+        ]
+        return change_bands(batch, self.bands, np.stack(blurred))
+
+
+def blur_valid(image: FloatArray, valid: NDArray[np.bool_], sigma: float) -> FloatArray:
+    """Smooths ``(y, x, band)`` with weights of 0 on invalid pixels, which stay."""
+    if valid.all():
+        return np.asarray(ndimage.gaussian_filter(image, (sigma, sigma, 0)))
+    known = valid.astype(np.float32)
+    filled = np.where(valid[..., None], image, np.float32(0))
+    weight = ndimage.gaussian_filter(known, sigma)[..., None]
+    total = ndimage.gaussian_filter(filled, (sigma, sigma, 0))
+    smooth = total / np.maximum(weight, 1e-6)
+    return np.asarray(np.where(valid[..., None], smooth, image), np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BandDropout:
+    """Replaces some bands by a constant, as if they had not been measured.
+
+    Attributes:
+        max_bands: Number of bands dropped: one to `max_bands`, never all of them.
+        fill: ``"mean"``: the sample's mean of the band, or a number, such as the
+            training mean, which the normaliser turns into 0.
+        bands: Bands that may be dropped; ``None``: all.
+        p: Probability for each sample.
+    """
+
+    max_bands: int = 1
+    fill: float | str = "mean"
+    bands: Bands = None
+    p: float = 0.2
+
+    def __post_init__(self) -> None:
+        check_p(self.p)
+        check_fill(self.fill)
+        if self.max_bands < 1:
+            raise ValueError(
+                f"`max_bands` must be at least 1. Received: {self.max_bands}."
+            )
+
+    def apply(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """Returns the batch with bands dropped."""
+        num_bands = batch.image.shape[-1]
+        choice = np.arange(num_bands) if self.bands is None else np.array(self.bands)
+        most = min(self.max_bands, len(choice), num_bands - 1)
+        fill = fill_values(batch, self.fill)
+        image = batch.image.copy()
+        for sample in range(len(batch) if most else 0):
+            count = int(rng.integers(1, most + 1))
+            dropped = rng.choice(choice, count, replace=False)
+            image[sample][..., dropped] = fill[sample][..., dropped]
+        return replace(batch, image=image)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SensorDropout:
+    """Drops all bands of one sensor together, in the whole image or in a strip.
+
+    A strip ends at one of the image's sides, as the swath of the sensor would. Labels
+    stay: other sensors still see the surface.
+
+    Attributes:
+        bands: The sensor's bands.
+        share: Share of the image that is lost, ``[low, high]``; 1: all of it.
+        fill: As in `BandDropout`.
+        p: Probability for each sample.
+    """
+
+    bands: Bands = None
+    share: Interval = (1.0, 1.0)
+    fill: float | str = "mean"
+    p: float = 0.2
+
+    def __post_init__(self) -> None:
+        check_p(self.p)
+        check_fill(self.fill)
+        object.__setattr__(self, "share", check_interval("share", self.share, 0, 1))
+
+    def apply(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """Returns the batch with the sensor's bands lost."""
+        part = pick_bands(batch, self.bands)
+        fill = fill_values(part, self.fill)
+        size_y, size_x = batch.valid.shape[1:]
+        row, col = np.mgrid[:size_y, :size_x]
+        # Distance from each of the four sides, as a share of the image.
+        ramps = np.stack(
+            [row / size_y, 1 - (row + 1) / size_y, col / size_x, 1 - (col + 1) / size_x]
+        )
+        side = rng.integers(0, 4, len(batch))
+        share = rng.uniform(*self.share, len(batch))
+        lost = ramps[side] < share[:, None, None]
+        image = np.where(lost[..., None], fill, part.image)
+        return change_bands(batch, self.bands, image)
+
+
+def fill_values(batch: Batch, fill: float | str) -> FloatArray:
+    """Returns what stands for missing bands, ``(sample, 1, 1, band)``."""
+    if fill == "mean":
+        return valid_mean(batch)
+    shape = (len(batch), 1, 1, batch.image.shape[-1])
+    return np.full(shape, fill, np.float32)
+
+
+def check_fill(fill: float | str) -> None:
+    """Refuses a filling that is neither ``"mean"`` nor a number.
+
+    Raises:
+        ValueError: `fill` is neither.
+    """
+    if fill != "mean" and (isinstance(fill, str) or not np.isfinite(fill)):
+        raise ValueError(f"`fill` must be 'mean' or a number. Received: fill={fill!r}.")
