@@ -67,9 +67,10 @@ def conv_block(
     norm: str = "batch",
     activation: str | None = "relu",
     dilation: int = 1,
+    strides: int = 1,
     separable: bool = False,
 ) -> Any:
-    """Applies convolution, normalisation and activation at constant size.
+    """Applies convolution, normalisation and activation, padded to keep the size.
 
     Args:
         x: Feature map ``(batch, y, x, channel)``.
@@ -79,6 +80,7 @@ def conv_block(
         norm: One of ``NORMS``.
         activation: Keras activation name, or ``None``.
         dilation: Spacing of the kernel's taps in pixels.
+        strides: Step of the kernel in pixels; not with ``dilation`` above 1.
         separable: Depthwise convolution followed by a pointwise one.
     """
     bias = norm == "none"
@@ -95,6 +97,7 @@ def conv_block(
     x = layers.Conv2D(
         filters,
         kernel_size,
+        strides=strides,
         padding="same",
         dilation_rate=dilation,
         use_bias=bias,

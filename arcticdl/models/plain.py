@@ -16,20 +16,23 @@ def build_plain(
     *,
     width: int = 32,
     depth: int = 5,
+    full_resolution: bool = True,
     norm: str | None = None,
     activation: str | None = None,
 ) -> keras.Model:
     """Builds the U-Net encoder: two convolutions a level, max pooling between levels.
 
-    Level k has ``width * 2**k`` channels, at most 16 times ``width``. Unlike the
-    other backbones it has ``P0``, features at full resolution, so that thin leads and
-    floe edges keep a skip connection.
+    Each level has twice the channels of the finer one, at most 16 times ``width``.
+    Unlike the other backbones it has ``P0``, features at full resolution, so that thin
+    leads and floe edges keep a skip connection. Without ``full_resolution`` a stem of
+    stride 2 comes first: a step then costs about a third.
 
     Args:
         name: Entry of ``BACKBONES``; there is one, ``"plain"``.
         num_bands: Bands of the image.
-        width: Channels at full resolution.
-        depth: Halvings of the resolution; the pyramid is ``P0`` to ``P{depth}``.
+        width: Channels of the finest level.
+        depth: Halvings of the resolution; the pyramid ends at ``P{depth}``.
+        full_resolution: Whether the pyramid starts at ``P0``; else at ``P1``.
         norm: One of ``arcticdl.models.blocks.NORMS``; ``None``: batch.
         activation: Keras activation name; ``None``: ReLU.
 
@@ -51,17 +54,15 @@ def build_plain(
     inputs = keras.Input((None, None, num_bands), name="image")
     x: Any = inputs
     pyramid = {}
-    for level in range(depth + 1):
-        if level > 0:
+    finest = 0 if full_resolution else 1
+    style = {"norm": norm or "batch", "activation": activation or "relu"}
+    if not full_resolution:
+        x = conv_block(x, width, kernel_size=5, strides=2, name="stem", **style)
+    for level in range(finest, depth + 1):
+        if level > finest:
             x = layers.MaxPooling2D(2, name=f"level{level}_pool")(x)
-        filters = width * min(2**level, MAX_WIDENING)
+        filters = width * min(2 ** (level - finest), MAX_WIDENING)
         for step in (1, 2):
-            x = conv_block(
-                x,
-                filters,
-                name=f"level{level}_{step}",
-                norm=norm or "batch",
-                activation=activation or "relu",
-            )
+            x = conv_block(x, filters, name=f"level{level}_{step}", **style)
         pyramid[f"P{level}"] = x
     return keras.Model(inputs, pyramid, name="backbone")

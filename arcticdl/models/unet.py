@@ -25,6 +25,7 @@ def decode_unet(
     channels: tuple[int, ...] = CHANNELS,
     attention: str = "none",
     deep_supervision: bool = False,
+    output_level: int = 0,
 ) -> Decoded:
     """Builds a U-Net decoder, equal in structure to segmentation-models-pytorch's.
 
@@ -39,19 +40,27 @@ def decode_unet(
             the pyramid has fewer levels.
         attention: One of ``ATTENTIONS``.
         deep_supervision: Whether the steps before the last give auxiliary results.
+        output_level: Level to stop at; the head enlarges its logits from there. 1
+            saves the convolutions at full resolution, the dearest ones.
 
     Raises:
-        ValueError: More levels than ``channels``, unknown ``attention``.
+        ValueError: More levels than ``channels``, unknown ``attention``,
+            ``output_level`` not below the coarsest level.
 
     Reference:
         Ronneberger et al. 2015, doi:10.1007/978-3-319-24574-4_28.
     """
     choose("attention", attention, ATTENTIONS)
     deepest = pyramid_levels(features)[-1]
-    _check_channels(channels, deepest)
+    if not 0 <= output_level < deepest:
+        raise ValueError(
+            f"`output_level` must lie in 0...{deepest - 1}. "
+            f"Received: output_level={output_level}."
+        )
+    _check_channels(channels, deepest - output_level)
     x = features[f"P{deepest}"]
     steps = []
-    for step, filters in zip(range(deepest), channels, strict=False):
+    for step, filters in zip(range(deepest - output_level), channels, strict=False):
         level = deepest - step - 1
         skips = [features[f"P{level}"]] if f"P{level}" in features else []
         x = _climb(
