@@ -6,7 +6,6 @@ linear power whatever the units. Rows are azimuth (along the track), columns ran
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +19,15 @@ from arcticdl.augment.batch import (
     check_p,
     draw,
 )
+from arcticdl.augment.power import (
+    add_db,
+    add_power,
+    check_units,
+    from_db,
+    scale_power,
+)
 from arcticdl.augment.radiometry import Bands, change_bands, pick_bands
 
-UNITS = ("db", "power")
 REFERENCE_ANGLE_DEG = 34.5
 """Incidence angle that corrections refer to (middle of the Sentinel-1 EW swath)."""
 
@@ -333,54 +338,6 @@ def draw_subswaths(
     width = np.maximum(np.take_along_axis(edges, swath + 1, axis=1) - start, 1)
     place = np.clip((col - start) / width, 0, 1)
     return swath, np.asarray(place, np.float32)
-
-
-def from_db(value: FloatArray) -> FloatArray:
-    """Turns dB into linear power, within 300 dB, so that fill values do not overflow."""
-    tenths = np.clip(value, -300, 300) / np.float32(10)
-    return np.asarray(np.float32(10) ** tenths, np.float32)
-
-
-def scale_power(image: FloatArray, factor: FloatArray, units: str) -> FloatArray:
-    """Multiplies the linear power of an image by a factor above 0."""
-    if units == "power":
-        return image * factor
-    tiny = np.finfo(np.float32).tiny
-    change = np.float32(10) * np.log10(np.maximum(factor, tiny))
-    return np.asarray(image + change, np.float32)
-
-
-def add_db(image: FloatArray, change: FloatArray, units: str) -> FloatArray:
-    """Raises an image by so many dB."""
-    if units == "db":
-        return image + change
-    return np.asarray(image * from_db(change), np.float32)
-
-
-def add_power(image: FloatArray, added: FloatArray, units: str) -> FloatArray:
-    """Adds linear power; in dB, at least a hundredth of the former power remains.
-
-    After noise subtraction power may be negative, which has no dB; the floor of -20 dB
-    below the pixel keeps the value finite.
-    """
-    if units == "power":
-        return image + added
-    power = from_db(image)
-    left = np.maximum(power + added, np.float32(0.01) * power)
-    left = np.maximum(left, np.finfo(np.float32).tiny)
-    return np.asarray(np.float32(10) * np.log10(left), np.float32)
-
-
-def check_units(units: Any) -> None:
-    """Refuses units other than those of `UNITS`.
-
-    Raises:
-        ValueError: They are others.
-    """
-    if units not in UNITS:
-        raise ValueError(
-            f"`units` must be one of {sorted(UNITS)}. Received: units={units!r}."
-        )
 
 
 def check_max_seams(max_seams: int) -> None:

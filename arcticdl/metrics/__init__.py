@@ -17,6 +17,7 @@ from arcticdl.metrics.confusion import (
     matthews,
     scores,
 )
+from arcticdl.metrics.detection import coco_annotations, coco_scores
 from arcticdl.metrics.fronts import (
     front_distance,
     front_line,
@@ -72,6 +73,8 @@ __all__ = [
     "cell_areas_km2",
     "class_index_r2",
     "class_scores",
+    "coco_annotations",
+    "coco_scores",
     "cohen_kappa",
     "confusion_matrices",
     "confusion_matrix",
