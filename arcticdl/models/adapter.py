@@ -12,15 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.models.adapter_rules import RULES, Input, label_of, source_label
 from arcticdl.models.bands import Band, resolve_bands
 
-MODES = ("by_band", "mean", "project_1x1", "random", "repeat", "sum", "zero")
+MODES = tuple(sorted(RULES))
 """Rules by which new bands get their first kernels."""
 
-WAVELENGTH_TOLERANCE = 0.15
-"""Largest relative distance of centre wavelengths that still counts as near."""
-
-_SWAPPED = {"HH": "VV", "VV": "HH", "HV": "VH", "VH": "HV"}
 Bands = Sequence[str | Band] | int
 
 
@@ -196,17 +193,17 @@ def mixing_matrix(
         )
     known = mode in ("by_band", "project_1x1", "random", "zero")
     source, target = _named(source_bands, known), _named(target_bands, known)
-    rows = _ROWS[mode](source, target)
+    rows = RULES[mode](source, target)
     matrix = np.stack([weights for weights, _ in rows])
     if not matrix.any():
         raise ValueError(
             "At least one band must take something of the pretrained kernel. "
-            f"Received: mode={mode!r}, bands {[_label(band) for band in target]} "
-            f"from {[_label(band) for band in source]}. Choose 'mean' or 'repeat'."
+            f"Received: mode={mode!r}, bands {[label_of(band) for band in target]} "
+            f"from {[label_of(band) for band in source]}. Choose 'mean' or 'repeat'."
         )
     scale = _scale(matrix, mode, kernel, source, target)
     described = tuple(
-        BandSource(_label(band), _sources(weights, source, rule), rule)
+        BandSource(label_of(band), source_label(weights, source, rule), rule)
         for band, (weights, rule) in zip(target, rows, strict=True)
     )
     return matrix * scale, AdapterTable(mode, described, scale)
@@ -304,7 +301,7 @@ def _checked(kernel: np.ndarray, source_bands: Bands) -> np.ndarray:
     return kernel
 
 
-def _named(bands: Bands, known: bool = True) -> tuple[Band | int, ...]:
+def _named(bands: Bands, known: bool = True) -> Input:
     """Resolved bands, or positions where only a number is known.
 
     Rules that do not ask what a band measures take any name (``known=False``).
@@ -337,8 +334,8 @@ def _scale(
     matrix: np.ndarray,
     mode: str,
     kernel: np.ndarray | None,
-    source: tuple[Band | int, ...],
-    target: tuple[Band | int, ...],
+    source: Input,
+    target: Input,
 ) -> float:
     if mode == "repeat":
         return len(source) / len(target) if len(target) > 1 else 1.0
@@ -346,139 +343,7 @@ def _scale(
         return 1.0
     if kernel is None:
         return float(len(source) / matrix.sum())
-    before = np.linalg.norm(kernel.astype("float64").sum(axis=2))
-    after = np.linalg.norm(np.tensordot(matrix.sum(0), kernel, axes=(0, 2)))
+    before = float(np.linalg.norm(kernel.astype("float64").sum(axis=2)))
+    after = float(np.linalg.norm(np.tensordot(matrix.sum(0), kernel, axes=(0, 2))))
     factor = before / after if after > 0 else 1.0
-    return 1.0 if abs(factor - 1.0) < 1e-9 else float(factor)
-
-
-Row = tuple[np.ndarray, str]
-
-
-def _repeat(source: tuple, target: tuple) -> list[Row]:
-    if len(target) == 1:
-        return [(np.ones(len(source)), "sum")]
-    count = len(source)
-    return [(_unit(i % count, count), "repeated") for i in range(len(target))]
-
-
-def _mean(source: tuple, target: tuple) -> list[Row]:
-    share = np.full(len(source), 1.0 / len(target))
-    return [(share, "mean")] * len(target)
-
-
-def _sum(source: tuple, target: tuple) -> list[Row]:
-    return [(np.ones(len(source)), "sum")] * len(target)
-
-
-def _same_or(rule: str, source: tuple, target: tuple) -> list[Row]:
-    count = len(source)
-    found = [
-        next((i for i, s in enumerate(source) if _same(t, s)), None) for t in target
-    ]
-    return [
-        (np.zeros(count), rule) if i is None else (_unit(i, count), "same band")
-        for i in found
-    ]
-
-
-def _zero(source: tuple, target: tuple) -> list[Row]:
-    return _same_or("zero", source, target)
-
-
-def _random(source: tuple, target: tuple) -> list[Row]:
-    return _same_or("random", source, target)
-
-
-def _by_band(source: tuple, target: tuple) -> list[Row]:
-    if not all(isinstance(band, Band) for band in (*source, *target)):
-        if len(source) == len(target):
-            return [
-                (_unit(i, len(source)), "same position") for i in range(len(source))
-            ]
-        raise ValueError(
-            "`mode='by_band'` must know the bands on both sides. Received: "
-            f"{len(target)} bands for weights of {len(source)} bands, without names. "
-            "Give `bands=[...]`, or choose 'repeat' or 'mean'."
-        )
-    return [_match(band, source) for band in target]
-
-
-def _project(source: tuple, target: tuple) -> list[Row]:
-    named = all(isinstance(band, Band) for band in (*source, *target))
-    return (_by_band if named else _repeat)(source, target)
-
-
-_ROWS = {
-    "by_band": _by_band,
-    "mean": _mean,
-    "project_1x1": _project,
-    "random": _random,
-    "repeat": _repeat,
-    "sum": _sum,
-    "zero": _zero,
-}
-
-
-def _match(band: Band, source: tuple[Band, ...]) -> Row:
-    count = len(source)
-    for i, other in enumerate(source):
-        if _same(band, other):
-            return _unit(i, count), "same band"
-    near = _nearest(band, source)
-    if near is not None:
-        return _unit(near, count), "nearest centre"
-    for i, other in enumerate(source):
-        swapped = _SWAPPED.get(str(band.polarisation)) == other.polarisation
-        if band.kind == other.kind == "sar" and swapped:
-            return _unit(i, count), "swapped polarisation"
-    if band.kind in ("auxiliary", "passive_microwave"):
-        return np.zeros(count), "zero"
-    return np.full(count, 1.0 / count), "mean"
-
-
-def _nearest(band: Band, source: tuple[Band, ...]) -> int | None:
-    distances = [_distance(band, other) for other in source]
-    nearest = int(np.argmin(distances))
-    return nearest if distances[nearest] <= WAVELENGTH_TOLERANCE else None
-
-
-def _distance(band: Band, other: Band) -> float:
-    """Relative distance of the centres; infinite where they cannot be compared."""
-    comparable = (
-        band.centre is not None
-        and other.centre is not None
-        and band.unit == other.unit
-        and band.polarisation == other.polarisation
-        and (band.kind == "sar") == (other.kind == "sar")
-    )
-    if not comparable or band.centre is None or other.centre is None:
-        return float("inf")
-    return abs(band.centre - other.centre) / band.centre
-
-
-def _same(band: Band | int, other: Band | int) -> bool:
-    if isinstance(band, Band) and isinstance(other, Band):
-        return band.label == other.label
-    return band == other
-
-
-def _unit(index: int, count: int) -> np.ndarray:
-    row = np.zeros(count)
-    row[index] = 1.0
-    return row
-
-
-def _label(band: Band | int) -> str:
-    return band.label if isinstance(band, Band) else f"band {band}"
-
-
-def _sources(weights: np.ndarray, source: tuple, rule: str) -> str:
-    used = np.flatnonzero(weights)
-    if rule == "random":
-        return "random"
-    if not len(used):
-        return "none"
-    if len(used) == 1:
-        return _label(source[used[0]])
-    return f"{rule} of all"
+    return 1.0 if abs(factor - 1.0) < 1e-9 else factor

@@ -26,8 +26,7 @@ from arcticdl.models.bands import resolve_bands
 from arcticdl.models.choices import choose
 from arcticdl.models.convert_core import ConversionReport, Entry, State, fill
 from arcticdl.models.convert_read import read_checkpoint, sha256_of
-
-SUFFIX = ".weights.h5"
+from arcticdl.models.weights_table import SUFFIX
 
 
 @dataclass(frozen=True)

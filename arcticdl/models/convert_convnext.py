@@ -25,7 +25,8 @@ def build_from_convnext(state: State) -> tuple[keras.Model, str, dict[str, Any]]
     key = "stages.{}.blocks.{{}}.conv_dw.weight"
     depths = tuple(count(state, key.format(s)) for s in range(stages))
     widths = tuple(state[key.format(s).format(0)].shape[0] for s in range(stages))
-    name, options = "convnext_tiny", {"depths": depths, "widths": widths}
+    name = "convnext_tiny"
+    options: dict[str, Any] = {"depths": depths, "widths": widths}
     for known, sizes in CONVNEXTS.items():
         if sizes == (depths, widths):
             name, options = known, {}

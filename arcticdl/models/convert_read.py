@@ -11,7 +11,7 @@ import io
 import json
 import zipfile
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
@@ -238,7 +238,7 @@ def _to_array(data: bytes, kind: Any, count: int, order: str) -> np.ndarray:
             "A storage must hold the tensor values that it states. "
             f"Received: {len(data)} bytes for {count} values."
         )
-    sign = "<" if order == "little" else ">"
+    sign: Literal["<", ">"] = "<" if order == "little" else ">"
     if kind.dtype == "bfloat16":
         upper = np.frombuffer(data, sign + "u2", count).astype("uint32") << 16
         return upper.view("float32")
@@ -246,7 +246,9 @@ def _to_array(data: bytes, kind: Any, count: int, order: str) -> np.ndarray:
     return array.astype(kind.dtype)
 
 
-def _rebuild_tensor(storage: Any, offset: int, size: tuple, stride: tuple, *_: Any):
+def _rebuild_tensor(
+    storage: Any, offset: int, size: tuple, stride: tuple, *_: Any
+) -> Any:
     if isinstance(storage, _Lazy):
         return _View(storage, offset, size, stride)
     return _strided(storage, offset, size, stride)

@@ -70,10 +70,10 @@ def _torch_name(name: str) -> str:
 def build_from_cifar(state: State) -> tuple[keras.Model, str, dict[str, Any]]:
     """Builds the CIFAR ResNet whose tensors these are: logits of 32 x 32 images."""
     depth = count(state, "layer1.{}.conv1.weight")
-    num_classes, num_bands = state["linear.weight"].shape[0], None
     num_bands = state["conv1.weight"].shape[1]
-    options = {"depth": depth, "num_classes": num_classes}
-    return build_cifar_resnet(num_bands, **options), f"resnet{6 * depth + 2}_cifar", {}
+    options = {"depth": depth, "num_classes": state["linear.weight"].shape[0]}
+    model = build_cifar_resnet(num_bands, **options)
+    return model, f"resnet{6 * depth + 2}_cifar", options
 
 
 def build_cifar_resnet(

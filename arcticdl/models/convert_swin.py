@@ -132,7 +132,7 @@ def _layout(state: State) -> _Layout:
 
 
 def _depths(state: State, layout: _Layout) -> tuple[int, ...]:
-    depths = []
+    depths: list[int] = []
     while True:
         s = len(depths)
         key = layout.block.format(s=s, odd=2 * s + 1, b="{}") + ".norm1.weight"

@@ -13,12 +13,8 @@ import numpy as np
 from keras import layers, ops
 
 from arcticdl.models.choices import choose
-from arcticdl.models.swin import (
-    PatchMerging,
-    SwinBlock,
-    WindowAttention,
-    assemble_swin,
-)
+from arcticdl.models.swin import PatchMerging, SwinBlock, assemble_swin
+from arcticdl.models.window_attention import WindowAttention
 
 SWINS_V2: dict[str, tuple[int, tuple[int, ...], tuple[int, ...]]] = {
     "swin_v2_t": (96, (2, 2, 6, 2), (3, 6, 12, 24)),

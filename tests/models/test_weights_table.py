@@ -1,0 +1,250 @@
+"""Named weights: the table, the cache, fetching, and loading into any bands."""
+
+import hashlib
+import http.server
+import json
+import os
+import pathlib
+import threading
+
+import keras
+import numpy as np
+import pytest
+from torch_recipe import make_image, make_state
+
+from arcticdl.errors import WeightsError
+from arcticdl.models import weights as w
+from arcticdl.models import weights_table
+from arcticdl.models.backbones import build_backbone
+from arcticdl.models.bands import RGB, resolve_bands
+from arcticdl.models.fetch import download
+
+REFERENCE = pathlib.Path(__file__).parents[1] / "reference"
+DATA = pathlib.Path(
+    os.environ.get(
+        "ARCTICDL_SAMPLE_DATA",
+        pathlib.Path(__file__).parents[2].parent / "shared" / "data",
+    )
+)
+MOBILENET = DATA / "weights" / "mobilenetv2_035_224_imagenet_notop.weights.h5"
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """Serves ``content``; breaks off once after ``break_after`` bytes; knows ranges."""
+
+    content = b""
+    break_after = None
+    requests = ()
+
+    def do_GET(self):
+        asked = self.headers.get("Range")
+        type(self).requests += (asked,)
+        start = int(asked[6:-1]) if asked else 0
+        if self.path == "/missing":
+            self.send_error(404)
+            return
+        body = self.content[start:]
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.break_after is not None:
+            body, type(self).break_after = body[: self.break_after], None
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        Server.content = np.random.default_rng(0).bytes(50_000)
+        Server.break_after, Server.requests = None, ()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+
+
+def digest(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_a_broken_download_is_resumed_and_verified(server, tmp_path):
+    Server.break_after = 20_000
+    path = tmp_path / "deep" / "file.bin"
+    found = download(f"{server}/x", path, sha256=digest(Server.content)[:8], wait_s=0)
+    assert path.read_bytes() == Server.content
+    assert found == digest(Server.content)
+    assert Server.requests == (None, "bytes=20000-")
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_partial_file_of_an_earlier_call_is_continued(server, tmp_path):
+    path = tmp_path / "file.bin"
+    path.with_name("file.bin.part").write_bytes(Server.content[:30_000])
+    download(f"{server}/x", path, wait_s=0)
+    assert path.read_bytes() == Server.content
+    assert Server.requests == ("bytes=30000-",)
+
+
+def test_a_wrong_file_is_removed(server, tmp_path):
+    with pytest.raises(WeightsError, match="SHA-256"):
+        download(f"{server}/x", tmp_path / "file.bin", sha256="00000000")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_absent_file_is_an_error_that_says_where_to_put_it(server, tmp_path):
+    path = tmp_path / "file.bin"
+    with pytest.raises(WeightsError, match="put it at") as error:
+        download(f"{server}/missing", path, wait_s=0)
+    assert str(path) in str(error.value) and "404" in str(error.value)
+    with pytest.raises(ValueError, match="https"):
+        download("file:///etc/passwd", path)
+
+
+def test_every_row_of_the_table_is_consistent():
+    rows = w.list_weights(loadable_only=False)
+    assert len(rows) > len(w.list_weights()) > 60
+    for info in rows:
+        assert info.name.startswith(info.architecture + ".")
+        assert info.url.startswith("https://") and info.licence and info.scaling
+        labels = tuple(band.label for band in resolve_bands(info.bands))
+        assert labels == info.bands
+        if info.normalizer is not None:
+            sizes = {len(info.normalizer[k]) for k in ("bands", "offset", "scale")}
+            assert sizes == {len(info.bands)}
+
+
+def test_names_are_found_with_and_without_the_architecture():
+    full = w.find_weights("resnet50.sentinel2_all_moco")
+    assert w.find_weights("sentinel2_all_moco", "resnet50") is full
+    assert full.bands[8] == "sentinel2:B8A" and full.scale == (10000.0,) * 13
+    assert w.find_weights("imagenet", "swin_v2_t").bands == RGB
+    with pytest.raises(ValueError, match=r"Did you mean 'resnet18.imagenet'"):
+        w.find_weights("resnet18.imagenets")
+
+
+def test_offline_says_which_file_to_put_where(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARCTICDL_CACHE", str(tmp_path))
+    with pytest.raises(WeightsError) as error:
+        w.fetch("resnet18.sentinel2_all_moco", offline=True)
+    info = w.find_weights("resnet18.sentinel2_all_moco")
+    assert info.url in str(error.value)
+    assert str(tmp_path / info.name / info.url.rsplit("/", 1)[1]) in str(error.value)
+    with pytest.raises(WeightsError, match="converter"):
+        w.fetch("vit_small_16.sentinel2_all_mae")
+
+
+def write_safetensors(path, state):
+    header, blobs, start = {}, [], 0
+    for key, value in state.items():
+        blob = np.ascontiguousarray(value).tobytes()
+        end = start + len(blob)
+        header[key] = {
+            "dtype": "F32",
+            "shape": list(value.shape),
+            "data_offsets": [start, end],
+        }
+        blobs.append(blob)
+        start = end
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(blobs))
+
+
+@pytest.fixture
+def state_13():
+    stored = np.load(REFERENCE / "networks.npz")
+    return make_state(json.loads(str(stored["resnet18_13_shapes"])))
+
+
+def test_fetch_converts_and_loading_sets_bands_and_normaliser(
+    tmp_path, monkeypatch, state_13
+):
+    monkeypatch.setenv("ARCTICDL_CACHE", str(tmp_path))
+    info = w.find_weights("resnet18.sentinel2_all_moco")
+    # The published file is stood in for by random weights of its layout.
+    path = info.checkpoint_path.with_suffix(".safetensors")
+    row = weights_table.WeightsInfo(
+        **{**info.__dict__, "sha256": "", "url": "https://x/" + path.name}
+    )
+    monkeypatch.setitem(weights_table._table(), info.name, row)
+    path.parent.mkdir()
+    write_safetensors(path, {f"module.encoder_q.{k}": v for k, v in state_13.items()})
+
+    weights = w.fetch(info.name, offline=True)
+    assert weights == tmp_path / "resnet18.sentinel2_all_moco.weights.h5"
+    card = w.verify(weights)
+    assert card["bands"] == list(info.bands) and card["licence"] == "CC-BY-4.0"
+    assert card["report"]["prefix"] == "module.encoder_q."
+
+    full = build_backbone("resnet18", 13)
+    w.load_weights(full, "sentinel2_all_moco", backbone="resnet18", offline=True)
+    image = make_image(13, 33, 33)
+    expected = w.load_converted(weights)(image)["P5"]
+    np.testing.assert_array_equal(full(image)["P5"], expected)
+
+    bands = ["B08", "B02", "B03"]
+    model = build_backbone("resnet18", 3)
+    loaded = w.load_weights(
+        model, info.name, backbone="resnet18", bands=bands, offline=True
+    )
+    assert [row.source for row in loaded.table.rows] == [
+        "sentinel2:B08",
+        "sentinel2:B02",
+        "sentinel2:B03",
+    ]
+    assert loaded.normalizer == {
+        "method": "constants",
+        "bands": bands,
+        "offset": [0.0] * 3,
+        "scale": [10000.0] * 3,
+    }
+    mixed = w.load_weights(
+        model, weights, backbone="resnet18", bands=["B08", "B02", "ndvi"]
+    )
+    assert mixed.normalizer is None
+    with pytest.raises(WeightsError, match="resnet34"):
+        w.load_weights(build_backbone("resnet34", 3), weights, backbone="resnet34")
+    with pytest.raises(ValueError, match="each band"):
+        w.load_weights(model, weights, backbone="resnet18", bands=["B08"])
+
+    with open(weights, "r+b") as file:
+        file.seek(2000)
+        file.write(b"\x00\x01")
+    with pytest.raises(WeightsError, match="SHA-256"):
+        w.fetch(info.name, offline=True)
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not MOBILENET.exists(), reason="the sample data folder is absent")
+def test_real_imagenet_weights_enter_a_thermal_network():
+    model = build_backbone("mobilenetv2", 1, alpha=0.35)
+    loaded = w.load_weights(
+        model,
+        MOBILENET,
+        backbone="mobilenetv2",
+        bands=["thermal"],
+        options={"alpha": 0.35},
+    )
+    assert loaded.normalizer is None
+    real = keras.applications.MobileNetV2((64, 64, 3), 0.35, False, weights=None)
+    real.load_weights(MOBILENET)
+    grey = make_image(1, 64, 64)
+    end = real.get_layer("block_16_project_BN").output
+    expected = np.asarray(keras.Model(real.input, end)(np.repeat(grey, 3, axis=-1)))
+    np.testing.assert_allclose(
+        np.asarray(model(grey)["P5"]), expected, atol=2e-3 * np.abs(expected).max()
+    )
+    rgb = build_backbone("mobilenetv2", 3, alpha=0.35)
+    loaded = w.load_weights(
+        rgb, MOBILENET, backbone="mobilenetv2", bands=RGB, options={"alpha": 0.35}
+    )
+    assert loaded.normalizer["scale"] == [127.5] * 3
+    with pytest.raises(WeightsError, match="MobileNetV2"):
+        w.load_weights(rgb, MOBILENET, backbone="mobilenetv2", bands=RGB)
+
+
+def test_a_path_without_a_file_is_refused(tmp_path):
+    model = build_backbone("resnet18", 2)
+    with pytest.raises(FileNotFoundError, match="name or a file"):
+        w.load_weights(model, tmp_path / "no.pth", backbone="resnet18")
