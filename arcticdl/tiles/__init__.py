@@ -1,26 +1,49 @@
-"""AI-ready tiles: plan, store, splits, statistics. NumPy only, never Keras."""
+"""AI-ready tiles: plan, store, quality, splits, statistics. NumPy only, never Keras."""
 
-from arcticdl.tiles import stats
+from arcticdl.tiles import sampling, splitters, stats
+from arcticdl.tiles.audit import LeakageReport, audit_folds, correlation_ranges
+from arcticdl.tiles.card import write_card
+from arcticdl.tiles.check import CheckReport, check_store
 from arcticdl.tiles.normalize import NORMALIZERS, Normalizer
 from arcticdl.tiles.plan import TilePlan, plan_tiles
-from arcticdl.tiles.prepare import prepare
-from arcticdl.tiles.splits import Fold, group_kfold
+from arcticdl.tiles.prepare import append, prepare
+from arcticdl.tiles.quality import Finding, QualityReport, assess
+from arcticdl.tiles.splits import Fold, group_kfold, read_folds, write_folds
+from arcticdl.tiles.splitters import SPLITTERS
 from arcticdl.tiles.stats import BandStats, FoldStats, compute_stats
 from arcticdl.tiles.store import LabelInfo, TileStore, open_store
+from arcticdl.tiles.weights import class_weights, one_hot
 
 __all__ = [
     "NORMALIZERS",
+    "SPLITTERS",
     "BandStats",
+    "CheckReport",
+    "Finding",
     "Fold",
     "FoldStats",
     "LabelInfo",
+    "LeakageReport",
     "Normalizer",
+    "QualityReport",
     "TilePlan",
     "TileStore",
+    "append",
+    "assess",
+    "audit_folds",
+    "check_store",
+    "class_weights",
     "compute_stats",
+    "correlation_ranges",
     "group_kfold",
+    "one_hot",
     "open_store",
     "plan_tiles",
     "prepare",
+    "read_folds",
+    "sampling",
+    "splitters",
     "stats",
+    "write_card",
+    "write_folds",
 ]

@@ -145,3 +145,8 @@ def scene_outline(scene: xr.Dataset) -> Any:
 
     shape = (scene.sizes["y"], scene.sizes["x"])
     return tile_footprints(scene, plan_tiles(shape, shape))[0]
+
+
+def footprint_crs(scene: xr.Dataset) -> str | None:
+    """The CRS of a scene's footprints as WKT; ``None`` for a plain image."""
+    return swath_crs(scene) if grid_step(scene) is None else scene_crs(scene)

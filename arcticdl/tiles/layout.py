@@ -80,6 +80,17 @@ def create_arrays(
     consolidate(path)
 
 
+def extend_arrays(path: Path, num_tiles: int) -> None:
+    """Makes every array at least as long as told; what it holds stays."""
+    import zarr
+
+    group = zarr.open_group(path, mode="r+", zarr_format=3, use_consolidated=False)
+    for _, array in group.arrays():
+        if array.shape[0] < num_tiles:
+            array.resize((num_tiles, *array.shape[1:]))
+    consolidate(path)
+
+
 def consolidate(path: Path) -> None:
     """Writes the group's metadata in one place, where `xarray.open_zarr` looks."""
     import zarr

@@ -1,31 +1,27 @@
 """From scenes to a tile store: checked, written in parallel, resumable."""
 
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from filelock import FileLock, Timeout
 
-from arcticdl.errors import MissingExtraError, StoreError
-from arcticdl.tiles import footprints, layout
+from arcticdl.errors import StoreError
+from arcticdl.tiles import layout
+from arcticdl.tiles.card import write_card
 from arcticdl.tiles.collection import Collection, collect
-from arcticdl.tiles.manifest import (
-    SCENE_COLUMNS,
-    build_manifest,
-    count_columns,
-    write_manifest,
-)
+from arcticdl.tiles.quality import assess, check_actions
+from arcticdl.tiles.records import write_records
+from arcticdl.tiles.selection import Selection, select_tiles
 from arcticdl.tiles.store import LabelInfo, TileStore, open_store
 from arcticdl.tiles.survey import survey_scene
-from arcticdl.tiles.write import SceneShelf, ShardWriter, TileTable
+from arcticdl.tiles.work import Work, executor, write_lock
+from arcticdl.tiles.write import SceneShelf, ShardWriter
 
 
 def prepare(
@@ -39,6 +35,10 @@ def prepare(
     labels: Sequence[str] | None = None,
     overwrite: bool = False,
     progress: bool = True,
+    min_label_fraction: float = 0.0,
+    roi: Any = None,
+    require_classes: Mapping[str, Sequence[str]] | None = None,
+    quality: Mapping[str, str] | None = None,
     codec: str = "blosc-lz4",
     num_workers: int | None = None,
     scheduler: str | None = None,
@@ -60,9 +60,14 @@ def prepare(
         labels: Label variables to keep; default all.
         overwrite: Replace an existing store, or an unfinished one of another plan.
         progress: Show a progress bar on standard error.
+        min_label_fraction: Leave out tiles with a smaller share of scored pixels.
+        roi: Shapely geometry in the scenes' CRS; leave out tiles that do not touch it.
+        require_classes: {label: classes}; leave out tiles without any of them.
+        quality: {check: action}, of `quality.ACTIONS`.
         codec: One of `layout.CODECS`.
         num_workers: Threads; default one a core, at most 8.
-        scheduler: Address of a dask scheduler that does the work instead.
+        scheduler: Address of a dask scheduler that does the work instead; it must see
+            the same files.
 
     Returns:
         The store, opened.
@@ -81,105 +86,97 @@ def prepare(
         raise ValueError(
             f"`codec` must be one of {sorted(layout.CODECS)}. Received: {codec!r}."
         )
-    check_fraction("min_valid_fraction", min_valid_fraction)
     if path.exists() and not overwrite:
         raise FileExistsError(
             f"A store must not be written over another. Received: {path}, which "
-            "exists. Pass `overwrite=True` to replace it."
+            "exists. Pass `overwrite=True` to replace it, or append to it."
         )
+    selection = Selection(
+        min_valid_fraction,
+        min_label_fraction,
+        roi,
+        require_classes or {},
+        check_actions(quality),
+    )
     collection = collect(scenes, tile_size_px, overlap_px, edge, labels)
+    selection.check(collection.labels)
     plan = {
         **collection.describe(),
         "tile_size_px": list(collection.plans[0].tile_size_px),
         "overlap_px": overlap_px,
         "edge": edge,
-        "min_valid_fraction": min_valid_fraction,
+        "selection": selection.to_dict(),
         "codec": codec,
     }
     with write_lock(path), executor(num_workers, scheduler) as pool:
-        root = _open_partial(path, plan, overwrite)
-        _write_store(root, collection, plan, Work(pool, progress))
+        root = _open_notes(path.with_name(f"{path.name}.partial"), plan, overwrite)
+        _write_new(root, collection, selection, plan, Work(pool, progress))
         _move_in(root, path)
     return open_store(path)
 
 
-class Work:
-    """Runs tasks in a pool and shows how far they are."""
+def append(
+    path: str | Path,
+    scenes: Iterable[xr.Dataset],
+    *,
+    progress: bool = True,
+    num_workers: int | None = None,
+    scheduler: str | None = None,
+) -> TileStore:
+    """Adds scenes to a store, with the settings it was prepared with.
 
-    def __init__(self, pool: Executor, progress: bool) -> None:
-        self.pool, self.progress = pool, progress
+    Tiles that are there keep their number and content, and remain readable all along.
+    After an interruption the same call goes on where it stopped.
 
-    def run(self, what: str, step: Callable[[Any], Any], items: Sequence[Any]) -> None:
-        """Applies `step` to all items; the first error stops the rest."""
-        from rich.console import Console
-        from rich.progress import track
+    Args:
+        path: The store.
+        scenes: Scenes with the store's bands, dtype and labels, and new names.
+        progress: Show a progress bar on standard error.
+        num_workers: Threads; default one a core, at most 8.
+        scheduler: As in `prepare`.
 
-        futures = [self.pool.submit(step, item) for item in items]
-        done = track(
-            as_completed(futures),
-            what,
-            total=len(futures),
-            console=Console(stderr=True),
-            transient=True,
-            disable=not self.progress,
-        )
-        try:
-            for future in done:
-                future.result()
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            raise
-
-
-def check_fraction(name: str, value: float) -> None:
-    """Refuses a share outside 0...1."""
-    if not 0 <= value <= 1:
-        raise ValueError(f"`{name}` must lie in 0...1. Received: {value}.")
-
-
-@contextmanager
-def write_lock(path: Path) -> Iterator[None]:
-    """Keeps a second writer out; released even when the process is killed.
+    Returns:
+        The longer store. Its fingerprint is that of a store prepared from all scenes
+        at once.
 
     Raises:
-        StoreError: Another process is writing this store.
+        StoreError: The scenes do not fit the store, or are in it already.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise StoreError(
-            f"A store must have one writer at a time. Received: {path}, which another "
-            "process is writing. Wait for it to end."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+    path = Path(path)
+    with write_lock(path), executor(num_workers, scheduler) as pool:
+        store = open_store(path)
+        about = store.about
+        selection = _selection_of(about)
+        collection = collect(
+            scenes,
+            tuple(about["tile_size_px"]),
+            about["plan"]["overlap_px"],
+            about["plan"]["edge"],
+            list(store.labels),
+        )
+        if _is_done(path, collection, store):
+            return store
+        collection = _check_fits(collection, store)
+        plan = {**collection.describe(), "after": store.fingerprint}
+        notes = _open_notes(path / "append", plan, overwrite=True)
+        _write_more(store, notes, collection, selection, Work(pool, progress))
+        shutil.rmtree(notes)
+    return open_store(path)
 
 
-@contextmanager
-def executor(num_workers: int | None, scheduler: str | None) -> Iterator[Executor]:
-    """Local threads, or the workers of a dask scheduler."""
-    if scheduler is None:
-        with ThreadPoolExecutor(num_workers or min(8, os.cpu_count() or 1)) as pool:
-            yield pool
-        return
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise MissingExtraError(
-            "`scheduler` needs the package `distributed`: pip install distributed."
-        ) from error
-    with Client(scheduler) as client:
-        yield client.get_executor()
+def _is_done(path: Path, collection: Collection, store: TileStore) -> bool:
+    """Whether these very scenes were appended, and only the clearing up was cut off."""
+    notes = path / "append"
+    held = set(store.manifest["scene_id"])
+    if not notes.exists() or not set(collection.ids) <= held:
+        return False
+    write_reports(path)
+    shutil.rmtree(notes)
+    return True
 
 
-def _open_partial(path: Path, plan: dict[str, Any], overwrite: bool) -> Path:
-    """The unfinished store: a new one, or the one of the same plan to be resumed."""
-    root = path.with_name(f"{path.name}.partial")
+def _open_notes(root: Path, plan: dict[str, Any], overwrite: bool) -> Path:
+    """The folder of an unfinished write: new, or of the same plan to be resumed."""
     note = root / "plan.json"
     if note.exists() and json.loads(note.read_text("utf-8")) == plan:
         return root
@@ -197,45 +194,119 @@ def _open_partial(path: Path, plan: dict[str, Any], overwrite: bool) -> Path:
     return root
 
 
-def _write_store(
-    root: Path, collection: Collection, plan: dict[str, Any], work: Work
+def _write_new(
+    root: Path,
+    collection: Collection,
+    selection: Selection,
+    plan: dict[str, Any],
+    work: Work,
 ) -> None:
     shelf = SceneShelf(collection.scenes)
-    surveys = survey_all(root, collection, shelf, work)
-    labels = name_classes(collection.labels, surveys)
-    table, kept = select_tiles(collection, surveys, plan["min_valid_fraction"])
-    size = collection.plans[0].tile_size_px
-    tile_bytes = int(np.prod(size)) * len(collection.bands) * collection.dtype.itemsize
+    surveys = survey_all(root, collection, selection.fixes, shelf, work)
+    collection = replace(collection, labels=name_classes(collection.labels, surveys))
+    table, kept, handled = select_tiles(collection, surveys, selection)
     writer = ShardWriter(
         root,
         shelf,
         collection.plans,
         table,
-        labels,
+        collection.labels,
         len(collection.bands),
         collection.dtype,
-        min(layout.tiles_per_shard(tile_bytes), len(table)),
+        min(layout.tiles_per_shard(_tile_bytes(collection)), len(table)),
+        selection.fixes,
     )
     if not (root / layout.ARRAYS / "zarr.json").exists():
-        _create_arrays(root, collection, writer, plan)
+        _create_arrays(root, collection, writer, plan["codec"])
     work.run("Writing tiles", writer.write, writer.pending())
-    write_records(root, collection, plan, writer, surveys, kept)
+    about = {
+        "format": layout.FORMAT,
+        "version": layout.FORMAT_VERSION,
+        "dtype": collection.dtype.name,
+        "tile_size_px": plan["tile_size_px"],
+        "bands": list(collection.bands),
+        "labels": [label.to_dict() for label in collection.labels.values()],
+        "plan": {k: plan[k] for k in ("overlap_px", "edge", "selection")},
+        "codec": plan["codec"],
+        "shard_tiles": writer.shard_tiles,
+        "handled": handled,
+    }
+    write_records(root, collection, surveys, kept, writer.hashes(), about)
+    write_reports(root)
+
+
+def _write_more(
+    store: TileStore,
+    notes: Path,
+    collection: Collection,
+    selection: Selection,
+    work: Work,
+) -> None:
+    shelf = SceneShelf(collection.scenes)
+    surveys = survey_all(notes, collection, selection.fixes, shelf, work)
+    table, kept, handled = select_tiles(collection, surveys, selection)
+    layout.extend_arrays(store.path / layout.ARRAYS, len(store) + len(table))
+    writer = ShardWriter(
+        store.path,
+        shelf,
+        collection.plans,
+        table,
+        store.labels,
+        len(store.bands),
+        collection.dtype,
+        store.about["shard_tiles"],
+        selection.fixes,
+        len(store),
+        notes / "shards",
+    )
+    work.run("Writing tiles", writer.write, writer.pending())
+    about = {**store.about, "handled": store.about["handled"] + handled}
+    hashes = writer.hashes()
+    write_records(store.path, collection, surveys, kept, hashes, about, store)
+    write_reports(store.path)
+
+
+def write_reports(root: Path) -> None:
+    """Writes the card and the quality report of a store."""
+    store = open_store(root)
+    report = assess(store)
+    layout.write_json(root / "quality.json", report.to_dict())
+    report.write_html(root / "quality.html")
+    write_card(store)
 
 
 def survey_all(
-    root: Path, collection: Collection, shelf: SceneShelf, work: Work
+    notes: Path,
+    collection: Collection,
+    fixes: Sequence[str],
+    shelf: SceneShelf,
+    work: Work,
 ) -> list[dict[str, Any]]:
     """Surveys every scene that has not been, and returns all surveys in order."""
-    notes = [root / "survey" / f"{k:06d}.json" for k in range(len(collection.ids))]
+    files = [notes / "survey" / f"{k:06d}.json" for k in range(len(collection.ids))]
+    step = _Survey(collection, shelf, tuple(fixes), files)
+    pending = [k for k, file in enumerate(files) if not file.exists()]
+    work.run("Surveying scenes", step, pending)
+    return [json.loads(file.read_text("utf-8")) for file in files]
 
-    def survey(position: int) -> None:
-        scene, plan = shelf.get(position), collection.plans[position]
-        found = survey_scene(scene, plan, collection.labels)
-        layout.write_json(notes[position], found)
 
-    pending = [k for k, note in enumerate(notes) if not note.exists()]
-    work.run("Surveying scenes", survey, pending)
-    return [json.loads(note.read_text("utf-8")) for note in notes]
+class _Survey:
+    """Surveys one scene; a class, so that it travels to the workers of a cluster."""
+
+    def __init__(
+        self,
+        collection: Collection,
+        shelf: SceneShelf,
+        fixes: tuple[str, ...],
+        files: list[Path],
+    ) -> None:
+        self.plans, self.labels = collection.plans, collection.labels
+        self.shelf, self.fixes, self.files = shelf, fixes, files
+
+    def __call__(self, position: int) -> None:
+        scene, plan = self.shelf.get(position), self.plans[position]
+        found = survey_scene(scene, plan, self.labels, self.fixes)
+        layout.write_json(self.files[position], found)
 
 
 def name_classes(
@@ -246,33 +317,18 @@ def name_classes(
     for name, info in labels.items():
         if not info.is_float and not info.classes:
             most = max(len(row) for s in surveys for row in s["label_px"][name])
-            classes = tuple(str(code) for code in range(most))
-            info = LabelInfo(name, info.dtype, classes)
+            info = LabelInfo(name, info.dtype, tuple(str(code) for code in range(most)))
         named[name] = info
     return named
 
 
-def select_tiles(
-    collection: Collection, surveys: list[dict[str, Any]], min_valid_fraction: float
-) -> tuple[TileTable, list[np.ndarray]]:
-    """The tiles that enter the store, and their positions in each scene's plan."""
-    kept, tile_px = [], int(np.prod(collection.plans[0].tile_size_px))
-    for survey in surveys:
-        fraction = np.asarray(survey["valid_px"]) / tile_px
-        kept.append(np.flatnonzero(fraction >= min_valid_fraction))
-    if not sum(len(k) for k in kept):
-        best = max(max(s["valid_px"]) for s in surveys) / tile_px
-        raise ValueError(
-            "At least one tile must have the valid share asked for. Received: "
-            f"min_valid_fraction={min_valid_fraction}, the best tile has {best:.3f}."
-        )
-    starts = [p.starts[k] for p, k in zip(collection.plans, kept, strict=True)]
-    scene = np.repeat(np.arange(len(kept)), [len(k) for k in kept])
-    return TileTable(scene, np.concatenate(starts)), kept
+def _tile_bytes(collection: Collection) -> int:
+    pixels = int(np.prod(collection.plans[0].tile_size_px))
+    return pixels * len(collection.bands) * collection.dtype.itemsize
 
 
 def _create_arrays(
-    root: Path, collection: Collection, writer: ShardWriter, plan: dict[str, Any]
+    root: Path, collection: Collection, writer: ShardWriter, codec: str
 ) -> None:
     size = collection.plans[0].tile_size_px
     dtype = collection.dtype
@@ -289,124 +345,10 @@ def _create_arrays(
         len(writer.table),
         specs,
         shard_tiles=writer.shard_tiles,
-        codec=plan["codec"],
+        codec=codec,
         attributes={"bands": list(collection.bands)},
     )
     os.replace(making, root / layout.ARRAYS)
-
-
-def write_records(
-    root: Path,
-    collection: Collection,
-    plan: dict[str, Any],
-    writer: ShardWriter,
-    surveys: list[dict[str, Any]],
-    kept: list[np.ndarray],
-) -> None:
-    """Writes everything beside the pixels."""
-    hashes = writer.hashes()
-    scenes = {
-        name: describe_scene(scene, survey)
-        for name, scene, survey in zip(
-            collection.ids, collection.scenes, surveys, strict=True
-        )
-    }
-    crs = footprints.common_crs(list(scenes.values()))
-    rows: list[dict[str, Any]] = []
-    for position, tiles in enumerate(kept):
-        rows += _scene_rows(collection, writer, surveys, position, tiles, crs)
-    for row, digest in zip(rows, hashes, strict=True):
-        row["sha256"] = digest
-    write_manifest(build_manifest(rows, crs), root / layout.MANIFEST)
-    layout.write_json(root / layout.SCENES_JSON, scenes)
-    about = {
-        "format": layout.FORMAT,
-        "version": layout.FORMAT_VERSION,
-        "num_tiles": len(hashes),
-        "dtype": collection.dtype.name,
-        "tile_size_px": plan["tile_size_px"],
-        "bands": list(collection.bands),
-        "labels": [label.to_dict() for label in writer.labels.values()],
-        "plan": {k: plan[k] for k in ("overlap_px", "edge", "min_valid_fraction")},
-        "codec": plan["codec"],
-        "shard_tiles": writer.shard_tiles,
-    }
-    about["fingerprint"] = fingerprint(about, hashes)
-    layout.write_json(root / layout.STORE_JSON, about)
-
-
-def fingerprint(about: dict[str, Any], hashes: list[str]) -> str:
-    """sha-256 of what the tiles are and of each tile's own sha-256, in order."""
-    what = {k: about[k] for k in ("dtype", "tile_size_px", "bands", "labels")}
-    text = json.dumps(what, sort_keys=True) + "\n" + "\n".join(hashes)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def describe_scene(scene: xr.Dataset, survey: dict[str, Any]) -> dict[str, Any]:
-    """What the store keeps of a scene, as JSON values."""
-    swath = footprints.grid_step(scene) is None
-    crs = footprints.swath_crs(scene) if swath else footprints.scene_crs(scene)
-    whole = footprints.scene_outline(scene)
-    attrs = {k: str(scene.attrs[k]) for k in SCENE_COLUMNS if k in scene.attrs}
-    units = scene["image"].attrs.get("units")
-    return {
-        **attrs,
-        "time": scene_time(scene),
-        "shape_px": [scene.sizes["y"], scene.sizes["x"]],
-        "crs": crs,
-        "bounds": list(whole.bounds),
-        "units": units if units is None else str(units),
-        "valid_px": int(max(survey["stats"]["count"])),
-        "stats": survey["stats"],
-    }
-
-
-def scene_time(scene: xr.Dataset) -> str | None:
-    """A scene's time as ISO 8601 text in UTC, or ``None``."""
-    import pandas as pd
-
-    time = scene.attrs.get("time")
-    if time is None or pd.isna(time):
-        return None
-    stamp = pd.Timestamp(time)
-    return (stamp if stamp.tz is None else stamp.tz_convert(None)).isoformat()
-
-
-def _scene_rows(
-    collection: Collection,
-    writer: ShardWriter,
-    surveys: list[dict[str, Any]],
-    position: int,
-    tiles: np.ndarray,
-    crs: str | None,
-) -> list[dict[str, Any]]:
-    scene, survey = collection.scenes[position], surveys[position]
-    plan = collection.plans[position].select(tiles)
-    swath = footprints.grid_step(scene) is None
-    own = footprints.swath_crs(scene) if swath else footprints.scene_crs(scene)
-    outlines = footprints.to_crs(footprints.tile_footprints(scene, plan), own, crs)
-    shared = {k: scene.attrs.get(k) for k in SCENE_COLUMNS}
-    shared["group"] = shared["group"] or collection.ids[position]
-    rows = []
-    for tile, (top, left), outline in zip(tiles, plan.starts, outlines, strict=True):
-        row = {
-            "scene_id": collection.ids[position],
-            **shared,
-            "row": int(top),
-            "col": int(left),
-            "time": scene_time(scene),
-            "valid_fraction": survey["valid_px"][tile] / np.prod(plan.tile_size_px),
-            "geometry": outline,
-        }
-        for name, info in writer.labels.items():
-            row |= _count_cells(info, survey["label_px"][name][tile])
-        rows.append(row)
-    return rows
-
-
-def _count_cells(info: LabelInfo, counts: list[int]) -> dict[str, int]:
-    columns = count_columns(info)
-    return dict(zip(columns, counts + [0] * (len(columns) - len(counts)), strict=True))
 
 
 def _move_in(root: Path, path: Path) -> None:
@@ -420,3 +362,49 @@ def _move_in(root: Path, path: Path) -> None:
         os.replace(path, old)
     os.replace(root, path)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _selection_of(about: dict[str, Any]) -> Selection:
+    import shapely
+
+    values = dict(about["plan"]["selection"])
+    roi = values.pop("roi")
+    actions = values.pop("quality")
+    return Selection(
+        **values, roi=None if roi is None else shapely.from_wkt(roi), actions=actions
+    )
+
+
+def _check_fits(collection: Collection, store: TileStore) -> Collection:
+    """Refuses scenes that do not fit a store; returns them with its labels."""
+    twice = sorted(set(collection.ids) & set(store.manifest["scene_id"]))
+    if twice:
+        raise StoreError(
+            f"Scenes to append must be new. Received: {twice}, in {store.path} already."
+        )
+    mine: dict[str, Any] = {k: store.about[k] for k in ("bands", "dtype")}
+    theirs: dict[str, Any] = {"bands": list(collection.bands)}
+    theirs["dtype"] = collection.dtype.name
+    for name, info in collection.labels.items():
+        known = store.labels[name]
+        # Without names of its own a label takes those of the store.
+        if info.is_float or info.classes:
+            mine[name], theirs[name] = known.to_dict(), info.to_dict()
+    if mine != theirs:
+        raise StoreError(
+            f"Scenes to append must have the store's bands, dtype and labels: {mine}. "
+            f"Received: {theirs}."
+        )
+    georeferenced = store.manifest.crs is not None
+    if any((_crs(scene) is not None) != georeferenced for scene in collection.scenes):
+        raise StoreError(
+            "Scenes to append must be georeferenced as the store's are, or be plain "
+            f"images as these. Received: both, for {store.path}."
+        )
+    return replace(collection, labels=store.labels)
+
+
+def _crs(scene: xr.Dataset) -> str | None:
+    from arcticdl.tiles.footprints import footprint_crs
+
+    return footprint_crs(scene)

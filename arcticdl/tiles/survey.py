@@ -1,14 +1,15 @@
 """Looking through a scene once: what its tiles hold, before any is written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from arcticdl.errors import LabelError, SceneError
+from arcticdl.tiles.measure import measure_tile
 from arcticdl.tiles.plan import TilePlan
-from arcticdl.tiles.stats import scene_band_stats
+from arcticdl.tiles.stats import BandStats, scene_band_stats
 from arcticdl.tiles.store import LabelInfo
 from arcticdl.void import VOID_CLASS
 
@@ -99,59 +100,143 @@ def label_info(scene: xr.Dataset, name: str) -> LabelInfo:
 
 
 def survey_scene(
-    scene: xr.Dataset, plan: TilePlan, labels: Mapping[str, LabelInfo]
+    scene: xr.Dataset,
+    plan: TilePlan,
+    labels: Mapping[str, LabelInfo],
+    fixes: Collection[str] = (),
 ) -> dict[str, Any]:
     """Looks through a scene once.
 
+    Args:
+        scene: The scene.
+        plan: Its tiles.
+        labels: To count.
+        fixes: Checks of `quality.ACTIONS` whose action is ``"fix"``.
+
     Returns:
-        Plain JSON values: ``stats``, ``valid_px`` of each planned tile and
-        ``label_px`` {label: counts of each code in each tile}.
+        Plain JSON values: ``stats`` of the scene, ``unknown_px`` {label: {code:
+        pixels}}, and of every planned tile ``valid_px``, ``label_px`` {label: counts of
+        each code} and ``measures`` {name: value}.
 
     Raises:
         SceneError: The scene has no valid pixel.
         LabelError: A label holds a code outside its classes.
     """
-    stats = scene_band_stats(scene)
-    valid = read_valid(scene, {})
-    if not valid.any() or not stats.count.any():
+    stats, name = scene_band_stats(scene), scene_id(scene)
+    if not stats.count.any():
         raise SceneError(
             "A scene must have at least one valid pixel. Received: scene "
-            f"{scene_id(scene)!r}, all nodata. Leave it out."
+            f"{name!r}, all nodata. Leave it out."
         )
-    label_px = {}
+    unknown = {n: _unknown_codes(scene[n], labels[n]) for n in labels}
+    for label, codes in unknown.items():
+        if codes and "unknown_class" not in fixes:
+            _refuse_codes(codes, labels[label], name)
+    tiles: list[Any] = [None] * len(plan)
+    for top in np.unique(plan.starts[:, 0]):
+        slots = np.flatnonzero(plan.starts[:, 0] == top)
+        _survey_row(scene, plan, labels, stats, fixes, slots, tiles)
+    return {
+        "stats": stats.to_dict(),
+        "unknown_px": unknown,
+        "label_on_nodata_px": sum(tile.pop("fixed_px") for tile in tiles),
+        "valid_px": [tile["valid_px"] for tile in tiles],
+        "label_px": {n: _pad_rows(tiles, n) for n in labels},
+        "measures": [tile["measures"] for tile in tiles],
+    }
+
+
+def read_labels(
+    scene: xr.Dataset,
+    window: Mapping[str, slice],
+    labels: Mapping[str, LabelInfo],
+    valid: np.ndarray,
+    fixes: Collection[str] = (),
+) -> dict[str, np.ndarray]:
+    """Reads a window of every label in its stored dtype: {name: (y, x)}.
+
+    Codes outside the classes become void (`survey_scene` refuses them unless told not
+    to). With ``"label_on_nodata"`` among the fixes, so does all that is not `valid`.
+    """
+    found = {}
     for name, info in labels.items():
-        label = np.asarray(scene[name].transpose("y", "x"))
-        label_px[name] = _count_tiles(label, plan, info, scene_id(scene))
-    valid_px = [int(valid[plan.inside(t)].sum()) for t in range(len(plan))]
-    return {"stats": stats.to_dict(), "valid_px": valid_px, "label_px": label_px}
+        label = np.asarray(scene[name].isel(window).transpose("y", "x"))
+        if not info.is_float:
+            limit = len(info.classes) or VOID_CLASS
+            known = (label >= 0) & (label < limit)
+            label = np.where(known, label, 0).astype(info.dtype)
+            label[~known] = VOID_CLASS
+        label = label.astype(info.dtype)
+        if "label_on_nodata" in fixes:
+            label[~valid] = info.void
+        found[name] = label
+    return found
 
 
-def _count_tiles(
-    label: np.ndarray, plan: TilePlan, info: LabelInfo, name: str
-) -> list[list[int]]:
+def _survey_row(
+    scene: xr.Dataset,
+    plan: TilePlan,
+    labels: Mapping[str, LabelInfo],
+    stats: BandStats,
+    fixes: Collection[str],
+    slots: np.ndarray,
+    tiles: list[Any],
+) -> None:
+    """Surveys the tiles of one row, which is read once."""
+    rows = plan.inside(slots[0])[0]
+    part = scene.isel(y=rows)
+    image = np.asarray(part["image"].transpose("y", "x", "band"))
+    valid = read_valid(scene, {"y": rows})
+    maps = read_labels(scene, {"y": rows}, labels, valid)
+    fixed = dict.fromkeys(labels, np.zeros(valid.shape, bool))
+    if "label_on_nodata" in fixes:
+        fixed = {n: ~valid & _scored(maps[n], labels[n]) for n in labels}
+        maps = read_labels(scene, {"y": rows}, labels, valid, fixes)
+    for slot in slots:
+        cols = plan.inside(slot)[1]
+        cut = {n: m[:, cols] for n, m in maps.items()}
+        tiles[slot] = {
+            "valid_px": int(valid[:, cols].sum()),
+            "label_px": {n: _count(cut[n], labels[n]) for n in labels},
+            "fixed_px": sum(int(f[:, cols].sum()) for f in fixed.values()),
+            "measures": measure_tile(image[:, cols], valid[:, cols], cut, stats),
+        }
+
+
+def _scored(label: np.ndarray, info: LabelInfo) -> np.ndarray:
+    return np.isfinite(label) if info.is_float else label != VOID_CLASS
+
+
+def _count(label: np.ndarray, info: LabelInfo) -> list[int]:
+    scored = label[_scored(label, info)]
     if info.is_float:
-        scored = np.isfinite(label)
-        return [[int(scored[plan.inside(t)].sum())] for t in range(len(plan))]
-    _check_codes(label, info, name)
-    length = max(len(info.classes), 1)
-    counts = []
-    for tile in range(len(plan)):
-        codes = label[plan.inside(tile)].ravel()
-        counts.append(
-            np.bincount(codes[codes != VOID_CLASS], minlength=length).tolist()
-        )
-    width = max(len(row) for row in counts)
-    return [row + [0] * (width - len(row)) for row in counts]
+        return [scored.size]
+    return np.bincount(scored, minlength=max(len(info.classes), 1)).tolist()
 
 
-def _check_codes(label: np.ndarray, info: LabelInfo, name: str) -> None:
-    codes, counts = np.unique(label, return_counts=True)
+def _pad_rows(tiles: list[Any], label: str) -> list[list[int]]:
+    """The counts of every tile, as many codes in each."""
+    rows = [tile["label_px"][label] for tile in tiles]
+    width = max(len(row) for row in rows)
+    return [row + [0] * (width - len(row)) for row in rows]
+
+
+def _unknown_codes(variable: xr.DataArray, info: LabelInfo) -> dict[str, int]:
+    """{code: pixels} of codes that are neither a class nor void."""
+    if info.is_float:
+        return {}
+    label = np.asarray(variable)
     limit = len(info.classes) or VOID_CLASS
-    wrong = ((codes < 0) | (codes >= limit)) & (codes != VOID_CLASS)
-    if wrong.any():
-        found = dict(zip(codes[wrong].tolist(), counts[wrong].tolist(), strict=True))
-        raise LabelError(
-            f"Codes of label {info.name!r} must be 0...{limit - 1}, or 255 for void. "
-            f"Received: scene {name!r} with pixels {found}. Set them to void, or name "
-            "their classes in `flag_values` and `flag_meanings`."
-        )
+    wrong = label[((label < 0) | (label >= limit)) & (label != VOID_CLASS)]
+    codes, counts = np.unique(wrong, return_counts=True)
+    return {str(c): int(n) for c, n in zip(codes, counts, strict=True)}
+
+
+def _refuse_codes(codes: dict[str, int], info: LabelInfo, name: str) -> None:
+    limit = len(info.classes) or VOID_CLASS
+    raise LabelError(
+        f"Codes of label {info.name!r} must be 0...{limit - 1}, or 255 for void. "
+        f"Received: scene {name!r}, {{code: pixels}} {codes}. Name the classes in "
+        "`flag_values` and `flag_meanings`, or make them void with "
+        "`quality={'unknown_class': 'fix'}`."
+    )

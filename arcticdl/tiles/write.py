@@ -14,7 +14,7 @@ import xarray as xr
 from arcticdl.tiles import layout
 from arcticdl.tiles.plan import TilePlan
 from arcticdl.tiles.store import LabelInfo
-from arcticdl.tiles.survey import read_valid
+from arcticdl.tiles.survey import read_labels, read_valid
 
 _KEPT_BYTES = 512 << 20
 
@@ -80,6 +80,9 @@ class ShardWriter:
         bands: Number of bands.
         dtype: Of the image.
         shard_tiles: Tiles in a shard.
+        fixes: What is repaired on the way; see `read_labels`.
+        offset: Tiles that the store already holds.
+        notes: Folder of the journal; default ``root/shards``.
     """
 
     root: Path
@@ -90,27 +93,32 @@ class ShardWriter:
     bands: int
     dtype: np.dtype
     shard_tiles: int
+    fixes: tuple[str, ...] = ()
+    offset: int = 0
+    notes: Path | None = None
 
     @property
-    def num_shards(self) -> int:
-        """Shards that the table fills."""
-        return -(-len(self.table) // self.shard_tiles)
+    def shards(self) -> range:
+        """Shards that hold a tile of the table."""
+        end = self.offset + len(self.table)
+        return range(self.offset // self.shard_tiles, -(-end // self.shard_tiles))
 
     def journal(self, shard: int) -> Path:
         """The note that a shard is complete."""
-        return self.root / "shards" / f"{shard:06d}.json"
+        return (self.notes or self.root / "shards") / f"{shard:06d}.json"
 
     def pending(self) -> list[int]:
         """Shards that are not yet complete."""
-        return [k for k in range(self.num_shards) if not self.journal(k).exists()]
+        return [k for k in self.shards if not self.journal(k).exists()]
 
     def write(self, shard: int) -> None:
         """Cuts, writes and journals one shard.
 
         The journal is written last: after a kill the shard is simply written anew.
         """
-        first = shard * self.shard_tiles
-        tiles = np.arange(first, min(first + self.shard_tiles, len(self.table)))
+        first = max(shard * self.shard_tiles, self.offset)
+        end = min((shard + 1) * self.shard_tiles, self.offset + len(self.table))
+        tiles = np.arange(first, end) - self.offset
         pixels = self.cut(tiles)
         for name, values in pixels.items():
             self._write_array(name, first, values)
@@ -130,7 +138,7 @@ class ShardWriter:
 
     def hashes(self) -> list[str]:
         """sha-256 of every tile, from the journal."""
-        journals = [self.journal(k) for k in range(self.num_shards)]
+        journals = [self.journal(k) for k in self.shards]
         return [h for path in journals for h in json.loads(path.read_text("utf-8"))]
 
     def _empty(self, count: int) -> dict[str, np.ndarray]:
@@ -163,8 +171,7 @@ class ShardWriter:
             "image": np.asarray(part["image"].transpose("y", "x", "band")),
             "valid": read_valid(scene, window),
         }
-        for name in self.labels:
-            slab[name] = np.asarray(part[name].transpose("y", "x"))
+        slab |= read_labels(scene, window, self.labels, slab["valid"], self.fixes)
         for slot, column in zip(slots, columns - left, strict=True):
             for name, values in slab.items():
                 tile = values[:, column : column + width]

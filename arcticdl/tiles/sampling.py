@@ -1,0 +1,190 @@
+"""Samplers: which tiles an epoch visits, in which order.
+
+A sampler is called with ``(rng, epoch)`` and returns positions in the feed's indices.
+It is a function of these two alone, so that every host and every restart draws the
+same; `TileFeed` deals the positions out to hosts.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from arcticdl.tiles.store import TileStore
+
+
+class UniformSampler:
+    """Visits every tile once, in random order.
+
+    Args:
+        num_tiles: Number of tiles.
+    """
+
+    def __init__(self, num_tiles: int) -> None:
+        self.num_tiles = num_tiles
+
+    def __call__(self, rng: np.random.Generator, epoch: int) -> np.ndarray:
+        """Positions of one epoch."""
+        return rng.permutation(self.num_tiles)
+
+
+class WeightedSampler:
+    """Visits tiles as often as their weights say: over- and under-sampling.
+
+    Systematic resampling: a tile of expected number e is drawn floor(e) or ceil(e)
+    times, so that an epoch varies as little as it can.
+
+    Args:
+        weights: (tile,) at least 0, not all 0.
+        size: Tiles in an epoch; default as many as there are. Fewer undersample.
+
+    Raises:
+        ValueError: Weights that are negative, not finite or all 0.
+    """
+
+    def __init__(
+        self, weights: Sequence[float] | np.ndarray, *, size: int | None = None
+    ) -> None:
+        self.weights = np.asarray(weights, "float64")
+        if (
+            self.weights.ndim != 1
+            or not np.isfinite(self.weights).all()
+            or (self.weights < 0).any()
+            or not self.weights.any()
+        ):
+            raise ValueError(
+                "`weights` must be a row of finite numbers, at least 0 and not all 0. "
+                f"Received: {self.weights}."
+            )
+        self.size = len(self.weights) if size is None else size
+        if self.size < 1:
+            raise ValueError(f"`size` must be positive. Received: {size}.")
+
+    def __call__(self, rng: np.random.Generator, epoch: int) -> np.ndarray:
+        """Positions of one epoch."""
+        expected = np.cumsum(self.weights) / self.weights.sum() * self.size
+        ticks = np.arange(self.size) + rng.random()
+        drawn = np.searchsorted(expected, ticks, side="right")
+        last = np.flatnonzero(self.weights)[-1]
+        return rng.permutation(np.minimum(drawn, last))
+
+
+class CurriculumSampler:
+    """Begins with the easiest tiles and adds harder ones.
+
+    Args:
+        difficulty: (tile,) any numbers; smaller is easier.
+        start_fraction: Share of the tiles in the first epoch.
+        num_epochs: Epochs until all tiles take part.
+
+    Raises:
+        ValueError: A share outside 0...1 (0 excluded), or no epoch.
+    """
+
+    def __init__(
+        self,
+        difficulty: Sequence[float] | np.ndarray,
+        *,
+        start_fraction: float = 0.25,
+        num_epochs: int = 10,
+    ) -> None:
+        if not 0 < start_fraction <= 1 or num_epochs < 1:
+            raise ValueError(
+                "`start_fraction` must lie in 0...1, 0 excluded, and `num_epochs` be "
+                f"positive. Received: {start_fraction}, {num_epochs}."
+            )
+        self.order = np.argsort(np.asarray(difficulty), kind="stable")
+        self.start_fraction, self.num_epochs = start_fraction, num_epochs
+
+    def __call__(self, rng: np.random.Generator, epoch: int) -> np.ndarray:
+        """Positions of one epoch; as many as there are tiles in all."""
+        done = min(epoch / max(self.num_epochs - 1, 1), 1.0)
+        share = self.start_fraction + (1 - self.start_fraction) * done
+        easy = self.order[: max(1, round(share * len(self.order)))]
+        # Epochs stay equally long: what takes part is repeated.
+        repeats = -(-len(self.order) // len(easy))
+        passes = [rng.permutation(easy) for _ in range(repeats)]
+        return np.concatenate(passes)[: len(self.order)]
+
+
+def class_balance_weights(
+    store: "TileStore", indices: Sequence[int] | np.ndarray, label: str
+) -> np.ndarray:
+    """Weights with which every class is seen equally often.
+
+    The weight of a tile is the mean over its scored pixels of 1 / (frequency of the
+    pixel's class). Tiles without a scored pixel have weight 0.
+
+    Args:
+        store: The store.
+        indices: The feed's tiles.
+        label: Name of an integer label.
+
+    Returns:
+        (tile,) float64 for `WeightedSampler`.
+
+    Raises:
+        ValueError: No tile has a scored pixel.
+    """
+    counts = store.class_counts(label)[store.check_indices(indices)].astype("float64")
+    total = counts.sum(0)
+    if not total.any():
+        raise ValueError(
+            f"Tiles must have scored pixels of {label!r} to be balanced. Received: "
+            f"{len(counts)} tiles without one."
+        )
+    rarity = np.divide(total.sum(), total, where=total > 0, out=np.zeros_like(total))
+    return counts @ rarity / np.maximum(counts.sum(1), 1)
+
+
+def rarity_weights(
+    store: "TileStore",
+    indices: Sequence[int] | np.ndarray,
+    label: str,
+    *,
+    power: float = 0.5,
+) -> np.ndarray:
+    """Weights by the rarest class that a tile holds.
+
+    Args:
+        store: The store.
+        indices: The feed's tiles.
+        label: Name of an integer label.
+        power: 0 is uniform, 1 the full inverse frequency; between, milder.
+
+    Returns:
+        (tile,) float64. Tiles without a scored pixel have weight 0.
+    """
+    present = store.class_counts(label)[store.check_indices(indices)] > 0
+    frequency = np.maximum(present.mean(0), 1 / max(len(present), 1))
+    weights = np.where(present, frequency**-power, 0.0)
+    return weights.max(1)
+
+
+def hard_example_weights(
+    scores: Sequence[float] | np.ndarray, *, temperature: float = 1.0
+) -> np.ndarray:
+    """Weights by how badly a previous run did.
+
+    Args:
+        scores: (tile,) of the previous run, larger is better (IoU, say); NaN where
+            nothing was scored counts as the mean.
+        temperature: Small draws the hardest only, large is uniform; in deviations of
+            the scores.
+
+    Returns:
+        (tile,) float64, ``exp(-z / temperature)`` of the standardised scores.
+
+    Raises:
+        ValueError: All scores are NaN, or a temperature that is not positive.
+    """
+    values = np.asarray(scores, "float64")
+    if temperature <= 0 or not np.isfinite(values).any():
+        raise ValueError(
+            "`scores` must hold finite numbers and `temperature` be positive. "
+            f"Received: {values}, {temperature}."
+        )
+    mean = np.nanmean(values)
+    values = np.where(np.isfinite(values), values, mean)
+    return np.exp(-(values - mean) / (values.std() or 1.0) / temperature)
