@@ -40,7 +40,9 @@ class VoidAwareLoss(keras.losses.Loss):
     """
 
     task = "segmentation"
-    """What the loss scores; ``arcticdl.testing.check_loss`` makes inputs by it."""
+    """What the loss scores; ``arcticdl.testing.losses`` makes inputs by it."""
+    permutable = True
+    """Whether the order of pixels is of no account."""
 
     def __init__(
         self,
@@ -84,6 +86,10 @@ class VoidAwareLoss(keras.losses.Loss):
         cannot raise, and a wrong code must not pass for a class.
         """
         raise NotImplementedError
+
+    def has_labels(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Returns a boolean scalar: whether anything is scored."""
+        return ops.any(self.measure(y_true, y_pred, sample_weight)[1] > 0.0)
 
     def reduce(self, values: Any, weights: Any) -> Any:
         """Reduces weighted values by the loss's own rule."""

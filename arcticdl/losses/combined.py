@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from arcticdl.losses.base import check_class_weights
+from arcticdl.losses.base import VoidAwareLoss, check_class_weights
 from arcticdl.losses.region import Dice
 from arcticdl.losses.segmentation import Crossentropy, Focal, SegmentationLoss
 from arcticdl.void import VOID_CLASS
@@ -60,9 +60,18 @@ class Sum(keras.losses.Loss):
             ]
             return sum(weighted[1:], weighted[0])
 
+    @property
+    def permutable(self) -> bool:
+        """Whether the order of pixels is of no account."""
+        return all(getattr(loss, "permutable", True) for loss in self.losses)
+
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the weighted sum."""
         return self(y_true, y_pred)
+
+    def has_labels(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Returns a boolean scalar: whether anything is scored."""
+        return has_labels(self.losses[0], y_true, y_pred, sample_weight)
 
     def _shares_preparation(self) -> bool:
         first = self.losses[0]
@@ -198,6 +207,13 @@ class DiceCrossentropy(_DiceAnd):
             "dice_weight": dice_weight,
             "crossentropy_weight": crossentropy_weight,
         }
+
+
+def has_labels(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+    """Returns whether a loss scores anything; one of Keras's always does."""
+    if isinstance(loss, VoidAwareLoss | Sum):
+        return loss.has_labels(y_true, y_pred, sample_weight)
+    return ops.convert_to_tensor(True)
 
 
 def _check_parts(losses: Sequence[Any], weights: Sequence[float]) -> None:

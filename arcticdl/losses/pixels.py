@@ -9,6 +9,9 @@ from keras import ops
 from arcticdl.losses.base import spread_weight, to_float32
 from arcticdl.void import split_void
 
+_CODES = "class codes (batch, ...)"
+_MAPS = "maps (batch, ..., class) of 0 and 1"
+
 
 class Pixels:
     """What a segmentation loss sees: targets, probabilities, weights.
@@ -57,28 +60,17 @@ class Pixels:
         self.binary = self.num_classes == 1
         self.exclusive = not multilabel and not self.binary
         self.hard = _is_integer_map(y_true, logits) and not multilabel
-        _check_shapes(y_true, logits, self.hard, multilabel)
-        label, valid = split_void(y_true, void_class)
-        self.label: Any = None
+        _check_shapes(y_true, logits, True, _MAPS if multilabel else _CODES)
         if self.hard:
-            self._read_codes(label, valid, logits)
+            num_codes = max(self.num_classes, 2)
+            code, valid, self.poison = read_codes(y_true, logits, void_class, num_codes)
+            self._label, self._valid = code, ops.expand_dims(valid, -1)
         else:
+            label, valid = split_void(y_true, void_class)
             self._read_soft(to_float32(label), valid)
         weight = self._weights(sample_weight)
         self.weight = weight
         self.logits = ops.where(ops.greater(weight, 0.0), logits, 0.0)
-
-    def _read_codes(self, label: Any, valid: Any, logits: Any) -> None:
-        if len(label.shape) == len(logits.shape):
-            label, valid = ops.squeeze(label, -1), ops.squeeze(valid, -1)
-        code = ops.cast(label, "int32")
-        last = 1 if self.binary else self.num_classes - 1
-        known = ops.logical_and(ops.greater_equal(code, 0), ops.less_equal(code, last))
-        if "float" in str(label.dtype):  # 1.5 is no class either
-            known = ops.logical_and(known, ops.equal(ops.floor(label), label))
-        self.poison = _poison(known)
-        self.label = ops.where(known, code, 0)
-        self._valid = ops.expand_dims(valid, -1)
 
     def _read_soft(self, label: Any, valid: Any) -> None:
         known = ops.logical_and(label >= 0.0, label <= 1.0)
@@ -110,9 +102,9 @@ class Pixels:
         if not self.hard:
             return self._soft * self.scored
         if self.binary:
-            one_hot = ops.expand_dims(ops.cast(self.label, "float32"), -1)
+            one_hot = ops.expand_dims(ops.cast(self._label, "float32"), -1)
         else:
-            one_hot = ops.one_hot(self.label, self.num_classes, dtype="float32")
+            one_hot = ops.one_hot(self._label, self.num_classes, dtype="float32")
         return one_hot * self.scored
 
     @cached_property
@@ -171,18 +163,50 @@ class Pixels:
         return ops.convert_to_tensor(class_weights, dtype="float32")
 
 
+def read_codes(
+    y_true: Any, logits: Any, void_class: int | None, num_codes: int
+) -> tuple[Any, Any, Any]:
+    """Reads integer class codes of any dtype.
+
+    Args:
+        y_true: Codes ``(batch, ...)`` or ``(batch, ..., 1)``.
+        logits: Predictions ``(batch, ..., channel)``.
+        void_class: Code of void.
+        num_codes: Codes 0 to ``num_codes - 1`` are classes.
+
+    Returns:
+        int32 codes ``(batch, ...)``, 0 where void; where they are valid; and 1, or
+        NaN where a code is neither a class nor void (1.5 is no class either).
+
+    Raises:
+        ValueError: If labels and predictions do not fit together.
+    """
+    y_true = ops.convert_to_tensor(y_true)
+    _check_shapes(y_true, logits, False, _CODES)
+    if len(y_true.shape) == len(logits.shape):
+        y_true = ops.squeeze(y_true, -1)
+    label, valid = split_void(y_true, void_class)
+    code = ops.cast(label, "int32")
+    known = ops.logical_and(code >= 0, code < num_codes)
+    if "float" in str(label.dtype):
+        known = ops.logical_and(known, ops.equal(ops.floor(label), label))
+    return ops.where(known, code, 0), valid, _poison(known)
+
+
 def _is_integer_map(y_true: Any, logits: Any) -> bool:
     if len(y_true.shape) == len(logits.shape) - 1:
         return True
     return len(y_true.shape) == len(logits.shape) and y_true.shape[-1] == 1
 
 
-def _check_shapes(y_true: Any, logits: Any, hard: bool, multilabel: bool) -> None:
+def _check_shapes(y_true: Any, logits: Any, soft: bool, want: str) -> None:
     rank = len(logits.shape)
-    fits = hard or (len(y_true.shape) == rank and y_true.shape[-1] == logits.shape[-1])
-    spatial = zip(y_true.shape[: rank - 1], logits.shape[:-1], strict=False)
-    if rank < 2 or not fits or any(a != b for a, b in spatial if a and b):
-        want = "(batch, ..., class)" if multilabel else "(batch, ...) of class codes"
+    fits = rank >= 2 and (
+        _is_integer_map(y_true, logits)
+        or (soft and len(y_true.shape) == rank and y_true.shape[-1] == logits.shape[-1])
+    )
+    pairs = zip(y_true.shape[: rank - 1], logits.shape[:-1], strict=False)
+    if not fits or any(a != b for a, b in pairs if a and b):
         raise ValueError(
             f"`y_true` must be {want} beside logits `y_pred` of (batch, ..., class). "
             f"Received: y_true {tuple(y_true.shape)}, y_pred {tuple(logits.shape)}."

@@ -1,0 +1,1 @@
+"""Contract checks, for the tests of this package and of its users."""
