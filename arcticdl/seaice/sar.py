@@ -53,7 +53,9 @@ def to_db(sigma0: ArrayLike, *, floor_db: float = -60.0) -> np.ndarray:
     power = np.asarray(sigma0)
     power = power.astype(np.result_type(power.dtype, np.float32), copy=False)
     floor = power.dtype.type(10.0 ** (floor_db / 10.0))
-    return np.asarray(10.0 * np.log10(np.maximum(power, floor)), power.dtype)
+    decibel = np.asarray(np.log10(np.maximum(power, floor)))
+    decibel *= power.dtype.type(10.0)
+    return np.maximum(decibel, power.dtype.type(floor_db))
 
 
 def from_db(sigma0_db: ArrayLike) -> np.ndarray:

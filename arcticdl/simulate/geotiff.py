@@ -1,12 +1,15 @@
 """Writes a simulated scene as an image and a label GeoTIFF."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
+from rasterio.errors import NotGeoreferencedWarning
 
 from arcticdl.seaice import colours
+from arcticdl.seaice.schemes import AUTOICE_SOD
 from arcticdl.simulate.scene import (
     BAND_UNITS,
     BANDS,
@@ -14,6 +17,7 @@ from arcticdl.simulate.scene import (
     ice_type_of,
     image_of,
     label_attributes,
+    scene_tags,
 )
 from arcticdl.void import VOID_CLASS
 
@@ -32,7 +36,7 @@ def write_geotiff(truth: Truth, out_dir: Path) -> Path:
     """
     path = out_dir / f"{truth.scene_id}.tif"
     labels = out_dir / f"{truth.scene_id}_labels.tif"
-    _write_labels(truth, labels)
+    write_labels(truth, labels)
     _write_image(truth, path)
     return path
 
@@ -63,16 +67,27 @@ def _write_image(truth: Truth, path: Path) -> None:
     partial.replace(path)
 
 
-def _write_labels(truth: Truth, path: Path) -> None:
+def write_labels(truth: Truth, path: Path, *, georeferenced: bool = True) -> None:
+    """Writes the ice types with class names and WMO colours.
+
+    Args:
+        truth: The scene.
+        path: File to write.
+        georeferenced: Off for labels in the geometry of a swath.
+    """
     partial = path.with_suffix(".partial")
     profile = _profile(truth, 1, "uint8", VOID_CLASS)
-    with rasterio.open(partial, "w", **profile) as target:
-        target.write(ice_type_of(truth), 1)
-        target.set_band_description(1, "ice_type")
-        target.write_colormap(1, colours.colormap(colours.AUTOICE_SOD_COLOURS))
-        tags = {key: _as_text(value) for key, value in label_attributes().items()}
-        target.update_tags(1, **tags)
-        target.update_tags(**_tags(truth))
+    if not georeferenced:
+        del profile["crs"], profile["transform"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(partial, "w", **profile) as target:
+            target.write(ice_type_of(truth), 1)
+            target.set_band_description(1, "ice_type")
+            target.write_colormap(1, colours.colormap(AUTOICE_SOD.colours))
+            tags = {key: _as_text(value) for key, value in label_attributes().items()}
+            target.update_tags(1, **tags)
+            target.update_tags(**_tags(truth))
     partial.replace(path)
 
 
@@ -81,12 +96,5 @@ def _as_text(value: object) -> str:
 
 
 def _tags(truth: Truth) -> dict[str, str]:
-    return {
-        "TIFFTAG_DATETIME": str(truth.time).replace("-", ":").replace("T", " "),
-        "scene_id": truth.scene_id,
-        "time": str(truth.time),
-        "sensor": "simulated Sentinel-1 EW",
-        "region": truth.region,
-        "season": "winter",
-        "service": "simulated",
-    }
+    stamp = str(truth.time).replace("-", ":").replace("T", " ")
+    return {"TIFFTAG_DATETIME": stamp, **scene_tags(truth)}

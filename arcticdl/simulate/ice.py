@@ -42,8 +42,8 @@ def draw_ice_map(rng: np.random.Generator, size_px: int) -> IceMap:
     """
     shape = (size_px, size_px)
     pack, age = _pack_field(rng, shape), _fractal(rng, shape, 90.0)
-    warp = tuple(7.0 * fields.fractal_noise(rng, shape, 24.0) for _ in range(2))
-    cell, gap = fields.cells(rng, shape, 44.0, (warp[0], warp[1]))
+    warp = (7.0 * _fractal(rng, shape, 24.0, 4), 7.0 * _fractal(rng, shape, 24.0, 4))
+    cell, gap = fields.cells(rng, shape, 44.0, warp)
     chance = rng.random(int(cell.max()) + 1, np.float32)
     stage = _floe_stage(chance[cell], age)
     matrix = _matrix_stage(rng, shape, pack)
@@ -57,12 +57,15 @@ def draw_ice_map(rng: np.random.Generator, size_px: int) -> IceMap:
 
 
 def _fractal(
-    rng: np.random.Generator, shape: tuple[int, int], scale_px: float
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    scale_px: float,
+    factor: int = _COARSE,
 ) -> np.ndarray:
     """Large structure, on a coarse grid since it has no fine detail."""
-    coarse = (shape[0] // _COARSE + 2, shape[1] // _COARSE + 2)
-    noise = fields.fractal_noise(rng, coarse, scale_px / _COARSE, octaves=3)
-    return fields.upsample(noise, shape, _COARSE)
+    coarse = (shape[0] // factor + 2, shape[1] // factor + 2)
+    noise = fields.fractal_noise(rng, coarse, scale_px / factor, octaves=3)
+    return fields.upsample(noise, shape, factor)
 
 
 def _ramp(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
@@ -78,8 +81,8 @@ def _pack_field(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     depth = 1.1 * _ramp(rng, shape) + 0.45 * _fractal(rng, shape, 110.0)
     water = rng.uniform(0.15, 0.4)
     knots = np.quantile(depth[::4, ::4], [0.0, water, 1.0])
-    inside = np.interp(depth, [knots[1], knots[2]], [0.0, 1.0]).astype(np.float32)
-    return np.where(depth < knots[1], np.float32(-1.0), inside)
+    inside = (depth - np.float32(knots[1])) / np.float32(knots[2] - knots[1])
+    return np.where(inside < 0.0, np.float32(-1.0), inside)
 
 
 def _floe_stage(chance: np.ndarray, age: np.ndarray) -> np.ndarray:
@@ -114,7 +117,7 @@ def _floe_mask(
         _fractal(rng, shape, 70.0)
     )
     crowd = np.clip(2.2 * pack - 0.05, 0.0, 0.97)
-    lead = np.abs(fields.fractal_noise(rng, shape, 70.0, octaves=3))
+    lead = np.abs(_fractal(rng, shape, 70.0, 4))
     return (chance < crowd) & (gap > width) & (lead > 0.035)
 
 

@@ -8,12 +8,13 @@ from scipy import ndimage
 from arcticdl.seaice import sar
 from arcticdl.simulate import fields
 from arcticdl.simulate.ice import IceMap
+from arcticdl.void import VOID_CLASS
 
 SWATH_WIDTH_M = 410_000.0
 SUB_SWATH_EDGES_M = (0.0, 95e3, 178e3, 262e3, 338e3, SWATH_WIDTH_M)
 BURST_LENGTH_M = 9_000.0
-LOOKS_80M = 18.0
-"""Equivalent looks of EW_GRDM averaged to 80 m: neighbouring 40 m pixels correlate."""
+LAND = 6
+"""Row of ``SIGNATURES`` that land takes."""
 
 _COARSE = 16
 
@@ -60,24 +61,73 @@ class Radar:
     """A simulated acquisition; all arrays are (y, x) float32.
 
     Attributes:
-        hh_db: HH sigma0 in dB with speckle.
-        hv_db: HV sigma0 in dB with speckle, noise power added and its mean subtracted.
+        hh: HH sigma0, linear, with speckle.
+        hv: HV sigma0, linear, with speckle, noise added and its mean subtracted, so
+            that it may be negative.
         incidence_deg: Incidence angle.
         valid: Boolean, False outside the swath.
         wind_ms: Wind speed at 10 m.
-        hv_noise_db: Noise floor of HV, as its annotation would tell.
+        noise: What an annotation would tell of the noise floor.
     """
 
-    hh_db: np.ndarray
-    hv_db: np.ndarray
+    hh: np.ndarray
+    hv: np.ndarray
     incidence_deg: np.ndarray
     valid: np.ndarray
     wind_ms: np.ndarray
-    hv_noise_db: np.ndarray
+    noise: "NoiseFloor"
+
+    @property
+    def hh_db(self) -> np.ndarray:
+        """HH in dB, at least -50."""
+        return sar.to_db(self.hh, floor_db=-50.0)
+
+    @property
+    def hv_db(self) -> np.ndarray:
+        """HV in dB, at least -50."""
+        return sar.to_db(self.hv, floor_db=-50.0)
+
+
+@dataclass(frozen=True)
+class NoiseFloor:
+    """Noise of five sub-swaths: a parabola across each, waves along it.
+
+    Attributes:
+        base_db: Floor in the middle of each sub-swath.
+        track_m: (y, x) float32 distance along the track.
+        swath: (y, x) uint8 number of the sub-swath, 0 to 4.
+        place: (y, x) float32 place within it, -1 to 1.
+    """
+
+    base_db: np.ndarray
+    track_m: np.ndarray
+    swath: np.ndarray
+    place: np.ndarray
+
+    def across_db(self) -> np.ndarray:
+        """The part that changes across the track, float32 (y, x)."""
+        return self.base_db[self.swath] + np.float32(2.2) * self.place**2
+
+    def along_db(self) -> np.ndarray:
+        """The part that changes along the track: scalloping, float32 (y, x)."""
+        return np.float32(0.25) * self.wave()
+
+    def wave(self) -> np.ndarray:
+        """One wave a burst of the antenna's steering, -1 to 1."""
+        turn = np.float32(2.0 * np.pi / BURST_LENGTH_M)
+        return np.cos(self.track_m * turn + self.swath)
+
+    def power(self) -> np.ndarray:
+        """Noise power as sigma0, linear float32 (y, x)."""
+        return sar.from_db(self.across_db() + self.along_db())
 
 
 def draw_radar(
-    rng: np.random.Generator, ice: IceMap, *, resolution_m: float = 80.0
+    rng: np.random.Generator,
+    ice: IceMap,
+    *,
+    resolution_m: float = 80.0,
+    heading_deg: float | None = None,
 ) -> Radar:
     """Draws one acquisition of an ice map.
 
@@ -85,38 +135,44 @@ def draw_radar(
         rng: Source of randomness.
         ice: The truth.
         resolution_m: Pixel spacing.
+        heading_deg: Angle of the track from the columns of the map; ``None``: at
+            random within 25 degrees.
 
     Returns:
         The acquisition, on the pixels of the map.
     """
     shape = ice.ice_type.shape
-    along, across = _swath_position(rng, shape, resolution_m)
+    if heading_deg is None:
+        heading_deg = rng.uniform(-25.0, 25.0)
+    along, across = _swath_position(rng, shape, resolution_m, heading_deg)
     incidence = sar.incidence_at_ground_range(np.clip(across, 0.0, SWATH_WIDTH_M))
     wind = _wind(rng, across.shape)
-    surface = np.where(ice.ice_type == 255, 6, ice.ice_type).astype(np.uint8)
+    surface = np.where(ice.ice_type == VOID_CLASS, LAND, ice.ice_type).astype(np.uint8)
     theta = _fine(incidence, shape)
     hh, hv = _mean_db(rng, surface, theta, ice)
     _add_water(hh, hv, surface == 0, wind, incidence, rng.uniform(0.0, 360.0))
-    looks = LOOKS_80M * (resolution_m / 80.0) ** 2
-    hh_power = sar.from_db(hh) * speckle(rng, shape, looks)
-    hv_power = sar.from_db(hv) * speckle(rng, shape, looks)
-    track = _fine(along, shape)
-    number, place = _sub_swath(_fine(across, shape))
-    noise_db = _noise_floor_db(rng, track, number, place)
-    noise = sar.from_db(noise_db)
-    residual = _noise_residual(rng, track, number)
-    residual += speckle(rng, shape, looks)
-    residual -= np.float32(1.0)
-    hv_power += noise * residual
-    inside = _fine(np.minimum(across, SWATH_WIDTH_M - across), shape) >= 0.0
+    looks = equivalent_looks_at(resolution_m)
+    hh = sar.from_db(hh) * speckle(rng, shape, looks)
+    hv = sar.from_db(hv) * speckle(rng, shape, looks)
+    range_m = _fine(across, shape)
+    noise = _noise_floor(rng, _fine(along, shape), range_m)
+    hv += noise.power() * _noise_residual(rng, noise, looks)
     return Radar(
-        hh_db=sar.to_db(hh_power, floor_db=-50.0),
-        hv_db=sar.to_db(hv_power, floor_db=-50.0),
+        hh=hh,
+        hv=hv,
         incidence_deg=theta,
-        valid=inside,
+        valid=(range_m >= 0.0) & (range_m <= SWATH_WIDTH_M),
         wind_ms=_fine(wind, shape),
-        hv_noise_db=noise_db,
+        noise=noise,
     )
+
+
+def equivalent_looks_at(resolution_m: float) -> float:
+    """Equivalent looks of EW_GRDM averaged to a pixel: 10.7 at 40 m, 18 at 80 m.
+
+    Fewer than the number of 40 m pixels would suggest, since neighbours correlate.
+    """
+    return 10.7 * (resolution_m / 40.0) ** 0.75
 
 
 def speckle(
@@ -155,14 +211,17 @@ def _fine(coarse: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _swath_position(
-    rng: np.random.Generator, shape: tuple[int, int], resolution_m: float
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    resolution_m: float,
+    heading_deg: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distance along and across the track in metres, on the coarse grid.
 
     The window lies anywhere in the swath, and may reach a tenth of its side beyond an
     edge.
     """
-    heading = np.deg2rad(rng.uniform(-25.0, 25.0))
+    heading = np.deg2rad(heading_deg)
     y, x = (
         np.arange(side // _COARSE + 2, dtype=np.float64) * _COARSE * resolution_m
         for side in shape
@@ -224,34 +283,25 @@ def _add_water(
     np.add(hv, water_hv, out=hv, where=water)
 
 
-def _sub_swath(across: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Number of the EW sub-swath, 0 to 4, and the place within it, -1 to 1."""
+def _noise_floor(
+    rng: np.random.Generator, track_m: np.ndarray, range_m: np.ndarray
+) -> NoiseFloor:
     edges = np.array(SUB_SWATH_EDGES_M, np.float32)
-    number = np.zeros(across.shape, np.uint8)
+    swath = np.zeros(range_m.shape, np.uint8)
     for edge in edges[1:-1]:
-        number += across >= edge
-    width = np.diff(edges)[number]
-    return number, 2.0 * (across - edges[number]) / width - 1.0
-
-
-def _scallop(along: np.ndarray, number: np.ndarray) -> np.ndarray:
-    """One wave a burst of the antenna's steering, -1 to 1."""
-    return np.cos(along * np.float32(2.0 * np.pi / BURST_LENGTH_M) + number)
-
-
-def _noise_floor_db(
-    rng: np.random.Generator, along: np.ndarray, number: np.ndarray, place: np.ndarray
-) -> np.ndarray:
-    """HV noise floor: a parabola in each of five sub-swaths, scalloped in azimuth."""
+        swath += range_m >= edge
+    place = 2.0 * (range_m - edges[swath]) / np.diff(edges)[swath] - 1.0
     base = np.array([-27.5, -29.5, -30.5, -30.0, -29.5]) + rng.normal(0.0, 0.3, 5)
-    floor = base.astype(np.float32)[number] + np.float32(2.2) * place**2
-    floor += np.float32(0.25) * _scallop(along, number)
-    return floor
+    return NoiseFloor(base.astype(np.float32), track_m, swath, place)
 
 
 def _noise_residual(
-    rng: np.random.Generator, along: np.ndarray, number: np.ndarray
+    rng: np.random.Generator, noise: NoiseFloor, looks: float
 ) -> np.ndarray:
-    """What noise removal leaves, as a fraction of the floor: seams and scalloping."""
+    """What noise removal leaves, in units of the floor: speckle, seams, scalloping."""
     step = rng.normal(0.0, 0.06, 5).astype(np.float32)
-    return step[number] + np.float32(0.03) * _scallop(along, number)
+    residual = speckle(rng, noise.swath.shape, looks)
+    residual += step[noise.swath]
+    residual += np.float32(0.03) * noise.wave()
+    residual -= np.float32(1.0)
+    return residual

@@ -1,29 +1,23 @@
 """Puts the pieces together: one simulated scene that keeps the Scene contract."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from odc.geo.xr import xr_coords
 from pyproj import Transformer
 
-from arcticdl.seaice import colours
+from arcticdl.scene import class_attributes, grid_coords
+from arcticdl.seaice.schemes import AUTOICE_SOD
 from arcticdl.simulate.ice import IceMap, draw_ice_map
 from arcticdl.simulate.radar import Radar, draw_radar
 from arcticdl.void import VOID_CLASS
 
 BANDS = ("HH", "HV", "incidence_angle")
 BAND_UNITS = ("dB", "dB", "degree")
-ICE_TYPES = (
-    "open_water",
-    "new_ice",
-    "young_ice",
-    "thin_first_year_ice",
-    "thick_first_year_ice",
-    "old_ice",
-)
+ICE_TYPES = AUTOICE_SOD.classes
 """Names of the classes 0 to 5; 255 is void: land, or outside the swath."""
 
 REGIONS: dict[str, tuple[float, float]] = {
@@ -57,9 +51,33 @@ class Truth:
     ice: IceMap
     radar: Radar
 
+    def latlon(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+        """Gives the position of pixel centres.
+
+        Args:
+            rows: (n,) rows, counted from 0.
+            cols: (m,) columns.
+
+        Returns:
+            float64 (2, n, m): latitude and longitude in degrees.
+        """
+        affine = self.geobox.affine
+        x, y = np.meshgrid(
+            affine.c + (np.asarray(cols) + 0.5) * affine.a,
+            affine.f + (np.asarray(rows) + 0.5) * affine.e,
+        )
+        to_degrees = Transformer.from_crs("EPSG:3413", "EPSG:4326", always_xy=True)
+        lon, lat = to_degrees.transform(x, y)
+        return np.stack([lat, lon])
+
 
 def draw_truth(
-    size_px: int = 1024, seed: int = 0, *, index: int = 0, resolution_m: float = 80.0
+    size_px: int = 1024,
+    seed: int = 0,
+    *,
+    index: int = 0,
+    resolution_m: float = 80.0,
+    heading_deg: float | None = None,
 ) -> Truth:
     """Draws one scene.
 
@@ -68,6 +86,7 @@ def draw_truth(
         seed: Seed of the set; the same seed and index give the same scene.
         index: Number of the scene in the set.
         resolution_m: Pixel spacing.
+        heading_deg: Angle of the track from the columns; ``None``: at random.
 
     Returns:
         The scene with all that is known of it.
@@ -89,7 +108,7 @@ def draw_truth(
         region=region,
         geobox=_geobox(rng, region, size_px, resolution_m),
         ice=ice,
-        radar=draw_radar(rng, ice, resolution_m=resolution_m),
+        radar=draw_radar(rng, ice, resolution_m=resolution_m, heading_deg=heading_deg),
     )
 
 
@@ -148,40 +167,37 @@ def ice_type_of(truth: Truth) -> np.ndarray:
     return np.where(truth.radar.valid, truth.ice.ice_type, np.uint8(VOID_CLASS))
 
 
-def label_attributes() -> dict[str, object]:
+def label_attributes() -> dict[str, Any]:
     """Gives the CF attributes that name and colour the classes."""
+    return class_attributes(AUTOICE_SOD.classes, AUTOICE_SOD.colours)
+
+
+def scene_tags(truth: Truth) -> dict[str, str]:
+    """Gives the attributes of the scene, as text."""
     return {
-        "long_name": "stage of development of sea ice",
-        "flag_values": list(range(len(ICE_TYPES))),
-        "flag_meanings": " ".join(ICE_TYPES),
-        "flag_colors": " ".join(colours.AUTOICE_SOD_COLOURS),
+        "scene_id": truth.scene_id,
+        "time": f"{truth.time}Z",
+        "sensor": "simulated Sentinel-1 EW",
+        "group": truth.region,
+        "region": truth.region,
+        "season": "winter",
+        "service": "simulated",
     }
 
 
 def to_dataset(truth: Truth) -> xr.Dataset:
     """Puts a drawn scene into the Scene contract."""
     grid = ("y", "x")
-    dataset = xr.Dataset(
+    return xr.Dataset(
         {
             "image": (("band", *grid), image_of(truth)),
             "valid": (grid, truth.radar.valid),
             "ice_type": (grid, ice_type_of(truth), label_attributes()),
         },
-        coords={"band": list(BANDS), **xr_coords(truth.geobox, dims=grid)},
-        attrs={
-            "scene_id": truth.scene_id,
-            "time": str(truth.time),
-            "sensor": "simulated Sentinel-1 EW",
-            "group": truth.region,
-            "region": truth.region,
-            "season": "winter",
-            "service": "simulated",
+        coords={
+            "band": list(BANDS),
+            "band_units": ("band", list(BAND_UNITS)),
+            **grid_coords(truth.geobox),
         },
+        attrs=scene_tags(truth),
     )
-    dataset = dataset.assign_coords(
-        band_units=("band", list(BAND_UNITS)),
-    )
-    for name in ("image", "valid", "ice_type"):
-        dataset[name].attrs["grid_mapping"] = "spatial_ref"
-    dataset["image"].attrs["units"] = "dB, dB, degree"
-    return dataset

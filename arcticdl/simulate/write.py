@@ -4,12 +4,19 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from arcticdl.simulate.geotiff import write_geotiff
+from arcticdl.simulate.safe import write_safe
 from arcticdl.simulate.scene import Truth, draw_truth
 
 SCHEMAS: dict[str, Callable[[Truth, Path], Path]] = {
     "geotiff": write_geotiff,
+    "safe": write_safe,
 }
 """File schema to its writer."""
+
+_DRAWING: dict[str, dict[str, float]] = {
+    "safe": {"resolution_m": 40.0, "heading_deg": 0.0},
+}
+"""What a schema fixes of the scene: 40 m pixels along the track, for instance."""
 
 
 def simulate_scenes(
@@ -26,14 +33,14 @@ def simulate_scenes(
     Args:
         out_dir: Folder to write to; made if absent.
         num_scenes: Number of scenes, at least 1.
-        size_px: Side of a scene in pixels of 80 m, at least 16.
+        size_px: Side of a scene in pixels, at least 16; of 80 m, for ``"safe"`` 40 m.
         seed: Seed; the same seed gives the same scenes, whatever ``num_scenes`` is.
         schema: File schema, one of ``SCHEMAS``.
         progress: Shows a progress bar.
 
     Returns:
-        One path a scene, to hand to ``open_scene``. For ``"geotiff"`` the label map
-        lies beside it as ``NAME_labels.tif``.
+        One path a scene, to hand to ``open_scene``. For ``"geotiff"`` and ``"safe"``
+        the label map lies beside it as ``NAME_labels.tif``.
 
     Raises:
         ValueError: An unknown schema, no scene, or a size below 16.
@@ -48,7 +55,7 @@ def simulate_scenes(
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for index in _counted(num_scenes, progress):
-        truth = draw_truth(size_px, seed, index=index)
+        truth = draw_truth(size_px, seed, index=index, **_DRAWING.get(schema, {}))
         paths.append(SCHEMAS[schema](truth, folder))
     return paths
 
