@@ -2,6 +2,7 @@
 
 import base64
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -70,11 +71,7 @@ def _context(run: RunFolder) -> dict[str, Any]:
         "config": run.config,
         "environment": _flat(run.environment),
         "command": run.environment.get("command"),
-        "again": [
-            f"arcticdl train {run.path / 'config.yaml'} --fold all",
-            f"arcticdl evaluate {run.path}",
-            f"arcticdl report {run.path}",
-        ],
+        "again": _again(run.path),
         "result": result,
         "numbered": [fold.number for fold in run.folds],
         "pictures": _pictures(run),
@@ -84,6 +81,17 @@ def _context(run: RunFolder) -> dict[str, Any]:
     if result is not None:
         context |= _result_context(run, result)
     return context | {"notes": run.notes}
+
+
+def _again(path: Path) -> list[str]:
+    """Commands that make the run anew beside the old one, to compare with it."""
+    config, again = shlex.quote(str(path / "config.yaml")), f"{path}-again"
+    again = shlex.quote(again)
+    return [
+        f"arcticdl prepare {config}  # unless the tile store is there",
+        f"arcticdl train {config} --run-dir {again}",
+        *(f"arcticdl {step} {again}" for step in ("evaluate", "predict", "report")),
+    ]
 
 
 def _result_context(run: RunFolder, result: Mapping[str, Any]) -> dict[str, Any]:

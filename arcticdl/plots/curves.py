@@ -172,7 +172,8 @@ def baseline_bars(
             end = _draw_interval(ax, row, score)
             text = f"{score['value']:.3f}"
             ax.text(end + 0.015, row, text, va="center", fontweight="bold")
-        ax.set_yticks(range(len(values)), list(values))
+        names = [name.replace("_", " ") for name in values]
+        ax.set_yticks(range(len(names)), names)
         ax.invert_yaxis()
         ax.set_xlim(0, 1.12)
         ax.set_xticks(np.linspace(0, 1, 6))
