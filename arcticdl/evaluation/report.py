@@ -15,6 +15,8 @@ from arcticdl import plots
 from arcticdl.evaluation.run_folder import RunFolder, read_run
 
 _MAX_IMAGE_ROWS = 200
+_MAX_TILES = {"worst": 8, "best": 4}
+_MAX_MAPS = 6
 
 
 def write_report(run_dir: str | os.PathLike) -> Path:
@@ -75,7 +77,8 @@ def _context(run: RunFolder) -> dict[str, Any]:
         "result": result,
         "numbered": [fold.number for fold in run.folds],
         "pictures": _pictures(run),
-        "maps": [_picture(path, path.stem) for path in run.maps],
+        "maps": [_picture(path, path.stem) for path in run.maps[:_MAX_MAPS]],
+        "num_more_maps": max(0, len(run.maps) - _MAX_MAPS),
         "curves": _drawn(run, "The training curves", lambda: _curves(run)),
     }
     if result is not None:
@@ -170,16 +173,19 @@ def _matrix_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _pictures(run: RunFolder) -> dict[str, list[dict[str, Any]]]:
-    shown: dict[str, list[dict[str, Any]]] = {"worst": [], "best": []}
-    for fold in run.folds:
-        for entry in fold.pictures:
-            caption = f"{entry.get('image_id', '')}"
-            picture = _picture(entry["path"], caption)
-            picture |= {"fold": fold.number, "score": entry.get("score")}
-            shown.setdefault(str(entry.get("kind", "worst")), []).append(picture)
-    shown["worst"].sort(key=lambda p: p["score"] if p["score"] is not None else 0.0)
-    shown["best"].sort(key=lambda p: -(p["score"] or 0.0))
-    return {kind: pictures for kind, pictures in shown.items() if pictures}
+    """Chooses the worst and the best of all folds' tiles."""
+    entries = [
+        entry | {"fold": fold.number} for fold in run.folds for entry in fold.pictures
+    ]
+    scored = [e for e in entries if isinstance(e.get("score"), int | float)]
+    chosen = {}
+    for kind, room in _MAX_TILES.items():
+        ranked = [e for e in scored if e.get("kind") == kind]
+        ranked.sort(key=lambda e: e["score"], reverse=kind == "best")
+        chosen[kind] = [
+            _picture(e["path"], str(e.get("image_id", ""))) | e for e in ranked[:room]
+        ]
+    return {kind: tiles for kind, tiles in chosen.items() if tiles}
 
 
 def _picture(path: Path, caption: str) -> dict[str, Any]:

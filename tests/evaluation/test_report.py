@@ -131,6 +131,18 @@ def test_names_from_files_cannot_write_into_the_page(copy):
     assert "<script" not in read(evaluation.write_report(copy))[0]
 
 
+def test_many_maps_and_tiles_do_not_swell_the_page(copy):
+    (copy / "maps").mkdir()
+    for number in range(9):
+        shutil.copy(copy / "map.png", copy / "maps" / f"scene_{number}.png")
+    listing = copy / "fold0/pictures/pictures.json"
+    entries = json.loads(listing.read_text())
+    listing.write_text(json.dumps(10 * entries))
+    text, page = read(evaluation.write_report(copy))
+    assert "4 more in the run" in text
+    assert sum(link.startswith("data:") for link in page.links) == 6 + 8 + 4
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="is not a folder"):
         evaluation.write_report(tmp_path / "absent")
