@@ -178,6 +178,7 @@ def _is_done(path: Path, collection: Collection, store: TileStore) -> bool:
 def _open_notes(root: Path, plan: dict[str, Any], overwrite: bool) -> Path:
     """The folder of an unfinished write: new, or of the same plan to be resumed."""
     note = root / "plan.json"
+    plan = json.loads(json.dumps(plan))  # as it will be read back: lists, no tuples
     if note.exists() and json.loads(note.read_text("utf-8")) == plan:
         return root
     if note.exists() and not overwrite:
