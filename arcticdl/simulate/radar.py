@@ -67,6 +67,7 @@ class Radar:
         incidence_deg: Incidence angle.
         valid: Boolean, False outside the swath.
         wind_ms: Wind speed at 10 m.
+        wind_to_look_deg: Angle between wind and look direction; 0 is upwind.
         noise: What an annotation would tell of the noise floor.
     """
 
@@ -75,6 +76,7 @@ class Radar:
     incidence_deg: np.ndarray
     valid: np.ndarray
     wind_ms: np.ndarray
+    wind_to_look_deg: float
     noise: "NoiseFloor"
 
     @property
@@ -150,7 +152,8 @@ def draw_radar(
     surface = np.where(ice.ice_type == VOID_CLASS, LAND, ice.ice_type).astype(np.uint8)
     theta = _fine(incidence, shape)
     hh, hv = _mean_db(rng, surface, theta, ice)
-    _add_water(hh, hv, surface == 0, wind, incidence, rng.uniform(0.0, 360.0))
+    direction = float(rng.uniform(0.0, 360.0))
+    _add_water(hh, hv, surface == 0, wind, incidence, direction)
     looks = equivalent_looks_at(resolution_m)
     hh = sar.from_db(hh) * speckle(rng, shape, looks)
     hv = sar.from_db(hv) * speckle(rng, shape, looks)
@@ -163,6 +166,7 @@ def draw_radar(
         incidence_deg=theta,
         valid=(range_m >= 0.0) & (range_m <= SWATH_WIDTH_M),
         wind_ms=_fine(wind, shape),
+        wind_to_look_deg=direction,
         noise=noise,
     )
 

@@ -3,11 +3,14 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from arcticdl.simulate.ai4arctic import write_ai4arctic
+from arcticdl.simulate.chart import write_chart
 from arcticdl.simulate.geotiff import write_geotiff
 from arcticdl.simulate.safe import write_safe
 from arcticdl.simulate.scene import Truth, draw_truth
 
 SCHEMAS: dict[str, Callable[[Truth, Path], Path]] = {
+    "ai4arctic": write_ai4arctic,
     "geotiff": write_geotiff,
     "safe": write_safe,
 }
@@ -26,6 +29,7 @@ def simulate_scenes(
     size_px: int = 1024,
     seed: int = 0,
     schema: str = "geotiff",
+    charts: bool = False,
     progress: bool = True,
 ) -> list[Path]:
     """Writes simulated Sentinel-1 scenes of sea ice with known truth.
@@ -36,6 +40,7 @@ def simulate_scenes(
         size_px: Side of a scene in pixels, at least 16; of 80 m, for ``"safe"`` 40 m.
         seed: Seed; the same seed gives the same scenes, whatever ``num_scenes`` is.
         schema: File schema, one of ``SCHEMAS``.
+        charts: Writes the ice chart of each scene as ``NAME_chart.gpkg`` (SIGRID-3).
         progress: Shows a progress bar.
 
     Returns:
@@ -57,6 +62,8 @@ def simulate_scenes(
     for index in _counted(num_scenes, progress):
         truth = draw_truth(size_px, seed, index=index, **_DRAWING.get(schema, {}))
         paths.append(SCHEMAS[schema](truth, folder))
+        if charts:
+            write_chart(truth, folder / f"{paths[-1].stem}_chart.gpkg")
     return paths
 
 

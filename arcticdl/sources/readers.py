@@ -60,7 +60,21 @@ def is_sentinel1(path: Path, head: bytes) -> bool:
     )
 
 
+def is_ai4arctic(path: Path, head: bytes) -> bool:
+    """NetCDF-4 with the SAR channels of the AI4Arctic dataset."""
+    if head[:8] != b"\x89HDF\r\n\x1a\n":
+        return False
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return "nersc_sar_primary" in file
+    except OSError:
+        return False
+
+
 READERS: tuple[Reader, ...] = (
+    Reader("ai4arctic", is_ai4arctic, "ai4arctic:open_ai4arctic"),
     Reader("sentinel1", is_sentinel1, "sentinel1:open_sentinel1"),
     Reader("numpy", is_numpy, "images:open_numpy"),
     Reader("image", is_image, "images:open_image"),
