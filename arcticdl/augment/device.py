@@ -25,10 +25,10 @@ class DeviceAugment(keras.layers.Layer):
     Movements that follow each other are multiplied together and resample once.
 
     Args:
-        steps: A policy's list, as in `build_policy`. Known here are the movements, and
-            of the values ``gain``, ``offset``, ``gamma``, ``invert``, ``noise``,
-            ``speckle`` (uncorrelated, one look or more), ``incidence_slope`` and ``band_dropout`` (one
-            band).
+        steps: A policy's list, as in `build_policy`. Known here are the movements
+            without ``crop`` and ``elastic``, and of the values ``gain``, ``offset``,
+            ``gamma``, ``invert``, ``noise``, ``speckle`` (uncorrelated, one look or
+            more), ``incidence_slope`` and ``band_dropout`` (one band).
         bands: Names of the image's bands.
         vectors: Pairs of bands that turn with the image; ``None`` finds them by name.
         angles: Bands in degrees clockwise from up that turn with the image.

@@ -62,6 +62,9 @@ class MomentsMetric(keras.metrics.Metric):
         return super().get_config() | {"void_class": self.void_class}
 
     def _ratio(self, numerator: Any, denominator: Any) -> Any:
+        # Variables become tensors first: JAX takes them nowhere else in compiled code.
+        numerator = ops.convert_to_tensor(numerator)
+        denominator = ops.convert_to_tensor(denominator)
         safe = ops.where(denominator > 0, denominator, 1.0)
         return ops.where(denominator > 0, numerator / safe, float("nan"))
 

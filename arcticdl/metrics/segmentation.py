@@ -77,13 +77,10 @@ class ConfusionMetric(keras.metrics.Metric):
 
     def confusion(self) -> Any:
         """Returns the counts so far: float32 ``(true, predicted)``."""
-        cm = self._high * _LIMB + self._low
+        # Variables become tensors first: JAX takes them nowhere else in compiled code.
+        low, high = (ops.convert_to_tensor(v) for v in (self._low, self._high))
+        cm = high * _LIMB + low
         return ops.where(self._unknown > 0, float("nan"), cm)
-
-    def reset_state(self) -> None:
-        """Forgets all batches."""
-        for variable in (self._low, self._high, self._unknown):
-            variable.assign(ops.zeros_like(variable))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
