@@ -164,7 +164,14 @@ def transform_points(transform: Any, x: Any, y: Any) -> tuple[Any, Any]:
 
 def grid_coords(geobox: GeoBox) -> dict[str, Any]:
     """Coordinates ``y``, ``x`` and ``spatial_ref`` of a grid, for a scene on it."""
-    return {str(name): coord for name, coord in xr_coords(geobox).items()}
+    given = {str(name): coord for name, coord in xr_coords(geobox).items()}
+    # A longitude-latitude grid comes with axes named so.
+    named = {"y": "y", "latitude": "y", "x": "x", "longitude": "x"}
+    coords: dict[str, Any] = {"spatial_ref": given["spatial_ref"]}
+    for name, axis in named.items():
+        if name in given:
+            coords[axis] = (axis, given[name].values, dict(given[name].attrs))
+    return coords
 
 
 def pixel_coords(shape: Sequence[int]) -> dict[str, Any]:

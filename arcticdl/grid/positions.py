@@ -1,0 +1,245 @@
+"""Where the pixels of a target lie in a source, to a hundredth of a pixel."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
+
+from arcticdl.scene import transform_points
+
+MAX_ERROR_PX = 0.005
+"""How far positions interpolated between exact ones may stray, in source pixels."""
+
+_STEPS = (64, 32, 16, 8, 4, 2)
+_PROBES = 33
+
+
+class Positions(NamedTuple):
+    """Fractional source pixels, their centres at whole numbers.
+
+    ``row`` and ``col`` are relative to ``origin``, so that single precision holds them
+    to a thousandth of a pixel however large the source is. NaN: nowhere.
+    """
+
+    row: np.ndarray
+    col: np.ndarray
+    origin: tuple[int, int]
+
+
+class Placement(Protocol):
+    """Says where target pixels lie in a source."""
+
+    ratio: float
+    """Source pixels along a target pixel."""
+    period: int | None
+    """Columns after which the source repeats, or ``None``."""
+
+    def locate(self, rows: slice, cols: slice, points: int) -> Positions:
+        """Positions of ``points`` x ``points`` points in each pixel of a window."""
+        ...
+
+
+class Lattice:
+    """Exact positions on a lattice of the target, bilinear ones between its nodes.
+
+    The lattice is anchored to the target and not to a window of it, so that every
+    window of a pixel gives the same position. Its step is the widest at which halfway
+    positions are right to ``MAX_ERROR_PX``.
+
+    Args:
+        exact: ``exact(col, row)`` gives source ``(row, col)``, centres at whole
+            numbers, of target pixel coordinates with corners at whole numbers.
+        shape: Of the target.
+    """
+
+    def __init__(self, exact: Any, shape: Sequence[int]) -> None:
+        self.exact = exact
+        self.step = next((s for s in _STEPS if self._error(shape, s) < MAX_ERROR_PX), 1)
+
+    def _error(self, shape: Sequence[int], step: int) -> float:
+        """Largest error halfway between nodes, over cells spread over the target."""
+        row, col = (
+            np.unique(np.linspace(0, max(n - step, 0), _PROBES).round()) for n in shape
+        )
+        col, row = np.meshgrid(col, row)
+        corners = [
+            np.stack(self.exact(col + right * step, row + down * step))
+            for down in (0, 1)
+            for right in (0, 1)
+        ]
+        centre = np.stack(self.exact(col + step / 2, row + step / 2))
+        gap = np.abs(np.mean(corners, axis=0) - centre)
+        seen = np.isfinite(gap)
+        return float(gap[seen].max()) if seen.any() else np.inf
+
+    def locate(self, rows: slice, cols: slice, points: int) -> Positions:
+        """See ``Placement.locate``."""
+        row, col = sample_places(rows, points), sample_places(cols, points)
+        if self.step > 1:
+            node_row, node_col = (_nodes(p, self.step) for p in (row, col))
+            found = self.exact(*np.meshgrid(node_col, node_row))
+            if np.isfinite(found[0]).all() and np.isfinite(found[1]).all():
+                return self._between(found, (node_row, node_col), (row, col))
+        return relative(*self.exact(*np.meshgrid(col, row)))
+
+    def _between(
+        self,
+        found: tuple[np.ndarray, np.ndarray],
+        nodes: tuple[np.ndarray, np.ndarray],
+        places: tuple[np.ndarray, np.ndarray],
+    ) -> Positions:
+        origin = int(np.floor(found[0].min())), int(np.floor(found[1].min()))
+        i = (places[0] - nodes[0][0]) / self.step
+        j = (places[1] - nodes[1][0]) / self.step
+        i0 = np.minimum(i.astype(np.int64), len(nodes[0]) - 2)
+        j0 = np.minimum(j.astype(np.int64), len(nodes[1]) - 2)
+        u, v = (i - i0).astype("float32")[:, None], (j - j0).astype("float32")
+        out = []
+        for grid, start in zip(found, origin, strict=True):
+            near = (grid - start).astype("float32")
+            along = near[:, j0]
+            along += (near[:, j0 + 1] - along) * v
+            above = along[i0]
+            above += (along[i0 + 1] - above) * u
+            out.append(above)
+        return Positions(out[0], out[1], origin)
+
+
+def relative(row: np.ndarray, col: np.ndarray) -> Positions:
+    """Positions with an origin of their own."""
+    origin = tuple(
+        int(np.floor(p[np.isfinite(p)].min())) if np.isfinite(p).any() else 0
+        for p in (row, col)
+    )
+    return Positions(row - origin[0], col - origin[1], (origin[0], origin[1]))
+
+
+def sample_places(span: slice, points: int) -> np.ndarray:
+    """Pixel coordinates of ``points`` points in each pixel of a span, corners whole."""
+    count = (span.stop - span.start) * points
+    return span.start + (np.arange(count) + 0.5) / points
+
+
+def _nodes(places: np.ndarray, step: int) -> np.ndarray:
+    first = int(np.floor(places[0] / step))
+    last = int(np.ceil(places[-1] / step))
+    return np.arange(first, max(last, first + 1) + 1, dtype="float64") * step
+
+
+class GridPlacement:
+    """Pixels of a grid in another grid, both with map projections of their own.
+
+    Args:
+        source: Grid of the scene.
+        target: Grid wanted.
+    """
+
+    period: int | None = None
+
+    def __init__(self, source: GeoBox, target: GeoBox) -> None:
+        self.source, self.target = source, target
+        self._change: Transformer | None = None
+        if source.crs != target.crs:
+            self._change = Transformer.from_crs(
+                target.crs.proj,  # type: ignore[union-attr]
+                source.crs.proj,  # type: ignore[union-attr]
+                always_xy=True,
+            )
+        self._back = ~source.transform
+        self.lattice = Lattice(self.exact, target.shape)
+        self.ratio = pixel_ratio(self.exact, target.shape)
+
+    def exact(self, col: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Source row and column of target pixel coordinates."""
+        x, y = transform_points(self.target.transform, col, row)
+        if self._change is not None:
+            x, y = self._change.transform(x, y)
+        src_col, src_row = transform_points(self._back, x, y)
+        seen = np.isfinite(src_row) & np.isfinite(src_col)
+        return np.where(seen, src_row - 0.5, np.nan), np.where(
+            seen, src_col - 0.5, np.nan
+        )
+
+    def locate(self, rows: slice, cols: slice, points: int) -> Positions:
+        """See ``Placement.locate``."""
+        return self.lattice.locate(rows, cols, points)
+
+
+class LonLatPlacement:
+    """Pixels of a projected grid in a longitude-latitude grid.
+
+    Longitudes are taken modulo the circle, so that it does not matter where the source
+    begins, and the target may hold the antimeridian or the pole.
+
+    Args:
+        source: A longitude-latitude grid.
+        target: Grid wanted.
+    """
+
+    def __init__(self, source: GeoBox, target: GeoBox) -> None:
+        self.source, self.target = source, target
+        self._change = Transformer.from_crs(
+            target.crs.proj,  # type: ignore[union-attr]
+            source.crs.proj,  # type: ignore[union-attr]
+            always_xy=True,
+        )
+        self.circle = abs(360.0 / source.transform.a)
+        whole = abs(self.circle - round(self.circle)) < 1e-3
+        around = whole and source.shape.x >= round(self.circle)
+        self.period = round(self.circle) if around else None
+        metres = target.crs.projected  # type: ignore[union-attr]
+        pixel = np.sqrt(abs(target.transform.determinant))
+        self.ratio = float(
+            pixel / (111_195.0 if metres else 1.0) / abs(source.transform.e)
+        )
+
+    def locate(self, rows: slice, cols: slice, points: int) -> Positions:
+        """See ``Placement.locate``; exact, since longitudes jump."""
+        places = np.meshgrid(sample_places(cols, points), sample_places(rows, points))
+        x, y = transform_points(self.target.transform, *places)
+        lon, lat = self._change.transform(x, y)
+        col, row = transform_points(~self.source.transform, lon, lat)
+        seen = np.isfinite(row) & np.isfinite(col)
+        wrapped = np.mod(np.where(seen, col, 0.0), self.circle)
+        return relative(
+            np.where(seen, row - 0.5, np.nan), np.where(seen, wrapped - 0.5, np.nan)
+        )
+
+
+def pixel_ratio(exact: Any, shape: Sequence[int]) -> float:
+    """Source pixels along a target pixel: the median over both axes of a grid."""
+    row, col = (np.linspace(0, max(n - 1, 1), _PROBES) for n in shape)
+    col, row = np.meshgrid(col, row)
+    here = np.stack(exact(col, row))
+    steps = [np.stack(exact(col + 1, row)) - here, np.stack(exact(col, row + 1)) - here]
+    sizes = np.hypot(*np.concatenate(steps, axis=1))
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+    return float(np.median(sizes)) if sizes.size else 1.0
+
+
+def whole_shift(source: GeoBox, target: GeoBox) -> tuple[int, int] | None:
+    """Rows and columns between two grids that share CRS, pixels and phase, else None.
+
+    Args:
+        source: Grid of the scene.
+        target: Grid wanted.
+
+    Returns:
+        Source row and column of the target's first pixel.
+    """
+    s, t = source.transform, target.transform
+    if source.crs != target.crs or (s.b, s.d) != (t.b, t.d):
+        return None
+    if not _same_pixels(s, t, target.shape):
+        return None
+    col, row = transform_points(~s, t.c, t.f)
+    if abs(col - round(col)) > 1e-4 or abs(row - round(row)) > 1e-4:
+        return None
+    return round(row), round(col)
+
+
+def _same_pixels(s: Affine, t: Affine, shape: Sequence[int]) -> bool:
+    return abs(t.a / s.a - 1) * shape[1] < 1e-4 and abs(t.e / s.e - 1) * shape[0] < 1e-4

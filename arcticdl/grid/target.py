@@ -1,0 +1,147 @@
+"""Which grid a set of scenes is brought onto."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from affine import Affine
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
+
+from arcticdl.errors import SceneError
+from arcticdl.scene import MAX_SIDE_PX, is_swath, scene_geobox, transform_points
+
+DEFAULT_CRS = "EPSG:3413"
+"""NSIDC polar stereographic north on WGS 84, in metres."""
+
+_SAMPLES = 65  # points a side that stand for a footprint, its inside included
+
+
+def choose_geobox(
+    scenes: Sequence[xr.Dataset],
+    geobox: GeoBox | None = None,
+    *,
+    like: xr.Dataset | None = None,
+    crs: Any = None,
+    resolution_m: float | None = None,
+) -> GeoBox:
+    """The grid that ``align`` brings scenes onto.
+
+    With ``resolution_m``, the smallest grid of square pixels that holds every scene,
+    its edges at multiples of the resolution, so that grids of several runs fit each
+    other. Footprints are drawn in the CRS of the grid itself, so that neither the pole
+    nor the antimeridian tears them.
+
+    Args:
+        scenes: The scenes.
+        geobox: The grid itself.
+        like: A scene whose grid is taken.
+        crs: CRS of the grid, in metres; ``EPSG:3413`` unless told.
+        resolution_m: Pixel size in metres.
+
+    Returns:
+        The grid; that of the first scene where nothing is told.
+
+    Raises:
+        ValueError: More than one of the three ways is used, or a CRS without
+            resolution, or one that is not in metres.
+        SceneError: The scene that should give its grid has none.
+    """
+    ways = {"geobox": geobox, "like": like, "crs, resolution_m": crs or resolution_m}
+    used = [name for name, value in ways.items() if value is not None]
+    if len(used) > 1:
+        raise ValueError(
+            "The grid must be told in one way: `geobox`, `like`, or `crs` with "
+            f"`resolution_m`. Received: {' and '.join(used)}."
+        )
+    if geobox is not None:
+        return _in_one_piece(geobox)
+    if used != ["crs, resolution_m"]:
+        model = scenes[0] if like is None else like
+        found = scene_geobox(model)
+        if found is None:
+            raise SceneError(
+                f"Scene {model.attrs.get('scene_id')!r} has no regular grid to align "
+                "to. Pass `geobox`, or `crs` and `resolution_m`."
+            )
+        return _in_one_piece(found)
+    return _covering(scenes, CRS(crs or DEFAULT_CRS), resolution_m)
+
+
+def _in_one_piece(geobox: GeoBox) -> GeoBox:
+    if geobox.crs is None or geobox.transform.b or geobox.transform.d:
+        raise SceneError(
+            f"The grid must have a CRS and no rotation. Received: {geobox!r}."
+        )
+    return geobox
+
+
+def _covering(
+    scenes: Sequence[xr.Dataset], crs: CRS, resolution_m: float | None
+) -> GeoBox:
+    if resolution_m is None or not resolution_m > 0:
+        raise ValueError(
+            "`resolution_m` must be a positive number of metres where `crs` is given. "
+            f"Received: resolution_m={resolution_m}."
+        )
+    if not crs.projected or any(
+        axis.unit_name != "metre" for axis in crs.proj.axis_info
+    ):
+        raise ValueError(
+            f"`crs` must be projected, in metres. Received: crs={str(crs)[:60]!r}."
+        )
+    points = [footprint_points(scene, crs) for scene in scenes]
+    x = np.concatenate([p[0] for p in points])
+    y = np.concatenate([p[1] for p in points])
+    low_x, low_y = (np.floor(v.min() / resolution_m + 1e-6) for v in (x, y))
+    high_x, high_y = (np.ceil(v.max() / resolution_m - 1e-6) for v in (x, y))
+    shape = int(high_y - low_y), int(high_x - low_x)
+    if max(shape) > MAX_SIDE_PX:
+        raise ValueError(
+            f"The grid that holds every scene must stay under {MAX_SIDE_PX} px a side. "
+            f"Received: {shape} px at resolution_m={resolution_m}."
+        )
+    transform = Affine(
+        resolution_m, 0, low_x * resolution_m, 0, -resolution_m, high_y * resolution_m
+    )
+    return GeoBox(shape, transform, crs)
+
+
+def footprint_points(scene: xr.Dataset, crs: CRS) -> tuple[np.ndarray, np.ndarray]:
+    """Points of a scene's footprint, inside as well as border, in a CRS.
+
+    Raises:
+        SceneError: The scene has no position, or none of it lies in the CRS.
+    """
+    geobox = scene_geobox(scene)
+    if geobox is not None:
+        rows, cols = geobox.shape
+        col, row = np.meshgrid(
+            np.linspace(0, cols, _SAMPLES), np.linspace(0, rows, _SAMPLES)
+        )
+        x, y = transform_points(geobox.transform, col.ravel(), row.ravel())
+        source: Any = geobox.crs.proj if geobox.crs is not None else None
+    elif is_swath(scene):
+        step = [max(1, n // 256) for n in scene["lat"].shape]
+        picks = [
+            np.unique([*range(0, n, s), n - 1])
+            for n, s in zip(scene["lat"].shape, step, strict=True)
+        ]
+        tied = scene[["lat", "lon"]].isel(y=picks[0], x=picks[1])
+        x, y = tied["lon"].values.ravel(), tied["lat"].values.ravel()
+        source = "EPSG:4326"
+    else:
+        raise SceneError(
+            f"Scene {scene.attrs.get('scene_id')!r} has no position on the Earth, so "
+            "that it cannot be aligned."
+        )
+    x, y = Transformer.from_crs(source, crs.proj, always_xy=True).transform(x, y)
+    here = np.isfinite(x) & np.isfinite(y)
+    if not here.any():
+        raise SceneError(
+            f"No pixel of scene {scene.attrs.get('scene_id')!r} lies in the CRS "
+            f"{str(crs)[:60]!r}."
+        )
+    return x[here], y[here]
