@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 
 from arcticdl.models.adapter_rules import RULES, Input, label_of, source_label
@@ -248,7 +249,7 @@ def copy_weights(
         )
     _, table = mixing_matrix(source_bands, target_bands, mode)
     for old, new in _pairs(source, target):
-        values = np.asarray(old)
+        values = keras.ops.convert_to_numpy(old)
         if tuple(old.shape) == tuple(new.shape):
             new.assign(values)
         elif values.ndim == 4:
