@@ -73,7 +73,15 @@ def is_ai4arctic(path: Path, head: bytes) -> bool:
         return False
 
 
+def is_ice_chart(path: Path, head: bytes) -> bool:
+    """A shapefile or a GeoPackage: vectors are read as ice charts."""
+    return head[:4] == b"\0\0\x27\x0a" or (
+        head[:16] == b"SQLite format 3\0" and path.suffix.lower() == ".gpkg"
+    )
+
+
 READERS: tuple[Reader, ...] = (
+    Reader("icechart", is_ice_chart, "icechart:open_ice_chart"),
     Reader("ai4arctic", is_ai4arctic, "ai4arctic:open_ai4arctic"),
     Reader("sentinel1", is_sentinel1, "sentinel1:open_sentinel1"),
     Reader("numpy", is_numpy, "images:open_numpy"),
