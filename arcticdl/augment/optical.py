@@ -14,30 +14,8 @@ from arcticdl.augment.batch import (
     draw,
     void_of,
 )
+from arcticdl.augment.noise_field import smooth_field
 from arcticdl.augment.radiometry import Bands, change_bands, pick_bands
-
-
-def smooth_field(
-    shape: tuple[int, int, int], scale_px: float, rng: np.random.Generator
-) -> FloatArray:
-    """Draws random fields with structure at `scale_px` and, weaker, at finer scales.
-
-    Args:
-        shape: ``(sample, y, x)``.
-        scale_px: Standard deviation of the coarsest smoothing.
-        rng: Source of the draws.
-
-    Returns:
-        float32 of mean 0 and standard deviation 1 in each sample.
-    """
-    total = np.zeros(shape, np.float32)
-    for octave in range(3):
-        sigma = max(scale_px / 2**octave, 0.5)
-        noise = rng.standard_normal(shape, dtype=np.float32)
-        noise = ndimage.gaussian_filter(noise, (0, sigma, sigma), mode="reflect")
-        total += noise / max(float(noise.std()), 1e-12) / 2**octave
-    total -= total.mean((1, 2), keepdims=True)
-    return total / np.maximum(total.std((1, 2), keepdims=True), 1e-12)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,27 +41,38 @@ def valid_range(batch: Batch) -> tuple[FloatArray, FloatArray]:
 
     A sample without valid pixels gives 0 and 0.
     """
-    valid = batch.valid[..., None]
-    low = np.min(batch.image, axis=(1, 2), where=valid, initial=np.inf, keepdims=True)
-    high = np.max(batch.image, axis=(1, 2), where=valid, initial=-np.inf, keepdims=True)
+    low = _planes(batch, np.inf).min(-1)[:, None, None]
+    high = _planes(batch, -np.inf).max(-1)[:, None, None]
     found = low <= high
-    return np.where(found, low, 0), np.where(found, high, 0)
+    return np.where(found, low, np.float32(0)), np.where(found, high, np.float32(0))
 
 
 def valid_mean(batch: Batch) -> FloatArray:
     """Averages the valid pixels by sample and band, ``(sample, 1, 1, band)``."""
-    valid = batch.valid[..., None]
-    count = np.maximum(valid.sum((1, 2), keepdims=True), 1)
-    total = np.sum(
-        batch.image, axis=(1, 2), where=valid, keepdims=True, dtype=np.float64
-    )
-    return (total / count).astype(np.float32)
+    count = np.maximum(batch.valid.sum((1, 2)), 1)[:, None, None, None]
+    total = _planes(batch, 0).sum(-1)[:, None, None]
+    return np.asarray(total / count, np.float32)
 
 
 def valid_std(batch: Batch) -> FloatArray:
     """Standard deviation of the valid pixels by sample and band, ``(s, 1, 1, b)``."""
-    squares = replace(batch, image=(batch.image - valid_mean(batch)) ** 2)
-    return np.sqrt(valid_mean(squares))
+    # About the mean first: squares of values far from 0 would cancel in float32.
+    deviation = replace(batch, image=batch.image - valid_mean(batch))
+    planes = _planes(deviation, 0)
+    count = np.maximum(batch.valid.sum((1, 2)), 1)[:, None]
+    variance = np.einsum("sbp,sbp->sb", planes, planes) / count
+    return np.asarray(np.sqrt(variance)[:, None, None], np.float32)
+
+
+def _planes(batch: Batch, missing: float) -> FloatArray:
+    """Lays bands one after the other, ``(sample, band, pixel)``: reduced fastest so."""
+    num, bands = len(batch), batch.image.shape[-1]
+    planes = np.ascontiguousarray(np.moveaxis(batch.image, -1, 1))
+    planes = planes.reshape(num, bands, -1)
+    if not batch.valid.all():
+        valid = batch.valid.reshape(num, 1, -1)
+        planes = np.where(valid, planes, np.float32(missing))
+    return planes
 
 
 @dataclass(frozen=True, kw_only=True)

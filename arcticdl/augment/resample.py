@@ -61,30 +61,36 @@ def _bilinear(
     rows: NDArray[np.float32],
     cols: NDArray[np.float32],
 ) -> FloatArray:
-    shape, (size_y, size_x, bands) = rows.shape, image.shape
-    rows = np.clip(rows, 0, size_y - 1).ravel()
-    cols = np.clip(cols, 0, size_x - 1).ravel()
-    row, col = rows.astype(np.int64), cols.astype(np.int64)
-    part_y, part_x = rows - row, cols - col
-    next_row = np.minimum(row + 1, size_y - 1)
-    next_col = np.minimum(col + 1, size_x - 1)
-    corners = (
-        (row * size_x + col, (1 - part_y) * (1 - part_x)),
-        (row * size_x + next_col, (1 - part_y) * part_x),
-        (next_row * size_x + col, part_y * (1 - part_x)),
-        (next_row * size_x + next_col, part_y * part_x),
-    )
+    """Interpolates one sample, band by band: planes are gathered fastest."""
+    size_y, size_x, bands = image.shape
+    row, part_y = _cell(rows, size_y)
+    col, part_x = _cell(cols, size_x)
+    corner = row * size_x + col
+    right, down = min(size_x - 1, 1), min(size_y - 1, 1) * size_x
     complete = bool(valid.all())
-    pixels = image.reshape(-1, bands)
+    planes = image.reshape(-1, bands).T
     if not complete:
-        pixels = np.where(valid.reshape(-1, 1), pixels, np.float32(0))
-    total = np.zeros((rows.size, bands), np.float32)
-    weight = np.zeros(rows.size, np.float32)
-    for index, share in corners:
-        if not complete:
-            share = share * valid.ravel()[index]
-            weight += share
-        total += pixels[index] * share[:, None]
+        # The share of valid neighbours is interpolated as one more plane.
+        known = valid.ravel().astype(np.float32)
+        planes = np.where(known > 0, planes, np.float32(0))
+        planes = np.concatenate([planes, known[None]])
+    result = np.empty((len(planes), corner.size), np.float32)
+    for number, plane in enumerate(np.ascontiguousarray(planes)):
+        values = [plane.take(corner + step) for step in (0, right)]
+        top = values[0] + part_x * (values[1] - values[0])
+        values = [plane.take(corner + step) for step in (down, down + right)]
+        bottom = values[0] + part_x * (values[1] - values[0])
+        result[number] = top + part_y * (bottom - top)
     if not complete:
-        total /= np.where(weight > 0, weight, 1)[:, None]
-    return total.reshape(*shape, bands)
+        share = result[-1]
+        result = result[:-1] / np.where(share > 1e-6, share, 1)
+    return result.T.reshape(*rows.shape, bands)
+
+
+def _cell(
+    position: NDArray[np.float32], size: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Splits positions into the pixel before, at most the last but one, and a rest."""
+    inside = np.clip(position, 0, size - 1).ravel()
+    before = np.minimum(inside.astype(np.int64), max(size - 2, 0))
+    return before, inside - before.astype(np.float32)

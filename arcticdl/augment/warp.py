@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from arcticdl.augment.batch import Batch, Interval, check_interval, check_p
+from arcticdl.augment.noise_field import smoothed_noise
 from arcticdl.augment.resample import resample
 
 
@@ -93,10 +93,7 @@ class Elastic:
 
     def apply(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """Returns the batch bent."""
-        shape = (2, *batch.valid.shape)
-        noise = rng.standard_normal(shape, dtype=np.float32)
-        sigma = (0, 0, self.smooth_px, self.smooth_px)
-        shift = ndimage.gaussian_filter(noise, sigma, mode="reflect")
+        shift = smoothed_noise((2, *batch.valid.shape), self.smooth_px, rng)
         rms = np.sqrt((shift**2).mean((0, 2, 3), keepdims=True) * 2)
         amplitude = rng.uniform(*self.amplitude_px, len(batch)).astype(np.float32)
         shift *= amplitude[:, None, None] / np.maximum(rms, 1e-12)
