@@ -206,8 +206,7 @@ def convert_state(
     state = unwrap(content)
     if family is not None:
         choose("family", family, FAMILIES)
-    family, found = _recognise(state, family)
-    prefix = found if prefix is None else prefix
+    family, prefix = _recognise(state, family, prefix)
     kind = FAMILIES[family]
     inner = {
         key.removeprefix(prefix): value
@@ -296,8 +295,8 @@ def _tensors(state: Mapping[Any, Any]) -> dict[str, np.ndarray]:
     }
 
 
-def _recognise(state: State, family: str | None) -> tuple[str, str]:
-    """Family and prefix of a state dict."""
+def _recognise(state: State, family: str | None, prefix: str | None) -> tuple[str, str]:
+    """Family and prefix of a state dict, of which the caller may know either."""
     for name in [family] if family else FAMILIES:
         prefixes = {
             key.removesuffix(anchor)
@@ -305,6 +304,8 @@ def _recognise(state: State, family: str | None) -> tuple[str, str]:
             for key in state
             if key == anchor or key.endswith("." + anchor)
         }
+        if prefix is not None:
+            prefixes &= {prefix}
         if prefixes:
             return name, _choose_prefix(prefixes)
     raise WeightsError(
