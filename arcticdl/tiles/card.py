@@ -131,7 +131,11 @@ def build_card(store: "TileStore", about: dict[str, str]) -> dict[str, Any]:
         **_coverage(store),
         "geocr:bandConfiguration": _bands(store),
         "distribution": _distribution(store),
-        "recordSet": [_tile_records(store), *_class_records(store)],
+        "recordSet": [
+            _tile_records(store),
+            _array_records(store),
+            *_class_records(store),
+        ],
     }
 
 
@@ -210,21 +214,29 @@ def _distribution(store: "TileStore") -> list[dict[str, Any]]:
 
 
 def _tile_records(store: "TileStore") -> dict[str, Any]:
-    fields = [
-        _column_field(name, dtype.kind) for name, dtype in store.manifest.dtypes.items()
-    ]
-    image = _array_field("image", [*store.tile_size_px, len(store.bands)])
-    image["geocr:bandConfiguration"] = _bands(store)
-    fields.append(image)
-    for name in ("valid", *store.labels):
-        fields.append(_array_field(name, list(store.tile_size_px)))
     return {
         "@type": "cr:RecordSet",
         "@id": "tiles",
         "name": "tiles",
-        "description": "One record a tile; position in the arrays is `tile_id`.",
+        "description": "One record a tile.",
         "key": {"@id": "tiles/tile_id"},
-        "field": fields,
+        "field": [
+            _column_field(name, dtype.kind)
+            for name, dtype in store.manifest.dtypes.items()
+        ],
+    }
+
+
+def _array_records(store: "TileStore") -> dict[str, Any]:
+    image = _array_field("image", [*store.tile_size_px, len(store.bands)])
+    image["geocr:bandConfiguration"] = _bands(store)
+    maps = [_array_field(n, [*store.tile_size_px]) for n in ("valid", *store.labels)]
+    return {
+        "@type": "cr:RecordSet",
+        "@id": "pixels",
+        "name": "pixels",
+        "description": "One record a tile: record i is the tile with `tile_id` i.",
+        "field": [image, *maps],
     }
 
 
@@ -243,7 +255,7 @@ def _column_field(name: str, kind: str) -> dict[str, Any]:
 def _array_field(name: str, shape: list[int]) -> dict[str, Any]:
     return {
         "@type": "cr:Field",
-        "@id": f"tiles/{name}",
+        "@id": f"pixels/{name}",
         "name": name,
         "description": f"Array `{name}` of the Zarr group, (tile, y, x...).",
         "dataType": "sc:Float" if name == "image" else "sc:Integer",

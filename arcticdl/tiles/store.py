@@ -94,6 +94,7 @@ class TileStore:
         }
         self.fingerprint: str = self.about["fingerprint"]
         self._arrays: dict[str, Any] = {}
+        self._stats: dict[str, BandStats] = {}
 
     def __len__(self) -> int:
         return int(self.about["num_tiles"])
@@ -138,7 +139,9 @@ class TileStore:
         Raises:
             KeyError: The store holds no such scene.
         """
-        return BandStats.from_dict(self.scenes[scene_id]["stats"])
+        if scene_id not in self._stats:
+            self._stats[scene_id] = BandStats.from_dict(self.scenes[scene_id]["stats"])
+        return self._stats[scene_id]
 
     def class_counts(self, label: str) -> np.ndarray:
         """Pixels of each class in each tile: (tile, class) int64, void not counted.

@@ -204,8 +204,9 @@ def test_the_card_is_croissant(tmp_path, make_scene):
     assert card["geocr:coordinateReferenceSystem"] == "EPSG:3413"
     assert card["geocr:spatialResolution"]["value"] == 100
     assert card["temporalCoverage"].startswith("2021-03-01T12:00:00Z/2021-03-02")
-    fields = {field["name"]: field for field in card["recordSet"][0]["field"]}
-    assert fields["image"]["arrayShape"] == "10,10,2" and "fold" in fields
-    assert card["recordSet"][1]["data"][1]["classes/ice/meaning"] == "thin_ice"
+    sets = {records["name"]: records for records in card["recordSet"]}
+    assert "fold" in {field["name"] for field in sets["tiles"]["field"]}
+    assert sets["pixels"]["field"][0]["arrayShape"] == "10,10,2"
+    assert sets["classes of ice"]["data"][1]["classes/ice/meaning"] == "thin_ice"
     checks = {f.check for f in tiles.check_store(path).findings}
     assert "license" not in checks and "citeAs" not in checks

@@ -1,0 +1,283 @@
+"""What both feeds share: batches prepared ahead, normalised, augmented, resumable."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+from arcticdl.tiles import BandStats, LabelInfo, Normalizer
+from arcticdl.training.orient import FLIPS, draw_orientations, orient_all
+
+Augment = Callable[..., tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Finishing:
+    """How source pixels become a batch.
+
+    Attributes:
+        bands: Names of the bands.
+        labels: What each yielded label is.
+        normalizer: Fitted.
+        augment: A name of `FLIPS`, a callable, or None.
+        square: Whether tiles are square.
+        scene_stats: {scene_id: statistics}, for per-image methods and missing values.
+    """
+
+    bands: tuple[str, ...]
+    labels: Mapping[str, LabelInfo]
+    normalizer: Normalizer
+    augment: str | Augment | None
+    square: bool
+    scene_stats: Callable[[str], BandStats] = field(compare=False)
+
+    def __call__(
+        self,
+        pixels: dict[str, np.ndarray],
+        scene_ids: Sequence[str],
+        rng: np.random.Generator,
+    ) -> tuple[np.ndarray, Any]:
+        """Augments, normalises and voids a batch.
+
+        Args:
+            pixels: ``image``, ``valid`` and labels, in source units.
+            scene_ids: Scene of each tile.
+            rng: Of the augmentation.
+
+        Returns:
+            Image float32 (n, y, x, band) and the label, or {name: label} of several.
+        """
+        pixels = self._augmented(pixels, scene_ids, rng)
+        valid = pixels["valid"]
+        stats = None
+        if self.normalizer.needs_image_stats:
+            stats = [self.scene_stats(name) for name in scene_ids]
+        image = self.normalizer(pixels["image"], valid, stats)
+        labels = {n: _void(pixels[n], valid, info) for n, info in self.labels.items()}
+        return image, labels if len(labels) != 1 else next(iter(labels.values()))
+
+    def _augmented(
+        self,
+        pixels: dict[str, np.ndarray],
+        scene_ids: Sequence[str],
+        rng: np.random.Generator,
+    ) -> dict[str, np.ndarray]:
+        if self.augment is None:
+            return pixels
+        if isinstance(self.augment, str):
+            turns = draw_orientations(self.augment, len(scene_ids), self.square, rng)
+            return orient_all(pixels, turns)
+        image = self._fill_missing(pixels["image"].astype("float32"), scene_ids)
+        labels = {name: pixels[name] for name in self.labels}
+        image, labels, valid = self.augment(image, labels, pixels["valid"], rng)
+        return {"image": image, "valid": valid, **labels}
+
+    def _fill_missing(self, image: np.ndarray, scene_ids: Sequence[str]) -> np.ndarray:
+        """Gives pixels that are not finite their scene's mean, so that none spreads."""
+        missing = ~np.isfinite(image)
+        for slot in np.flatnonzero(missing.any(axis=(1, 2, 3))).tolist():
+            mean = np.nan_to_num(self.scene_stats(scene_ids[slot]).mean)
+            image[slot] = np.where(missing[slot], mean, image[slot])
+        return image
+
+
+class BatchFeed(keras.utils.PyDataset):
+    """Batches that threads prepare ahead of the accelerator.
+
+    Subclasses say how many batches an epoch has (`count_batches`) and read one
+    (`read_batch`); both depend on the epoch and the batch alone.
+    """
+
+    def __init__(
+        self, *, finishing: Finishing, batch_size: int, seed: int, prefetch: int
+    ) -> None:
+        super().__init__(workers=1)
+        check_at_least("batch_size", batch_size, 1)
+        check_at_least("prefetch", prefetch, 0)
+        if isinstance(finishing.augment, str) and finishing.augment not in FLIPS:
+            raise ValueError(
+                f"`augment` must be one of {sorted(FLIPS)}, or a callable as from "
+                f"`augment.build_policy`. Received: {finishing.augment!r}."
+            )
+        if not finishing.labels:
+            raise ValueError("`labels` must name at least one label. Received: none.")
+        self.finishing = finishing
+        self.batch_size, self.seed, self.prefetch = batch_size, seed, prefetch
+        self.epoch = 0
+        self._skipped = 0
+        self._pool: ThreadPoolExecutor | None = None
+        self._ahead: dict[tuple[int, int], Future[Any]] = {}
+
+    def count_batches(self) -> int:
+        """Batches in a whole epoch."""
+        raise NotImplementedError
+
+    def read_batch(
+        self, epoch: int, batch: int
+    ) -> tuple[dict[str, np.ndarray], Sequence[str]]:
+        """Source pixels of a batch, and the scene of each tile."""
+        raise NotImplementedError
+
+    @property
+    def normalizer(self) -> Normalizer:
+        """The fitted normaliser."""
+        return self.finishing.normalizer
+
+    @property
+    def num_bands(self) -> int:
+        """Bands of the image."""
+        return len(self.finishing.bands)
+
+    @property
+    def num_classes(self) -> int | dict[str, int]:
+        """Classes of the label (1 of a float label), or of each of several labels."""
+        labels = self.finishing.labels
+        counts = {name: max(len(info.classes), 1) for name, info in labels.items()}
+        return counts if len(counts) != 1 else next(iter(counts.values()))
+
+    def describe(self, tile_size_px: tuple[int, int]) -> dict[str, Any]:
+        """The card: bands, normaliser, tile size and heads, as one JSON dict."""
+        heads = {n: _describe_head(i) for n, i in self.finishing.labels.items()}
+        return {
+            "bands": list(self.finishing.bands),
+            "normalizer": self.normalizer.to_dict(),
+            "tile_size_px": max(tile_size_px),
+            "heads": heads,
+        }
+
+    def __len__(self) -> int:
+        return self.count_batches() - self._skipped
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, Any]:
+        """Batch ``index`` of the epoch: image float32 (n, y, x, band) and label."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"A batch must lie in 0...{len(self) - 1}: {index}.")
+        batch = index + self._skipped
+        if not self.prefetch:
+            return self._make(self.epoch, batch)
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(min(self.prefetch, 4), "feed")
+        wanted = self._start(self.epoch, batch)
+        for step in range(1, self.prefetch + 1):
+            if batch + step < self.count_batches():
+                self._start(self.epoch, batch + step)
+        result = wanted.result()
+        self._forget(batch)
+        return result
+
+    def on_epoch_end(self) -> None:
+        """Goes on to the next epoch; Keras calls this."""
+        self.seek(self.epoch + 1)
+
+    def seek(self, epoch: int, batch: int = 0) -> None:
+        """Goes to a batch of an epoch, as if all before had been fed.
+
+        The rest of that epoch is shorter by `batch`; the next one is whole again.
+
+        Args:
+            epoch: From 0.
+            batch: From 0.
+
+        Raises:
+            ValueError: There is no such batch.
+        """
+        count = self.count_batches()
+        if epoch < 0 or not 0 <= batch < max(count, 1):
+            raise ValueError(
+                f"`epoch` must be at least 0 and `batch` in 0...{count - 1}. "
+                f"Received: {epoch}, {batch}."
+            )
+        for future in self._ahead.values():
+            future.cancel()
+        self._ahead.clear()
+        self.epoch, self._skipped = epoch, batch
+
+    def to_tf_dataset(self) -> Any:
+        """The feed as a `tf.data.Dataset`; each pass over it is the next epoch."""
+        import tensorflow as tf
+
+        def epoch() -> Any:
+            for index in range(len(self)):
+                yield self[index]
+            self.on_epoch_end()
+
+        def spec(array: np.ndarray) -> Any:
+            return tf.TensorSpec((None, *array.shape[1:]), array.dtype)
+
+        signature = tf.nest.map_structure(spec, self[0])
+        return tf.data.Dataset.from_generator(
+            epoch, output_signature=signature
+        ).prefetch(2)
+
+    def _start(self, epoch: int, batch: int) -> "Future[Any]":
+        key = (epoch, batch)
+        if key not in self._ahead:
+            assert self._pool is not None
+            self._ahead[key] = self._pool.submit(self._make, epoch, batch)
+        return self._ahead[key]
+
+    def _forget(self, batch: int) -> None:
+        """Drops what lies behind, but for one batch: Keras looks at the first twice."""
+        for key in list(self._ahead):
+            if not batch - 2 < key[1] <= batch + self.prefetch:
+                self._ahead.pop(key, None)
+
+    def _make(self, epoch: int, batch: int) -> tuple[np.ndarray, Any]:
+        pixels, scene_ids = self.read_batch(epoch, batch)
+        rng = np.random.default_rng((self.seed, epoch, batch, 1))
+        return self.finishing(pixels, scene_ids, rng)
+
+
+def check_at_least(name: str, value: int, least: int) -> None:
+    """Refuses a count that is too small.
+
+    Raises:
+        ValueError: As said.
+    """
+    if value < least:
+        raise ValueError(f"`{name}` must be at least {least}. Received: {value}.")
+
+
+def check_shard(shard: tuple[int, int]) -> None:
+    """Refuses a shard that is no (host, num_hosts).
+
+    Raises:
+        ValueError: As said.
+    """
+    host, hosts = shard
+    if not 0 <= host < hosts:
+        raise ValueError(
+            "`shard` must be (host, num_hosts) with 0 <= host < num_hosts. "
+            f"Received: {shard}."
+        )
+
+
+def check_bands(normalizer: Normalizer, bands: tuple[str, ...]) -> Normalizer:
+    """Refuses a normaliser of other bands.
+
+    Raises:
+        ValueError: As said.
+    """
+    if normalizer.bands != bands:
+        raise ValueError(
+            f"`normalizer` must be of the bands {list(bands)}, in this order. "
+            f"Received: {list(normalizer.bands)}."
+        )
+    return normalizer
+
+
+def _void(label: np.ndarray, valid: np.ndarray, info: LabelInfo) -> np.ndarray:
+    """The label with void where the image is invalid."""
+    if valid.all():
+        return label
+    # A mixing policy may give soft labels (n, y, x, class).
+    shown = valid[..., None] if label.ndim > valid.ndim else valid
+    return np.where(shown, label, np.asarray(info.void, label.dtype))
+
+
+def _describe_head(info: LabelInfo) -> dict[str, Any]:
+    task = "regression" if info.is_float else "segmentation"
+    return {"task": task, "classes": list(info.classes), "colors": list(info.colors)}

@@ -1,0 +1,288 @@
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from arcticdl import tiles
+from arcticdl.training import TileFeed
+from arcticdl.training.orient import FLIPS, draw_orientations, orient
+
+
+def build_scene(number):
+    rng = np.random.default_rng(number)
+    image = rng.normal(number, 2, (3, 24, 24)).astype("float32")
+    ice = rng.integers(0, 3, (24, 24)).astype("uint8")
+    valid = np.ones((24, 24), bool)
+    valid[:, :3] = False
+    image[:, :, 0] = np.nan
+    flags = {"flag_values": [0, 1, 2], "flag_meanings": "a b c"}
+    return xr.Dataset(
+        {
+            "image": (("band", "y", "x"), image),
+            "valid": (("y", "x"), valid),
+            "ice": (("y", "x"), ice, flags),
+            "sic": (("y", "x"), rng.random((24, 24)).astype("float32")),
+        },
+        coords={"band": ["p", "q", "r"]},
+        attrs={"scene_id": f"s{number}", "georeferenced": False},
+    )
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("feed") / "a.tiles"
+    scenes = [build_scene(k) for k in range(5)]
+    return tiles.prepare(scenes, path, tile_size_px=8, progress=False)
+
+
+INDICES = np.arange(4, 33)
+
+
+def collect(feed):
+    return [feed[i] for i in range(len(feed))]
+
+
+def same(one, two):
+    return all(
+        np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+        for left, right in zip(one, two, strict=True)
+        for a, b in zip(left, right, strict=True)
+    )
+
+
+def test_a_batch_is_what_the_store_holds(store):
+    feed = TileFeed(store, INDICES, labels=["ice"], shuffle=False, batch_size=4)
+    image, label = feed[1]
+    pixels = store.read(INDICES[4:8])
+    assert image.dtype == "float32" and label.dtype == "uint8"
+    expected = feed.normalizer(pixels["image"], pixels["valid"])
+    assert np.array_equal(image, expected)
+    assert np.array_equal(label[pixels["valid"]], pixels["ice"][pixels["valid"]])
+    assert (label[~pixels["valid"]] == 255).all() and not pixels["valid"].all()
+    assert (image[~pixels["valid"]] == 0).all()
+
+
+def test_an_epoch_visits_every_tile_once(store):
+    feed = TileFeed(store, INDICES, batch_size=4, repeats=2)
+    assert len(feed) == 15
+    visited = np.concatenate([feed.tiles_of(0, k) for k in range(15)])
+    assert sorted(visited) == sorted(np.repeat(INDICES, 2))
+    assert sorted(visited[:29]) == INDICES.tolist()
+    assert not np.array_equal(visited, np.concatenate([INDICES, INDICES]))
+    assert sum(len(feed[k][0]) for k in range(15)) == 58
+
+
+@pytest.mark.parametrize("prefetch", [0, 1, 5])
+def test_a_batch_depends_on_its_number_alone(store, prefetch):
+    arguments = {"labels": ["ice"], "augment": "flips", "batch_size": 5, "seed": 3}
+    one = collect(TileFeed(store, INDICES, **arguments))
+    feed = TileFeed(store, INDICES, prefetch=prefetch, **arguments)
+    order = [4, 0, 5, 2, 1, 3]
+    other = dict(zip(order, [feed[i] for i in order], strict=True))
+    assert same(one, [other[i] for i in range(6)])
+
+
+def test_epochs_differ_and_come_back(store):
+    feed = TileFeed(store, INDICES, labels=["ice"], augment="flips", batch_size=8)
+    first = collect(feed)
+    feed.on_epoch_end()
+    second = collect(feed)
+    assert feed.epoch == 1 and not same(first, second)
+    feed.seek(0)
+    assert same(first, collect(feed))
+
+
+def test_a_feed_resumes_at_any_batch(store):
+    feed = TileFeed(store, INDICES, labels=["ice"], augment="flips", batch_size=8)
+    feed.seek(2)
+    whole = collect(feed)
+    again = TileFeed(store, INDICES, labels=["ice"], augment="flips", batch_size=8)
+    again.seek(2, batch=1)
+    assert same(whole[1:], collect(again))
+    again.on_epoch_end()
+    assert again.epoch == 3 and len(again) == 4
+    with pytest.raises(ValueError, match="Received: 0, 4"):
+        again.seek(0, 4)
+
+
+def test_hosts_share_no_tile(store):
+    feeds = [TileFeed(store, INDICES, batch_size=4, shard=(h, 3)) for h in range(3)]
+    parts = [
+        np.concatenate([f.tiles_of(1, k) for k in range(f.count_batches())])
+        for f in feeds
+    ]
+    assert [len(part) for part in parts] == [9, 9, 9]
+    assert len(set(np.concatenate(parts))) == 27
+
+
+def test_statistics_come_from_the_training_fold_alone(store):
+    feed = TileFeed(store, INDICES, labels=["ice"])
+    stats = tiles.compute_stats(store, INDICES)
+    assert feed.normalizer.offset_ == pytest.approx(stats.bands.mean)
+    other = TileFeed(store, [0, 1], labels=["ice"], normalizer=feed.normalizer)
+    assert other.normalizer is feed.normalizer
+
+
+def test_per_image_uses_each_tiles_scene(store):
+    feed = TileFeed(
+        store, [0, 20], labels=["ice"], normalizer="per_image", shuffle=False
+    )
+    image, _ = feed[0]
+    pixels = store.read([0, 20])
+    for slot, name in enumerate(["s0", "s2"]):
+        stats = store.scene_stats(name)
+        expected = feed.normalizer(pixels["image"][slot], pixels["valid"][slot], stats)
+        assert np.array_equal(image[slot], expected)
+
+
+def test_several_labels_are_a_dict(store):
+    feed = TileFeed(store, INDICES, batch_size=4)
+    _, labels = feed[0]
+    assert set(labels) == {"ice", "sic"} and labels["sic"].dtype == "float32"
+    assert feed.num_classes == {"ice": 3, "sic": 1} and feed.num_bands == 3
+    valid = store.read(feed.tiles_of(0, 0))["valid"]
+    assert np.isnan(labels["sic"][~valid]).all()
+    assert not np.isnan(labels["sic"][valid]).any()
+
+
+def test_the_card_says_what_a_model_must_know(store):
+    feed = TileFeed(store, INDICES, labels=["ice"])
+    card = json.loads(json.dumps(feed.card))
+    assert card["bands"] == ["p", "q", "r"] and card["tile_size_px"] == 8
+    head = {"task": "segmentation", "classes": ["a", "b", "c"], "colors": []}
+    assert card["heads"] == {"ice": head}
+    again = tiles.Normalizer.from_dict(card["normalizer"])
+    pixels = store.read([0])["image"]
+    assert np.array_equal(again(pixels), feed.normalizer(pixels))
+    assert feed.num_classes == 3
+    heads = TileFeed(store, INDICES, labels=["sic"]).card["heads"]
+    assert heads["sic"]["task"] == "regression"
+
+
+def test_an_augmentation_sees_source_units(store):
+    seen = []
+
+    def augment(image, labels, valid, rng):
+        seen.append((image.copy(), {k: v.copy() for k, v in labels.items()}, valid))
+        return image + 1, labels, valid
+
+    feed = TileFeed(
+        store, [4, 5], labels=["ice"], augment=augment, shuffle=False, prefetch=0
+    )
+    image, _ = feed[0]
+    source, labels, valid = seen[0]
+    pixels = store.read([4, 5])
+    assert source.dtype == "float32" and np.isfinite(source).all()
+    assert np.array_equal(source[valid], pixels["image"][valid])
+    assert np.array_equal(labels["ice"], pixels["ice"])
+    expected = feed.normalizer(source + 1, valid)
+    assert np.array_equal(image, expected)
+
+
+def test_missing_values_become_the_scenes_mean_before_augmentation(store):
+    def augment(image, labels, valid, rng):
+        assert np.isfinite(image).all()
+        mean = store.scene_stats("s0").mean.astype("float32")
+        assert np.array_equal(image[0, 2, 0], mean)
+        return image, labels, valid
+
+    feed = TileFeed(store, [0], labels=["ice"], augment=augment, prefetch=0)
+    assert np.isfinite(feed[0][0]).all()
+
+
+@pytest.mark.parametrize("name", sorted(FLIPS))
+@pytest.mark.parametrize("shape", [(6, 6), (6, 4)])
+def test_image_and_label_stay_registered(name, shape):
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 99, (16, *shape)).astype("uint8")
+    image = np.stack([label, label + 1.5, label * 2.0], -1).astype("float32")
+    turns = draw_orientations(name, 16, shape[0] == shape[1], rng)
+    turned, moved = orient(image, turns), orient(label, turns)
+    assert np.array_equal(turned[..., 0], moved)
+    assert np.array_equal(turned[..., 1], moved.astype("float32") + 1.5)
+    assert not np.array_equal(moved, label)
+    for k in range(16):
+        assert sorted(moved[k].ravel()) == sorted(label[k].ravel())
+
+
+def test_flips_give_the_eight_symmetries_of_a_square():
+    rng = np.random.default_rng(0)
+    label = np.arange(9, dtype="uint8").reshape(1, 3, 3).repeat(400, 0)
+    turned = orient(label, draw_orientations("flips", 400, True, rng))
+    found, counts = np.unique(turned.reshape(400, 9), axis=0, return_counts=True)
+    square = label[0]
+    group = {np.rot90(s, k).tobytes() for s in (square, square.T) for k in range(4)}
+    assert {row.tobytes() for row in found} == group
+    assert counts.min() > 25
+
+
+def test_a_sampler_chooses_the_tiles(store):
+    sampler = tiles.sampling.WeightedSampler([0, 1, 3], size=8)
+    feed = TileFeed(store, [7, 8, 9], labels=["ice"], sampler=sampler, batch_size=4)
+    drawn = np.concatenate([feed.tiles_of(0, k) for k in range(len(feed))])
+    assert np.bincount(drawn, minlength=10)[7:].tolist() == [0, 2, 6]
+
+
+def test_drop_last_leaves_out_what_is_not_full(store):
+    feed = TileFeed(store, INDICES, labels=["ice"], batch_size=8, drop_last=True)
+    assert [len(image) for image, _ in collect(feed)] == [8, 8, 8]
+
+
+def test_both_forms_give_the_same(store):
+    tf = pytest.importorskip("tensorflow")
+    arguments = {"labels": ["ice"], "augment": "flips", "batch_size": 8}
+    expected = TileFeed(store, INDICES, **arguments)
+    dataset = TileFeed(store, INDICES, **arguments).to_tf_dataset()
+    assert isinstance(dataset, tf.data.Dataset)
+    for _ in range(2):
+        assert same(collect(expected), list(dataset.as_numpy_iterator()))
+        expected.on_epoch_end()
+
+
+def test_keras_fits_on_a_feed(store):
+    import keras
+
+    feed = TileFeed(store, INDICES, batch_size=8)
+    inputs = keras.Input((None, None, 3))
+    outputs = {
+        "ice": keras.layers.Conv2D(3, 1, name="ice")(inputs),
+        "sic": keras.layers.Conv2D(1, 1, name="sic")(inputs),
+    }
+    model = keras.Model(inputs, outputs)
+    loss = keras.losses.SparseCategoricalCrossentropy(True, ignore_class=255)
+    model.compile("sgd", {"ice": loss, "sic": masked_error})
+    history = model.fit(feed, epochs=2, shuffle=False, verbose=0)
+    assert feed.epoch == 2 and np.isfinite(history.history["loss"]).all()
+
+
+def masked_error(y_true, y_pred):
+    from keras import ops
+
+    valid = ops.logical_not(ops.isnan(y_true))
+    y_pred = ops.reshape(y_pred, ops.shape(y_true))
+    error = ops.where(valid, ops.where(valid, y_true, 0) - y_pred, 0)
+    return ops.mean(error**2)
+
+
+def test_bad_feeds_are_refused(store):
+    good = {"store": store, "indices": INDICES, "labels": ["ice"]}
+    other = tiles.Normalizer("none", ["p"])
+    for change, error, message in [
+        ({"indices": []}, ValueError, "at least one tile"),
+        ({"indices": [99]}, IndexError, "0...44"),
+        ({"batch_size": 0}, ValueError, "`batch_size`"),
+        ({"repeats": 0}, ValueError, "`repeats`"),
+        ({"prefetch": -1}, ValueError, "`prefetch`"),
+        ({"labels": ["sod"]}, ValueError, "sod"),
+        ({"labels": []}, ValueError, "`labels`"),
+        ({"normalizer": "standard"}, ValueError, "zscore"),
+        ({"normalizer": other}, ValueError, "in this order"),
+        ({"augment": "flip"}, ValueError, "hvflip"),
+        ({"shard": (2, 2)}, ValueError, "`shard`"),
+        ({"batch_size": 64, "drop_last": True}, ValueError, "at least one batch"),
+    ]:
+        with pytest.raises(error, match=message):
+            TileFeed(**(good | change))
+    with pytest.raises(IndexError):
+        _ = TileFeed(**good)[9]
