@@ -50,4 +50,4 @@ def test_each_loss_of_the_table_keeps_the_laws(name):
 @pytest.mark.backend
 @pytest.mark.parametrize("loss", VARIANTS, ids=_describe)
 def test_each_form_keeps_the_laws(loss):
-    check_loss(loss, seed=1)
+    check_loss(loss)
