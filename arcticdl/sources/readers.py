@@ -80,11 +80,23 @@ def is_ice_chart(path: Path, head: bytes) -> bool:
     )
 
 
+def is_netcdf(path: Path, head: bytes) -> bool:
+    """NetCDF of any generation; HDF5 is taken for NetCDF-4."""
+    return head[:3] == b"CDF" or head[:8] == b"\x89HDF\r\n\x1a\n"
+
+
+def is_zarr(path: Path, head: bytes) -> bool:
+    """The folder of a Zarr group, version 2 or 3."""
+    return any((path / name).is_file() for name in (".zgroup", "zarr.json"))
+
+
 READERS: tuple[Reader, ...] = (
     Reader("icechart", is_ice_chart, "icechart:open_ice_chart"),
     Reader("ai4arctic", is_ai4arctic, "ai4arctic:open_ai4arctic"),
     Reader("sentinel1", is_sentinel1, "sentinel1:open_sentinel1"),
     Reader("numpy", is_numpy, "images:open_numpy"),
     Reader("image", is_image, "images:open_image"),
+    Reader("netcdf", is_netcdf, "netcdf:open_netcdf"),
+    Reader("zarr", is_zarr, "netcdf:open_netcdf"),
     Reader("geotiff", is_tiff, "geotiff:open_geotiff"),
 )
