@@ -171,27 +171,39 @@ class Gamma:
 
 @dataclass(frozen=True, kw_only=True)
 class Invert:
-    """Turns the contrast round: ``low + high - value`` over the valid range.
+    """Turns the contrast round, about the middle of the valid range or the mean.
 
     Thermal images of ice flip between seasons (open water is the warmest thing in
     winter and the coldest in summer); applying it twice gives the image back.
 
     Attributes:
+        about: ``"range"``: ``low + high - value``, which stays in range. ``"mean"``:
+            ``2 * mean - value``, which keeps the mean, as a normaliser that is fitted
+            image by image expects.
         bands: Bands to change; ``None``: all.
         p: Probability for each sample.
     """
 
+    about: str = "range"
     bands: Bands = None
     p: float = 0.5
 
     def __post_init__(self) -> None:
         check_p(self.p)
+        if self.about not in ("mean", "range"):
+            raise ValueError(
+                "`about` must be one of ['mean', 'range']. "
+                f"Received: about={self.about!r}."
+            )
 
     def apply(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """Returns the batch with its contrast turned round."""
         part = pick_bands(batch, self.bands)
-        low, high = valid_range(part)
-        inverted = low + (high - part.image)
+        if self.about == "mean":
+            inverted = 2 * valid_mean(part) - part.image
+        else:
+            low, high = valid_range(part)
+            inverted = low + (high - part.image)
         kept = batch.valid[..., None]
         return change_bands(batch, self.bands, np.where(kept, inverted, part.image))
 

@@ -69,6 +69,15 @@ def test_invert_twice_gives_the_image_back():
     assert (cold.min(), cold.max()) == pytest.approx((warm.min(), warm.max()))
 
 
+def test_invert_about_the_mean_keeps_the_mean():
+    arrays = scene()
+    step = {"name": "invert", "about": "mean", "p": 1.0}
+    image, _, valid = run(step, arrays)
+    before, after = arrays[0][0, ..., 0][valid[0]], image[0, ..., 0][valid[0]]
+    np.testing.assert_allclose(after - after.mean(), before.mean() - before, atol=1e-3)
+    assert after.mean() == pytest.approx(before.mean(), abs=1e-3)
+
+
 def test_gamma_keeps_ends_and_order():
     arrays = scene()
     image, _, valid = run({"name": "gamma", "gamma": 2.0}, arrays)
