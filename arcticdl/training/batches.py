@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import keras
@@ -108,6 +109,9 @@ class BatchFeed(keras.utils.PyDataset):
         self.batch_size, self.seed, self.prefetch = batch_size, seed, prefetch
         self.epoch = 0
         self._skipped = 0
+        self._running = False
+        # Keras may still read an epoch that it has given up in another thread.
+        self._lock = Lock()
         self._pool: ThreadPoolExecutor | None = None
         self._ahead: dict[tuple[int, int], Future[Any]] = {}
 
@@ -158,24 +162,40 @@ class BatchFeed(keras.utils.PyDataset):
         batch = index + self._skipped
         if not self.prefetch:
             return self._make(self.epoch, batch)
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(min(self.prefetch, 4), "feed")
-        wanted = self._start(self.epoch, batch)
-        for step in range(1, self.prefetch + 1):
-            if batch + step < self.count_batches():
-                self._start(self.epoch, batch + step)
-        result = wanted.result()
-        self._forget(batch)
-        return result
+        with self._lock:
+            last = min(batch + self.prefetch, self.count_batches() - 1)
+            for number in range(batch, last + 1):
+                self._start(self.epoch, number)
+            wanted = self._ahead[self.epoch, batch]
+            # Of what lies behind keep one: Keras looks at the first batches twice.
+            for key in list(self._ahead):
+                if not batch - 2 < key[1] <= last:
+                    self._ahead.pop(key).cancel()
+        return wanted.result()
+
+    def on_epoch_begin(self) -> None:
+        """Notes that an epoch runs; Keras calls this."""
+        self._running = True
 
     def on_epoch_end(self) -> None:
-        """Goes on to the next epoch; Keras calls this."""
+        """Goes on to the next epoch; Keras calls this.
+
+        Keras also calls it once before the first epoch, when nothing has ended: only an
+        epoch that began can end.
+        """
+        if self._running:
+            self.next_epoch()
+
+    def next_epoch(self) -> None:
+        """Goes on to the next epoch, in a loop of your own."""
+        self._running = False
         self.seek(self.epoch + 1)
 
     def seek(self, epoch: int, batch: int = 0) -> None:
         """Goes to a batch of an epoch, as if all before had been fed.
 
         The rest of that epoch is shorter by `batch`; the next one is whole again.
+        ``model.fit`` asks for the length once: give that rest a call of its own.
 
         Args:
             epoch: From 0.
@@ -190,10 +210,11 @@ class BatchFeed(keras.utils.PyDataset):
                 f"`epoch` must be at least 0 and `batch` in 0...{count - 1}. "
                 f"Received: {epoch}, {batch}."
             )
-        for future in self._ahead.values():
-            future.cancel()
-        self._ahead.clear()
-        self.epoch, self._skipped = epoch, batch
+        with self._lock:
+            for future in self._ahead.values():
+                future.cancel()
+            self._ahead.clear()
+            self.epoch, self._skipped = epoch, batch
 
     def to_tf_dataset(self) -> Any:
         """The feed as a `tf.data.Dataset`; each pass over it is the next epoch."""
@@ -202,7 +223,7 @@ class BatchFeed(keras.utils.PyDataset):
         def epoch() -> Any:
             for index in range(len(self)):
                 yield self[index]
-            self.on_epoch_end()
+            self.next_epoch()
 
         def spec(array: np.ndarray) -> Any:
             return tf.TensorSpec((None, *array.shape[1:]), array.dtype)
@@ -212,18 +233,11 @@ class BatchFeed(keras.utils.PyDataset):
             epoch, output_signature=signature
         ).prefetch(2)
 
-    def _start(self, epoch: int, batch: int) -> "Future[Any]":
-        key = (epoch, batch)
-        if key not in self._ahead:
-            assert self._pool is not None
-            self._ahead[key] = self._pool.submit(self._make, epoch, batch)
-        return self._ahead[key]
-
-    def _forget(self, batch: int) -> None:
-        """Drops what lies behind, but for one batch: Keras looks at the first twice."""
-        for key in list(self._ahead):
-            if not batch - 2 < key[1] <= batch + self.prefetch:
-                self._ahead.pop(key, None)
+    def _start(self, epoch: int, batch: int) -> None:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(min(self.prefetch, 4), "feed")
+        if (epoch, batch) not in self._ahead:
+            self._ahead[epoch, batch] = self._pool.submit(self._make, epoch, batch)
 
     def _make(self, epoch: int, batch: int) -> tuple[np.ndarray, Any]:
         pixels, scene_ids = self.read_batch(epoch, batch)

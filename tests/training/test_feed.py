@@ -86,7 +86,7 @@ def test_a_batch_depends_on_its_number_alone(store, prefetch):
 def test_epochs_differ_and_come_back(store):
     feed = TileFeed(store, INDICES, labels=["ice"], augment="flips", batch_size=8)
     first = collect(feed)
-    feed.on_epoch_end()
+    feed.next_epoch()
     second = collect(feed)
     assert feed.epoch == 1 and not same(first, second)
     feed.seek(0)
@@ -100,7 +100,7 @@ def test_a_feed_resumes_at_any_batch(store):
     again = TileFeed(store, INDICES, labels=["ice"], augment="flips", batch_size=8)
     again.seek(2, batch=1)
     assert same(whole[1:], collect(again))
-    again.on_epoch_end()
+    again.next_epoch()
     assert again.epoch == 3 and len(again) == 4
     with pytest.raises(ValueError, match="Received: 0, 4"):
         again.seek(0, 4)
@@ -237,7 +237,7 @@ def test_both_forms_give_the_same(store):
     assert isinstance(dataset, tf.data.Dataset)
     for _ in range(2):
         assert same(collect(expected), list(dataset.as_numpy_iterator()))
-        expected.on_epoch_end()
+        expected.next_epoch()
 
 
 def test_keras_fits_on_a_feed(store):
@@ -254,6 +254,31 @@ def test_keras_fits_on_a_feed(store):
     model.compile("sgd", {"ice": loss, "sic": masked_error})
     history = model.fit(feed, epochs=2, shuffle=False, verbose=0)
     assert feed.epoch == 2 and np.isfinite(history.history["loss"]).all()
+
+
+def test_keras_sees_the_epochs_in_their_order(store):
+    import keras
+
+    class Noted(TileFeed):
+        def read_batch(self, epoch, batch):
+            seen.add(epoch)
+            return super().read_batch(epoch, batch)
+
+    def fit(feed, epochs):
+        seen.clear()
+        model.fit(feed, epochs=epochs, shuffle=False, verbose=0)
+        return set(seen)
+
+    seen = set()
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(3, 1)])
+    model.compile(
+        "sgd", keras.losses.SparseCategoricalCrossentropy(True, ignore_class=255)
+    )
+    feed = Noted(store, INDICES, labels=["ice"], batch_size=8)
+    assert fit(feed, 2) >= {0, 1} and feed.epoch == 2
+    again = Noted(store, INDICES, labels=["ice"], batch_size=8)
+    again.seek(5)
+    assert 5 in fit(again, 1) and again.epoch == 6
 
 
 def masked_error(y_true, y_pred):
