@@ -15,16 +15,22 @@ from arcticdl.models.build import (
 from arcticdl.models.card import get_card, set_card
 from arcticdl.models.decoders import DECODERS
 from arcticdl.models.heads import HEADS
+from arcticdl.models.legacy import from_segmentation_models
+from arcticdl.models.temporal import FUSIONS, ConvLstm, TimeAttention
 
 __all__ = [
     "BACKBONES",
     "DECODERS",
+    "FUSIONS",
     "HEADS",
+    "ConvLstm",
+    "TimeAttention",
     "build_backbone",
     "build_classifier",
     "build_multitask",
     "build_regressor",
     "build_segmenter",
+    "from_segmentation_models",
     "get_card",
     "set_card",
 ]

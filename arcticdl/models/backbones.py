@@ -20,6 +20,7 @@ from arcticdl.models.applications import (
 )
 from arcticdl.models.choices import choose
 from arcticdl.models.convnext import CONVNEXTS, build_convnext
+from arcticdl.models.legacy import SM_BACKBONES, build_sm_encoder
 from arcticdl.models.mit import MITS, build_mit
 from arcticdl.models.plain import build_plain
 from arcticdl.models.resnet import RESNETS, build_resnet
@@ -35,6 +36,7 @@ BACKBONES: dict[str, Callable[..., keras.Model]] = {
     **dict.fromkeys(MITS, build_mit),
     **dict.fromkeys(MOBILENETS, build_mobilenet),
     **dict.fromkeys(RESNETS, build_resnet),
+    **dict.fromkeys(SM_BACKBONES, build_sm_encoder),
     **dict.fromkeys(SWINS, build_swin),
     **dict.fromkeys(SWINS_V2, build_swin_v2),
     **dict.fromkeys(VITS, build_vit),

@@ -1,18 +1,17 @@
 """Assembly: bands -> backbone -> decoder -> heads, as plain functional models."""
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any
 
 import keras
 
-from arcticdl.models.backbones import accepted_options, build_backbone
 from arcticdl.models.card import Card
-from arcticdl.models.choices import choose
 from arcticdl.models.contracts import Decoded, Pyramid, pyramid_levels
 from arcticdl.models.decoders import DECODERS
+from arcticdl.models.encode import build_encoder, check_fusion, encode
 from arcticdl.models.heads import HeadSpec, check_head, dense_head, pooled_head
 from arcticdl.models.penalties import initialise_weights, penalise_weights
-from arcticdl.models.shapes import PadToStride
 
 Options = Mapping[str, Any]
 
@@ -118,7 +117,11 @@ def build_multitask(
     num_bands: int | None = None,
     bands: Sequence[str] | None = None,
     card: Options | None = None,
+    weights: str | PathLike[str] | None = None,
+    adapter: str = "by_band",
     input_size: tuple[int, int] | None = None,
+    num_times: int | None = None,
+    fusion: str | None = None,
     norm: str | None = None,
     activation: str | None = None,
     dropout: float = 0.0,
@@ -140,8 +143,15 @@ def build_multitask(
         num_bands: Bands of the image; or give ``bands``.
         bands: Their names, in the order of the image's last axis.
         card: JSON dict that the model shall carry; see ``get_card``.
+        weights: ``"imagenet"``, a name of ``list_weights()``, or the path of a
+            checkpoint, for the backbone; ``None``: random. Where the card has no
+            normaliser, it gets the one that the weights were trained with.
+        adapter: How pretrained kernels fit the bands, one of
+            ``arcticdl.models.adapter.MODES``.
         input_size: Height and width in pixels if they are always the same; any size
             otherwise.
+        num_times: Images in a series, or ``None``: any number, or no series.
+        fusion: One of ``FUSIONS`` for a series ``(batch, time, y, x, band)``.
         norm: One of ``arcticdl.models.blocks.NORMS``, for the decoder, and for the
             backbone where it has a choice; ``None``: as published.
         activation: Keras activation name, likewise.
@@ -173,29 +183,34 @@ def build_multitask(
     """
     specs = _check_heads(heads, decoder, dropout)
     count = resolve_num_bands(num_bands, bands, card)
-    encoder = _build_encoder(
+    check_fusion(fusion, num_times)
+    names = list(bands or (card or {}).get("bands", ())) or None
+    encoder = build_encoder(
         backbone,
         decoder,
-        count,
-        norm=norm,
-        activation=activation,
+        count if fusion != "fold" else count * int(num_times or 1),
+        bands=names if fusion != "fold" else names and names * int(num_times or 1),
+        weights=weights,
+        adapter=adapter,
+        style={"norm": norm, "activation": activation},
         drop_path=drop_path,
+        initializer=initializer,
         options=dict(backbone_options or {}),
         pooled=not all(spec.dense for spec in specs.values()),
     )
+    times = () if fusion is None else (num_times,)
+    image = keras.Input((*times, *(input_size or (None, None)), count), name="image")
+    x = Card(encoder.card(card), name="card")(image)
+    features, reference = encode(encoder.model, x, fusion)
     style = {"norm": norm, "activation": activation or "relu"}
-    image = keras.Input((*(input_size or (None, None)), count), name="image")
-    x = Card(card, name="card")(image)
-    x = PadToStride(2 ** pyramid_levels(encoder.output)[-1], name="pad")(x)
-    features = encoder(x)
     decoded = _decode(features, decoder, {**style, **(decoder_options or {})})
-    outputs = _answer(features, decoded, image, specs)
+    outputs = _answer(features, decoded, reference, specs)
     name = "_".join(part for part in (decoder, backbone) if part)
     model = keras.Model(
         image, outputs if len(outputs) > 1 else next(iter(outputs.values())), name=name
     )
     if initializer is not None:
-        initialise_weights(model, initializer)
+        initialise_weights(model, initializer, keep=encoder.model)
     penalise_weights(model, l1, l2)
     return model
 
@@ -218,37 +233,6 @@ def _check_heads(
             f"Received: decoder={decoder!r}, heads {sorted(specs)}."
         )
     return specs
-
-
-def _build_encoder(
-    backbone: str,
-    decoder: str | None,
-    num_bands: int,
-    *,
-    norm: str | None,
-    activation: str | None,
-    drop_path: float | None,
-    options: dict[str, Any],
-    pooled: bool,
-) -> keras.Model:
-    """Builds the backbone with the levels, and the stride, that the decoder wants."""
-    accepted = accepted_options(backbone)
-    entry = None if decoder is None else choose("decoder", decoder, DECODERS)
-    wanted: dict[str, Any] = {"norm": norm, "activation": activation}
-    if entry is not None and entry.output_stride != 32:
-        wanted["output_stride"] = entry.output_stride
-    for option, value in wanted.items():
-        if value is not None and option in accepted:
-            options.setdefault(option, value)
-    if drop_path is not None:
-        options.setdefault("drop_path", drop_path)
-    encoder = build_backbone(backbone, num_bands, **options)
-    levels = pyramid_levels(encoder.output)
-    used = set(levels[-1:] if entry is None else entry.levels(levels))
-    if pooled:
-        used.add(levels[-1])
-    pyramid = {f"P{level}": encoder.output[f"P{level}"] for level in sorted(used)}
-    return keras.Model(encoder.input, pyramid, name="backbone")
 
 
 def _decode(

@@ -31,12 +31,15 @@ def penalise_weights(model: keras.Model, l1: float = 0.0, l2: float = 0.0) -> No
         setattr(layer, _attribute(layer, "regularizer"), regularizer)
 
 
-def initialise_weights(model: keras.Model, initializer: str) -> None:
+def initialise_weights(
+    model: keras.Model, initializer: str, *, keep: keras.Model | None = None
+) -> None:
     """Draws all kernels anew.
 
     Args:
         model: Model, changed in place.
         initializer: Keras initializer name, such as ``"he_normal"``.
+        keep: Part of the model that is left as it is.
 
     Raises:
         ValueError: Keras knows no such initializer.
@@ -48,7 +51,10 @@ def initialise_weights(model: keras.Model, initializer: str) -> None:
             "`initializer` must be a Keras initializer such as 'glorot_uniform', "
             f"'he_normal' or 'orthogonal'. Received: initializer={initializer!r}."
         ) from error
+    kept = set() if keep is None else {id(layer) for layer in _kernel_layers(keep)}
     for layer in _kernel_layers(model):
+        if id(layer) in kept:
+            continue
         # One object a layer: a reused one would draw the same numbers again.
         draw = keras.initializers.get(initializer)
         layer.kernel.assign(draw(layer.kernel.shape, dtype=layer.kernel.dtype))

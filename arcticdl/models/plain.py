@@ -55,7 +55,10 @@ def build_plain(
     x: Any = inputs
     pyramid = {}
     finest = 0 if full_resolution else 1
-    style = {"norm": norm or "batch", "activation": activation or "relu"}
+    style: dict[str, Any] = {
+        "norm": norm or "batch",
+        "activation": activation or "relu",
+    }
     if not full_resolution:
         x = conv_block(x, width, kernel_size=5, strides=2, name="stem", **style)
     for level in range(finest, depth + 1):

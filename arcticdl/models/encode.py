@@ -1,0 +1,201 @@
+"""From an image, or a series of images, to the pyramid that a decoder wants."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any, NamedTuple
+
+import keras
+from keras import layers
+
+from arcticdl.models.backbones import accepted_options, build_backbone
+from arcticdl.models.choices import choose
+from arcticdl.models.contracts import Pyramid, pyramid_levels
+from arcticdl.models.decoders import DECODERS
+from arcticdl.models.penalties import initialise_weights
+from arcticdl.models.shapes import PadToStride
+from arcticdl.models.temporal import FUSIONS, FoldTime, MergeTime, SplitTime
+
+_log = logging.getLogger(__name__)
+
+
+class Encoder(NamedTuple):
+    """A backbone with the levels that are used.
+
+    Attributes:
+        model: From ``(batch, y, x, band)`` to these levels.
+        normalizer: JSON form of the normaliser that its weights were trained with, or
+            ``None``.
+    """
+
+    model: keras.Model
+    normalizer: dict[str, Any] | None
+
+    def card(self, card: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """Completes a card by the normaliser, where it has none."""
+        if self.normalizer is None or "normalizer" in (card or {}):
+            return card
+        bands = {"bands": self.normalizer["bands"]}
+        return {**bands, **(card or {}), "normalizer": self.normalizer}
+
+
+def build_encoder(
+    backbone: str,
+    decoder: str | None,
+    num_bands: int,
+    *,
+    bands: Sequence[str] | None = None,
+    weights: str | PathLike[str] | None = None,
+    adapter: str = "by_band",
+    style: Mapping[str, str | None],
+    drop_path: float | None,
+    initializer: str | None,
+    options: dict[str, Any],
+    pooled: bool,
+) -> Encoder:
+    """Builds the backbone with the levels, and the stride, that the decoder wants.
+
+    Args:
+        backbone: One of ``BACKBONES``.
+        decoder: One of ``DECODERS``, or ``None``.
+        num_bands: Bands of the image.
+        bands: Their names, if known.
+        weights: As in ``build_multitask``.
+        adapter: Likewise.
+        style: ``norm`` and ``activation``, used where the backbone has the choice.
+        drop_path: As in ``build_multitask``.
+        initializer: Keras initializer, before weights are loaded.
+        options: Options of the backbone; they go before all others.
+        pooled: Whether the coarsest level is needed in any case.
+
+    Raises:
+        ValueError: Unknown names or options.
+        WeightsError: Weights of another architecture, or not to be had.
+    """
+    accepted = accepted_options(backbone)
+    entry = None if decoder is None else choose("decoder", decoder, DECODERS)
+    wanted: dict[str, Any] = dict(style)
+    if entry is not None and entry.output_stride != 32:
+        wanted["output_stride"] = entry.output_stride
+    for option, value in wanted.items():
+        if value is not None and option in accepted:
+            options.setdefault(option, value)
+    if drop_path is not None:
+        options.setdefault("drop_path", drop_path)
+    model = build_backbone(backbone, num_bands, **options)
+    if initializer is not None:
+        initialise_weights(model, initializer)
+    normalizer = None
+    if weights is not None:
+        model, normalizer = _load(
+            model, weights, backbone, bands or num_bands, adapter, options
+        )
+    levels = pyramid_levels(model.output)
+    used = set(levels[-1:] if entry is None else entry.levels(levels))
+    if pooled:
+        used.add(levels[-1])
+    pyramid = {f"P{level}": model.output[f"P{level}"] for level in sorted(used)}
+    return Encoder(keras.Model(model.input, pyramid, name="backbone"), normalizer)
+
+
+def _load(
+    model: keras.Model,
+    weights: str | PathLike[str],
+    backbone: str,
+    bands: Sequence[str] | int,
+    adapter: str,
+    options: Mapping[str, Any],
+) -> tuple[keras.Model, dict[str, Any] | None]:
+    """Loads pretrained weights and logs where each band's kernels come from."""
+    from arcticdl.models.weights import load_weights
+
+    if adapter == "project_1x1":
+        return _project(model, weights, backbone, bands, options), None
+    names = None if isinstance(bands, int) else list(bands)
+    loaded = load_weights(
+        model,
+        str(weights),
+        backbone=backbone,
+        bands=names,
+        adapter=adapter,
+        options=options,
+    )
+    _log.info("%s", loaded.table)
+    return model, loaded.normalizer
+
+
+def _project(
+    model: keras.Model,
+    weights: str | PathLike[str],
+    backbone: str,
+    bands: Sequence[str] | int,
+    options: Mapping[str, Any],
+) -> keras.Model:
+    """Puts a 1 x 1 convolution between the bands and a backbone of its own bands."""
+    from arcticdl.models.adapter import mixing_matrix
+    from arcticdl.models.weights import find_pretrained, load_weights
+
+    source = find_pretrained(str(weights), backbone, options=options)
+    inner = build_backbone(backbone, source.num_bands, **options)
+    load_weights(
+        inner, str(weights), backbone=backbone, adapter="repeat", options=options
+    )
+    matrix, table = mixing_matrix(source.bands, bands, "project_1x1")
+    _log.info("%s", table)
+    mix = layers.Conv2D(source.num_bands, 1, use_bias=False, name="adapter")
+    image = keras.Input(model.input_shape[1:], name="image")
+    mixed = mix(image)
+    mix.kernel.assign(matrix[None, None])
+    inner = keras.Model(inner.input, inner.output, name="pretrained")
+    return keras.Model(image, inner(mixed), name="backbone")
+
+
+def check_fusion(fusion: str | None, num_times: int | None) -> None:
+    """Checks that ``fusion`` and ``num_times`` go together.
+
+    Raises:
+        ValueError: Unknown fusion, ``num_times`` without one, or an unknown number of
+            times where it must be known.
+    """
+    if fusion is not None:
+        choose("fusion", fusion, FUSIONS)
+    if fusion is None and num_times is not None:
+        raise ValueError(
+            f"`fusion` must be one of {sorted(FUSIONS)} when `num_times` is given. "
+            f"Received: fusion=None, num_times={num_times}."
+        )
+    needed = fusion in ("convlstm", "fold") and num_times is None
+    if needed or (num_times is not None and num_times < 1):
+        raise ValueError(
+            "`num_times` must be at least 1, and known for fusion='convlstm' and "
+            f"fusion='fold'. Received: fusion={fusion!r}, num_times={num_times}."
+        )
+
+
+def encode(encoder: keras.Model, image: Any, fusion: str | None) -> tuple[Pyramid, Any]:
+    """Applies the backbone to an image or a series, padded to its coarsest stride.
+
+    Args:
+        encoder: Backbone.
+        image: ``(batch, y, x, band)``, or with ``fusion``
+            ``(batch, time, y, x, band)``.
+        fusion: One of ``FUSIONS``, or ``None``.
+
+    Returns:
+        The levels, without time, and a tensor of the image's height and width.
+    """
+    x = image
+    if fusion == "fold":
+        x = FoldTime(name="fold_time")(x)
+    elif fusion is not None:
+        x = MergeTime(name="merge_time")(x)
+    stride = 2 ** pyramid_levels(encoder.output)[-1]
+    features = encoder(PadToStride(stride, name="pad")(x))
+    fuse = FUSIONS[fusion] if fusion else None
+    if fuse is None:
+        return features, x
+    fused = {}
+    for level, feature in features.items():
+        series = SplitTime(name=f"split_time_{level}")([feature, image])
+        fused[level] = fuse(series, name=f"fuse_time_{level}")
+    return fused, x
