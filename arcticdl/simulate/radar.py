@@ -13,6 +13,9 @@ from arcticdl.void import VOID_CLASS
 SWATH_WIDTH_M = 410_000.0
 SUB_SWATH_EDGES_M = (0.0, 95e3, 178e3, 262e3, 338e3, SWATH_WIDTH_M)
 BURST_LENGTH_M = 9_000.0
+KEPT_NOISE = 10.0**-3.1
+"""Noise power left in HV in decibels, even over the swath: -31 dB."""
+
 LAND = 6
 """Row of ``SIGNATURES`` that land takes."""
 
@@ -86,8 +89,12 @@ class Radar:
 
     @property
     def hv_db(self) -> np.ndarray:
-        """HV in dB, at least -50."""
-        return sar.to_db(self.hv, floor_db=-50.0)
+        """HV in dB, an even noise power kept, so that dark pixels stay finite.
+
+        So do the denoised scenes of AI4Arctic: HV of open water lies near -27 dB
+        there, well above what water itself reflects.
+        """
+        return sar.to_db(self.hv + np.float32(KEPT_NOISE), floor_db=-50.0)
 
 
 @dataclass(frozen=True)
