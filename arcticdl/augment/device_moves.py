@@ -83,10 +83,10 @@ def _source(matrices: Any, size_y: int, size_x: int) -> tuple[Any, Any]:
 def _take(array: Any, flat: Any) -> Any:
     """Picks pixels ``(batch, y, x[, band])`` by flat positions ``(batch, y, x)``."""
     size_y, size_x, *trailing = array.shape[1:]
-    pixels = ops.reshape(array, (-1, size_y * size_x, *(trailing or (1,))))
-    index = ops.reshape(flat, (-1, flat.shape[1] * flat.shape[2], 1))
-    picked = ops.take_along_axis(pixels, index, axis=1)
-    return ops.reshape(picked, (-1, *flat.shape[1:], *trailing))
+    # One gather over the whole batch: along an axis it would be many times slower.
+    first = ops.arange(ops.shape(array)[0], dtype="int32") * (size_y * size_x)
+    pixels = ops.reshape(array, (-1, *trailing))
+    return ops.take(pixels, flat + first[:, None, None], axis=0)
 
 
 def _bilinear(image: Any, valid: Any, rows: Any, cols: Any) -> Any:
