@@ -106,13 +106,13 @@ def draw_truth(
         scene_id=f"simulated_{seed}_{index:03d}",
         time=np.datetime64("2021-11-15T00:00:00", "s") + days,
         region=region,
-        geobox=_geobox(rng, region, size_px, resolution_m),
+        geobox=region_geobox(rng, region, size_px, resolution_m),
         ice=ice,
         radar=draw_radar(rng, ice, resolution_m=resolution_m, heading_deg=heading_deg),
     )
 
 
-def _geobox(
+def region_geobox(
     rng: np.random.Generator, region: str, size_px: int, resolution_m: float
 ) -> GeoBox:
     """A north-up grid about the region, its corner a whole number of pixels."""
