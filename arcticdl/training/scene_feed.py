@@ -1,0 +1,326 @@
+"""The feed straight from scenes: random tiles without a store."""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from arcticdl.tiles import BandStats, Normalizer
+from arcticdl.tiles.collection import Collection, collect
+from arcticdl.tiles.normalize import FITTED
+from arcticdl.tiles.stats import (
+    MAX_SAMPLE_PX,
+    combine,
+    partial_stats,
+    sample_rate,
+    scene_band_stats,
+)
+from arcticdl.tiles.survey import read_labels, read_valid
+from arcticdl.training.batches import (
+    Augment,
+    BatchFeed,
+    Finishing,
+    check_at_least,
+    check_bands,
+    check_shard,
+)
+from arcticdl.training.supertiles import EpochPlan, SuperTiles, plan_epoch
+
+
+class SceneFeed(BatchFeed):
+    """Random tiles straight from GeoTIFFs or any scenes, with no store between.
+
+    Reads windows of whole blocks once an epoch, cuts several random tiles from each
+    and mixes them: `arcticdl.training.supertiles` states what is random. An epoch is as
+    long as the tiles that its super-tiles give; `len` may differ a little from epoch to
+    epoch unless `batches_per_epoch` fixes it.
+
+    Args:
+        scenes: Scenes, or paths for `sources.open_scene`, of equal bands and labels.
+        tile_size_px: Side of a tile, or its ``(height, width)``.
+        batch_size: Tiles a batch.
+        labels: Labels to yield; default all. Of paths, also ``{name: [path, ...]}``:
+            one label file for each scene, as ``open_scene(labels={name: path})``.
+        geobox: Grid to which every scene is warped on the way (`grid.align`).
+        normalizer: A fitted `Normalizer`, or a method's name to be fitted on a sample
+            of super-tiles.
+        augment: As in `TileFeed`.
+        seed: Of everything random.
+        passes: How often a decoded pixel is used at most, 1...4.
+        mix: Super-tiles whose tiles are shuffled together; the feed holds three times
+            as many in memory.
+        block_px: ``(height, width)`` of the files' blocks; default as the first file
+            or dask array says, else the size of a tile.
+        supertile_px: Least side of a super-tile; default four tiles.
+        batches_per_epoch: Length of an epoch; default as many as the shortest of the
+            first epochs gives.
+        shard: ``(host, num_hosts)``; hosts read different super-tiles.
+        num_workers: Threads that read.
+        prefetch: Batches prepared ahead.
+        **open_options: For `sources.open_scene`, where `scenes` are paths.
+
+    Raises:
+        SceneError: Scenes that differ.
+        ValueError: An argument out of range, a scene smaller than a tile.
+
+    Example:
+        ``SceneFeed(["a.tif", "b.tif"], tile_size_px=256, labels={"ice": [...]})``
+    """
+
+    def __init__(
+        self,
+        scenes: Sequence[xr.Dataset | str | Path],
+        *,
+        tile_size_px: int | tuple[int, int] = 256,
+        batch_size: int = 8,
+        labels: Sequence[str] | Mapping[str, Sequence[Any]] | None = None,
+        geobox: Any = None,
+        normalizer: str | Normalizer = "zscore",
+        augment: str | Augment | None = None,
+        seed: int = 0,
+        passes: int = 2,
+        mix: int = 4,
+        block_px: tuple[int, int] | None = None,
+        supertile_px: int | None = None,
+        batches_per_epoch: int | None = None,
+        shard: tuple[int, int] = (0, 1),
+        num_workers: int = 2,
+        prefetch: int = 2,
+        **open_options: Any,
+    ) -> None:
+        if not 1 <= passes <= 4:
+            raise ValueError(f"`passes` must lie in 1...4. Received: {passes}.")
+        check_at_least("mix", mix, 1)
+        check_shard(shard)
+        opened = _open(scenes, labels, geobox, open_options)
+        names = None if labels is None else list(labels)
+        self.collection: Collection = collect(opened, tile_size_px, 0, "shift", names)
+        self.shard = shard
+        size = self.collection.plans[0].tile_size_px
+        block = block_px or _block_of(scenes[0], geobox) or size
+        self.layout = SuperTiles.for_tiles(size, block, passes, mix, supertile_px)
+        self._shelf = Shelf(self.collection, 3 * mix, num_workers)
+        self._plans: OrderedDict[int, EpochPlan] = OrderedDict()
+        self._stats: dict[str, BandStats] = {}
+        self._guard = Lock()
+        self._named = dict(zip(self.collection.ids, opened, strict=True))
+        finishing = Finishing(
+            bands=self.collection.bands,
+            labels=name_unnamed(self.collection),
+            normalizer=self._fit(normalizer, seed),
+            augment=augment,
+            square=size[0] == size[1],
+            scene_stats=self._scene_stats,
+        )
+        super().__init__(
+            finishing=finishing, batch_size=batch_size, seed=seed, prefetch=prefetch
+        )
+        self._num_batches = batches_per_epoch or self._shortest_epoch()
+        check_at_least("batches_per_epoch", self._num_batches, 1)
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What a model must know to be used on a scene: see `BatchFeed.describe`."""
+        return self.describe(self.layout.tile_size_px)
+
+    def count_batches(self) -> int:
+        """Batches in a whole epoch of this host."""
+        return self._num_batches
+
+    def plan(self, epoch: int) -> EpochPlan:
+        """What an epoch reads and cuts, from shapes alone."""
+        with self._guard:
+            if epoch not in self._plans:
+                rng = np.random.default_rng((self.seed, epoch))
+                shapes = [plan.shape_px for plan in self.collection.plans]
+                self._plans[epoch] = plan_epoch(self.layout, shapes, rng, self.shard)
+                while len(self._plans) > 2:
+                    self._plans.popitem(last=False)
+            return self._plans[epoch]
+
+    def read_batch(
+        self, epoch: int, batch: int
+    ) -> tuple[dict[str, np.ndarray], Sequence[str]]:
+        """Source pixels of a batch, and the scene of each tile."""
+        plan = self.plan(epoch)
+        slots = np.arange(batch * self.batch_size, (batch + 1) * self.batch_size)
+        slots %= len(plan.tile_window)
+        owners, starts = plan.tile_window[slots], plan.tile_start[slots]
+        self._read_ahead(plan, int(owners.min()))
+        height, width = self.layout.tile_size_px
+        pixels = self._empty(len(slots))
+        for slot, (owner, (top, left)) in enumerate(zip(owners, starts, strict=True)):
+            rows, cols = plan.windows[owner]
+            source = self._shelf.get(int(plan.window_scene[owner]), rows, cols)
+            y, x = top - rows.start, left - cols.start
+            for name, values in source.items():
+                part = values[..., y : y + height, x : x + width]
+                pixels[name][slot] = (
+                    np.moveaxis(part, 0, -1) if part.ndim == 3 else part
+                )
+        scenes = plan.window_scene[owners]
+        return pixels, [self.collection.ids[k] for k in scenes]
+
+    def _read_ahead(self, plan: EpochPlan, oldest: int) -> None:
+        """Starts to read this group of super-tiles and the next."""
+        mix = self.layout.mix
+        last = min((oldest // mix + 2) * mix, len(plan.windows))
+        for number in range(oldest // mix * mix, last):
+            scene = int(plan.window_scene[number])
+            self._shelf.start(scene, *plan.windows[number])
+
+    def _empty(self, count: int) -> dict[str, np.ndarray]:
+        size, found = self.layout.tile_size_px, self.collection
+        shape = (count, *size, len(found.bands))
+        pixels = {
+            "image": np.empty(shape, found.dtype),
+            "valid": np.empty((count, *size), bool),
+        }
+        for name, info in found.labels.items():
+            pixels[name] = np.empty((count, *size), info.dtype)
+        return pixels
+
+    def _scene_stats(self, scene_id: str) -> BandStats:
+        with self._guard:
+            if scene_id not in self._stats:
+                self._stats[scene_id] = scene_band_stats(self._named[scene_id])
+            return self._stats[scene_id]
+
+    def _fit(self, normalizer: str | Normalizer, seed: int) -> Normalizer:
+        bands = self.collection.bands
+        if not isinstance(normalizer, str):
+            return check_bands(normalizer, bands)
+        stats = self._sample_stats(seed) if normalizer in FITTED else None
+        return Normalizer(normalizer, bands, stats)
+
+    def _sample_stats(self, seed: int, count: int = 16) -> BandStats:
+        """Statistics of some super-tiles, drawn from all scenes alike."""
+        rng = np.random.default_rng((seed, 0))
+        shapes = [plan.shape_px for plan in self.collection.plans]
+        plan = plan_epoch(self.layout, shapes, rng)
+        chosen = range(min(count, len(plan.windows)))
+        parts = []
+        for number in chosen:
+            rows, cols = plan.windows[number]
+            source = self._shelf.get(int(plan.window_scene[number]), rows, cols)
+            image = source["image"].transpose(1, 2, 0)
+            total = image.shape[0] * image.shape[1] * len(chosen)
+            rate = sample_rate(total, MAX_SAMPLE_PX)
+            parts.append(partial_stats(image, source["valid"], rate, (seed, number)))
+        return combine(parts, self.collection.bands)
+
+    def _shortest_epoch(self) -> int:
+        counts = [len(self.plan(epoch).tile_window) for epoch in range(4)]
+        return max(min(counts) // self.batch_size, 1)
+
+
+class Shelf:
+    """Super-tiles in memory: being read, and lately used.
+
+    Args:
+        collection: The scenes.
+        capacity: Super-tiles to keep.
+        num_workers: Threads that read.
+    """
+
+    def __init__(self, collection: Collection, capacity: int, num_workers: int) -> None:
+        self.collection, self.capacity = collection, capacity
+        self._pool = ThreadPoolExecutor(num_workers, "scene-feed")
+        self._lock = Lock()
+        self._kept: OrderedDict[tuple[int, ...], Future[Any]] = OrderedDict()
+        self.num_reads = 0
+
+    def start(self, scene: int, rows: slice, cols: slice) -> "Future[Any]":
+        """Starts to read a super-tile, unless it is there."""
+        key = (scene, rows.start, rows.stop, cols.start, cols.stop)
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = self._pool.submit(self._read, scene, rows, cols)
+                self.num_reads += 1
+            self._kept.move_to_end(key)
+            while len(self._kept) > self.capacity:
+                self._kept.popitem(last=False)
+            return self._kept[key]
+
+    def get(self, scene: int, rows: slice, cols: slice) -> dict[str, np.ndarray]:
+        """A super-tile: image (band, y, x), valid and labels (y, x)."""
+        return self.start(scene, rows, cols).result()
+
+    def _read(self, number: int, rows: slice, cols: slice) -> dict[str, np.ndarray]:
+        scene, window = self.collection.scenes[number], {"y": rows, "x": cols}
+        image = scene["image"].isel(window).transpose("band", "y", "x")
+        source = {"image": np.asarray(image), "valid": read_valid(scene, window)}
+        labels = self.collection.labels
+        return source | read_labels(scene, window, labels, source["valid"])
+
+
+def name_unnamed(collection: Collection) -> dict[str, Any]:
+    """The labels, all of them with classes.
+
+    Raises:
+        ValueError: An integer label without ``flag_meanings``: without reading every
+            pixel nobody knows how many classes it has.
+    """
+    unnamed = [n for n, i in collection.labels.items() if not (i.is_float or i.classes)]
+    if unnamed:
+        raise ValueError(
+            "Labels of a scene feed must name their classes in `flag_meanings`. "
+            f"Received: {unnamed} without. Open them as "
+            "`labels={name: (path, classes)}`."
+        )
+    return collection.labels
+
+
+def _open(
+    scenes: Sequence[xr.Dataset | str | Path],
+    labels: Sequence[str] | Mapping[str, Sequence[Any]] | None,
+    geobox: Any,
+    options: Mapping[str, Any],
+) -> list[xr.Dataset]:
+    files: Mapping[str, Sequence[Any]] = labels if isinstance(labels, Mapping) else {}
+    for name, paths in files.items():
+        if len(paths) != len(scenes):
+            raise ValueError(
+                "`labels` must give one file for each scene. Received: "
+                f"{len(paths)} for {name!r} and {len(scenes)} scenes."
+            )
+    opened = []
+    for number, scene in enumerate(scenes):
+        if not isinstance(scene, xr.Dataset):
+            from arcticdl.sources import open_scene
+
+            own = {name: paths[number] for name, paths in files.items()}
+            scene = open_scene(scene, labels=own or None, **options)
+        opened.append(scene)
+    if geobox is None:
+        return opened
+    from arcticdl.grid import align
+
+    return align(opened, geobox)
+
+
+def _block_of(scene: xr.Dataset | str | Path, geobox: Any) -> tuple[int, int] | None:
+    """The blocks in which a scene's file is stored, or its dask chunks."""
+    if geobox is not None:
+        return None
+    if not isinstance(scene, xr.Dataset):
+        return _block_of_file(Path(scene))
+    image = scene["image"].transpose("band", "y", "x")
+    if image.chunks is None:
+        return None
+    return int(image.chunks[1][0]), int(image.chunks[2][0])
+
+
+def _block_of_file(path: Path) -> tuple[int, int] | None:
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return None
+    import rasterio
+
+    with rasterio.open(path) as source:
+        height, width = source.block_shapes[0]
+    return int(height), int(width)
