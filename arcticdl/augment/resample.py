@@ -65,8 +65,9 @@ def _bilinear(
     size_y, size_x, bands = image.shape
     row, part_y = _cell(rows, size_y)
     col, part_x = _cell(cols, size_x)
-    corner = row * size_x + col
     right, down = min(size_x - 1, 1), min(size_y - 1, 1) * size_x
+    first = row * size_x + col
+    corners = [first + step for step in (0, right, down, down + right)]
     complete = bool(valid.all())
     planes = image.reshape(-1, bands).T
     if not complete:
@@ -74,17 +75,26 @@ def _bilinear(
         known = valid.ravel().astype(np.float32)
         planes = np.where(known > 0, planes, np.float32(0))
         planes = np.concatenate([planes, known[None]])
-    result = np.empty((len(planes), corner.size), np.float32)
+    result = np.empty((len(planes), first.size), np.float32)
+    values = np.empty((4, first.size), np.float32)
     for number, plane in enumerate(np.ascontiguousarray(planes)):
-        values = [plane.take(corner + step) for step in (0, right)]
-        top = values[0] + part_x * (values[1] - values[0])
-        values = [plane.take(corner + step) for step in (down, down + right)]
-        bottom = values[0] + part_x * (values[1] - values[0])
-        result[number] = top + part_y * (bottom - top)
+        for corner, value in zip(corners, values, strict=True):
+            plane.take(corner, out=value, mode="clip")  # none is out of bounds
+        top = _between(values[0], values[1], part_x)
+        bottom = _between(values[2], values[3], part_x)
+        result[number] = _between(top, bottom, part_y)
     if not complete:
         share = result[-1]
         result = result[:-1] / np.where(share > 1e-6, share, 1)
     return result.T.reshape(*rows.shape, bands)
+
+
+def _between(start: FloatArray, end: FloatArray, part: FloatArray) -> FloatArray:
+    """Interpolates, overwriting `end`."""
+    end -= start
+    end *= part
+    end += start
+    return end
 
 
 def _cell(
