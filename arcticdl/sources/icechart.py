@@ -14,10 +14,10 @@ import shapely
 import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
+from shapely.errors import ShapelyError
 
 from arcticdl.errors import SceneError, SourceError
-from arcticdl.scene import grid_coords, is_swath, scene_geobox
+from arcticdl.scene import MAX_SIDE_PX, grid_coords, is_swath, scene_geobox
 from arcticdl.seaice import charts
 from arcticdl.seaice.schemes import SCHEMES, ClassScheme
 from arcticdl.sources import icechart_raster as raster
@@ -37,6 +37,9 @@ MAX_UNZIPPED_BYTES = 2 * 1024**3
 MAX_COMPRESSION = 200
 
 _SEGMENT_DEGREES = 0.1
+_MAX_COORDINATE_M = 1e8
+# pyogrio's own errors are RuntimeErrors, but a broken .prj leaves it with a NameError.
+_DAMAGED = (RuntimeError, ValueError, NameError, ShapelyError)
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ def read_ice_chart(path: str | Path, *, crs: Any = None) -> IceChart:
         if crs is None:
             raise SourceError(f"{path} tells no CRS. Name it by `crs`.")
         table = table.set_crs(crs)
+    _check_bounds(table, path)
     eggs = []
     columns = table.drop(columns=table.geometry.name).to_dict("records")
     for number, row in enumerate(columns):
@@ -130,7 +134,7 @@ def _check_zip(path: Path) -> None:
 def _read_table(path: Path) -> gpd.GeoDataFrame:
     try:
         table = gpd.read_file(path)
-    except (DataSourceError, DataLayerError, FeatureError, ValueError) as error:
+    except _DAMAGED as error:
         raise SourceError(f"{path} cannot be opened as polygons: {error}") from None
     if not isinstance(table, gpd.GeoDataFrame) or table.empty:
         raise SourceError(f"{path} holds no polygons.")
@@ -138,6 +142,18 @@ def _read_table(path: Path) -> gpd.GeoDataFrame:
     if not kept.any():
         raise SourceError(f"{path} holds no polygons.")
     return table[kept].reset_index(drop=True)
+
+
+def _check_bounds(table: gpd.GeoDataFrame, path: Path) -> None:
+    """Refuses coordinates that no chart has, before anything is made of them."""
+    west, south, east, north = table.total_bounds
+    limits = (540.0, 90.5) if table.crs.is_geographic else 2 * (_MAX_COORDINATE_M,)
+    inside = max(-west, east) <= limits[0] and max(-south, north) <= limits[1]
+    if not inside:
+        raise SourceError(
+            f"{path} must have coordinates within {limits} of its CRS. Received: "
+            f"from ({west:.6g}, {south:.6g}) to ({east:.6g}, {north:.6g})."
+        )
 
 
 def _chart_time(path: Path) -> str | None:
@@ -224,8 +240,16 @@ def _geobox_of(like: Any) -> GeoBox:
 def _extent(chart: IceChart, resolution_m: float, crs: Any) -> GeoBox:
     """The chart's extent, on whole multiples of the pixel size."""
     bounds = shapely.total_bounds(chart.geometries(crs))
+    if not np.isfinite(bounds).all():
+        raise SourceError(f"The chart {chart.name} has no position in {crs}.")
     left, bottom = (np.floor(bounds[:2] / resolution_m)).astype(int)
     right, top = (np.ceil(bounds[2:] / resolution_m)).astype(int)
+    if not 0 < max(top - bottom, right - left) <= MAX_SIDE_PX:
+        raise SourceError(
+            f"The chart {chart.name} must be at most {MAX_SIDE_PX} px wide and high. "
+            f"Received: {right - left} x {top - bottom} px of {resolution_m} m; choose "
+            "a larger `resolution_m`, or a grid by `like`."
+        )
     affine = Affine(resolution_m, 0, left * resolution_m, 0, -resolution_m,
                     top * resolution_m)  # fmt: skip
     return GeoBox((int(top - bottom), int(right - left)), affine, crs)

@@ -219,6 +219,40 @@ def test_what_is_no_chart_is_refused(tmp_path):
         read_ice_chart(tmp_path / "absent.shp")
 
 
+@pytest.mark.parametrize(
+    ("box", "crs"),
+    [((0, 0, 1e9, 1e3), "EPSG:3413"), ((0, 60, 9999, 80), "EPSG:4326")],
+)
+def test_absurd_coordinates_are_refused(tmp_path, box, crs):
+    path = chart_file(tmp_path / "c.gpkg", [(shapely.box(*box), ice("90"))], crs=crs)
+    with pytest.raises(SourceError, match="must have coordinates within"):
+        read_ice_chart(path)
+
+
+def test_a_grid_beyond_reason_is_refused(halves):
+    with pytest.raises(SourceError, match="a larger `resolution_m`"):
+        open_scene(halves, resolution_m=1e-3)
+
+
+# GDAL warns of what it mends; here only the outcome matters.
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("suffix", ["shp", "prj", "dbf"])
+def test_damaged_shapefiles_are_refused_or_read(tmp_path, suffix):
+    path = chart_file(tmp_path / "c.shp", [(shapely.box(0, -90, 90, 0), ice("90"))])
+    part = tmp_path / f"c.{suffix}"
+    whole = part.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole), 6):
+            damaged[place] = rng.integers(256)
+        part.write_bytes(damaged)
+        try:
+            read_ice_chart(path)
+        except (SourceError, FileNotFoundError):
+            continue
+
+
 def test_a_chart_without_crs_needs_one(tmp_path):
     path = chart_file(tmp_path / "c.shp", [(shapely.box(0, -90, 90, 0), ice("90"))])
     (tmp_path / "c.prj").unlink()
