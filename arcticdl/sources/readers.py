@@ -6,6 +6,7 @@ file. Lines are tried from top to bottom: what is special stands above what is g
 A reader takes ``(path, *, bands=None, band_names=None, **options)`` and gives a Scene.
 """
 
+import re
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -90,10 +91,32 @@ def is_zarr(path: Path, head: bytes) -> bool:
     return any((path / name).is_file() for name in (".zgroup", "zarr.json"))
 
 
+def is_landsat(path: Path, head: bytes) -> bool:
+    """The folder of a Landsat Collection 2 product, or its ``MTL`` file."""
+    if path.is_dir():
+        return next(path.glob("L*_MTL.*"), None) is not None
+    return path.stem.endswith("_MTL") and b"LANDSAT_METADATA_FILE" in head
+
+
+def is_sentinel2(path: Path, head: bytes) -> bool:
+    """The folder of a Sentinel-2 product, or the metadata file in it."""
+    names = ("MTD_MSIL1C.xml", "MTD_MSIL2A.xml")
+    return path.name in names or any((path / name).is_file() for name in names)
+
+
+def is_modis(path: Path, head: bytes) -> bool:
+    """A TIFF that NASA Worldview calls true or false colour of Aqua or Terra."""
+    kind = re.search(r"\.(aqua|terra)\.(true|false)color\.", path.name, re.IGNORECASE)
+    return is_tiff(path, head) and kind is not None
+
+
 READERS: tuple[Reader, ...] = (
     Reader("icechart", is_ice_chart, "icechart:open_ice_chart"),
     Reader("ai4arctic", is_ai4arctic, "ai4arctic:open_ai4arctic"),
     Reader("sentinel1", is_sentinel1, "sentinel1:open_sentinel1"),
+    Reader("landsat", is_landsat, "landsat:open_landsat"),
+    Reader("sentinel2", is_sentinel2, "sentinel2:open_sentinel2"),
+    Reader("modis", is_modis, "modis:open_modis"),
     Reader("numpy", is_numpy, "images:open_numpy"),
     Reader("image", is_image, "images:open_image"),
     Reader("netcdf", is_netcdf, "netcdf:open_netcdf"),
