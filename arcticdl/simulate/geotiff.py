@@ -6,95 +6,105 @@ from typing import Any
 
 import numpy as np
 import rasterio
+import xarray as xr
 from rasterio.errors import NotGeoreferencedWarning
 
+from arcticdl.scene import scene_geobox
 from arcticdl.seaice import colours
-from arcticdl.seaice.schemes import AUTOICE_SOD
-from arcticdl.simulate.scene import (
-    BAND_UNITS,
-    BANDS,
-    Truth,
-    ice_type_of,
-    image_of,
-    label_attributes,
-    scene_tags,
-)
 from arcticdl.void import VOID_CLASS
 
-_LAYOUT = {"driver": "GTiff", "compress": "deflate", "zlevel": 1, "tiled": True}
+_LAYOUT = {
+    "driver": "GTiff",
+    "compress": "deflate",
+    "zlevel": 1,
+    "tiled": True,
+    "blockxsize": 256,
+    "blockysize": 256,
+}
 
 
-def write_geotiff(truth: Truth, out_dir: Path) -> Path:
+def write_geotiff(scene: xr.Dataset, label: str, out_dir: Path) -> Path:
     """Writes ``NAME.tif`` and ``NAME_labels.tif``.
 
     Args:
-        truth: The scene.
+        scene: Scene on a grid, float32, NaN where there is no data.
+        label: The label to write; its class names and colours go along.
         out_dir: Folder, which exists.
 
     Returns:
         Path of the image; the label map lies beside it.
     """
-    path = out_dir / f"{truth.scene_id}.tif"
-    labels = out_dir / f"{truth.scene_id}_labels.tif"
-    write_labels(truth, labels)
-    _write_image(truth, path)
+    path = out_dir / f"{scene.attrs['scene_id']}.tif"
+    write_labels(scene, label, path.with_name(f"{path.stem}_labels.tif"))
+    partial = path.with_suffix(".partial")
+    profile = _profile(scene, scene.sizes["band"], "float32", np.nan)
+    bands = [str(name) for name in scene["band"].values]
+    with rasterio.open(partial, "w", **profile, predictor=3) as target:
+        target.write(scene["image"].values)
+        target.descriptions = bands
+        target.units = _units(scene)
+        target.update_tags(**_tags(scene))
+    partial.replace(path)
     return path
 
 
-def _profile(truth: Truth, count: int, dtype: str, nodata: float) -> dict[str, Any]:
-    height, width = truth.geobox.shape
-    return _LAYOUT | {
-        "height": height,
-        "width": width,
-        "count": count,
-        "dtype": dtype,
-        "nodata": nodata,
-        "crs": "EPSG:3413",
-        "transform": truth.geobox.affine,
-        "blockxsize": 256,
-        "blockysize": 256,
-    }
-
-
-def _write_image(truth: Truth, path: Path) -> None:
-    partial = path.with_suffix(".partial")
-    profile = _profile(truth, len(BANDS), "float32", np.nan) | {"predictor": 3}
-    with rasterio.open(partial, "w", **profile) as target:
-        target.write(image_of(truth))
-        target.descriptions = BANDS
-        target.units = BAND_UNITS
-        target.update_tags(**_tags(truth))
-    partial.replace(path)
-
-
-def write_labels(truth: Truth, path: Path, *, georeferenced: bool = True) -> None:
-    """Writes the ice types with class names and WMO colours.
+def write_labels(
+    scene: xr.Dataset, label: str, path: Path, *, georeferenced: bool = True
+) -> None:
+    """Writes a label with class names and colours.
 
     Args:
-        truth: The scene.
+        scene: The scene.
+        label: Name of the label.
         path: File to write.
         georeferenced: Off for labels in the geometry of a swath.
     """
     partial = path.with_suffix(".partial")
-    profile = _profile(truth, 1, "uint8", VOID_CLASS)
+    profile = _profile(scene, 1, "uint8", VOID_CLASS)
     if not georeferenced:
         del profile["crs"], profile["transform"]
+    attrs = scene[label].attrs
+    palette = str(attrs["flag_colors"]).split()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(partial, "w", **profile) as target:
-            target.write(ice_type_of(truth), 1)
-            target.set_band_description(1, "ice_type")
-            target.write_colormap(1, colours.colormap(AUTOICE_SOD.colours))
-            tags = {key: _as_text(value) for key, value in label_attributes().items()}
+            target.write(scene[label].values, 1)
+            target.set_band_description(1, label)
+            target.write_colormap(1, colours.colormap(palette))
+            tags = {key: _as_text(value) for key, value in attrs.items()}
             target.update_tags(1, **tags)
-            target.update_tags(**_tags(truth))
+            target.update_tags(**_tags(scene))
     partial.replace(path)
+
+
+def _profile(
+    scene: xr.Dataset, count: int, dtype: str, nodata: float
+) -> dict[str, Any]:
+    geobox = scene_geobox(scene)
+    if geobox is None:
+        raise ValueError("`scene` must lie on a regular grid. Received: a swath.")
+    return _LAYOUT | {
+        "height": geobox.shape.y,
+        "width": geobox.shape.x,
+        "count": count,
+        "dtype": dtype,
+        "nodata": nodata,
+        "crs": str(geobox.crs),
+        "transform": geobox.affine,
+    }
+
+
+def _units(scene: xr.Dataset) -> list[str]:
+    if "band_units" in scene.coords:
+        return [str(unit) for unit in scene["band_units"].values]
+    return [str(scene["image"].attrs.get("units", ""))] * scene.sizes["band"]
 
 
 def _as_text(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _tags(truth: Truth) -> dict[str, str]:
-    stamp = str(truth.time).replace("-", ":").replace("T", " ")
-    return {"TIFFTAG_DATETIME": stamp, **scene_tags(truth)}
+def _tags(scene: xr.Dataset) -> dict[str, str]:
+    attrs = {str(key): str(value) for key, value in scene.attrs.items()}
+    stamp = attrs["time"].rstrip("Z").replace("-", ":").replace("T", " ")
+    return {"TIFFTAG_DATETIME": stamp, **attrs}

@@ -17,7 +17,7 @@ from rasterio.crs import CRS
 
 from arcticdl.seaice import sar
 from arcticdl.simulate.geotiff import write_labels
-from arcticdl.simulate.scene import Truth
+from arcticdl.simulate.scene import Truth, to_dataset
 
 BETA_NOUGHT = 1087.0
 """Digital number of amplitude 1 in radar brightness, as EW products have it."""
@@ -42,7 +42,8 @@ def write_safe(truth: Truth, out_dir: Path) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "annotation" / "calibration").mkdir(parents=True)
     (partial / "measurement").mkdir()
-    write_labels(truth, out_dir / f"{name}_labels.tif", georeferenced=False)
+    labels = out_dir / f"{name}_labels.tif"
+    write_labels(to_dataset(truth), "ice_type", labels, georeferenced=False)
     for number, polarisation in enumerate(("hh", "hv"), start=1):
         stem = _stem(truth, polarisation, number)
         annotation = partial / "annotation"

@@ -4,6 +4,7 @@ import pytest
 from arcticdl import simulate
 from arcticdl.scene import check_scene
 from arcticdl.seaice import indices
+from arcticdl.sources import open_scene
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,22 @@ def test_surfaces_look_as_published(scene):
     ponds, ice = ndwi[np.isin(clear, (4, 5))], ndwi[np.isin(clear, (2, 3))]
     assert np.median(ponds) > 0.5 > 0.3 > np.median(ice)
     assert np.median(red[clear == 3]) > 0.8
+
+
+def test_file_opens_as_it_was_drawn(tmp_path):
+    (path,) = simulate.simulate_scenes(
+        tmp_path, num_scenes=1, size_px=64, seed=4, schema="optical", progress=False
+    )
+    drawn = simulate.optical_scene(64, seed=4)
+    labels = f"{path}".replace(".tif", "_labels.tif")
+    opened = open_scene(path, labels={"surface": (labels, simulate.SURFACES)})
+    np.testing.assert_array_equal(opened.image, drawn.image)
+    np.testing.assert_array_equal(opened.surface, drawn.surface)
+    assert list(opened.band.values) == list(simulate.OPTICAL_BANDS)
+    with pytest.raises(ValueError, match="`charts` needs"):
+        simulate.simulate_scenes(
+            tmp_path, size_px=64, schema="optical", charts=True, progress=False
+        )
 
 
 @pytest.mark.parametrize(
