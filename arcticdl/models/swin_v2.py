@@ -77,14 +77,16 @@ class CosineWindowAttention(WindowAttention):
         self.offsets = log_spaced_offsets(self.window_size)
 
     def _qkv(self, x: Any) -> Any:
-        bias = ops.concatenate(
-            [self.q_bias, ops.zeros_like(self.q_bias), self.v_bias], axis=0
+        q_bias = ops.cast(self.q_bias, self.compute_dtype)
+        v_bias = ops.cast(self.v_bias, self.compute_dtype)
+        return self.qkv(x) + ops.concatenate(
+            [q_bias, ops.zeros_like(q_bias), v_bias], axis=0
         )
-        return self.qkv(x) + ops.cast(bias, self.compute_dtype)
 
     def _similarity(self, q: Any, k: Any) -> Any:
         cosine = ops.matmul(_unit(q), ops.transpose(_unit(k), (0, 1, 3, 2)))
-        scale = ops.exp(ops.minimum(self.logit_scale, MAX_LOGIT_SCALE))
+        scale = ops.cast(self.logit_scale, "float32")
+        scale = ops.exp(ops.minimum(scale, MAX_LOGIT_SCALE))
         return cosine * ops.cast(scale, self.compute_dtype)
 
     def _bias(self) -> Any:
