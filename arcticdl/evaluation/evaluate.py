@@ -99,7 +99,7 @@ class SegmentationEvaluation:
                 the void ones, e.g. because an overlapping tile has counted it.
             extra: More numbers about this image, e.g. ``{"front_distance_px": 1.9}``;
                 NaN or ``None`` says that there is none. They are averaged by image.
-            picture_id: Name shown with the picture; by default the image's.
+            picture_id: Name of the tile within the image, shown with its picture.
 
         Raises:
             ValueError: If shapes differ, a code is not a class, or probabilities are
@@ -118,7 +118,7 @@ class SegmentationEvaluation:
             self._calibration.add(confidence[scored], correct)
         if image is not None and scored.mean() >= _MIN_PICTURE_SHARE:
             score = scores(matrix)["mean_iou"]
-            name = picture_id or image_id
+            name = image_id if picture_id is None else f"{image_id}, tile {picture_id}"
             # Shown whole, also where an overlapping tile has counted the pixels.
             shown = self._label(y_true, None)
             self._pictures.add(name, score, np.asarray(image), shown, y_pred)

@@ -39,11 +39,11 @@ def evaluate_fold(rng, fold, error=0.15, num_images=3, bands=("HH", "HV", "inc")
     return evaluation
 
 
-def baseline(rng, title, error):
-    return {"title": title, **evaluate_fold(rng, 9, error=error).result()}
+def baseline(rng, title, error, num_images):
+    return {"title": title, **evaluate_fold(rng, 9, error, num_images).result()}
 
 
-def write_fake_run(path, num_folds=2, seed=0):
+def write_fake_run(path, num_folds=2, seed=0, num_images=3):
     rng = np.random.default_rng(seed)
     path.mkdir(parents=True)
     (path / "config.yaml").write_text("name: fake\nmodel: {backbone: resnet18}\n")
@@ -57,12 +57,15 @@ def write_fake_run(path, num_folds=2, seed=0):
     for fold in range(num_folds):
         folder = path / f"fold{fold}"
         folder.mkdir()
-        evaluation = evaluate_fold(rng, fold)
+        evaluation = evaluate_fold(rng, fold, num_images=num_images)
         evaluation.write_pictures(folder / "pictures")
         result = evaluation.result() | {"fold": fold}
         result["baselines"] = {
-            "majority": baseline(rng, "majority class everywhere (open_water)", 0.9),
-            "per_pixel": baseline(rng, "each pixel alone (gradient boosting)", 0.4),
+            name: baseline(rng, title, error, num_images)
+            for name, title, error in (
+                ("majority", "majority class everywhere (open_water)", 0.9),
+                ("per_pixel", "each pixel alone (gradient boosting)", 0.4),
+            )
         }
         (folder / "metrics.json").write_text(json.dumps(result))
         (folder / "history.csv").write_text(history_csv(rng))

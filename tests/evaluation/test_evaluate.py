@@ -10,6 +10,7 @@ from arcticdl.evaluation import (
     counted_pixels,
     pool_folds,
 )
+from arcticdl.metrics.probability import expected_calibration_error
 
 
 def test_pooled_scores_are_those_of_all_pixels_together():
@@ -127,6 +128,19 @@ def test_calibration_of_a_calibrated_forecast_and_of_a_boastful_one():
     assert honest.result()["ece"] < 0.01
     assert boastful.result()["ece"] == pytest.approx(0.45)
     assert Calibration().result() is None
+
+
+def test_streamed_calibration_error_is_that_of_all_pixels_at_once():
+    rng = np.random.default_rng(6)
+    label = classes_map(rng)
+    label[:9] = 255
+    prob = noisy_prob(rng, label % 255, 0.3)
+    evaluation = SegmentationEvaluation(CLASSES)
+    for rows in np.array_split(np.arange(len(label)), 5):
+        evaluation.add(f"rows {rows[0]}", label[rows], prob[rows])
+    expected = expected_calibration_error(label, prob)
+    ece = evaluation.result()["calibration"]["ece"]
+    assert ece == pytest.approx(expected, abs=1e-12)
 
 
 def test_probability_one_falls_into_the_last_bin():

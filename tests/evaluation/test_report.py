@@ -88,6 +88,13 @@ def test_same_run_gives_the_same_report(run):
     assert evaluation.write_report(run).read_bytes() == first
 
 
+def test_a_single_held_out_image_has_scores_but_no_interval(tmp_path):
+    run = write_fake_run(tmp_path / "run", num_folds=1, num_images=1)
+    text, page = read(evaluation.write_report(run))
+    assert "no interval: needs two images or more" in text
+    assert page.open == [] and 'class="note"' not in text
+
+
 def test_a_summary_in_the_folder_is_taken_as_it_is(copy):
     result = json.loads((copy / "fold0/metrics.json").read_text())
     result["pooled"] = "Pooled by hand."
