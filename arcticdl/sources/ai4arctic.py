@@ -20,7 +20,7 @@ from arcticdl.sources.ai4arctic_labels import LABELS, label_variables
 from arcticdl.sources.assemble import make_scene, utc_text
 from arcticdl.sources.bands import BandNames, choose_bands
 from arcticdl.sources.lazy import WindowArray
-from arcticdl.sources.sentinel1_luts import GeolocationGrid
+from arcticdl.sources.tie_points import GeolocationGrid
 
 __all__ = ["BANDS", "LABELS", "denormalize", "normalize", "open_ai4arctic"]
 
@@ -256,17 +256,7 @@ def _position(source: xr.Dataset, shape: tuple[int, int]) -> dict[str, Any] | No
         )
     ]
     grid = GeolocationGrid(axes[0], axes[1], lat, lon, np.zeros_like(lat))
-    return {
-        name: WindowArray(
-            shape, np.float64, partial(_read_position, grid, axis)
-        ).variable(("y", "x"), {"units": unit, "standard_name": standard})
-        for axis, (name, unit, standard) in enumerate(
-            (
-                ("lat", "degrees_north", "latitude"),
-                ("lon", "degrees_east", "longitude"),
-            )
-        )
-    }
+    return dict(grid.coords(shape))
 
 
 def _tie_axis(source: xr.Dataset, name: str, count: int, size: int) -> np.ndarray:
@@ -276,14 +266,6 @@ def _tie_axis(source: xr.Dataset, name: str, count: int, size: int) -> np.ndarra
         if len(axis) == count and axis[-1] <= size:
             return axis
     return np.linspace(0.0, size - 1.0, count)
-
-
-def _read_position(
-    grid: GeolocationGrid, axis: int, rows: slice, cols: slice
-) -> np.ndarray:
-    return grid.latlon(
-        np.arange(rows.start, rows.stop), np.arange(cols.start, cols.stop)
-    )[axis]
 
 
 def _attributes(source: xr.Dataset, path: str) -> dict[str, Any]:

@@ -63,8 +63,8 @@ def denormalize(values: Any, band: str) -> Any:
         ValueError: No such band.
 
     Example:
-        >>> denormalize(1.0, "HH")
-        -8.848
+        >>> f"{denormalize(1.0, 'HH'):.3f} dB"
+        '-8.848 dB'
     """
     return values * _band(band).std + _band(band).mean
 

@@ -26,7 +26,6 @@ from arcticdl.sources.lazy import HandlePool, WindowArray
 from arcticdl.sources.raster import open_handle
 from arcticdl.sources.safe_xml import find_count, find_text, parse_xml
 from arcticdl.sources.sentinel1_luts import (
-    GeolocationGrid,
     LutVector,
     NoiseModel,
     interpolate_vectors,
@@ -34,6 +33,7 @@ from arcticdl.sources.sentinel1_luts import (
     read_noise,
     read_vectors,
 )
+from arcticdl.sources.tie_points import GeolocationGrid
 
 INCIDENCE_BAND = "incidence_angle"
 FLOOR_DB = -50.0
@@ -284,18 +284,11 @@ def _assemble(
         image.variable(("band", "y", "x")),
         chosen[1],
         valid=valid.variable(("y", "x")),
-        coords={
-            name: WindowArray(shape, np.float64, partial(_read_position, grid, axis))
-            .variable(("y", "x"), {"units": unit_of, "standard_name": standard})
-            for axis, (name, unit_of, standard) in enumerate(
-                (("lat", "degrees_north", "latitude"),
-                 ("lon", "degrees_east", "longitude"))
-            )
-        },
+        coords=grid.coords(shape),
         units=["degree" if reader is None else unit for reader in readers],
         attrs=_attributes(folder, root, ipf, members),
         close=partial(_close_all, members),
-    )  # fmt: skip
+    )
 
 
 def _attributes(
@@ -334,12 +327,6 @@ def _read_image(
 
 def _read_valid(members: list[Channel], rows: slice, cols: slice) -> np.ndarray:
     return np.logical_and.reduce([c.read_dn(rows, cols) > 0 for c in members])
-
-
-def _read_position(
-    grid: GeolocationGrid, axis: int, rows: slice, cols: slice
-) -> np.ndarray:
-    return grid.latlon(_index(rows), _index(cols))[axis]
 
 
 def _index(part: slice) -> np.ndarray:

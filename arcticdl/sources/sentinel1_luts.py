@@ -6,15 +6,14 @@ an azimuth noise vector spans, and are never interpolated across its seams.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-from scipy.interpolate import RectBivariateSpline
 
 from arcticdl.errors import SourceError
 from arcticdl.sources.safe_xml import find_count, find_numbers
+from arcticdl.sources.tie_points import GeolocationGrid
 
 
 @dataclass(frozen=True)
@@ -203,52 +202,6 @@ def _clip(vector: LutVector, cols: range) -> LutVector | None:
     if not keep.any():
         return None
     return LutVector(vector.line, vector.pixels[keep], vector.values[keep])
-
-
-@dataclass(frozen=True)
-class GeolocationGrid:
-    """Tie points of an image: position and incidence angle.
-
-    Attributes:
-        lines: Image lines of the points, rising.
-        pixels: Image columns of the points, rising.
-        lat: (lines, pixels) degrees north.
-        lon: (lines, pixels) degrees east.
-        incidence_deg: (lines, pixels) incidence angle.
-    """
-
-    lines: np.ndarray
-    pixels: np.ndarray
-    lat: np.ndarray
-    lon: np.ndarray
-    incidence_deg: np.ndarray
-
-    @cached_property
-    def _splines(self) -> dict[str, RectBivariateSpline]:
-        """Splines of directions, not of degrees: right over the pole and at 180."""
-        lat, lon = np.deg2rad(self.lat), np.deg2rad(self.lon)
-        fields = {
-            "x": np.cos(lat) * np.cos(lon),
-            "y": np.cos(lat) * np.sin(lon),
-            "z": np.sin(lat),
-            "incidence": self.incidence_deg,
-        }
-        degree = [min(3, len(axis) - 1) for axis in (self.lines, self.pixels)]
-        return {
-            name: RectBivariateSpline(
-                self.lines, self.pixels, field, kx=degree[0], ky=degree[1]
-            )
-            for name, field in fields.items()
-        }
-
-    def incidence(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        """Incidence angle on a window, degrees, float32 (rows, cols)."""
-        return self._splines["incidence"](rows, cols).astype(np.float32)
-
-    def latlon(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        """Latitude and longitude on a window, degrees, float64 (2, rows, cols)."""
-        x, y, z = (self._splines[name](rows, cols) for name in "xyz")
-        return np.rad2deg([np.arctan2(z, np.hypot(x, y)), np.arctan2(y, x)])
 
 
 def read_geolocation(root: ElementTree.Element, path: Path) -> GeolocationGrid:
