@@ -107,7 +107,7 @@ def check_interval(
     Raises:
         ValueError: `value` is neither, is turned round, or leaves the bounds.
     """
-    pair = (value, value) if np.isscalar(value) else tuple(value)
+    pair = tuple(value) if isinstance(value, list | tuple) else (value, value)
     numbers = len(pair) == 2 and all(isinstance(v, int | float) for v in pair)
     if not numbers or not low <= pair[0] <= pair[1] <= high:
         raise ValueError(

@@ -89,6 +89,28 @@ def test_translation_by_whole_pixels_is_exact_and_leaves_void():
     assert (image[~valid] == 0).all()
 
 
+@pytest.mark.parametrize("name", ["hflip", "vflip", "quarter_turn"])
+def test_exact_moves_keep_the_class_histogram(name):
+    arrays = make_batch(invalid=True)
+    _, labels, valid = run([{"name": name, "p": 1.0}], arrays)
+    for sample in range(4):
+        before = np.bincount(arrays[1]["ice"][sample].ravel(), minlength=256)
+        after = np.bincount(labels["ice"][sample].ravel(), minlength=256)
+        np.testing.assert_array_equal(before, after)
+    assert valid.sum() == arrays[2].sum()
+
+
+def test_shrinking_moves_classes_only_towards_void():
+    """Each class keeps its share of what is not void; the rest is void."""
+    size = 128
+    label = np.zeros((1, size, size), np.uint8)
+    label[:, ::2], label[:, :, 96:] = 1, 2
+    arrays = label[..., None].astype(np.float32), {"ice": label}, label < 9
+    _, labels, _ = run([{"name": "scale", "factor": 0.5, "p": 1.0}], arrays)
+    assert (labels["ice"] == 255).mean() == pytest.approx(0.75, abs=0.02)
+    assert (labels["ice"] == 2).sum() == pytest.approx(size * 32 / 4, rel=0.05)
+
+
 def test_small_rotation_and_back_gives_the_labels_back():
     size = 64
     row, col = np.mgrid[:size, :size]

@@ -47,6 +47,8 @@ def test_every_step_keeps_the_contract(name):
         ({"name": "crop"}, "size_px"),
         ({"name": "gain", "p": 2}, "`p`"),
         ({"name": "gain", "factor": [2, 1]}, "`factor`"),
+        ({"name": "gain", "factor": None}, "`factor`"),
+        ({"name": "gain", "factor": "2"}, "`factor`"),
         ({"name": "gain", "bands": ["HH"]}, "HH"),
     ],
 )
