@@ -14,7 +14,10 @@ REFERENCE_ANGLE_DEG = 34.5
 """Middle of the Sentinel-1 EW swath, to which slopes refer."""
 
 EW_SPECKLE_LOOKS = {"EW_GRDH": 2.7, "EW_GRDM": 10.7, "IW_GRDH": 4.4}
-"""Equivalent number of looks of the ground range products."""
+"""Equivalent number of looks of the ground range products.
+
+High resolution: product specification; EW_GRDM, 6 by 2 looks, is an estimate.
+"""
 
 INCIDENCE_SLOPES_DB: dict[str, dict[str, float]] = {
     "HH": {"open_water": -0.65, "first_year": -0.24, "old": -0.16, "default": -0.25},
@@ -23,7 +26,9 @@ INCIDENCE_SLOPES_DB: dict[str, dict[str, float]] = {
 """Change of backscatter with incidence angle, dB per degree.
 
 Level and deformed first-year HH: Makynen and Karvonen 2017 (-0.25, -0.24); multi-year
-HH: Mahmud et al. 2018 (-0.16); deformed first-year HV: Makynen and Karvonen 2017.
+HH: Mahmud et al. 2018 (-0.16); deformed first-year HV: Makynen and Karvonen 2017. Open
+water: CMOD5.N from 30 to 45 degrees, and Vachon and Wolfe 2011. Old ice in HV and the
+defaults are rounded choices between these.
 """
 
 _CMOD5N = (

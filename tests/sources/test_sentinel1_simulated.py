@@ -201,3 +201,23 @@ def test_what_is_no_xml_is_refused(tmp_path, content):
 def test_unknown_scale_is_refused(written):
     with pytest.raises(ValueError, match="`scale` must be one of"):
         open_scene(written, scale="amplitude")
+
+
+def test_aligned_product_lies_on_its_truth(tmp_path):
+    from arcticdl.grid import align
+
+    (path,) = simulate.simulate_scenes(
+        tmp_path, num_scenes=1, size_px=128, seed=2, schema="safe", progress=False
+    )
+    truth = draw_truth(128, 2, resolution_m=40.0, heading_deg=0.0)
+    labels = {"ice_type": (f"{path}"[:-5] + "_labels.tif", simulate.ICE_TYPES)}
+    scene = align(open_scene(path, labels=labels), geobox=truth.geobox)
+    np.testing.assert_array_equal(
+        scene.ice_type, np.where(truth.radar.valid, truth.ice.ice_type, 255)
+    )
+    angle = scene.image.sel(band="incidence_angle").values
+    # One pixel is 0.003 degrees across the track.
+    known = np.isfinite(angle)
+    assert known.mean() > 0.9
+    error = np.abs(angle - truth.radar.incidence_deg)[known].max()
+    assert error < 1e-4
