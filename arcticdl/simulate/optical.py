@@ -33,7 +33,8 @@ _REFLECTANCE = np.array(
     np.float32,
 )
 """By surface and band; after the albedos of Grenfell and Maykut 1977 (dense dry snow
-0.93 and mature ponds 0.25 at 500 nm) and of ponds by depth in Morassutti 1995; the other values are typical ones."""
+0.93 and mature ponds 0.25 at 500 nm) and of ponds by depth in Morassutti 1995; the
+other values are typical ones."""
 
 _VARIATION = np.array([0.15, 0.15, 0.08, 0.05, 0.20, 0.20], np.float32)
 _CLOUD = np.array([0.72, 0.71, 0.70, 0.70, 0.30], np.float32)
