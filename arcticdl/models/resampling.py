@@ -59,10 +59,14 @@ def pooling_matrix(size: Any, bins: int) -> Any:
 
 
 def apply_matrices(x: Any, rows: Any, columns: Any) -> Any:
-    """Applies one matrix along y and one along x of ``(batch, y, x, channel)``."""
-    rows, columns = ops.cast(rows, x.dtype), ops.cast(columns, x.dtype)
-    x = ops.einsum("iy,byxc->bixc", rows, x)
-    return ops.einsum("jx,bixc->bijc", columns, x)
+    """Applies one matrix along y and one along x of ``(batch, y, x, channel)``.
+
+    In float32 whatever the dtype of ``x``, to which the result is cast back: weights
+    in half precision would shift the map.
+    """
+    dtype = x.dtype
+    x = ops.einsum("iy,byxc->bixc", rows, ops.cast(x, "float32"))
+    return ops.cast(ops.einsum("jx,bixc->bijc", columns, x), dtype)
 
 
 @keras.saving.register_keras_serializable(package="arcticdl")

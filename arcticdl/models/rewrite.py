@@ -61,7 +61,7 @@ def rewrite(
     return keras.models.clone_model(
         model,
         clone_function=lambda layer: _first_change(layer, changes),
-        call_function=_dropping(model, drop_path),
+        call_function=_calling(model, drop_path),
     )
 
 
@@ -108,13 +108,13 @@ def _dilate(layer: Any, dilations: dict[str, int]) -> Any:
     return None
 
 
-def _dropping(model: keras.Model, drop_path: float) -> Any:
-    if drop_path == 0:
-        return None
+def _calling(model: keras.Model, drop_path: float) -> Callable[..., Any]:
     sums = [layer.name for layer in model.layers if isinstance(layer, layers.Add)]
     rates = dict(zip(sums, np.linspace(0.0, drop_path, len(sums)), strict=True))
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        # The graph records `mask=None`, which not every exchanged layer takes.
+        kwargs = {key: value for key, value in kwargs.items() if value is not None}
         rate = float(rates.get(layer.name, 0.0))
         if rate == 0.0:
             return layer(*args, **kwargs)

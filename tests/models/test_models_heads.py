@@ -1,0 +1,129 @@
+"""Every task's output has its form and keeps its own rule."""
+
+import keras
+import numpy as np
+import pytest
+
+from arcticdl.models import HEADS, build_multitask
+from arcticdl.models.answers import Increasing, OrderedThresholds, Variance
+
+SIZES = {
+    "classes": ({"num_classes": 5}, 5),
+    "gaussian": ({"num_outputs": 2}, 4),
+    "ordinal": ({"num_classes": 5}, 4),
+    "quantiles": ({"quantiles": (0.05, 0.5, 0.95)}, 3),
+    "values": ({"num_outputs": 2}, 2),
+}
+
+
+@pytest.fixture(scope="module")
+def answers():
+    heads = {
+        task: {"task": task, **SIZES[head.answer][0]} for task, head in HEADS.items()
+    }
+    model = build_multitask(
+        "plain",
+        "unet",
+        num_bands=2,
+        heads=heads,
+        backbone_options={"width": 4, "depth": 2},
+        decoder_options={"channels": (8, 8)},
+    )
+    rng = np.random.default_rng(0)
+    x = 10 * rng.normal(size=(3, 7, 10, 2)).astype("f4")
+    return {name: np.asarray(y) for name, y in model(x).items()}
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("task", HEADS)
+def test_output_has_the_task_s_shape(task, answers):
+    channels = SIZES[HEADS[task].answer][1]
+    shape = (3, 7, 10, channels) if HEADS[task].dense else (3, channels)
+    assert answers[task].shape == shape
+    assert answers[task].dtype == np.float32
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("task", ["quantile", "dense_quantile"])
+def test_quantiles_never_cross(task, answers):
+    assert (np.diff(answers[task], axis=-1) >= 0).all()
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("task", ["ordinal", "dense_ordinal"])
+def test_being_above_a_higher_class_is_never_likelier(task, answers):
+    assert (np.diff(answers[task], axis=-1) <= 0).all()
+
+
+@pytest.mark.backend
+def test_ordered_thresholds_start_one_apart_about_zero():
+    out = np.asarray(OrderedThresholds(5)(np.zeros((1, 1), "f4")))
+    np.testing.assert_allclose(out, [[1.5, 0.5, -0.5, -1.5]], atol=1e-5)
+
+
+@pytest.mark.backend
+def test_two_ordered_classes_have_one_threshold():
+    out = np.asarray(OrderedThresholds(2)(np.zeros((1, 1), "f4")))
+    np.testing.assert_allclose(out, [[0.0]], atol=1e-6)
+
+
+@pytest.mark.backend
+def test_increasing_adds_softplus_steps():
+    out = np.asarray(Increasing()(np.array([[1.0, 0.0, -40.0]], "f4")))
+    np.testing.assert_allclose(out, [[1.0, 1.0 + np.log(2), 1.0 + np.log(2)]], 1e-6)
+
+
+@pytest.mark.backend
+def test_log_variances_are_bounded_and_means_are_not():
+    out = np.asarray(Variance(1)(np.array([[99.0, 99.0], [-99.0, -99.0]], "f4")))
+    np.testing.assert_allclose(out, [[99.0, 10.0], [-99.0, -10.0]])
+
+
+def test_heads_have_their_own_dropout():
+    model = build_multitask(
+        "plain",
+        None,
+        num_bands=1,
+        dropout=0.1,
+        heads={
+            "a": {"task": "regression"},
+            "b": {"task": "regression", "dropout": 0.5},
+        },
+        backbone_options={"width": 2, "depth": 2},
+    )
+    assert model.get_layer("a_dropout").rate == 0.1
+    assert model.get_layer("b_dropout").rate == 0.5
+
+
+@pytest.mark.parametrize(
+    ("heads", "message"),
+    [
+        ({}, "at least one head"),
+        ({"a": {"task": "segmentaton"}}, "Did you mean 'segmentation'"),
+        ({"a": {"task": "segmentation"}}, "`num_classes` must be an integer"),
+        ({"a": {"task": "dense_ordinal", "num_classes": 1}}, "at least 2"),
+        ({"a": {"task": "dense_regression", "num_classes": 3}}, "takes 'dropout'"),
+        ({"a": {"task": "dense_quantile", "quantiles": (0.5, 0.1)}}, "rise strictly"),
+        ({"a": {"task": "dense_quantile", "quantiles": ()}}, "rise strictly"),
+        ({"a": {"task": "regression"}}, "`decoder` must be None"),
+    ],
+)
+def test_bad_heads_are_refused(heads, message):
+    with pytest.raises(ValueError, match=message):
+        build_multitask("plain", "unet", num_bands=1, heads=heads)
+
+
+def test_loss_and_labels_are_given_by_head():
+    model = build_multitask(
+        "plain",
+        "unet",
+        num_bands=1,
+        heads={"sod": {"num_classes": 3}, "sic": {"task": "dense_regression"}},
+        backbone_options={"width": 2, "depth": 2},
+        decoder_options={"channels": (4, 4)},
+    )
+    classes = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", {"sod": classes, "sic": "mse"})
+    labels = {"sod": np.zeros((1, 8, 8), "i4"), "sic": np.zeros((1, 8, 8, 1), "f4")}
+    history = model.fit(np.ones((1, 8, 8, 1), "f4"), labels, verbose=0).history
+    assert np.isfinite(history["loss"]).all()

@@ -1,0 +1,97 @@
+"""Series of images: folding, means, attention and recurrence over time."""
+
+import keras
+import numpy as np
+import pytest
+
+from arcticdl.models import FUSIONS, ConvLstm, TimeAttention, build_segmenter
+from arcticdl.models.temporal import FoldTime, MergeTime, SplitTime
+
+TINY = {
+    "backbone": "plain",
+    "num_bands": 2,
+    "num_classes": 3,
+    "backbone_options": {"width": 4, "depth": 1},
+    "decoder_options": {"channels": (4,)},
+}
+
+
+def series(times=3, height=5, width=6, bands=2):
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(2, times, height, width, bands)).astype("f4")
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_a_series_becomes_one_map_and_the_model_reloads(fusion, tmp_path):
+    model = build_segmenter(**TINY, num_times=3, fusion=fusion)
+    expected = np.asarray(model(series()))
+    assert expected.shape == (2, 5, 6, 3)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(np.asarray(loaded(series())), expected)
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("fusion", ["attention", "mean"])
+def test_a_set_of_images_has_any_length_and_no_order(fusion):
+    model = build_segmenter(**TINY, fusion=fusion)
+    x = series(times=4)
+    forwards, backwards = np.asarray(model(x)), np.asarray(model(x[:, ::-1]))
+    np.testing.assert_allclose(forwards, backwards, atol=1e-5)
+    repeated = np.asarray(model(np.repeat(x, 2, axis=1)))
+    np.testing.assert_allclose(repeated, forwards, atol=1e-5)
+
+
+@pytest.mark.backend
+def test_recurrence_sees_the_order():
+    layer = ConvLstm(4)
+    x = series()
+    assert not np.allclose(np.asarray(layer(x)), np.asarray(layer(x[:, ::-1])))
+
+
+@pytest.mark.backend
+def test_recurrence_equals_that_of_keras():
+    x = series()
+    ours = ConvLstm(3)
+    ours(x)
+    theirs = keras.layers.ConvLSTM2D(
+        3, 3, padding="same", recurrent_activation="sigmoid"
+    )
+    theirs.build(x.shape)
+    kernel, bias = ours.from_input.get_weights()
+    bias[3:6] += 1.0  # the forget gate's opening, which Keras keeps in its bias
+    # Our gates are input, forget, output, new; Keras's input, forget, new, output.
+    order = [0, 1, 2, 3, 4, 5, 9, 10, 11, 6, 7, 8]
+    (recurrent,) = ours.from_state.get_weights()
+    theirs.set_weights([kernel[..., order], recurrent[..., order], bias[order]])
+    np.testing.assert_allclose(np.asarray(ours(x)), np.asarray(theirs(x)), atol=1e-5)
+
+
+@pytest.mark.backend
+def test_equal_keys_make_attention_a_mean():
+    layer = TimeAttention(num_heads=2, key_size=4)
+    x = series(bands=4)
+    layer.build(x.shape)
+    layer.query.assign(np.zeros((2, 4)))
+    np.testing.assert_allclose(np.asarray(layer(x)), x.mean(axis=1), atol=1e-5)
+
+
+@pytest.mark.backend
+def test_folding_puts_the_bands_of_the_first_time_first():
+    folded = np.asarray(FoldTime()(series()))
+    np.testing.assert_array_equal(folded[..., :2], series()[:, 0])
+    np.testing.assert_array_equal(folded[..., 4:], series()[:, 2])
+
+
+@pytest.mark.backend
+def test_splitting_undoes_merging():
+    x = series()
+    merged = MergeTime()(x)
+    assert tuple(merged.shape) == (6, 5, 6, 2)
+    np.testing.assert_array_equal(np.asarray(SplitTime()([merged, x])), x)
+
+
+def test_attention_refuses_channels_that_heads_cannot_share():
+    with pytest.raises(ValueError, match="multiple of `num_heads`"):
+        TimeAttention(num_heads=4)(series())
