@@ -151,10 +151,19 @@ class Normalizer:
         offset, scale = self._constants_of(image, image_stats)
         if self.method in _TRANSFORMS:
             image = self._transform(image.astype("float32"))
-        out = _affine(image, offset, scale)
-        if self.method == "percentile":
-            np.clip(out, 0, 1, out=out)
-        return _zero_invalid(out, valid)
+        out = np.empty(image.shape, "float32")
+        whole = (-1, *image.shape[-3:])
+        items = zip(image.reshape(whole), out.reshape(whole), strict=True)
+        shift = np.broadcast_to(offset, (len(out.reshape(whole)), offset.shape[-1]))
+        gain = np.broadcast_to(1 / scale, shift.shape)
+        # One image at a time: its passes then run in the cache, not through memory.
+        for k, (source, target) in enumerate(items):
+            _affine(source, shift[k], gain[k], target)
+            if self.method == "percentile":
+                np.clip(target, 0, 1, out=target)
+        if valid is not None and not valid.all():
+            out[~np.asarray(valid, bool)] = 0
+        return out
 
     def _constants_of(
         self, image: np.ndarray, image_stats: BandStats | Sequence[BandStats] | None
@@ -241,30 +250,26 @@ def _read_constants(
     return offset, scale
 
 
-def _affine(image: np.ndarray, offset: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """``(image - offset) / scale`` as float32.
+def _affine(
+    image: np.ndarray, shift: np.ndarray, gain: np.ndarray, out: np.ndarray
+) -> None:
+    """``(image - shift) * gain`` of one image as float32; not finite becomes 0.
 
     Row by row instead of pixel by pixel: NumPy's inner loop then runs over a whole row
     of a few hundred values instead of over a handful of bands.
     """
-    width = image.shape[-2]
-    shift = np.tile(offset, width).astype("float32")
-    gain = np.tile(1 / scale, width).astype("float32")
-    if offset.ndim == 2:
-        shift, gain = shift[:, None], gain[:, None]
-    rows = image.reshape(*image.shape[:-2], -1)
+    height, width, _ = image.shape
+    rows, target = image.reshape(height, -1), out.reshape(height, -1)
     with np.errstate(invalid="ignore", over="ignore"):
-        out = np.subtract(rows, shift, dtype="float32", casting="same_kind")
-        out *= gain
-    return out.reshape(image.shape)
-
-
-def _zero_invalid(out: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-    if valid is not None and not valid.all():
-        out[~valid] = 0
-    # A sum is one quick pass and shows any value that is not finite.
-    with np.errstate(invalid="ignore", over="ignore"):
-        clean = np.isfinite(out.sum())
+        np.subtract(
+            rows,
+            np.tile(shift, width).astype("float32"),
+            out=target,
+            dtype="float32",
+            casting="same_kind",
+        )
+        target *= np.tile(gain, width).astype("float32")
+        # A sum is one quick pass and shows any value that is not finite.
+        clean = image.dtype.kind != "f" or np.isfinite(target.sum())
     if not clean:
-        out[~np.isfinite(out)] = 0
-    return out
+        target[~np.isfinite(target)] = 0

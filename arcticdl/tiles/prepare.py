@@ -110,7 +110,11 @@ def prepare(
     }
     with write_lock(path), executor(num_workers, scheduler) as pool:
         root = _open_notes(path.with_name(f"{path.name}.partial"), plan, overwrite)
-        _write_new(root, collection, selection, plan, Work(pool, progress))
+        try:
+            _write_new(root, collection, selection, plan, Work(pool, progress))
+        except ValueError:  # refused input: there is nothing to go on with
+            shutil.rmtree(root, ignore_errors=True)
+            raise
         _move_in(root, path)
     return open_store(path)
 

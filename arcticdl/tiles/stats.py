@@ -256,7 +256,9 @@ def _moments(values: np.ndarray) -> tuple[float, float, float, float, float]:
         return 0.0, 0.0, 0.0, np.inf, -np.inf
     mean = total / len(values)
     deviation = values - mean
-    return len(values), mean, deviation @ deviation, values.min(), values.max()
+    # Not `@`: BLAS would start threads of its own inside each of ours.
+    deviation *= deviation
+    return len(values), mean, deviation.sum(), values.min(), values.max()
 
 
 def _systematic_sample(size: int, rate: float, key: tuple[int, ...]) -> np.ndarray:
