@@ -25,9 +25,14 @@ app = typer.Typer(
 )
 
 Config = Annotated[
-    Path, typer.Argument(help="Experiment file, for example configs/meltpond.yaml.")
+    Path,
+    typer.Argument(
+        metavar="CONFIG", help="Experiment file, for example configs/meltpond.yaml."
+    ),
 ]
-Run = Annotated[Path, typer.Argument(help="Run folder, for example runs/meltpond.")]
+Run = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Run folder, for example runs/meltpond.")
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(
@@ -78,7 +83,7 @@ def _top(
 
 @app.command()
 def simulate(
-    out: Annotated[Path, typer.Argument(help="Folder for the scenes.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the scenes.")],
     scenes: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 4,
     size: Annotated[int, typer.Option(min=64, help="Rows and columns, px.")] = 1024,
     seed: Annotated[int, typer.Option(help="Same seed, same scenes.")] = 0,
@@ -187,12 +192,15 @@ def evaluate(
 @app.command()
 def predict(
     run: Annotated[
-        Path, typer.Argument(help="Run folder, or a .keras file that carries a card.")
+        Path,
+        typer.Argument(
+            metavar="RUN", help="Run folder, or a .keras file that carries a card."
+        ),
     ],
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[INPUT]...",
+            metavar="INPUT",
             help="Scene files. Default: the scenes that the fold was tested on.",
         ),
     ] = None,
@@ -244,7 +252,9 @@ def report(run: Run) -> None:
 
 @app.command()
 def check(
-    store: Annotated[Path, typer.Argument(help="Tile store, for example x.tiles.")],
+    store: Annotated[
+        Path, typer.Argument(metavar="STORE", help="Tile store, for example x.tiles.")
+    ],
     html: Annotated[
         Path | None, typer.Option(help="Also write the findings as a page.")
     ] = None,

@@ -121,12 +121,13 @@ def open_configured(
 
 
 def _beside(path: str, part: Replace) -> str:
+    anchor = path
     for old, new in part.replace.items():
-        if old not in path:
-            raise ConfigError(
-                f"`replace` looks for {old!r}, which is not in the path {path}."
-            )
         path = path.replace(old, new)
+    if path == anchor:
+        raise ConfigError(
+            f"`replace` finds none of {sorted(part.replace)} in the path {path}."
+        )
     if not Path(path).exists():
         raise FileNotFoundError(f"No such file beside the scene: {path}")
     return path

@@ -237,6 +237,7 @@ def build_feeds(
         shuffle=True,
         seed=seed,
         repeats=settings.repeats,
+        drop_last=True,  # a batch of one would upset batch normalisation
     )
     if not len(split.validation):
         return feed, None

@@ -26,6 +26,19 @@ def head_tasks(model: keras.Model, card: dict[str, Any] | None) -> dict[str, str
     return dict.fromkeys(names, "segmentation")
 
 
+def xla_helps() -> bool:
+    """Whether XLA is worth its compile time here: always on JAX, else on accelerators.
+
+    On processors TensorFlow's own kernels are as fast for convolutions, and a compiled
+    program is bound to one shape.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return keras.backend.backend() == "jax"
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
 def head_channels(model: keras.Model, tasks: dict[str, str]) -> dict[str, int]:
     """Name -> number of channels of every head."""
     outputs = model.output
@@ -49,7 +62,7 @@ def build_forward(
     *,
     tta: str = "none",
     batch_size: int = 8,
-    jit_compile: bool = True,
+    jit_compile: bool | None = None,
 ) -> Callable[[NDArray[np.float32]], Heads]:
     """Returns a function from normalised batches to probabilities or values.
 
@@ -61,7 +74,7 @@ def build_forward(
         tasks: Name -> task of every head; softmax is applied to segmentations.
         tta: ``"none"``, ``"hflip"`` or ``"d4"``: views whose results are averaged.
         batch_size: Images in one call of the model.
-        jit_compile: Whether XLA compiles the twin.
+        jit_compile: Whether XLA compiles the twin; ``None``: where it helps.
 
     Returns:
         Function of float32 (n, y, x, band), n <= batch_size, to a dict of float32
@@ -73,7 +86,7 @@ def build_forward(
     if tta not in TTA:
         raise ValueError(f"`tta` must be one of {sorted(TTA)}. Received: tta={tta!r}.")
     twin = keras.Model(model.inputs, model.output)
-    twin.compile(jit_compile=jit_compile)
+    twin.compile(jit_compile=xla_helps() if jit_compile is None else jit_compile)
 
     def once(batch: NDArray[np.float32]) -> Heads:
         outputs = twin.predict_on_batch(np.ascontiguousarray(batch))

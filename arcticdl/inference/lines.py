@@ -1,6 +1,7 @@
 """A thin class as the one line it stands for: a calving front, an ice edge."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,9 @@ def write_line(
     file = Path(file)
     partial = file.with_name(f".{file.stem}.part.gpkg")
     partial.unlink(missing_ok=True)
-    frame.to_file(partial, driver="GPKG", geometry_type="LineString")
+    with warnings.catch_warnings():
+        # An image without a CRS has a line without one; that is no oversight.
+        warnings.filterwarnings("ignore", message="'crs' was not provided")
+        frame.to_file(partial, driver="GPKG", layer="line", geometry_type="LineString")
     os.replace(partial, file)
     return file

@@ -33,7 +33,7 @@ def predict_scene(
     batch_size: int = 4,
     tta: str = "none",
     outputs: tuple[str, ...] = ("class", "confidence"),
-    jit_compile: bool = True,
+    jit_compile: bool | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> xr.Dataset:
@@ -61,7 +61,7 @@ def predict_scene(
         outputs: Of ``"class"`` (uint8, 255 = nodata), ``"confidence"`` (largest
             probability, 0-1), ``"entropy"`` (of the class probabilities, over its
             maximum, 0-1) and ``"prob"`` (one band a class, 0-1).
-        jit_compile: Whether XLA compiles the forward pass.
+        jit_compile: Whether XLA compiles the forward pass; ``None``: on accelerators.
         overwrite: Whether files at ``out`` may be replaced.
         progress: Whether to show a progress bar.
 

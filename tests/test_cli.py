@@ -1,0 +1,58 @@
+"""The command line: help that teaches, one clear line for what is wrong."""
+
+import pytest
+
+from arcticdl.cli import main
+
+COMMANDS = (
+    "simulate",
+    "prepare",
+    "train",
+    "evaluate",
+    "predict",
+    "report",
+    "check",
+    "doctor",
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_teaches_with_an_example(command, capsys):
+    assert main([command, "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"Example: arcticdl {command}" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["prepare", "absent.yaml"], "No configuration at absent.yaml"),
+        (["train", "absent.yaml"], "No configuration at absent.yaml"),
+        (["evaluate", "runs/absent"], "is no run folder"),
+        (["predict", "runs/absent", "x.tif"], "is no run folder"),
+        (["predict", "absent.keras", "x.tif"], "No such model"),
+        (["report", "runs/absent"], "runs/absent"),
+        (["check", "absent.tiles"], "absent.tiles"),
+    ],
+)
+def test_what_is_missing_is_one_line_and_a_failure(
+    arguments, message, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_usage_is_status_2(capsys):
+    assert main(["train"]) == 2
+    assert "CONFIG" in capsys.readouterr().err
+    assert main(["no-such-command"]) == 2
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("arcticdl ")

@@ -1,0 +1,107 @@
+"""Configurations: completed, checked, and refused with the key's path."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from arcticdl.config import dump_config, load_config
+from arcticdl.errors import ConfigError
+
+LABEL = {"file": {"replace": {"images": "masks"}}, "classes": ["water", "ice"]}
+MINIMAL = {"name": "x", "data": {"scenes": "*.tif", "labels": {"ice": LABEL}}}
+
+
+def write(folder: Path, tree) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+def changed(**sections):
+    return {**MINIMAL, **sections}
+
+
+def test_a_minimal_configuration_is_completed_and_survives_a_round_trip(tmp_path):
+    config = load_config(write(tmp_path, MINIMAL))
+    assert config.label_name == "ice"
+    assert config.store_path == Path("data/x.tiles")
+    again = tmp_path / "again.yaml"
+    again.write_text(dump_config(config))
+    assert load_config(again) == config
+
+
+def test_overrides_are_read_as_yaml_and_applied_in_order(tmp_path):
+    path = write(tmp_path, MINIMAL)
+    config = load_config(
+        path, ("train.epochs=3", "train.epochs=4", "tiles.size_px=[30, 20]")
+    )
+    assert config.train.epochs == 4
+    assert config.tiles.size_px == (30, 20)
+
+
+def test_environment_variables_are_replaced(tmp_path, monkeypatch):
+    monkeypatch.setenv("ICE", "/somewhere")
+    data = {**MINIMAL["data"], "scenes": "${ICE}/*.tif"}
+    config = load_config(write(tmp_path, changed(data=data)))
+    assert config.data.scenes == "/somewhere/*.tif"
+
+
+def test_an_unset_variable_is_named_with_its_key(tmp_path, monkeypatch):
+    monkeypatch.delenv("ICE", raising=False)
+    data = {**MINIMAL["data"], "scenes": "${ICE}/*.tif"}
+    with pytest.raises(ConfigError, match=r"`data\.scenes` uses \$\{ICE\}"):
+        load_config(write(tmp_path, changed(data=data)))
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"train": {"epoch": 3}}, r"train\.epoch: unknown key.*epochs"),
+        ({"train": {"epochs": 0}}, r"train\.epochs: .*greater than 0.*Received: 0"),
+        ({"tiles": {"edge": "wrap"}}, r"tiles\.edge: .*'shift', 'pad' or 'drop'"),
+        ({"label": "floe"}, r"`label` must be one of \['ice'\]"),
+        ({"predict": {"line": "lead"}}, r"`predict\.line` must be one of"),
+        ({"train": {"early_stopping": {}}}, r"needs `folds\.validation_groups`"),
+        ({"nme": "y"}, r"nme: unknown key"),
+        ({"name": "../up"}, r"name: .*pattern"),
+    ],
+)
+def test_a_wrong_key_or_value_is_refused_with_its_path(tmp_path, section, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(write(tmp_path, changed(**section)))
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ({"classes": ["a", "b"]}, "either `file` or `rules`"),
+        ({**LABEL, "colors": ["#000000"]}, "one colour for each"),
+        (
+            {"classes": ["a"], "rules": [{"name": "b", "where": {"HH": [0, 1]}}]},
+            "not in `classes`",
+        ),
+    ],
+)
+def test_a_label_needs_one_origin_and_matching_names(tmp_path, label, message):
+    data = {"scenes": "*.tif", "labels": {"ice": label}}
+    with pytest.raises(ConfigError, match=message):
+        load_config(write(tmp_path, changed(data=data)))
+
+
+@pytest.mark.parametrize("text", ["train.epochs", "=3", "name.x=3"])
+def test_an_unusable_override_is_refused(tmp_path, text):
+    with pytest.raises(ConfigError, match="--set"):
+        load_config(write(tmp_path, MINIMAL), (text,))
+
+
+def test_a_file_that_is_not_yaml_or_not_there_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="No configuration at"):
+        load_config(tmp_path / "absent.yaml")
+    path = tmp_path / "broken.yaml"
+    path.write_text("a: [1,")
+    with pytest.raises(ConfigError, match="is not YAML"):
+        load_config(path)
+    path.write_text("- 1\n")
+    with pytest.raises(ConfigError, match="must hold sections"):
+        load_config(path)
