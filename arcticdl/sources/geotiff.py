@@ -19,6 +19,11 @@ from arcticdl.scene import (
 )
 from arcticdl.sources.assemble import make_scene
 from arcticdl.sources.bands import BandNames, choose_bands
+from arcticdl.sources.geolocation import (
+    AffinePositions,
+    GcpPositions,
+    swath_coords,
+)
 from arcticdl.sources.lazy import WindowArray
 from arcticdl.sources.raster import GREY, RasterFile
 
@@ -39,7 +44,8 @@ def open_geotiff(
     Bands are named by their descriptions, else ``red``, ``green`` and ``blue`` where
     the file is in colour, else ``band_1``, ``band_2``, ... An alpha band, an internal
     or external mask, nodata values and NaN become ``valid``; the image keeps the type
-    of the file unless scale or offset tags apply.
+    of the file unless scale or offset tags apply. A rotated file, or one placed by
+    ground control points, becomes a swath.
 
     Args:
         path: The file, or an address that GDAL reads (``/vsicurl/...``).
@@ -109,10 +115,18 @@ def _position(
     source: RasterFile, crs: Any
 ) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """Coordinates and attributes that say where the pixels of a file lie."""
+    if source.gcps and source.transform.is_identity:
+        points = source.gcps
+        placed = GcpPositions(
+            [p.row for p in points], [p.col for p in points],
+            [p.x for p in points], [p.y for p in points],
+            source.gcp_crs or crs or "EPSG:4326", source.shape,
+        )  # fmt: skip
+        return swath_coords(placed, source.shape), {}
     transform, crs = source.transform, source.crs or crs
-    if transform.is_identity or crs is None:
-        if transform.is_identity:
-            return None, {}
+    if transform.is_identity:
+        return None, {}
+    if crs is None:
         return None, {"georeferencing": "the file has a transform but no CRS"}
     if not all(map(math.isfinite, transform)) or transform.determinant == 0:
         raise SourceError(
@@ -121,6 +135,9 @@ def _position(
         )
     geobox = GeoBox(source.shape, transform, crs)
     _refuse_absurd(source.path, geobox)
+    if transform.b or transform.d:
+        turned = AffinePositions(transform, geobox.crs.proj)  # type: ignore[union-attr]
+        return swath_coords(turned, source.shape), {}
     return grid_coords(geobox), {}
 
 

@@ -1,5 +1,6 @@
 """Window reads of any raster that GDAL opens, with its validity."""
 
+import os
 import threading
 import warnings
 from collections.abc import Sequence
@@ -20,6 +21,10 @@ from arcticdl.sources.lazy import HandlePool, row_strips
 
 _OPENING = threading.Lock()  # the warnings filter below belongs to the whole process
 _COLOURS = ("red", "green", "blue")
+CACHE_BYTES = 256 * 2**20
+"""GDAL's block cache, unless the environment variable ``GDAL_CACHEMAX`` says otherwise.
+Its own default, a twentieth of the memory, grows with the machine."""
+
 GREY = ("gray", "grey")
 """Names of the band that an RGB image with three equal channels is reduced to."""
 
@@ -102,8 +107,9 @@ class RasterFile:
     @contextmanager
     def _open(self) -> Any:
         """Lends a handle, and tells a failed read from a failed caller."""
+        limit = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": CACHE_BYTES}
         try:
-            with self.pool.borrow() as src:
+            with rasterio.Env(**limit), self.pool.borrow() as src:
                 yield src
         except (RasterioError, OSError, MemoryError) as error:
             raise SourceError(
