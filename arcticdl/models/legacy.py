@@ -132,7 +132,8 @@ def from_segmentation_models(
         Model from ``(batch, y, x, band)`` to float32 logits ``(batch, y, x, class)``.
 
     Raises:
-        ValueError: Unknown names, no bands, ``PSPNet`` without ``input_size``.
+        ValueError: Unknown names or weights, no bands, ``PSPNet`` without
+            ``input_size``.
 
     Example:
         >>> model = from_segmentation_models(
@@ -145,6 +146,11 @@ def from_segmentation_models(
     module, stride = choose("architecture", architecture, ARCHITECTURES)
     choose("backbone", backbone, dict.fromkeys(ENCODERS))
     count = resolve_num_bands(num_bands, bands, card)
+    if weights not in (None, "imagenet"):
+        raise ValueError(
+            "`weights` must be 'imagenet' or None; load other weights into the model. "
+            f"Received: weights={weights!r}."
+        )
     if architecture == "PSPNet" and input_size is None:
         raise ValueError(
             "`input_size` must be given for PSPNet, whose pooling is of fixed size. "
