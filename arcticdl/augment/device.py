@@ -51,7 +51,8 @@ class DeviceAugment(keras.layers.Layer):
 
     Example:
         >>> layer = DeviceAugment([{"name": "hflip", "p": 1.0}])
-        >>> layer([[[[1.0], [2.0]]]])[0, 0, :, 0].numpy().tolist()
+        >>> flipped = layer(ops.reshape([1.0, 2.0], (1, 1, 2, 1)))
+        >>> ops.convert_to_numpy(flipped).ravel().tolist()
         [2.0, 1.0]
     """
 
