@@ -9,9 +9,6 @@ from keras import ops
 from arcticdl.losses.base import spread_weight, to_float32
 from arcticdl.void import split_void
 
-_CODES = "class codes (batch, ...)"
-_MAPS = "maps (batch, ..., class) of 0 and 1"
-
 
 class Pixels:
     """What a segmentation loss sees: targets, probabilities, weights.
@@ -29,7 +26,8 @@ class Pixels:
             * multi-label maps ``(batch, ..., class)`` of 0 and 1, void entry by
               entry, with `multilabel`.
         y_pred: Logits ``(batch, ..., class)``. One channel is the binary form: the
-            logit of class 1, labels 0 and 1.
+            logit of class 1, labels of codes 0 and 1 (for soft labels of two
+            classes, two channels).
         sample_weight: Weights ``(batch,)`` up to ``(batch, ...)``, or ``None``.
         void_class: Code of void.
         multilabel: Each channel is a yes or no of its own.
@@ -59,8 +57,9 @@ class Pixels:
         self.num_classes = int(logits.shape[-1])
         self.binary = self.num_classes == 1
         self.exclusive = not multilabel and not self.binary
-        self.hard = _is_integer_map(y_true, logits) and not multilabel
-        _check_shapes(y_true, logits, True, _MAPS if multilabel else _CODES)
+        codes = self.binary or not multilabel
+        self.hard = codes and _is_integer_map(y_true, logits)
+        _check_shapes(y_true, logits, codes, not self.hard)
         if self.hard:
             num_codes = max(self.num_classes, 2)
             code, valid, self.poison = read_codes(y_true, logits, void_class, num_codes)
@@ -182,7 +181,7 @@ def read_codes(
         ValueError: If labels and predictions do not fit together.
     """
     y_true = ops.convert_to_tensor(y_true)
-    _check_shapes(y_true, logits, False, _CODES)
+    _check_shapes(y_true, logits, True, False)
     if len(y_true.shape) == len(logits.shape):
         y_true = ops.squeeze(y_true, -1)
     label, valid = split_void(y_true, void_class)
@@ -199,14 +198,14 @@ def _is_integer_map(y_true: Any, logits: Any) -> bool:
     return len(y_true.shape) == len(logits.shape) and y_true.shape[-1] == 1
 
 
-def _check_shapes(y_true: Any, logits: Any, soft: bool, want: str) -> None:
+def _check_shapes(y_true: Any, logits: Any, codes: bool, maps: bool) -> None:
+    """Checks labels that may be codes, or maps with a class axis, or either."""
     rank = len(logits.shape)
-    fits = rank >= 2 and (
-        _is_integer_map(y_true, logits)
-        or (soft and len(y_true.shape) == rank and y_true.shape[-1] == logits.shape[-1])
-    )
+    is_map = len(y_true.shape) == rank and y_true.shape[-1] == logits.shape[-1]
+    fits = (codes and _is_integer_map(y_true, logits)) or (maps and is_map)
     pairs = zip(y_true.shape[: rank - 1], logits.shape[:-1], strict=False)
-    if not fits or any(a != b for a, b in pairs if a and b):
+    if rank < 2 or not fits or any(a != b for a, b in pairs if a and b):
+        want = "class codes (batch, ...)" if codes else "maps (batch, ..., class)"
         raise ValueError(
             f"`y_true` must be {want} beside logits `y_pred` of (batch, ..., class). "
             f"Received: y_true {tuple(y_true.shape)}, y_pred {tuple(logits.shape)}."

@@ -28,6 +28,14 @@ def test_one_hot_labels_equal_codes():
         assert float(loss(one_hot, LOGITS)) == pytest.approx(float(loss(LABEL, LOGITS)))
 
 
+def test_one_channel_is_binary_whether_or_not_multilabel():
+    label, logit = np.minimum(LABEL, 1), LOGITS[..., :1]
+    expected = float(losses.Crossentropy()(label, logit))
+    for y_true in (label, label[..., None]):
+        loss = losses.Crossentropy(multilabel=True)
+        assert float(loss(y_true, logit)) == expected
+
+
 def test_nan_marks_void_in_float_codes():
     nan = np.where(LABEL == 255, np.nan, LABEL)
     loss = losses.DiceFocal()
@@ -141,6 +149,7 @@ def test_a_sum_of_what_is_no_loss_is_refused():
 MISFITS = [
     (losses.Crossentropy(), LABEL[:, :3], LOGITS, "`y_true` must be class codes"),
     (losses.Crossentropy(), LABEL[:, 0], LOGITS, "`y_true` must be class codes"),
+    (losses.Crossentropy(multilabel=True), LABEL, LOGITS, "`y_true` must be maps"),
     (losses.Crossentropy(class_weights=[1, 2]), LABEL, LOGITS, "one weight a class"),
     (losses.Boundary(), LABEL[:, 0], LOGITS[:, 0], "needs images"),
     (losses.CenterlineDice(classes=[3]), LABEL, LOGITS, "`classes` must name"),
