@@ -15,6 +15,7 @@ from arcticdl.errors import StoreError
 from arcticdl.tiles import layout
 from arcticdl.tiles.card import write_card
 from arcticdl.tiles.collection import Collection, collect
+from arcticdl.tiles.footprints import footprint_crs
 from arcticdl.tiles.quality import assess, check_actions
 from arcticdl.tiles.records import write_records
 from arcticdl.tiles.selection import Selection, select_tiles
@@ -150,7 +151,7 @@ def append(
     with write_lock(path), executor(num_workers, scheduler) as pool:
         store = open_store(path)
         about = store.about
-        selection = _selection_of(about)
+        selection = Selection.from_dict(about["plan"]["selection"])
         collection = collect(
             scenes,
             tuple(about["tile_size_px"]),
@@ -369,17 +370,6 @@ def _move_in(root: Path, path: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _selection_of(about: dict[str, Any]) -> Selection:
-    import shapely
-
-    values = dict(about["plan"]["selection"])
-    roi = values.pop("roi")
-    actions = values.pop("quality")
-    return Selection(
-        **values, roi=None if roi is None else shapely.from_wkt(roi), actions=actions
-    )
-
-
 def _check_fits(collection: Collection, store: TileStore) -> Collection:
     """Refuses scenes that do not fit a store; returns them with its labels."""
     twice = sorted(set(collection.ids) & set(store.manifest["scene_id"]))
@@ -400,16 +390,10 @@ def _check_fits(collection: Collection, store: TileStore) -> Collection:
             f"Scenes to append must have the store's bands, dtype and labels: {mine}. "
             f"Received: {theirs}."
         )
-    georeferenced = store.manifest.crs is not None
-    if any((_crs(scene) is not None) != georeferenced for scene in collection.scenes):
+    on_earth = store.manifest.crs is not None
+    if any((footprint_crs(s) is not None) != on_earth for s in collection.scenes):
         raise StoreError(
             "Scenes to append must be georeferenced as the store's are, or be plain "
             f"images as these. Received: both, for {store.path}."
         )
     return replace(collection, labels=store.labels)
-
-
-def _crs(scene: xr.Dataset) -> str | None:
-    from arcticdl.tiles.footprints import footprint_crs
-
-    return footprint_crs(scene)

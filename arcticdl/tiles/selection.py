@@ -68,6 +68,15 @@ class Selection:
             "quality": dict(self.actions),
         }
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Selection":
+        """The selection from `to_dict`."""
+        import shapely
+
+        rest = {k: v for k, v in values.items() if k not in ("roi", "quality")}
+        roi = None if values["roi"] is None else shapely.from_wkt(values["roi"])
+        return cls(**rest, roi=roi, actions=values["quality"])
+
 
 def select_tiles(
     collection: Collection,
