@@ -30,7 +30,7 @@ _FUNCTIONS = {
     "predict_scene": "arcticdl.inference",
 }
 
-__all__ = ["__version__", *_FUNCTIONS, *_SUBMODULES]  # noqa: PLE0604
+__all__ = ["__version__", *_FUNCTIONS, *_SUBMODULES]
 
 
 def __getattr__(name: str) -> Any:

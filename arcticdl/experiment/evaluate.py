@@ -95,9 +95,23 @@ def _evaluate_fold(
     result["baselines"] = {}
     if config.baselines and split is not None:
         result["baselines"] = pixel_baselines(
-            store, split.train, split.test, config.label_name, seed=config.seed
+            store,
+            split.train,
+            split.test,
+            config.label_name,
+            normalizer=_normalizer(model),
+            seed=config.seed,
         )
     return result
+
+
+def _normalizer(model: Any) -> Any:
+    """The network's own scaling, so that its rivals see the same numbers."""
+    from arcticdl.models import get_card
+    from arcticdl.tiles import Normalizer
+
+    card = get_card(model)
+    return Normalizer.from_dict(card["normalizer"]) if card else "zscore"
 
 
 def headline(summary: Mapping[str, Any]) -> list[str]:

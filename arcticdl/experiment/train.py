@@ -222,11 +222,10 @@ def build_feeds(
     config: Experiment, store: TileStore, split: Split, *, seed: int
 ) -> tuple[Any, Any]:
     """Training and validation feeds; statistics come from the training tiles alone."""
-    from arcticdl.augment import build_policy
     from arcticdl.training import TileFeed
 
     settings = config.train
-    augment = build_policy(list(settings.augment)) if settings.augment else None
+    augment = _build_policy(config, store)
     feed = TileFeed(
         store,
         split.train,
@@ -250,6 +249,13 @@ def build_feeds(
         shuffle=False,
     )
     return feed, validation_feed
+
+
+def _build_policy(config: Experiment, store: TileStore) -> Any:
+    from arcticdl.augment import build_policy
+
+    steps = list(config.train.augment)
+    return build_policy(steps, bands=store.bands) if steps else None
 
 
 def build_model(config: Experiment, store: TileStore, feed: Any, num_steps: int) -> Any:

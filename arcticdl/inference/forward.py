@@ -103,7 +103,7 @@ def build_forward(
             fill = np.zeros((batch_size - num, *images.shape[1:]), images.dtype)
             images = np.concatenate([images, fill])
         views = TTA[tta]
-        total: Heads = {}
+        total: dict[str, NDArray[Any]] = {}
         for turns, flip in views:
             for name, value in once(_turn(images, turns, flip)).items():
                 back = _turn_back(value, turns, flip)[:num] / np.float32(len(views))

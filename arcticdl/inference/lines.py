@@ -16,6 +16,10 @@ from arcticdl.metrics.fronts import front_path
 THRESHOLDS = (0.5, 0.3, 0.15, 0.05)
 """Probabilities tried in turn until a line is found."""
 
+FAINT_SHARES = (0.01, 0.02, 0.04)
+"""Shares of the map's most probable pixels that are tried when every threshold fails;
+a front of three pixels' width covers about 0.007 of a chip that it crosses."""
+
 
 def trace_line(
     prob: NDArray[Any],
@@ -25,9 +29,10 @@ def trace_line(
 ) -> tuple[NDArray[np.int64], float]:
     """Traces the most probable line of a map, at the surest threshold that has one.
 
-    A faint front is still a front: where no pixel passes the first threshold, lower
-    ones are tried, and the one that was needed is returned so that a reader can tell
-    a sure line from a faint one.
+    A faint front is still a front: where no line passes the first threshold, lower
+    ones are tried, then the levels above which ``FAINT_SHARES`` of the map lie. The
+    level that was needed is returned, so that a reader can tell a sure line from a
+    faint one.
 
     Args:
         prob: Probability of the line's class (y, x), 0-1; NaN is no line.
@@ -36,12 +41,23 @@ def trace_line(
 
     Returns:
         ``(path, threshold)``: int64 (point, 2), row and column from end to end, and
-        the threshold that gave it; an empty path and 0.0 where none did.
+        the threshold that gave it; an empty path and 0.0 where none did, as on a map
+        that is the same everywhere.
     """
-    for threshold in thresholds:
-        path = front_path(prob, threshold=threshold, min_length_px=min_length_px)
+    known = prob[np.isfinite(prob)]
+    if not known.size or known.max() <= known.min():
+        return np.zeros((0, 2), np.int64), 0.0
+    faint = np.quantile(known, 1 - np.array(FAINT_SHARES), method="lower")
+    levels = [*thresholds, *(level for level in faint if level < min(thresholds))]
+    for level in levels:
+        if level <= 0:
+            continue
+        # Below the first threshold the map is stretched, so that gaps cost alike.
+        field = prob if level == thresholds[0] else np.clip(0.5 * prob / level, 0, 1)
+        threshold = level if level == thresholds[0] else 0.5
+        path = front_path(field, threshold=threshold, min_length_px=min_length_px)
         if len(path):
-            return path, float(threshold)
+            return path, float(level)
     return np.zeros((0, 2), np.int64), 0.0
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
+from arcticdl.scene import is_swath, scene_geobox
 from arcticdl.void import VOID_CLASS
 
 
@@ -20,23 +21,16 @@ def scene_georeference(scene: xr.Dataset) -> dict[str, Any]:
     Raises:
         ValueError: The scene is on 2-D lat/lon; a map needs a regular grid.
     """
-    if "spatial_ref" not in scene.variables and "spatial_ref" not in scene.coords:
-        if "lat" in scene.coords and scene["lat"].ndim == 2:
-            raise ValueError(
-                "The scene lies on 2-D lat/lon and has no regular grid. Align it "
-                "first: arcticdl.grid.align([scene], crs=..., resolution_m=...)."
-            )
+    if is_swath(scene):
+        raise ValueError(
+            "The scene lies on 2-D lat/lon and has no regular grid. Align it first: "
+            "arcticdl.grid.align([scene], crs=..., resolution_m=...)."
+        )
+    geobox = scene_geobox(scene)
+    if geobox is None or geobox.crs is None:
         return {}
-    attrs = scene["spatial_ref"].attrs
-    wkt = attrs.get("crs_wkt") or attrs.get("spatial_ref")
-    if "GeoTransform" in attrs:
-        c, a, b, f, d, e = (float(part) for part in attrs["GeoTransform"].split())
-        transform = rasterio.Affine(a, b, c, d, e, f)
-    else:
-        x, y = scene["x"].to_numpy(), scene["y"].to_numpy()
-        dx, dy = (x[-1] - x[0]) / (len(x) - 1), (y[-1] - y[0]) / (len(y) - 1)
-        transform = rasterio.Affine(dx, 0, x[0] - dx / 2, 0, dy, y[0] - dy / 2)
-    return {"crs": rasterio.crs.CRS.from_wkt(wkt), "transform": transform}
+    crs = rasterio.crs.CRS.from_wkt(geobox.crs.to_wkt())
+    return {"crs": crs, "transform": geobox.transform}
 
 
 class MapFile:

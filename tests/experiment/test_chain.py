@@ -94,6 +94,7 @@ def test_meltpond(real_data, project_root):
 
 
 @pytest.mark.real_data
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_calving_front(real_data, project_root):
     config = project_root / "configs" / "calving_front.yaml"
     settings = sets(*TINY, "train.augment=[]", "train.learning_rate=0.01")

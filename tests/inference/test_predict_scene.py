@@ -191,6 +191,9 @@ def test_a_line_is_found_at_the_surest_threshold_and_written(tmp_path):
     assert frame.crs.to_epsg() == 3413
     ys = np.array(frame.geometry[0].coords)[:, 1]
     np.testing.assert_allclose(ys, 2000 - (path[:, 0] + 0.5) * 80)
+    faint, threshold = trace_line(prob / 100)
+    np.testing.assert_array_equal(faint, path)
+    assert 0 < threshold < 0.05
     empty, threshold = trace_line(np.zeros((20, 40)))
     assert (len(empty), threshold) == (0, 0.0)
     assert len(geopandas.read_file(
