@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from arcticdl.cli_weights import weights
+
 PREEMPTED = 75
 """Exit status after a termination signal: temporary failure, start again."""
 
@@ -53,6 +55,7 @@ class Schema(StrEnum):
     geotiff = "geotiff"
     ai4arctic = "ai4arctic"
     safe = "safe"
+    optical = "optical"
 
 
 class Tta(StrEnum):
@@ -293,6 +296,9 @@ def doctor(
     else:
         machine.show(findings)
     raise typer.Exit(machine.exit_code(findings))
+
+
+app.add_typer(weights, name="weights")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

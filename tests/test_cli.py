@@ -53,6 +53,20 @@ def test_wrong_usage_is_status_2(capsys):
     assert main(["no-such-command"]) == 2
 
 
+@pytest.mark.parametrize("command", ["list", "fetch", "convert", "verify"])
+def test_each_weights_command_teaches_with_an_example(command, capsys):
+    assert main(["weights", command, "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"Example: arcticdl weights {command}" in shown
+
+
+def test_weights_are_listed_and_unknown_ones_refused(capsys):
+    assert main(["weights", "list", "resnet50"]) == 0
+    assert "licence" not in capsys.readouterr().err
+    assert main(["weights", "fetch", "resnet50.nothing"]) == 1
+    assert "error: " in capsys.readouterr().err
+
+
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("arcticdl ")

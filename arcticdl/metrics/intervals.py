@@ -62,7 +62,7 @@ def _sampled_scores(
     samples["mean_iou"] = _row_means(table["iou"])
     for key in ("f1", "precision", "recall"):
         samples[f"macro_{key}"] = _row_means(table[key])
-    for key in ("iou", "f1"):
+    for key in ("iou", "f1", "precision", "recall"):
         for row, name in enumerate(names):
             samples[f"{key}/{name}"] = table[key][:, row]
     return samples

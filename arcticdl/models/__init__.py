@@ -14,9 +14,11 @@ from arcticdl.models.build import (
 )
 from arcticdl.models.card import get_card, set_card
 from arcticdl.models.decoders import DECODERS
+from arcticdl.models.freeze import GradualUnfreezing, freeze_stages, layer_factors
 from arcticdl.models.heads import HEADS
 from arcticdl.models.legacy import from_segmentation_models
 from arcticdl.models.temporal import FUSIONS, ConvLstm, TimeAttention
+from arcticdl.models.weights import list_weights, load_weights
 
 __all__ = [
     "BACKBONES",
@@ -24,13 +26,18 @@ __all__ = [
     "FUSIONS",
     "HEADS",
     "ConvLstm",
+    "GradualUnfreezing",
     "TimeAttention",
     "build_backbone",
     "build_classifier",
     "build_multitask",
     "build_regressor",
     "build_segmenter",
+    "freeze_stages",
     "from_segmentation_models",
     "get_card",
+    "layer_factors",
+    "list_weights",
+    "load_weights",
     "set_card",
 ]
