@@ -14,22 +14,24 @@ help:
 	@echo "make test-jax  models, losses and metrics on the JAX backend"
 	@echo "make clean     remove the environments and the demo's files"
 
-$(VENV)/installed: pyproject.toml
+$(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
-$(VENV)/installed-test: $(VENV)/installed
+$(VENV)/installed-test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
-	touch $@
+	touch $(VENV)/installed $@
 
 demo: $(VENV)/installed
-	$(BIN)/arcticdl simulate data/demo --scenes 4 --size 768 --seed 0
+	$(BIN)/arcticdl simulate data/demo --scenes 6 --size 512 --seed 0
 	$(BIN)/arcticdl prepare configs/demo.yaml --overwrite
 	$(BIN)/arcticdl train configs/demo.yaml --fold 0 --overwrite
 	$(BIN)/arcticdl evaluate runs/demo
-	$(BIN)/python pipelines/demo_map.py runs/demo
+	$(BIN)/arcticdl predict runs/demo --overwrite
 	$(BIN)/arcticdl report runs/demo
 	@echo "Open runs/demo/report.html"
 
