@@ -52,7 +52,11 @@ def evaluate_scenes(
     """
     info = store.labels[label]
     evaluation = SegmentationEvaluation(
-        info.classes, colors=info.colors, bands=store.bands, seed=seed
+        info.classes,
+        colors=info.colors,
+        bands=store.bands,
+        seed=seed,
+        void_class=int(info.void),
     )
     manifest = store.manifest.iloc[np.asarray(indices)]
     groups = manifest.groupby("scene_id", sort=True)

@@ -1,5 +1,6 @@
 """Scoring trained folds on what they did not see."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,8 @@ def evaluate(
         fold: Number, or ``all`` that are trained.
 
     Returns:
-        The pooled result, as written to ``summary.json`` (for another store:
-        ``metrics_STORE.json`` in the fold's folder).
+        The chosen folds' result, pooled. ``summary.json`` pools all folds that are
+        scored; with another store each fold has ``metrics_STORE.json`` instead.
 
     Raises:
         FileNotFoundError: No such run, or no trained fold.
@@ -49,10 +50,15 @@ def evaluate(
         name = "metrics" if data is None else f"metrics_{Path(data).stem}"
         write_json(fold_dir / f"{name}.json", result)
         results.append(result)
-    summary = pool_folds(results)
     if data is None:
-        write_json(folder / "summary.json", summary)
-    return summary
+        write_json(folder / "summary.json", pool_folds(_scored(folder)))
+    return pool_folds(results)
+
+
+def _scored(folder: Path) -> list[dict[str, Any]]:
+    """The results of all folds scored so far, also by earlier calls."""
+    paths = [folder / f"fold{n}" / "metrics.json" for n in trained_folds(folder)]
+    return [json.loads(p.read_text(encoding="utf-8")) for p in paths if p.exists()]
 
 
 def _chosen(folder: Path, fold: str | int) -> list[int]:
