@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.metrics.probability import reliability_table
+
 
 class Calibration:
     """Reliability of the highest class probability, gathered in equal-width bins.
@@ -63,19 +65,6 @@ class Calibration:
 
     def result(self) -> dict[str, Any] | None:
         """Returns ``ece`` and ``bins``, ready for JSON; ``None`` before any pixel."""
-        total = int(self._count.sum())
-        if not total:
+        if not self._count.any():
             return None
-        gap = np.abs(self._correct - self._confidence).sum() / total
-        edges = np.linspace(0.0, 1.0, self.num_bins + 1)
-        bins = [
-            {
-                "low": float(edges[i]),
-                "high": float(edges[i + 1]),
-                "count": int(n),
-                "mean_confidence": float(self._confidence[i] / n) if n else None,
-                "accuracy": float(self._correct[i] / n) if n else None,
-            }
-            for i, n in enumerate(self._count)
-        ]
-        return {"ece": float(gap), "num_pixels": total, "bins": bins}
+        return reliability_table(self._count, self._confidence, self._correct)

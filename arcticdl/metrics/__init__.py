@@ -37,8 +37,10 @@ from arcticdl.metrics.ice_edge import (
 from arcticdl.metrics.intervals import bootstrap_scores
 from arcticdl.metrics.probability import (
     brier_score,
+    class_areas,
     expected_calibration_error,
     ranking_areas,
+    reliability_curve,
     top_k_accuracy,
 )
 from arcticdl.metrics.regression import (
@@ -51,16 +53,21 @@ from arcticdl.metrics.regression import (
 _KERAS = {
     "Accuracy": "segmentation",
     "Bias": "continuous",
+    "Brier": "certainty",
+    "CalibrationError": "certainty",
     "ConfusionMetric": "segmentation",
     "F1": "segmentation",
     "Kappa": "segmentation",
     "MAE": "continuous",
     "Matthews": "segmentation",
     "MeanIoU": "segmentation",
+    "PRArea": "ranking",
     "Precision": "segmentation",
     "R2": "continuous",
     "RMSE": "continuous",
+    "ROCArea": "ranking",
     "Recall": "segmentation",
+    "TopKAccuracy": "certainty",
 }
 
 __all__ = [
@@ -71,6 +78,7 @@ __all__ = [
     "boundary_scores",
     "brier_score",
     "cell_areas_km2",
+    "class_areas",
     "class_index_r2",
     "class_scores",
     "coco_annotations",
@@ -93,6 +101,7 @@ __all__ = [
     "ranking_areas",
     "regression_moments",
     "regression_scores",
+    "reliability_curve",
     "scores",
     "sea_ice_area_km2",
     "sea_ice_extent_km2",

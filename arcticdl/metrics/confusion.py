@@ -104,11 +104,12 @@ def scores(
 
     Returns:
         ``accuracy``, ``balanced_accuracy`` (mean recall), ``mean_iou``, ``macro_f1``,
-        ``macro_precision``, ``macro_recall``, ``weighted_iou``, ``weighted_f1`` (by
-        true pixels), ``kappa`` (Cohen 1960), ``matthews`` (Gorodkin 2004), ``support``
-        (scored pixels), and ``per_class``: ``{name: {"iou", "precision", "recall",
-        "f1", "support", "predicted"}}``. Over single-label pixels micro F1, precision
-        and recall all equal ``accuracy``, and micro IoU is ``micro_iou``.
+        ``macro_precision``, ``macro_recall``, ``weighted_iou``, ``weighted_f1``,
+        ``weighted_precision``, ``weighted_recall`` (by true pixels), ``micro_iou``,
+        ``kappa`` (Cohen 1960), ``matthews`` (Gorodkin 2004), ``support`` (scored
+        pixels), and ``per_class``: ``{name: {"iou", "precision", "recall", "f1",
+        "support", "predicted"}}``. One label a pixel makes ``micro_f1``,
+        ``micro_precision`` and ``micro_recall`` equal ``accuracy``.
 
     Raises:
         ValueError: `cm` is not square, or the names do not fit it.
@@ -224,7 +225,8 @@ def _overall_scores(
     }
     for key in ("f1", "precision", "recall"):
         result[f"macro_{key}"] = mean_defined(table[key])
-    for key in ("iou", "f1"):
+        result[f"micro_{key}"] = result["accuracy"]
+    for key in ("iou", "f1", "precision", "recall"):
         result[f"weighted_{key}"] = _weighted_mean(table[key], table["support"])
     result["kappa"] = cohen_kappa(matrix)
     result["matthews"] = matthews(matrix)
@@ -240,8 +242,8 @@ def mean_defined(values: ArrayLike) -> float:
 
 
 def _weighted_mean(values: NDArray[Any], weights: NDArray[Any]) -> float:
-    used = weights > 0
-    return float(_ratio((values[used] * weights[used]).sum(), weights.sum()))
+    used = (weights > 0) & ~np.isnan(values)
+    return float(_ratio((values[used] * weights[used]).sum(), weights[used].sum()))
 
 
 def _ratio(numerator: Any, denominator: Any) -> NDArray[np.float64]:

@@ -5,11 +5,17 @@ from typing import Any
 import keras
 from keras import ops
 
-from arcticdl.void import VOID_CLASS, split_void
-
-# Counts are kept in two float32 limbs of 2**23: sums stay exact far beyond the 2**24
-# where a single float32 stops counting, without int64, which JAX lacks by default.
-_LIMB = float(2**23)
+from arcticdl.metrics.pixels import (
+    Total,
+    check_average,
+    check_num_classes,
+    check_shapes,
+    defined_mean,
+    safe_ratio,
+    spread_weight,
+    true_codes,
+)
+from arcticdl.void import VOID_CLASS
 
 
 class ConfusionMetric(keras.metrics.Metric):
@@ -46,19 +52,11 @@ class ConfusionMetric(keras.metrics.Metric):
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name or self.default_name, dtype=dtype)
-        if num_classes < 2:
-            raise ValueError(
-                f"`num_classes` must be at least 2. Received: {num_classes}."
-            )
+        check_num_classes(num_classes)
         self.num_classes = num_classes
         self.void_class = void_class
-        shape = (num_classes, num_classes)
-        self._low = self._add_counts(shape, "low")
-        self._high = self._add_counts(shape, "high")
-        self._unknown = self._add_counts((), "unknown")
-
-    def _add_counts(self, shape: tuple[int, ...], name: str) -> Any:
-        return self.add_variable(shape, "zeros", dtype="float32", name=name)
+        self._counts = Total(self, (num_classes, num_classes), "counts")
+        self._unknown = Total(self, (), "unknown")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a batch."""
@@ -66,21 +64,16 @@ class ConfusionMetric(keras.metrics.Metric):
             y_true, y_pred, self.num_classes, self.void_class, sample_weight
         )
         self.add_counts(counts)
-        self._unknown.assign(self._unknown + unknown)
+        self._unknown.add(unknown)
 
     def add_counts(self, counts: Any) -> None:
         """Adds float32 counts ``(true, predicted)``, exact up to 2**23 a cell."""
-        total = self._low + counts
-        carry = ops.floor(total / _LIMB)
-        self._low.assign(total - carry * _LIMB)
-        self._high.assign(self._high + carry)
+        self._counts.add(counts)
 
     def confusion(self) -> Any:
         """Returns the counts so far: float32 ``(true, predicted)``."""
-        # Variables become tensors first: JAX takes them nowhere else in compiled code.
-        low, high = (ops.convert_to_tensor(v) for v in (self._low, self._high))
-        cm = high * _LIMB + low
-        return ops.where(self._unknown > 0, float("nan"), cm)
+        unknown = self._unknown.value() > 0
+        return ops.where(unknown, float("nan"), self._counts.value())
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -110,15 +103,15 @@ def count_pixels(
     """
     y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
     pred = _predicted_codes(y_pred, num_classes)
-    true, valid = _true_codes(y_true, y_pred, void_class)
-    _check_shapes(true.shape, pred.shape)
+    true, valid = true_codes(y_true, y_pred, void_class)
+    check_shapes(true.shape, pred.shape)
     true, pred = ops.reshape(true, (-1,)), ops.reshape(pred, (-1,))
     known = ops.logical_and(true >= 0, true < num_classes)
     valid_flat = ops.reshape(valid, (-1,))
     scored = ops.logical_and(valid_flat, known)
     weight = ops.cast(scored, "float32")
     if sample_weight is not None:
-        weight = weight * ops.reshape(_spread(sample_weight, valid), (-1,))
+        weight = weight * ops.reshape(spread_weight(sample_weight, valid), (-1,))
     index = ops.where(scored, true * num_classes + pred, 0)
     counts = ops.segment_sum(weight, index, num_segments=num_classes**2)
     unknown = ops.logical_and(valid_flat, ops.logical_not(known))
@@ -140,59 +133,85 @@ def _predicted_codes(y_pred: Any, num_classes: int) -> Any:
     return ops.cast(ops.argmax(y_pred, axis=-1), "int32")
 
 
-def _true_codes(y_true: Any, y_pred: Any, void_class: int | None) -> tuple[Any, Any]:
-    channels = y_true.shape[-1] if len(y_true.shape) == len(y_pred.shape) else None
-    if channels == 1:
-        y_true = y_true[..., 0]
-    elif channels is not None:
-        share, known = split_void(y_true, void_class)
-        valid = ops.all(known, axis=-1) & (ops.sum(share, axis=-1) > 0)
-        return ops.cast(ops.argmax(share, axis=-1), "int32"), valid
-    label, valid = split_void(y_true, void_class)
-    code = ops.cast(label, "int32")
-    if "float" in str(label.dtype):  # 1.5 is no class, and -1 is neither
-        code = ops.where(ops.equal(ops.floor(label), label), code, -1)
-    return code, valid
+class AveragedMetric(ConfusionMetric):
+    """A score of each class, averaged or of one class; subclasses give the ratio.
 
+    A class whose score has no pixels to stand on is no part of an average.
 
-def _check_shapes(true: tuple[int | None, ...], pred: tuple[int | None, ...]) -> None:
-    fits = len(true) == len(pred) and all(
-        a == b or a is None or b is None for a, b in zip(true, pred, strict=True)
-    )
-    if not fits:
-        raise ValueError(
-            "`y_true` must have the shape of `y_pred` without its last axis. "
-            f"Received: y_true {true}, y_pred {pred} without its last axis."
-        )
+    Args:
+        num_classes: Number of classes, at least 2.
+        void_class: Code of void pixels; ``None`` where there is none.
+        average: ``"macro"``, the mean over classes; ``"weighted"``, weighted by true
+            pixels; ``"micro"``, of the counts of all classes together.
+        class_id: Score this class alone instead of an average.
+        name: Name in logs.
+        dtype: As in Keras.
 
+    Call arguments:
+        y_true: As in `ConfusionMetric`.
+        y_pred: As in `ConfusionMetric`.
+        sample_weight: As in `ConfusionMetric`.
 
-def _spread(sample_weight: Any, valid: Any) -> Any:
-    weight = ops.cast(sample_weight, "float32")
-    if len(weight.shape) == len(valid.shape) + 1 and weight.shape[-1] == 1:
-        weight = weight[..., 0]
-    while len(weight.shape) < len(valid.shape):
-        weight = weight[..., None]
-    return ops.broadcast_to(weight, ops.shape(valid))
+    Raises:
+        ValueError: Unknown `average`, or `class_id` is no class.
+    """
 
+    def __init__(
+        self,
+        num_classes: int,
+        void_class: int | None = VOID_CLASS,
+        average: str = "macro",
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        check_average(average, class_id, num_classes, ("macro", "micro", "weighted"))
+        super().__init__(num_classes, void_class, name=name, dtype=dtype)
+        self.average = average
+        self.class_id = class_id
 
-def _defined_mean(numerator: Any, denominator: Any) -> Any:
-    """Averages ratios over the entries whose denominator is above 0."""
-    defined = ops.cast(denominator > 0, "float32")
-    ratio = numerator / ops.maximum(denominator, 1e-30) * defined
-    return _safe_ratio(ops.sum(ratio), ops.sum(defined))
+    def ratio(self, hit: Any, support: Any, predicted: Any) -> tuple[Any, Any]:
+        """Returns numerator and denominator of the score of each class.
 
+        Args:
+            hit: float32 ``(class,)``, pixels of the class that are right.
+            support: float32 ``(class,)``, true pixels.
+            predicted: float32 ``(class,)``, predicted pixels.
+        """
+        raise NotImplementedError
 
-def _safe_ratio(numerator: Any, denominator: Any) -> Any:
-    ratio = numerator / ops.where(denominator > 0, denominator, 1.0)
-    return ops.where(denominator > 0, ratio, float("nan"))
+    def per_class(self) -> Any:
+        """Returns each class's score so far: float32 ``(class,)``, NaN if undefined."""
+        return safe_ratio(*self._ratio())
+
+    def result(self) -> Any:
+        """Returns the score so far; NaN before the first scored pixel."""
+        if self.class_id is not None:
+            return self.per_class()[self.class_id]
+        if self.average == "micro":
+            numerator, denominator = self._ratio()
+            return safe_ratio(ops.sum(numerator), ops.sum(denominator))
+        weights = None
+        if self.average == "weighted":
+            weights = ops.sum(self.confusion(), 1)
+        return defined_mean(self.per_class(), weights)
+
+    def _ratio(self) -> tuple[Any, Any]:
+        cm = self.confusion()
+        return self.ratio(ops.diagonal(cm), ops.sum(cm, 1), ops.sum(cm, 0))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        own = {"average": self.average, "class_id": self.class_id}
+        return super().get_config() | own
 
 
 @keras.saving.register_keras_serializable(package="arcticdl")
-class MeanIoU(ConfusionMetric):
-    """Mean intersection over union of the classes that occur, void left out.
+class MeanIoU(AveragedMetric):
+    """Intersection over union: the mean of the classes that occur, void left out.
 
     A class neither true nor predicted so far is no part of the mean (Keras's own counts
-    it); NaN before the first scored pixel.
+    it); NaN before the first scored pixel. Arguments as in `AveragedMetric`.
 
     Example:
         >>> metric = MeanIoU(num_classes=2)
@@ -203,11 +222,51 @@ class MeanIoU(ConfusionMetric):
 
     default_name = "mean_iou"
 
-    def result(self) -> Any:
-        """Returns the mean IoU so far."""
-        cm = self.confusion()
-        hit = ops.diagonal(cm)
-        return _defined_mean(hit, ops.sum(cm, 0) + ops.sum(cm, 1) - hit)
+    def ratio(self, hit: Any, support: Any, predicted: Any) -> tuple[Any, Any]:
+        """Returns intersection and union."""
+        return hit, support + predicted - hit
+
+
+@keras.saving.register_keras_serializable(package="arcticdl")
+class Precision(AveragedMetric):
+    """Share of a predicted class that is right, of the classes predicted so far.
+
+    Arguments as in `AveragedMetric`.
+    """
+
+    default_name = "precision"
+
+    def ratio(self, hit: Any, support: Any, predicted: Any) -> tuple[Any, Any]:
+        """Returns right and predicted pixels."""
+        return hit, predicted
+
+
+@keras.saving.register_keras_serializable(package="arcticdl")
+class Recall(AveragedMetric):
+    """Share of a true class that is found; the macro average is balanced accuracy.
+
+    Arguments as in `AveragedMetric`.
+    """
+
+    default_name = "recall"
+
+    def ratio(self, hit: Any, support: Any, predicted: Any) -> tuple[Any, Any]:
+        """Returns right and true pixels."""
+        return hit, support
+
+
+@keras.saving.register_keras_serializable(package="arcticdl")
+class F1(AveragedMetric):
+    """Harmonic mean of precision and recall (van Rijsbergen 1979), the Dice score.
+
+    Arguments as in `AveragedMetric`.
+    """
+
+    default_name = "f1"
+
+    def ratio(self, hit: Any, support: Any, predicted: Any) -> tuple[Any, Any]:
+        """Returns twice the right pixels, and true plus predicted ones."""
+        return 2 * hit, support + predicted
 
 
 @keras.saving.register_keras_serializable(package="arcticdl")
@@ -219,31 +278,7 @@ class Accuracy(ConfusionMetric):
     def result(self) -> Any:
         """Returns the accuracy so far."""
         cm = self.confusion()
-        return _safe_ratio(ops.sum(ops.diagonal(cm)), ops.sum(cm))
-
-
-@keras.saving.register_keras_serializable(package="arcticdl")
-class Precision(ConfusionMetric):
-    """Mean precision of the classes predicted so far; NaN before the first pixel."""
-
-    default_name = "precision"
-
-    def result(self) -> Any:
-        """Returns the macro precision so far."""
-        cm = self.confusion()
-        return _defined_mean(ops.diagonal(cm), ops.sum(cm, 0))
-
-
-@keras.saving.register_keras_serializable(package="arcticdl")
-class Recall(ConfusionMetric):
-    """Mean recall of the classes seen so far: the balanced accuracy."""
-
-    default_name = "recall"
-
-    def result(self) -> Any:
-        """Returns the macro recall so far."""
-        cm = self.confusion()
-        return _defined_mean(ops.diagonal(cm), ops.sum(cm, 1))
+        return safe_ratio(ops.sum(ops.diagonal(cm)), ops.sum(cm))
 
 
 @keras.saving.register_keras_serializable(package="arcticdl")
@@ -256,7 +291,7 @@ class Kappa(ConfusionMetric):
         """Returns kappa so far; NaN where chance alone agrees always."""
         share = _shares(self.confusion())
         chance = ops.sum(ops.sum(share, 0) * ops.sum(share, 1))
-        return _safe_ratio(ops.trace(share) - chance, 1.0 - chance)
+        return safe_ratio(ops.trace(share) - chance, 1.0 - chance)
 
 
 @keras.saving.register_keras_serializable(package="arcticdl")
@@ -271,67 +306,9 @@ class Matthews(ConfusionMetric):
         true, pred = ops.sum(share, 1), ops.sum(share, 0)
         spread = (1.0 - ops.sum(true * true)) * (1.0 - ops.sum(pred * pred))
         covariance = ops.trace(share) - ops.sum(true * pred)
-        return _safe_ratio(covariance, ops.sqrt(ops.maximum(spread, 0.0)))
+        return safe_ratio(covariance, ops.sqrt(ops.maximum(spread, 0.0)))
 
 
 def _shares(cm: Any) -> Any:
     """Scales counts to sum 1, so that their products stay within float32."""
     return cm / ops.sum(cm)
-
-
-@keras.saving.register_keras_serializable(package="arcticdl")
-class F1(ConfusionMetric):
-    """F1 score: macro over the classes that occur, weighted by truth, or of one class.
-
-    Args:
-        num_classes: Number of classes.
-        void_class: Code of void pixels.
-        average: ``"macro"`` or ``"weighted"`` (by true pixels).
-        class_id: Score this class alone instead of an average.
-        name: Name in logs.
-        dtype: As in Keras.
-
-    Raises:
-        ValueError: Unknown `average`, or `class_id` is no class.
-    """
-
-    default_name = "f1"
-
-    def __init__(
-        self,
-        num_classes: int,
-        void_class: int | None = VOID_CLASS,
-        average: str = "macro",
-        class_id: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        if average not in ("macro", "weighted"):
-            raise ValueError(
-                "`average` must be one of ['macro', 'weighted']. "
-                f"Received: average={average!r}."
-            )
-        if class_id is not None and not 0 <= class_id < num_classes:
-            raise ValueError(
-                f"`class_id` must be from 0 to {num_classes - 1}. Received: {class_id}."
-            )
-        super().__init__(num_classes, void_class, name=name, dtype=dtype)
-        self.average = average
-        self.class_id = class_id
-
-    def result(self) -> Any:
-        """Returns the F1 score so far."""
-        cm = self.confusion()
-        support = ops.sum(cm, 1)
-        hit, both = 2 * ops.diagonal(cm), support + ops.sum(cm, 0)
-        if self.class_id is not None:
-            return _safe_ratio(hit[self.class_id], both[self.class_id])
-        if self.average == "macro":
-            return _defined_mean(hit, both)
-        share = support * hit / ops.maximum(both, 1.0)
-        return _safe_ratio(ops.sum(share), ops.sum(support))
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        own = {"average": self.average, "class_id": self.class_id}
-        return super().get_config() | own

@@ -88,6 +88,11 @@ def test_scores_equal_scikit_learn():
         "weighted_f1": reference.f1_score(true, pred, average="weighted"),
         "macro_precision": reference.precision_score(true, pred, average="macro"),
         "macro_recall": reference.recall_score(true, pred, average="macro"),
+        "micro_f1": reference.f1_score(true, pred, average="micro"),
+        "micro_precision": reference.precision_score(true, pred, average="micro"),
+        "micro_recall": reference.recall_score(true, pred, average="micro"),
+        "weighted_precision": reference.precision_score(true, pred, average="weighted"),
+        "weighted_recall": reference.recall_score(true, pred, average="weighted"),
         "kappa": reference.cohen_kappa_score(true, pred),
         "matthews": reference.matthews_corrcoef(true, pred),
     }
@@ -122,6 +127,16 @@ def test_absent_classes_are_nan_and_invented_ones_cost():
     assert ready["mean_iou"] is None
     assert ready["support"] == 0
     json.dumps(ready, allow_nan=False)
+
+
+def test_weighted_scores_leave_undefined_classes_out_as_scikit_learn_can():
+    true, pred = random_maps(4)
+    pred = np.where(pred == 2, 1, pred)  # class 2 is never predicted
+    cm = metrics.confusion_matrix(true, pred, 5)  # and class 4 never true
+    expected = reference.precision_score(
+        true, pred, average="weighted", zero_division=np.nan
+    )
+    assert metrics.scores(cm)["weighted_precision"] == pytest.approx(expected)
 
 
 def test_perfect_prediction_scores_one():

@@ -16,7 +16,12 @@ METRICS = {
     "macro_precision": lambda: metrics.Precision(num_classes=4),
     "matthews": lambda: metrics.Matthews(num_classes=4),
     "mean_iou": lambda: metrics.MeanIoU(num_classes=4),
+    "micro_f1": lambda: metrics.F1(num_classes=4, average="micro"),
+    "micro_iou": lambda: metrics.MeanIoU(num_classes=4, average="micro"),
     "weighted_f1": lambda: metrics.F1(num_classes=4, average="weighted"),
+    "weighted_iou": lambda: metrics.MeanIoU(num_classes=4, average="weighted"),
+    "weighted_precision": lambda: metrics.Precision(4, average="weighted"),
+    "weighted_recall": lambda: metrics.Recall(num_classes=4, average="weighted"),
 }
 
 
@@ -59,6 +64,25 @@ def test_void_predictions_change_nothing_and_bad_labels_show(name):
     true[0, 5, 5] = 9  # neither class nor void
     two.update_state(true, logits)
     assert np.isnan(value(two))
+
+
+@pytest.mark.parametrize("name", ["MeanIoU", "Precision", "Recall", "F1"])
+def test_scores_of_single_classes_equal_numpy(name):
+    true, logits = maps()
+    true[true == 3] = 0
+    logits[..., 3] = -9.0  # never true and never predicted
+    key = {"MeanIoU": "iou"}.get(name, name.lower())
+    table = metrics.class_scores(metrics.confusion_matrix(true, logits, 4))[key]
+    whole = getattr(metrics, name)(num_classes=4)
+    whole.update_state(true, logits)
+    got = ops.convert_to_numpy(whole.per_class())
+    np.testing.assert_allclose(got, table, atol=1e-6)
+    assert np.isnan(got[3])
+    assert value(whole) == pytest.approx(table[:3].mean(), abs=1e-6)
+    for code in range(4):
+        one = getattr(metrics, name)(num_classes=4, class_id=code)
+        one.update_state(true, logits)
+        assert value(one) == pytest.approx(table[code], abs=1e-6, nan_ok=True)
 
 
 def test_all_void_is_nan_until_something_is_scored():
@@ -110,7 +134,9 @@ def test_counts_stay_exact_where_float32_stops_counting():
     for _ in range(4):
         metric.add_counts(ops.convert_to_tensor(big))
         metric.add_counts(ops.convert_to_tensor(big * 0 + [[1.0, 0], [0, 0]]))
-    low, high = (ops.convert_to_numpy(v) for v in (metric._low, metric._high))
+    low, high = (
+        ops.convert_to_numpy(v) for v in (metric._counts.low, metric._counts.high)
+    )
     assert int(high[0, 0]) * 2**23 + int(low[0, 0]) == 4 * 2**23 + 1
 
 
@@ -132,7 +158,7 @@ def test_works_in_fit_and_in_a_saved_model(tmp_path):
     ("make", "match"),
     [
         (lambda: metrics.MeanIoU(num_classes=1), "num_classes"),
-        (lambda: metrics.F1(num_classes=3, average="micro"), "average"),
+        (lambda: metrics.F1(num_classes=3, average="sum"), "average"),
         (lambda: metrics.F1(num_classes=3, class_id=3), "class_id"),
         (
             lambda: metrics.MeanIoU(num_classes=3).update_state(
