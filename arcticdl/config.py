@@ -46,6 +46,15 @@ class ThresholdRule(_Section):
     where: dict[str, tuple[float, float]] = Field(min_length=1)
 
 
+class SidesConfig(_Section):
+    """Strips beside a thin class, named after the side: teaches what a line divides."""
+
+    line: str = Field(description="The thin class.")
+    upper: str = Field(description="Class of the side of the first row.")
+    lower: str = Field(description="Class of the other side.")
+    width_px: PositiveFloat = 40.0
+
+
 class LabelConfig(_Section):
     """One label map: from a file beside the scene, or from band thresholds."""
 
@@ -57,6 +66,9 @@ class LabelConfig(_Section):
     )
     rules: tuple[ThresholdRule, ...] = Field(
         (), description="Weak labels: the first rule that holds gives the class."
+    )
+    sides: SidesConfig | None = Field(
+        None, description="Name the background near a line after its two sides."
     )
 
     @model_validator(mode="after")
@@ -70,6 +82,15 @@ class LabelConfig(_Section):
             )
         if self.colors and len(self.colors) != len(self.classes):
             raise ValueError("`colors` needs one colour for each of `classes`")
+        if self.sides is not None:
+            chosen = [self.sides.line, self.sides.upper, self.sides.lower]
+            if len({*chosen, self.classes[0]}) < 4 or not set(chosen) <= {
+                *self.classes
+            }:
+                raise ValueError(
+                    "`sides` needs three different names of `classes`, without its "
+                    f"first, the background; got {chosen} of {list(self.classes)}"
+                )
         return self
 
 

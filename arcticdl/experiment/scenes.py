@@ -10,6 +10,7 @@ import xarray as xr
 
 from arcticdl.config import DataConfig, Experiment, LabelConfig, Replace
 from arcticdl.errors import ConfigError
+from arcticdl.experiment.sides import name_sides
 from arcticdl.experiment.weak import threshold_labels
 from arcticdl.sources import open_scene
 from arcticdl.tiles import TileStore
@@ -113,6 +114,8 @@ def open_configured(
                     scene, label.classes, [(r.name, r.where) for r in label.rules]
                 )
                 _describe_label(scene, name, label)
+            if label.sides is not None:
+                scene[name] = _named_sides(scene[name], label)
         if data.void is not None:
             _void_where(scene, data, anchor.path)
     if late and data.use_bands is not None:
@@ -154,6 +157,17 @@ def _describe_label(scene: xr.Dataset, name: str, label: LabelConfig) -> None:
     }
     if label.colors:
         scene[name].attrs["flag_colors"] = " ".join(label.colors)
+
+
+def _named_sides(codes: xr.DataArray, label: LabelConfig) -> xr.DataArray:
+    assert label.sides is not None
+    line, upper, lower = (
+        label.classes.index(name)
+        for name in (label.sides.line, label.sides.upper, label.sides.lower)
+    )
+    return name_sides(
+        codes, line=line, upper=upper, lower=lower, width_px=label.sides.width_px
+    )
 
 
 def _void_where(scene: xr.Dataset, data: DataConfig, path: str) -> None:

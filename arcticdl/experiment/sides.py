@@ -1,0 +1,59 @@
+"""The two sides of a line as classes, so that a network learns what the line divides.
+
+A thin line alone says little about why it is there. Naming a strip of pixels on either
+side (fjord and glacier beside a calving front, open water and pack beside an ice edge)
+teaches the two surfaces, and the line as what lies between them. No further drawing is
+needed: both strips follow from the line.
+"""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from rasterio.features import rasterize
+from scipy import ndimage
+
+from arcticdl.metrics.fronts import front_path
+
+
+def name_sides(
+    label: xr.DataArray, *, line: int, upper: int, lower: int, width_px: float
+) -> xr.DataArray:
+    """Gives the pixels near a line the class of the side on which they lie.
+
+    The line is closed by straight ways from both its ends to the first row. What lies
+    inside is the upper side, so that a line that bends back keeps its inside whole.
+
+    Args:
+        label: Integer codes (y, x). Code 0 is the background that is named; the line
+            and every other code, void among them, stay as they are.
+        line: Code of the line.
+        upper: Code for the side of the first row.
+        lower: Code for the other side.
+        width_px: How far from the line pixels are named, in pixels.
+
+    Returns:
+        The label, in the same dtype; unchanged where there is no line.
+    """
+    codes = label.values
+    drawn = codes == line
+    path = front_path(drawn)
+    if not len(path):
+        return label
+    inside = _inside(path, codes.shape)
+    near = (codes == 0) & (ndimage.distance_transform_edt(~drawn) <= width_px)
+    named = codes.copy()
+    named[near & inside] = upper
+    named[near & ~inside] = lower
+    return label.copy(data=named)
+
+
+def _inside(path: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Pixels between the path and the first row; even-odd where it crosses itself."""
+    ring: list[Any] = [(int(col) + 0.5, int(row) + 0.5) for row, col in path]
+    ring = [(ring[0][0], -1.0), *ring, (ring[-1][0], -1.0)]
+    polygon = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
+    # All pixels that are touched: those above the two ends count as above the line.
+    inside = rasterize([(polygon, 1)], shape, all_touched=True, dtype=np.uint8)
+    return inside.astype(bool)
