@@ -6,7 +6,8 @@
 >>> both = stack([sar, optical])  # doctest: +SKIP
 """
 
-from arcticdl.grid.align import align, stack, to_swath
+from arcticdl.grid.align import align, to_swath
+from arcticdl.grid.stack import stack
 from arcticdl.grid.target import DEFAULT_CRS, choose_geobox
 from arcticdl.grid.vectors import axis_angle, rotate_vectors
 

@@ -1,0 +1,96 @@
+"""Scenes of one grid into one scene."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import xarray as xr
+
+from arcticdl.errors import GridMismatchError, SceneError
+from arcticdl.scene import (
+    GRID_TOLERANCE_PX,
+    check_scene,
+    describe_geobox,
+    grid_offset_px,
+    label_names,
+    scene_geobox,
+)
+from arcticdl.sources.assemble import all_valid, make_scene, stack_read
+from arcticdl.sources.lazy import WindowArray
+
+
+def stack(scenes: Sequence[xr.Dataset], scene_id: str | None = None) -> xr.Dataset:
+    """Puts scenes of one grid into one scene: all their bands and labels.
+
+    Args:
+        scenes: Scenes on one and the same grid. Attributes are those of the first.
+        scene_id: Identifier of the result; that of the first unless told.
+
+    Returns:
+        The scene. A pixel is valid where it is in every one of them.
+
+    Raises:
+        GridMismatchError: Their grids differ, be it by a fraction of a pixel.
+        SceneError: A band or label name occurs twice.
+    """
+    members = [check_scene(scene) for scene in scenes]
+    if not members:
+        raise ValueError("`scenes` must hold a scene. Received: none.")
+    _check_one_grid(members)
+    parts = [(m["image"].variable, i) for m in members for i in range(m.sizes["band"])]
+    names = [str(band) for m in members for band in m["band"].values]
+    labels = [name for m in members for name in label_names(m)]
+    _refuse_twice("Bands", names)
+    _refuse_twice("Labels", labels)
+    shape = members[0]["image"].shape[1:]
+    dtype = np.result_type(*(m["image"].dtype for m in members))
+    image = WindowArray((len(parts), *shape), dtype, partial(stack_read, parts))
+    layers = [m["valid"].variable for m in members if "valid" in m]
+    valid = WindowArray(shape, bool, partial(all_valid, layers)) if layers else None
+    attrs = {**members[0].attrs, **({"scene_id": scene_id} if scene_id else {})}
+    coords = {str(n): c for n, c in members[0].coords.items() if "band" not in c.dims}
+    scene = make_scene(
+        image.variable(("band", "y", "x")),
+        names,
+        valid=valid.variable(("y", "x")) if valid else None,
+        coords=coords,
+        attrs=attrs,
+        close=partial(_close_all, members),
+    )
+    for member in members:
+        for name in label_names(member):
+            scene[name] = member[name].variable
+    return scene
+
+
+def _close_all(members: Sequence[xr.Dataset]) -> None:
+    for member in members:
+        member.close()
+
+
+def _check_one_grid(members: Sequence[xr.Dataset]) -> None:
+    first = scene_geobox(members[0])
+    for member in members[1:]:
+        grid = scene_geobox(member)
+        if first is None or grid is None:
+            raise GridMismatchError(
+                "Scenes that are stacked must each have a regular grid. Received: "
+                f"{members[0].attrs.get('scene_id')!r} and "
+                f"{member.attrs.get('scene_id')!r}. Call `align` first."
+            )
+        offset = grid_offset_px(first, grid)
+        if offset > GRID_TOLERANCE_PX:
+            apart = f", {offset:.3g} px apart" if np.isfinite(offset) else ""
+            raise GridMismatchError(
+                "Scenes that are stacked must share one grid. Received: "
+                f"{describe_geobox(first)} and {describe_geobox(grid)}{apart}. "
+                "Call `align` first."
+            )
+
+
+def _refuse_twice(what: str, names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SceneError(
+            f"{what} of stacked scenes must differ in name. Received twice: {twice}."
+        )
