@@ -78,7 +78,7 @@ def executor(num_workers: int | None, scheduler: str | None) -> Iterator[Executo
         from distributed import Client
     except ImportError as error:
         raise MissingExtraError(
-            "`scheduler` needs the package `distributed`: pip install distributed."
+            "`scheduler` needs dask's cluster client: pip install 'arcticdl[cluster]'."
         ) from error
     with Client(scheduler) as client:
         yield client.get_executor()

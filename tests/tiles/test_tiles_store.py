@@ -14,7 +14,12 @@ import xarray as xr
 import zarr
 
 from arcticdl import tiles
-from arcticdl.errors import LabelError, SceneError, StoreError
+from arcticdl.errors import (
+    LabelError,
+    MissingExtraError,
+    SceneError,
+    StoreError,
+)
 
 
 def prepare(scenes, path, **arguments):
@@ -375,3 +380,27 @@ def test_a_bad_index_is_refused(plain_store):
     with pytest.raises(ValueError, match="codec"):
         prepare([], "unused", codec="gzip")
     assert len(plain_store.read([])["image"]) == 0
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_workers_of_a_dask_scheduler_write_the_same_store(tmp_path, make_scene):
+    from distributed import LocalCluster
+
+    scenes = [make_scene(1), make_scene(2)]
+    here = prepare(scenes, tmp_path / "here.tiles", tile_size_px=16)
+    options = {"processes": True, "dashboard_address": None, "threads_per_worker": 1}
+    with LocalCluster(n_workers=2, **options) as cluster:
+        address = cluster.scheduler_address
+        there = prepare(
+            scenes, tmp_path / "there.tiles", tile_size_px=16, scheduler=address
+        )
+    assert there.fingerprint == here.fingerprint
+
+
+def test_a_scheduler_without_its_package_names_the_extra(
+    tmp_path, make_scene, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(MissingExtraError, match=r"arcticdl\[cluster\]"):
+        prepare([make_scene(1)], tmp_path / "a.tiles", tile_size_px=16, scheduler="x")
