@@ -114,6 +114,14 @@ def simulate(
     size: Annotated[int, typer.Option(min=64, help="Rows and columns, px.")] = 1024,
     seed: Annotated[int, typer.Option(help="Same seed, same scenes.")] = 0,
     schema: Annotated[Schema, typer.Option(help="File layout.")] = Schema.geotiff,
+    charts: Annotated[
+        bool,
+        typer.Option(
+            "--charts",
+            help="Also write each scene's ice chart, NAME_chart.gpkg (SIGRID-3). Not "
+            "for optical scenes.",
+        ),
+    ] = False,
 ) -> None:
     """Write simulated polar SAR scenes with known ice types.
 
@@ -126,7 +134,12 @@ def simulate(
     from arcticdl.simulate import simulate_scenes
 
     paths = simulate_scenes(
-        out, num_scenes=scenes, size_px=size, seed=seed, schema=schema.value
+        out,
+        num_scenes=scenes,
+        size_px=size,
+        seed=seed,
+        schema=schema.value,
+        charts=charts,
     )
     for path in paths:
         typer.echo(path)

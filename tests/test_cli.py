@@ -70,3 +70,18 @@ def test_weights_are_listed_and_unknown_ones_refused(capsys):
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("arcticdl ")
+
+
+def test_simulate_writes_charts_on_request(tmp_path, capsys):
+    from arcticdl import open_scene
+
+    size = ["--scenes", "1", "--size", "64"]
+    assert main(["simulate", str(tmp_path / "a"), *size, "--charts"]) == 0
+    path = capsys.readouterr().out.split()[-1]
+    chart = open_scene(path.replace(".tif", "_chart.gpkg"), like=open_scene(path))
+    assert chart["SOD"].shape == (64, 64)
+    assert main(["simulate", str(tmp_path / "b"), *size]) == 0
+    assert not list((tmp_path / "b").glob("*.gpkg"))
+    wrong = [*size, "--schema", "optical", "--charts"]
+    assert main(["simulate", str(tmp_path / "c"), *wrong]) == 1
+    assert "`charts` needs" in capsys.readouterr().err
