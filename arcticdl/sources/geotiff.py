@@ -26,6 +26,7 @@ from arcticdl.sources.geolocation import (
 )
 from arcticdl.sources.lazy import WindowArray
 from arcticdl.sources.raster import GREY, RasterFile
+from arcticdl.sources.tags import class_tags, scene_tags
 
 _MAX_METRES = 1e8  # beyond every map projection of the Earth, geostationary included
 
@@ -45,7 +46,8 @@ def open_geotiff(
     the file is in colour, else ``band_1``, ``band_2``, ... An alpha band, an internal
     or external mask, nodata values and NaN become ``valid``; the image keeps the type
     of the file unless scale or offset tags apply. A rotated file, or one placed by
-    ground control points, becomes a swath.
+    ground control points, becomes a swath. Tags named as scene attributes become those,
+    and tags that name classes (``arcticdl.sources.tags``) attributes of the image.
 
     Args:
         path: The file, or an address that GDAL reads (``/vsicurl/...``).
@@ -76,13 +78,18 @@ def open_geotiff(
         reader = partial(source.read_valid, indices)
         valid = WindowArray(source.shape, bool, reader).variable(("y", "x"))
     coords, attrs = _position(source, crs)
+    classes = (
+        class_tags(source.band_tags, source.tags, source.colormap)
+        if len(source.indexes) == 1
+        else {}
+    )
     return make_scene(
-        image.variable(("band", "y", "x")),
+        image.variable(("band", "y", "x"), classes),
         names,
         valid=valid,
         coords=coords,
         units=[source.units[i] for i in indices],
-        attrs={"scene_id": Path(path).stem, **attrs},
+        attrs={"scene_id": Path(path).stem, **scene_tags(source.tags), **attrs},
         close=source.close,
     )
 

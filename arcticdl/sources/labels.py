@@ -16,6 +16,7 @@ from arcticdl.scene import (
     scene_geobox,
 )
 from arcticdl.sources.lazy import WindowArray, row_strips
+from arcticdl.sources.tags import carried_classes
 from arcticdl.void import VOID_CLASS
 
 Codes = Mapping[Any, int] | Callable[[np.ndarray], np.ndarray]
@@ -135,7 +136,8 @@ def add_label(
         scene: The scene.
         name: Name of the label.
         label: The label map, opened as a scene on the same grid.
-        classes: Names of the classes 0, 1, 2, ..., or code to name; empty: unknown.
+        classes: Names of the classes 0, 1, 2, ..., or code to name; empty: those that
+            the map carries itself, unless ``codes`` give its numbers another meaning.
         colors: ``#rrggbb`` a class, or nothing.
         codes: Raw values to codes (see ``LabelReader``).
         check: Reads the whole map once, strip by strip, to check its codes now; each
@@ -152,11 +154,13 @@ def add_label(
         raise LabelError(f"A label cannot be called {name!r}: the name is taken.")
     _check_same_grid(scene, name, label)
     named = dict(classes) if isinstance(classes, Mapping) else dict(enumerate(classes))
-    attrs = dict(label["image"].attrs) if "flag_values" in label["image"].attrs else {}
+    attrs: dict[str, Any] = {}
     if named:
         attrs = class_attributes(list(named.values()), colors, list(named))
-    reader = LabelReader(name, label, list(named), codes)
-    if check and (named or codes is not None):
+    elif codes is None and label["image"].dtype.kind != "f":
+        attrs = carried_classes(name, label["image"].attrs)
+    reader = LabelReader(name, label, attrs.get("flag_values", ()), codes)
+    if check and (attrs or codes is not None):
         for rows in row_strips(reader.shape):
             reader.read(rows, slice(0, reader.shape[1]))
     lazy = WindowArray(reader.shape, reader.dtype, partial(_read, reader))

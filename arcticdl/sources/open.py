@@ -59,7 +59,8 @@ def open_scene(
         band_names: New names of the bands (see ``choose_bands``).
         labels: Label maps, ``{"name": path}``, ``{"name": (path, classes)}`` or
             ``{"name": (path, classes, colors)}``; classes are names of the codes 0, 1,
-            2, ... or a mapping of code to name.
+            2, ... or a mapping of code to name. A path alone takes the classes and
+            colours that the file carries.
         scene_id: Identifier; by default the stem of the file.
         reader: Name of the reader, where the content should not decide.
         label_codes: What raw label values stand for: a mapping ``{0: 1, 255: 0}``, with

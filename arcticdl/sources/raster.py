@@ -80,6 +80,7 @@ class RasterFile:
         self.crs, self.transform = src.crs, src.transform
         self.gcps, self.gcp_crs = src.gcps
         self.tags = src.tags()
+        self.band_tags = src.tags(src.indexes[0]) if src.count else {}
         self.driver = src.driver
         self.indexes = [
             i for i, c in zip(src.indexes, src.colorinterp, strict=True)
