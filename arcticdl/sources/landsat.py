@@ -13,8 +13,11 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
 from arcticdl.errors import SourceError
+from arcticdl.scene import GRID_TOLERANCE_PX, grid_offset_px
 from arcticdl.sources.bands import BandNames, choose_bands
 from arcticdl.sources.optical import BandFiles, check_flags, read_metadata
 from arcticdl.sources.raster import RasterFile
@@ -58,17 +61,18 @@ def open_landsat(
         BandNotFoundError: A band is not there.
     """
     check_flags("void_flags", void_flags, list(QA_BITS))
-    mtl = _metadata_path(Path(path))
-    meta = _parse(mtl)
+    mtl = metadata_path(Path(path))
+    meta = parse_mtl(mtl)
     files = {
         found.group(1).upper(): file
         for file in sorted(mtl.parent.iterdir())
-        if (found := _BAND.search(file.name)) and file.name.startswith(_stem(mtl))
+        if (found := _BAND.search(file.name))
+        and file.name.startswith(product_stem(mtl))
     }
     if not files:
         raise SourceError(
             f"{mtl.parent} must hold Level 2 bands (*_SR_B*.TIF). Received: none; "
-            "other levels open band by band as GeoTIFF."
+            "`reader='landsat_level1'` opens Level 1."
         )
     order = sorted(files, key=lambda band: (band[:2], int(band[4:])))
     indices, names = choose_bands(order, bands, band_names)
@@ -78,13 +82,18 @@ def open_landsat(
         [files[band] for band in chosen],
         [gain for gain, _ in rescale],
         [offset for _, offset in rescale],
-        usable=_quality(mtl, void_flags),
+        usable=read_quality(mtl, void_flags),
     )
     units = ["" if not scale else "K" if b.startswith("ST") else "1" for b in chosen]
-    return stack.scene(names, units, _attributes(mtl, meta))
+    return stack.scene(names, units, mtl_attributes(mtl, meta))
 
 
-def _metadata_path(path: Path) -> Path:
+def metadata_path(path: Path) -> Path:
+    """The one ``*_MTL.json`` or ``*_MTL.txt`` of a product's folder.
+
+    Raises:
+        SourceError: There is none, or several.
+    """
     if path.is_file():
         return path
     found = sorted(path.glob("*_MTL.json")) or sorted(path.glob("*_MTL.txt"))
@@ -95,14 +104,18 @@ def _metadata_path(path: Path) -> Path:
     return found[0]
 
 
-def _stem(mtl: Path) -> str:
+def product_stem(mtl: Path) -> str:
+    """Identifier of a product, from the name of its metadata file."""
     return mtl.name.split("_MTL")[0]
 
 
-def _parse(mtl: Path) -> dict[str, str]:
+def parse_mtl(mtl: Path) -> dict[str, str]:
     """All keys of the metadata without their groups.
 
     Groups are laid over each other so that those of Level 2 win.
+
+    Raises:
+        SourceError: The file is no MTL.
     """
     text = read_metadata(mtl)
     if mtl.suffix.lower() == ".json":
@@ -139,16 +152,31 @@ def _rescale(meta: dict[str, str], band: str) -> tuple[float, float]:
         ) from None
 
 
-def _quality(mtl: Path, flags: Sequence[str]) -> Any:
+def read_quality(mtl: Path, flags: Sequence[str], grid: GeoBox | None = None) -> Any:
+    """A reader of where ``QA_PIXEL`` leaves a pixel usable; ``None`` without flags.
+
+    Args:
+        mtl: Metadata file of the product.
+        flags: Names among ``QA_BITS`` that make a pixel invalid.
+        grid: Grid of the windows, where it is not that of the quality file: each pixel
+            takes the flags of the quality pixel that its centre lies in.
+
+    Raises:
+        SourceError: The quality file is missing or unreadable.
+    """
     if not flags:
         return None
-    path = mtl.with_name(f"{_stem(mtl)}_QA_PIXEL.TIF")
+    path = mtl.with_name(f"{product_stem(mtl)}_QA_PIXEL.TIF")
     if not path.is_file():
         raise SourceError(
             f"The product lacks {path.name}; pass `void_flags=()` to open it without."
         )
     mask = sum(1 << QA_BITS[flag] for flag in flags)
-    return partial(_clear, RasterFile(path, None), mask)
+    quality = RasterFile(path, None)
+    own = GeoBox(quality.shape, quality.transform, quality.crs)
+    if grid is None or grid_offset_px(own, grid) <= GRID_TOLERANCE_PX:
+        return partial(_clear, quality, mask)
+    return partial(_clear_near, quality, mask, ~own.transform * grid.transform)
 
 
 def _clear(quality: RasterFile, mask: int, rows: slice, cols: slice) -> np.ndarray:
@@ -156,8 +184,27 @@ def _clear(quality: RasterFile, mask: int, rows: slice, cols: slice) -> np.ndarr
     return (bits & np.uint16(mask)) == 0
 
 
-def _attributes(mtl: Path, meta: dict[str, str]) -> dict[str, Any]:
-    attrs = {"scene_id": _stem(mtl)}
+def _clear_near(
+    quality: RasterFile, mask: int, to_quality: Affine, rows: slice, cols: slice
+) -> np.ndarray:
+    """The flags at another grid, upright as the quality file's own."""
+    picks = []
+    for span, scale, shift, size in (
+        (rows, to_quality.e, to_quality.f, quality.shape[0]),
+        (cols, to_quality.a, to_quality.c, quality.shape[1]),
+    ):
+        centres = np.arange(span.start, span.stop) + 0.5
+        picks.append(
+            np.floor(centres * scale + shift).astype("int64").clip(0, size - 1)
+        )
+    top, left = (slice(int(p.min()), int(p.max()) + 1) for p in picks)
+    clear = _clear(quality, mask, top, left)
+    return clear[np.ix_(picks[0] - top.start, picks[1] - left.start)]
+
+
+def mtl_attributes(mtl: Path, meta: dict[str, str]) -> dict[str, Any]:
+    """``scene_id``, ``time`` and ``sensor`` of a product."""
+    attrs = {"scene_id": product_stem(mtl)}
     if "DATE_ACQUIRED" in meta:
         clock = meta.get("SCENE_CENTER_TIME", "00:00:00").strip('"')[:8]
         attrs["time"] = f"{meta['DATE_ACQUIRED']}T{clock}Z"

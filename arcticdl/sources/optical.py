@@ -33,6 +33,8 @@ class BandFiles:
         offsets: The same; all gains 1 and offsets 0 keep the stored numbers and type.
         nodata: Stored number of pixels without a measurement.
         usable: Reads a boolean window of a further mask, or ``None``.
+        convert: What becomes of a band's values after gain and offset, or ``None``, for
+            each band; empty: nothing. NaN of it is invalid.
     """
 
     def __init__(
@@ -43,10 +45,12 @@ class BandFiles:
         *,
         nodata: float = 0,
         usable: Callable[[slice, slice], np.ndarray] | None = None,
+        convert: Sequence[Callable[[np.ndarray], np.ndarray] | None] = (),
     ) -> None:
         self.files = [RasterFile(path, None, nodata=nodata) for path in paths]
         self.gains, self.offsets = list(gains), list(offsets)
         self.usable = usable
+        self.convert = list(convert) or [None] * len(self.files)
         self.geobox = check_one_grid(self.files)
         self.is_raw = set(self.gains) == {1.0} and set(self.offsets) == {0.0}
         stored = np.result_type(*(file.dtype([0]) for file in self.files))
@@ -60,12 +64,17 @@ class BandFiles:
             if not self.is_raw:
                 stored = stored * np.float32(self.gains[band])
                 stored += np.float32(self.offsets[band])
+            step = self.convert[band]
+            stored = stored if step is None else step(stored)
             blocks.append(stored.astype(self.dtype, copy=False))
         return np.stack(blocks)
 
     def read_valid(self, rows: slice, cols: slice) -> np.ndarray:
         """Reads the boolean validity ``(y, x)`` of a window."""
         layers = [file.read_valid([0], rows, cols) for file in self.files]
+        for band, step in enumerate(self.convert):
+            if step is not None:
+                layers.append(np.isfinite(self.read([band], rows, cols)[0]))
         if self.usable is not None:
             layers.append(self.usable(rows, cols))
         return np.logical_and.reduce(layers)

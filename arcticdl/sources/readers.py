@@ -98,6 +98,13 @@ def is_landsat(path: Path, head: bytes) -> bool:
     return path.stem.endswith("_MTL") and b"LANDSAT_METADATA_FILE" in head
 
 
+def is_landsat_level1(path: Path, head: bytes) -> bool:
+    """The same, of Level 1 by the name of its metadata file."""
+    found = list(path.glob("L*_MTL.*")) if path.is_dir() else [path]
+    named = [re.match(r"L[A-Z]\d\d_L1", file.name) is not None for file in found]
+    return is_landsat(path, head) and all(named)
+
+
 def is_sentinel2(path: Path, head: bytes) -> bool:
     """The folder of a Sentinel-2 product, or the metadata file in it."""
     names = ("MTD_MSIL1C.xml", "MTD_MSIL2A.xml")
@@ -114,6 +121,7 @@ READERS: tuple[Reader, ...] = (
     Reader("icechart", is_ice_chart, "icechart:open_ice_chart"),
     Reader("ai4arctic", is_ai4arctic, "ai4arctic:open_ai4arctic"),
     Reader("sentinel1", is_sentinel1, "sentinel1:open_sentinel1"),
+    Reader("landsat_level1", is_landsat_level1, "landsat_level1:open_landsat_level1"),
     Reader("landsat", is_landsat, "landsat:open_landsat"),
     Reader("sentinel2", is_sentinel2, "sentinel2:open_sentinel2"),
     Reader("modis", is_modis, "modis:open_modis"),
