@@ -17,7 +17,7 @@ Options = Mapping[str, Any]
 
 
 def build_segmenter(
-    backbone: str = "resnet18",
+    backbone: str | keras.Model = "resnet18",
     decoder: str = "unet",
     *,
     num_classes: int,
@@ -27,7 +27,7 @@ def build_segmenter(
     """Builds a model that gives each pixel class logits.
 
     Args:
-        backbone: One of ``BACKBONES``.
+        backbone: One of ``BACKBONES``, or a network; see ``build_multitask``.
         decoder: One of ``DECODERS``.
         num_classes: Classes, without void.
         name: Name of the output.
@@ -52,7 +52,7 @@ def build_segmenter(
 
 
 def build_classifier(
-    backbone: str = "resnet18",
+    backbone: str | keras.Model = "resnet18",
     *,
     num_classes: int,
     multilabel: bool = False,
@@ -62,7 +62,7 @@ def build_classifier(
     """Builds a model that gives each image class logits.
 
     Args:
-        backbone: One of ``BACKBONES``.
+        backbone: One of ``BACKBONES``, or a network; see ``build_multitask``.
         num_classes: Classes.
         multilabel: Whether several classes can hold at once, which is told by the
             output's task and not by its shape: logits then mean a sigmoid each.
@@ -81,7 +81,7 @@ def build_classifier(
 
 
 def build_regressor(
-    backbone: str = "resnet18",
+    backbone: str | keras.Model = "resnet18",
     decoder: str | None = "unet",
     *,
     num_outputs: int = 1,
@@ -91,7 +91,7 @@ def build_regressor(
     """Builds a model that gives each pixel, or each image, numbers.
 
     Args:
-        backbone: One of ``BACKBONES``.
+        backbone: One of ``BACKBONES``, or a network; see ``build_multitask``.
         decoder: One of ``DECODERS`` for a map; ``None`` for numbers an image.
         num_outputs: Numbers; for quantiles and distributions see ``build_multitask``.
         name: Name of the output.
@@ -110,7 +110,7 @@ def build_regressor(
 
 
 def build_multitask(
-    backbone: str = "resnet18",
+    backbone: str | keras.Model = "resnet18",
     decoder: str | None = "unet",
     *,
     heads: Mapping[str, Options],
@@ -135,7 +135,9 @@ def build_multitask(
     """Builds a model with one backbone, one decoder and any number of heads.
 
     Args:
-        backbone: One of ``BACKBONES``.
+        backbone: One of ``BACKBONES``, or a network of your own with levels ``P1`` to
+            ``P5``, such as any ``FeaturePyramidBackbone`` of KerasHub; it keeps the
+            weights that it has.
         decoder: One of ``DECODERS``; ``None`` when no head is dense.
         heads: Name -> ``{"task": one of HEADS, ...}`` with ``num_classes``,
             ``num_outputs`` or ``quantiles``, as the task needs, and perhaps its own
@@ -205,7 +207,8 @@ def build_multitask(
     style = {"norm": norm, "activation": activation or "relu"}
     decoded = _decode(features, decoder, {**style, **(decoder_options or {})})
     outputs = _answer(features, decoded, reference, specs)
-    name = "_".join(part for part in (decoder, backbone) if part)
+    label = backbone if isinstance(backbone, str) else backbone.name
+    name = "_".join(part for part in (decoder, label) if part)
     model = keras.Model(
         image, outputs if len(outputs) > 1 else next(iter(outputs.values())), name=name
     )

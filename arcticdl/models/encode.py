@@ -12,6 +12,7 @@ from arcticdl.models.backbones import accepted_options, build_backbone
 from arcticdl.models.choices import choose
 from arcticdl.models.contracts import Pyramid, pyramid_levels
 from arcticdl.models.decoders import DECODERS
+from arcticdl.models.foreign import as_backbone
 from arcticdl.models.penalties import initialise_weights
 from arcticdl.models.shapes import PadToStride
 from arcticdl.models.temporal import FUSIONS, FoldTime, MergeTime, SplitTime
@@ -40,7 +41,7 @@ class Encoder(NamedTuple):
 
 
 def build_encoder(
-    backbone: str,
+    backbone: str | keras.Model,
     decoder: str | None,
     num_bands: int,
     *,
@@ -56,7 +57,7 @@ def build_encoder(
     """Builds the backbone with the levels, and the stride, that the decoder wants.
 
     Args:
-        backbone: One of ``BACKBONES``.
+        backbone: One of ``BACKBONES``, or a network; see ``as_backbone``.
         decoder: One of ``DECODERS``, or ``None``.
         num_bands: Bands of the image.
         bands: Their names, if known.
@@ -72,30 +73,44 @@ def build_encoder(
         ValueError: Unknown names or options.
         WeightsError: Weights of another architecture, or not to be had.
     """
-    accepted = accepted_options(backbone)
     entry = None if decoder is None else choose("decoder", decoder, DECODERS)
-    wanted: dict[str, Any] = dict(style)
-    if entry is not None and entry.output_stride != 32:
-        wanted["output_stride"] = entry.output_stride
-    for option, value in wanted.items():
-        if value is not None and option in accepted:
-            options.setdefault(option, value)
-    if drop_path is not None:
-        options.setdefault("drop_path", drop_path)
-    model = build_backbone(backbone, num_bands, **options)
-    if initializer is not None:
-        initialise_weights(model, initializer)
     normalizer = None
-    if weights is not None:
-        model, normalizer = _load(
-            model, weights, backbone, bands or num_bands, adapter, options
-        )
+    if isinstance(backbone, str):
+        accepted = accepted_options(backbone)
+        wanted: dict[str, Any] = dict(style)
+        if entry is not None and entry.output_stride != 32:
+            wanted["output_stride"] = entry.output_stride
+        for option, value in wanted.items():
+            if value is not None and option in accepted:
+                options.setdefault(option, value)
+        if drop_path is not None:
+            options.setdefault("drop_path", drop_path)
+        model = build_backbone(backbone, num_bands, **options)
+        if initializer is not None:
+            initialise_weights(model, initializer)
+        if weights is not None:
+            model, normalizer = _load(
+                model, weights, backbone, bands or num_bands, adapter, options
+            )
+    else:
+        _check_untouched(weights, drop_path, options)
+        model = as_backbone(backbone, num_bands)
     levels = pyramid_levels(model.output)
     used = set(levels[-1:] if entry is None else entry.levels(levels))
     if pooled:
         used.add(levels[-1])
     pyramid = {f"P{level}": model.output[f"P{level}"] for level in sorted(used)}
     return Encoder(keras.Model(model.input, pyramid, name="backbone"), normalizer)
+
+
+def _check_untouched(weights: Any, drop_path: Any, options: Mapping[str, Any]) -> None:
+    given = {"weights": weights, "drop_path": drop_path, "backbone_options": options}
+    named = sorted(key for key, value in given.items() if value not in (None, {}))
+    if named:
+        raise ValueError(
+            f"{named} go with a backbone's name only. Received: a network, which is "
+            "taken as it is, with the weights that it has."
+        )
 
 
 def _load(

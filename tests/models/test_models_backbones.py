@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from arcticdl.models import BACKBONES, build_backbone
-from arcticdl.testing.models import check_backbone
+from arcticdl.models import BACKBONES, build_backbone, build_segmenter
+from arcticdl.models.foreign import as_backbone
+from arcticdl.testing.models import check_backbone, check_segmenter
 
 # The smallest of each family; its other members differ in numbers only.
 SMALL = {
@@ -86,3 +87,37 @@ def test_drop_path_grows_with_depth_and_acts_in_training_only():
 def test_bad_backbones_are_refused(name, num_bands, options, message):
     with pytest.raises(ValueError, match=message):
         build_backbone(name, num_bands, **options)
+
+
+def hub_densenet(num_bands):
+    from keras_hub.models import DenseNetBackbone
+
+    return DenseNetBackbone([1, 1, 1], (None, None, num_bands), growth_rate=4)
+
+
+@pytest.mark.backend
+def test_any_pyramid_of_keras_hub_is_a_backbone():
+    check_backbone(as_backbone(hub_densenet(2), 2))
+    model = build_segmenter(hub_densenet(2), "unet", num_bands=2, num_classes=3)
+    check_segmenter(model, 3)
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "error", "message"),
+    [
+        (hub_densenet, {"num_bands": 3}, ValueError, "the image's 3 bands"),
+        (hub_densenet, {"weights": "imagenet"}, ValueError, "backbone's name only"),
+        (hub_densenet, {"drop_path": 0.1}, ValueError, "backbone's name only"),
+        (
+            lambda bands: keras.Sequential(
+                [keras.Input((None, None, bands)), keras.layers.Conv2D(2, 1)]
+            ),
+            {},
+            TypeError,
+            "P1, P2",
+        ),
+    ],
+)
+def test_networks_that_are_no_backbone_are_refused(network, options, error, message):
+    with pytest.raises(error, match=message):
+        build_segmenter(network(2), **{"num_bands": 2, "num_classes": 2, **options})
