@@ -10,7 +10,7 @@ from arcticdl.void import split_void
 # Sums are kept in two float32 limbs of 2**23: they stay exact far beyond the 2**24
 # where a single float32 stops counting, without int64, which JAX lacks by default.
 LIMB = float(2**23)
-_MAX_PARTS = 2**16
+_MAX_SUMS = 2**18
 
 
 class Total:
@@ -58,10 +58,16 @@ def sum_by_index(values: Any, index: Any, size: int) -> Any:
     Returns:
         float32 ``(size,)``.
     """
-    parts = max(1, _MAX_PARTS // size)
+    parts = 1
+    while 2 * parts * size <= _MAX_SUMS:
+        parts *= 2
     part = ops.arange(ops.shape(values)[0], dtype="int32") % parts
     sums = ops.segment_sum(values, part * size + index, num_segments=parts * size)
-    return ops.sum(ops.reshape(sums, (parts, size)), axis=0)
+    sums = ops.reshape(sums, (parts, size))
+    while parts > 1:  # in pairs: no backend then adds one after the other
+        parts //= 2
+        sums = sums[:parts] + sums[parts:]
+    return sums[0]
 
 
 def true_codes(y_true: Any, y_pred: Any, void_class: int | None) -> tuple[Any, Any]:

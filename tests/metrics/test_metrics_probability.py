@@ -271,7 +271,7 @@ def test_a_weight_of_two_equals_the_pixel_twice(name):
 
 
 def test_long_sums_in_float32_keep_their_digits():
-    # One sum after the other, float32 would give 0.0987 and worse.
+    # Added one after another in float32, confidences would lose the third digit.
     true = np.zeros((1, 2048, 1024), np.uint8)
     prob = np.broadcast_to(np.float32([0.9, 0.1]), (1, 2048, 1024, 2))
     metric = metrics.CalibrationError(num_classes=2, from_logits=False)
