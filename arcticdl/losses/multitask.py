@@ -159,7 +159,7 @@ class UncertaintyWeights(TaskWeights):
 
     def weigh_value(self, index: int, value: Any, some: Any) -> Any:
         """Returns ``exp(-s) value + s / 2``."""
-        log_variance = self.log_variances[index]
+        log_variance = ops.convert_to_tensor(self.log_variances)[index]
         return ops.exp(-log_variance) * value + share_of_replica(0.5 * log_variance)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -237,8 +237,11 @@ class GradNormWeights(TaskWeights):
 
     def _pace(self) -> Any:
         """Relative inverse training rates to the power alpha; 1 before any loss."""
-        known = ops.cast(self.first_losses > 0.0, "float32")
-        rates = ratio(self.last_losses * known, self.first_losses * known)
+        # Variables become tensors first: JAX takes them nowhere else in compiled code.
+        first = ops.convert_to_tensor(self.first_losses)
+        last = ops.convert_to_tensor(self.last_losses)
+        known = ops.cast(first > 0.0, "float32")
+        rates = ratio(last * known, first * known)
         mean = ratio(ops.sum(rates), ops.sum(known))
         relative = ratio(rates, mean * ops.ones_like(rates))
         relative = ops.where(known > 0.0, relative, 1.0)
@@ -248,14 +251,17 @@ class GradNormWeights(TaskWeights):
         """Returns the loss times its weight, and remembers the loss in training."""
         if self._in_training:
             self._remember(index, ops.stop_gradient(value), some)
-        return ops.stop_gradient(self.task_weights[index]) * value
+        weights = ops.convert_to_tensor(self.task_weights)
+        return ops.stop_gradient(weights[index]) * value
 
     def _remember(self, index: int, value: Any, some: Any) -> None:
         here = ops.equal(ops.arange(len(self.tasks)), index)
         here = ops.logical_and(here, some)
-        first = ops.logical_and(here, ops.equal(self.first_losses, 0.0))
-        self.first_losses.assign(ops.where(first, value, self.first_losses))
-        self.last_losses.assign(ops.where(here, value, self.last_losses))
+        first = ops.convert_to_tensor(self.first_losses)
+        last = ops.convert_to_tensor(self.last_losses)
+        new = ops.logical_and(here, ops.equal(first, 0.0))
+        self.first_losses.assign(ops.where(new, value, first))
+        self.last_losses.assign(ops.where(here, value, last))
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, Any]:
         """Returns the features' shape once a task."""

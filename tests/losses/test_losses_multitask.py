@@ -6,6 +6,7 @@ import pytest
 
 from arcticdl import losses
 
+pytestmark = pytest.mark.backend
 RNG = np.random.default_rng(2)
 IMAGE = RNG.normal(size=(8, 6, 6, 2)).astype("float32")
 SIC = IMAGE[..., 0] * 0.5
