@@ -8,9 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
-_SIZE = (2, 6, 6)
+_Size = tuple[int, int, int]
+_SIZE: _Size = (2, 6, 6)
 _NUM_CLASSES = 3
-_NUM_BOXES = 5
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,17 @@ def check_loss(loss: keras.losses.Loss, *, seed: int = 0) -> None:
     _check_config(loss, label, case.y_pred)
 
 
-def make_case(loss: keras.losses.Loss, rng: np.random.Generator) -> LossCase:
+def make_case(
+    loss: keras.losses.Loss,
+    rng: np.random.Generator,
+    size: _Size = _SIZE,
+) -> LossCase:
     """Returns labels and predictions of the loss's task.
+
+    Args:
+        loss: A loss with the attribute ``task``.
+        rng: Source of the labels.
+        size: ``(batch, y, x)``; of boxes there are ``y`` a sample.
 
     Raises:
         ValueError: If the task is unknown.
@@ -84,31 +93,48 @@ def make_case(loss: keras.losses.Loss, rng: np.random.Generator) -> LossCase:
             f"The loss's `task` must be one of {sorted(_CASES)}. "
             f"Received: {type(loss).__name__} with task={task!r}."
         )
-    return _CASES[task](loss, rng)
+    return _CASES[task](loss, rng, size)
 
 
 def value_and_gradient(
-    loss: Callable[..., Any], y_true: Any, y_pred: Any
+    loss: Callable[..., Any],
+    y_true: Any,
+    y_pred: Any,
+    *,
+    dtype: str = "float32",
+    jit_compile: bool = False,
 ) -> tuple[float, np.ndarray]:
     """Returns a loss and its gradient by the predictions, on any backend.
+
+    Args:
+        loss: Called with labels and predictions; returns a scalar.
+        y_true: Labels.
+        y_pred: Predictions.
+        dtype: Type in which the loss is given the predictions.
+        jit_compile: Whether XLA compiles loss and gradient; PyTorch has none.
 
     Raises:
         ValueError: If the backend has no gradients.
     """
     backend = keras.backend.backend()
-    y_pred = np.asarray(y_pred, "float32")
+    y_pred = np.asarray(y_pred, dtype)
     if backend == "tensorflow":
         import tensorflow as tf
 
-        tensor = tf.constant(y_pred)
-        with tf.GradientTape() as tape:
-            tape.watch(tensor)
-            value = loss(y_true, tensor)
-        gradient = tape.gradient(value, tensor)
+        @tf.function(jit_compile=jit_compile)
+        def step(label: Any, tensor: Any) -> tuple[Any, Any]:
+            with tf.GradientTape() as tape:
+                tape.watch(tensor)
+                value = loss(label, tensor)
+            return value, tape.gradient(value, tensor)
+
+        run = step if jit_compile else step.python_function
+        value, gradient = run(y_true, tf.constant(y_pred))
     elif backend == "jax":
         import jax
 
-        value, gradient = jax.value_and_grad(lambda p: loss(y_true, p))(y_pred)
+        differ = jax.value_and_grad(lambda p, label: loss(label, p))
+        value, gradient = (jax.jit(differ) if jit_compile else differ)(y_pred, y_true)
     elif backend == "torch":
         tensor = ops.convert_to_tensor(y_pred).requires_grad_(True)
         value = loss(y_true, tensor)
@@ -248,58 +274,58 @@ def _one_hot(label: np.ndarray, num_classes: int) -> np.ndarray:
     return np.eye(num_classes, dtype="float32")[label]
 
 
-def _segmentation(loss: Any, rng: np.random.Generator) -> LossCase:
+def _segmentation(loss: Any, rng: np.random.Generator, size: _Size) -> LossCase:
     num_classes = len(getattr(loss, "class_weights", None) or range(_NUM_CLASSES))
     if getattr(loss, "multilabel", False):
-        label = rng.integers(0, 2, (*_SIZE, num_classes)).astype("uint8")
+        label = rng.integers(0, 2, (*size, num_classes)).astype("uint8")
         perfect = 40.0 * label.astype("float32") - 20.0
         logits = rng.normal(size=perfect.shape).astype("float32")
         return LossCase(label, logits, perfect, label.shape)
-    label = rng.integers(0, num_classes, _SIZE).astype("uint8")
+    label = rng.integers(0, num_classes, size).astype("uint8")
     perfect = 20.0 * _one_hot(label, num_classes)
     logits = rng.normal(size=perfect.shape).astype("float32")
-    return LossCase(label, logits, perfect, _SIZE)
+    return LossCase(label, logits, perfect, size)
 
 
-def _dominance(loss: Any, rng: np.random.Generator) -> LossCase:
-    plain = _segmentation(loss, rng)
-    share = rng.uniform(0.1, 1.0, _SIZE)
+def _dominance(loss: Any, rng: np.random.Generator, size: _Size) -> LossCase:
+    plain = _segmentation(loss, rng, size)
+    share = rng.uniform(0.1, 1.0, size)
     label = np.stack([plain.y_true, share], axis=-1).astype("float32")
-    return LossCase(label, plain.y_pred, plain.perfect, _SIZE)
+    return LossCase(label, plain.y_pred, plain.perfect, size)
 
 
-def _values(num_channels: int, rng: np.random.Generator) -> LossCase:
-    label = rng.normal(size=_SIZE).astype("float32")
-    shape = (*_SIZE, num_channels) if num_channels else _SIZE
+def _values(num_channels: int, rng: np.random.Generator, size: _Size) -> LossCase:
+    label = rng.normal(size=size).astype("float32")
+    shape = (*size, num_channels) if num_channels else size
     perfect = np.broadcast_to(label[..., None] if num_channels else label, shape)
     guess = rng.normal(size=shape).astype("float32")
-    return LossCase(label, guess, perfect.copy(), _SIZE)
+    return LossCase(label, guess, perfect.copy(), size)
 
 
-def _regression(loss: Any, rng: np.random.Generator) -> LossCase:
-    return _values(0, rng)
+def _regression(loss: Any, rng: np.random.Generator, size: _Size) -> LossCase:
+    return _values(0, rng, size)
 
 
-def _quantile(loss: Any, rng: np.random.Generator) -> LossCase:
-    return _values(len(loss.quantiles), rng)
+def _quantile(loss: Any, rng: np.random.Generator, size: _Size) -> LossCase:
+    return _values(len(loss.quantiles), rng, size)
 
 
-def _gaussian(loss: Any, rng: np.random.Generator) -> LossCase:
-    case = _values(2, rng)
+def _gaussian(loss: Any, rng: np.random.Generator, size: _Size) -> LossCase:
+    case = _values(2, rng, size)
     case.perfect[..., 1] = -5.0
     return case
 
 
-def _ordinal(loss: Any, rng: np.random.Generator) -> LossCase:
+def _ordinal(loss: Any, rng: np.random.Generator, size: _Size) -> LossCase:
     num_thresholds = len(loss.threshold_weights or range(_NUM_CLASSES))
-    label = rng.integers(0, num_thresholds + 1, _SIZE).astype("uint8")
+    label = rng.integers(0, num_thresholds + 1, size).astype("uint8")
     above = label[..., None] > np.arange(num_thresholds)
     logits = rng.normal(size=above.shape).astype("float32")
-    return LossCase(label, logits, 40.0 * above.astype("float32") - 20.0, _SIZE)
+    return LossCase(label, logits, 40.0 * above.astype("float32") - 20.0, size)
 
 
-def _boxes(loss: Any, rng: np.random.Generator) -> LossCase:
-    elements = (_SIZE[0], _NUM_BOXES)
+def _boxes(loss: Any, rng: np.random.Generator, size: _Size) -> LossCase:
+    elements = (size[0], size[1])
 
     def draw() -> np.ndarray:
         low = rng.uniform(0, 1, (*elements, 2))
@@ -309,24 +335,24 @@ def _boxes(loss: Any, rng: np.random.Generator) -> LossCase:
     return LossCase(label, box, label.copy(), elements)
 
 
-def _interval(loss: Any, rng: np.random.Generator) -> LossCase:
-    bounds = np.sort(rng.uniform(0.05, 0.95, (*_SIZE, 2)), axis=-1).astype("float32")
+def _interval(loss: Any, rng: np.random.Generator, size: _Size) -> LossCase:
+    bounds = np.sort(rng.uniform(0.05, 0.95, (*size, 2)), axis=-1).astype("float32")
     middle = bounds.mean(axis=-1)
     if loss.from_logits:
         middle = np.log(middle / (1.0 - middle))
-    return LossCase(bounds, rng.normal(size=_SIZE).astype("float32"), middle, _SIZE)
+    return LossCase(bounds, rng.normal(size=size).astype("float32"), middle, size)
 
 
-def _proportion(loss: Any, rng: np.random.Generator) -> LossCase:
-    number = rng.integers(0, min(4, loss.max_polygons), _SIZE)
-    shares = rng.dirichlet(np.ones(_NUM_CLASSES), (_SIZE[0], 4))
+def _proportion(loss: Any, rng: np.random.Generator, size: _Size) -> LossCase:
+    number = rng.integers(0, min(4, loss.max_polygons), size)
+    shares = rng.dirichlet(np.ones(_NUM_CLASSES), (size[0], 4))
     shares = np.stack([s[n] for s, n in zip(shares, number, strict=True)])
     label = np.concatenate([number[..., None], shares], -1).astype("float32")
     logits = rng.normal(size=shares.shape).astype("float32")
-    return LossCase(label, logits, np.log(shares).astype("float32"), _SIZE)
+    return LossCase(label, logits, np.log(shares).astype("float32"), size)
 
 
-_CASES: dict[str, Callable[[Any, np.random.Generator], LossCase]] = {
+_CASES: dict[str, Callable[[Any, np.random.Generator, _Size], LossCase]] = {
     "boxes": _boxes,
     "dominance": _dominance,
     "gaussian": _gaussian,

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from arcticdl import losses
+from arcticdl.testing.losses import make_case, value_and_gradient
 
+pytestmark = pytest.mark.backend
 SIZE_PX, NUM_CLASSES = 512, 3
 
 
@@ -77,6 +79,22 @@ def test_all_train_under_xla_in_half_precision_at_512_px(half_precision):
         np.abs(w.numpy() - b).max() for w, b in zip(model.weights, before, strict=True)
     ]
     assert np.isfinite(moved).all() and max(moved) > 0
+
+
+@pytest.mark.parametrize("name", sorted(losses.LOSSES))
+def test_each_is_finite_under_xla_in_half_precision_at_512_px(name):
+    loss = losses.LOSSES[name]()
+    rng = np.random.default_rng(0)
+    case = make_case(loss, rng, (1, SIZE_PX, SIZE_PX))
+    label = case.with_void(rng.random(case.elements) < 0.2)
+    y_pred = case.y_pred.astype("float16")
+    y_pred[:, :9] = 6e4 * np.sign(y_pred[:, :9])  # half precision ends at 65504
+    value, gradient = value_and_gradient(
+        loss, label, y_pred, dtype="float16", jit_compile=True
+    )
+    assert gradient.dtype == "float16"
+    assert np.isfinite(value) and value > 0
+    assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
 
 
 def _small_model(num_channels=2):
