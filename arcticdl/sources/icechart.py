@@ -1,7 +1,6 @@
 """Ice charts: SIGRID-3 polygons as tables, as scenes, and as labels of other scenes."""
 
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +24,7 @@ from arcticdl.sources.assemble import make_scene, utc_text
 from arcticdl.sources.bands import BandNames, choose_bands
 from arcticdl.sources.lazy import WindowArray
 from arcticdl.sources.safe_xml import parse_xml
+from arcticdl.sources.zipped import check_zip
 
 LABEL_SCHEMES: Mapping[str, str] = {
     "FLOE": "autoice_floe",
@@ -98,7 +98,7 @@ def read_ice_chart(path: str | Path, *, crs: Any = None) -> IceChart:
     if not path.exists():
         raise FileNotFoundError(f"There is no file {path}.")
     if path.suffix.lower() == ".zip":
-        _check_zip(path)
+        check_zip(path, MAX_UNZIPPED_BYTES, MAX_COMPRESSION)
     table = _read_table(path)
     if table.crs is None:
         if crs is None:
@@ -113,22 +113,6 @@ def read_ice_chart(path: str | Path, *, crs: Any = None) -> IceChart:
         except ValueError as error:
             raise SourceError(f"{path}, polygon {number}: {error}") from None
     return IceChart(path.stem, table, tuple(eggs), _chart_time(path))
-
-
-def _check_zip(path: Path) -> None:
-    """Refuses an archive that would fill the memory."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise SourceError(f"{path} is no zip file: {error}.") from None
-    unzipped = sum(member.file_size for member in members)
-    zipped = max(sum(member.compress_size for member in members), 1)
-    if unzipped > MAX_UNZIPPED_BYTES or unzipped / zipped > MAX_COMPRESSION:
-        raise SourceError(
-            f"{path} must unzip to at most {MAX_UNZIPPED_BYTES} bytes and "
-            f"{MAX_COMPRESSION} times its size. Received: {unzipped} bytes of {zipped}."
-        )
 
 
 def _read_table(path: Path) -> gpd.GeoDataFrame:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from arcticdl.scene import (
 from arcticdl.sources.assemble import make_scene
 from arcticdl.sources.lazy import WindowArray
 from arcticdl.sources.raster import RasterFile
+from arcticdl.sources.zipped import ProductPath
 
 MAX_METADATA_BYTES = 50_000_000
 """Metadata files are a few hundred kilobytes; a longer one is not read."""
@@ -39,7 +39,7 @@ class BandFiles:
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        paths: Sequence[ProductPath],
         gains: Sequence[float],
         offsets: Sequence[float],
         *,
@@ -124,7 +124,7 @@ def check_one_grid(files: Sequence[RasterFile]) -> GeoBox:
     return grids[0]
 
 
-def read_metadata(path: Path) -> str:
+def read_metadata(path: ProductPath) -> str:
     """Text of a metadata file.
 
     Raises:

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from rasterio.windows import Window
 from arcticdl.errors import SourceError
 from arcticdl.scene import MAX_SIDE_PX
 from arcticdl.sources.lazy import HandlePool, row_strips
+from arcticdl.sources.zipped import ProductPath
 
 _OPENING = threading.Lock()  # the warnings filter below belongs to the whole process
 _COLOURS = ("red", "green", "blue")
@@ -56,7 +56,7 @@ class RasterFile:
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | ProductPath,
         driver: str | None = None,
         *,
         nodata: float | None = None,

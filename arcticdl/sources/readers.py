@@ -22,13 +22,13 @@ class Reader(NamedTuple):
 
     name: str
     """What a user calls the format."""
-    sniff: Callable[[Path, bytes], bool]
+    sniff: Callable[[Any, bytes], bool]
     """``sniff(path, head)``: whether the file is of this kind; ``head`` is empty for a
     folder."""
     function: str
     """``module:function``, the module within ``arcticdl.sources``."""
 
-    def open(self, path: str | Path, **options: Any) -> xr.Dataset:
+    def open(self, path: Any, **options: Any) -> xr.Dataset:
         """Opens a file of this kind."""
         module, function = self.function.split(":")
         return getattr(import_module(f"arcticdl.sources.{module}"), function)(
@@ -111,6 +111,11 @@ def is_sentinel2(path: Path, head: bytes) -> bool:
     return path.name in names or any((path / name).is_file() for name in names)
 
 
+def is_zipped(path: Path, head: bytes) -> bool:
+    """A zip archive by that name; what is in it is told when it is opened."""
+    return head[:4] == b"PK\x03\x04" and path.suffix.lower() == ".zip"
+
+
 def is_modis(path: Path, head: bytes) -> bool:
     """A TIFF that NASA Worldview calls true or false colour of Aqua or Terra."""
     kind = re.search(r"\.(aqua|terra)\.(true|false)color\.", path.name, re.IGNORECASE)
@@ -121,6 +126,7 @@ READERS: tuple[Reader, ...] = (
     Reader("icechart", is_ice_chart, "icechart:open_ice_chart"),
     Reader("ai4arctic", is_ai4arctic, "ai4arctic:open_ai4arctic"),
     Reader("sentinel1", is_sentinel1, "sentinel1:open_sentinel1"),
+    Reader("zip", is_zipped, "zipped:open_zipped"),
     Reader("landsat_level1", is_landsat_level1, "landsat_level1:open_landsat_level1"),
     Reader("landsat", is_landsat, "landsat:open_landsat"),
     Reader("sentinel2", is_sentinel2, "sentinel2:open_sentinel2"),

@@ -7,6 +7,7 @@ from xml.parsers import expat
 import numpy as np
 
 from arcticdl.errors import SourceError
+from arcticdl.sources.zipped import ProductPath
 
 MAX_BYTES = 64 * 1024 * 1024
 """Larger files are refused; the largest Sentinel annotation is a few MiB."""
@@ -16,7 +17,7 @@ class _BodyReached(Exception):
     """The root element begins: no document type can follow."""
 
 
-def parse_xml(path: str | Path) -> ElementTree.Element:
+def parse_xml(path: str | ProductPath) -> ElementTree.Element:
     """Parses an XML file that need not be trusted.
 
     A document type is refused before parsing, and with it every entity, internal or
@@ -32,7 +33,7 @@ def parse_xml(path: str | Path) -> ElementTree.Element:
         FileNotFoundError: There is no such file.
         SourceError: Not XML, cut short, too large, or with a document type.
     """
-    path = Path(path)
+    path = Path(path) if isinstance(path, str) else path
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     if path.stat().st_size > MAX_BYTES:
@@ -49,7 +50,7 @@ def parse_xml(path: str | Path) -> ElementTree.Element:
         raise SourceError(f"{path} is not well-formed XML: {error}.") from None
 
 
-def _refuse_doctype(content: bytes, path: Path) -> None:
+def _refuse_doctype(content: bytes, path: ProductPath) -> None:
     def on_doctype(*_: object) -> None:
         raise SourceError(f"{path} must not declare a document type. Received: one.")
 
@@ -65,7 +66,7 @@ def _refuse_doctype(content: bytes, path: Path) -> None:
         return
 
 
-def find_text(node: ElementTree.Element, tag: str, path: Path) -> str:
+def find_text(node: ElementTree.Element, tag: str, path: ProductPath) -> str:
     """Gives the text of a descendant that must be there.
 
     Raises:
@@ -77,7 +78,7 @@ def find_text(node: ElementTree.Element, tag: str, path: Path) -> str:
     return text.strip()
 
 
-def find_numbers(node: ElementTree.Element, tag: str, path: Path) -> np.ndarray:
+def find_numbers(node: ElementTree.Element, tag: str, path: ProductPath) -> np.ndarray:
     """Gives the blank-separated finite numbers of a descendant, float64.
 
     Raises:
@@ -93,7 +94,9 @@ def find_numbers(node: ElementTree.Element, tag: str, path: Path) -> np.ndarray:
     return numbers
 
 
-def find_count(node: ElementTree.Element, tag: str, path: Path, *, low: int = 0) -> int:
+def find_count(
+    node: ElementTree.Element, tag: str, path: ProductPath, *, low: int = 0
+) -> int:
     """Gives the whole number of a descendant.
 
     Raises:

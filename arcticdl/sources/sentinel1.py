@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -34,6 +33,7 @@ from arcticdl.sources.sentinel1_luts import (
     read_vectors,
 )
 from arcticdl.sources.tie_points import GeolocationGrid
+from arcticdl.sources.zipped import ProductPath, product_path
 
 INCIDENCE_BAND = "incidence_angle"
 FLOOR_DB = -50.0
@@ -118,7 +118,7 @@ def calibrate(
 
 
 def open_sentinel1(
-    path: str | Path,
+    path: str | ProductPath,
     *,
     bands: Sequence[str] | None = None,
     band_names: BandNames = None,
@@ -128,7 +128,7 @@ def open_sentinel1(
     """Opens a Sentinel-1 GRD product as a lazy swath scene.
 
     Args:
-        path: The SAFE folder, or ``manifest.safe`` in it.
+        path: The SAFE folder, ``manifest.safe`` in it, or the product's ``.zip``.
         bands: Names out of the polarisations (``"HH"``, ``"HV"``, ...) and
             ``"incidence_angle"``; ``None``: all.
         band_names: New names of the bands.
@@ -150,7 +150,7 @@ def open_sentinel1(
         raise ValueError(
             f"`scale` must be one of {sorted(_SCALES)}. Received: scale={scale!r}."
         )
-    path = Path(path)
+    path = product_path(path)
     folder = path.parent if path.name == "manifest.safe" else path
     manifest = parse_xml(folder / "manifest.safe")
     ipf = _ipf_version(manifest)
@@ -167,8 +167,9 @@ def open_sentinel1(
     )  # fmt: skip
 
 
-def _annotations(folder: Path) -> list[Path]:
-    paths = sorted((folder / "annotation").glob("*.xml"))
+def _annotations(folder: ProductPath) -> list[ProductPath]:
+    found = (folder / "annotation").glob("*.xml")
+    paths: list[ProductPath] = sorted(found, key=str)
     if not paths:
         raise FileNotFoundError(f"There is no annotation/*.xml in {folder}.")
     return paths
@@ -183,7 +184,7 @@ def _ipf_version(manifest: ElementTree.Element) -> float:
     return float("nan")
 
 
-def _read_channel(annotation: Path, ipf: float, denoise: bool) -> Channel:
+def _read_channel(annotation: ProductPath, ipf: float, denoise: bool) -> Channel:
     root = parse_xml(annotation)
     product = find_text(root, "adsHeader/productType", annotation)
     if product != "GRD":
@@ -217,7 +218,9 @@ def _read_channel(annotation: Path, ipf: float, denoise: bool) -> Channel:
     )
 
 
-def _read_noise_file(path: Path, shape: tuple[int, int], ipf: float) -> NoiseModel:
+def _read_noise_file(
+    path: ProductPath, shape: tuple[int, int], ipf: float
+) -> NoiseModel:
     if ipf < _FIRST_NOISE_IPF:
         raise SourceError(
             f"Noise vectors of IPF {ipf} are not calibrated (they are since IPF "
@@ -226,7 +229,7 @@ def _read_noise_file(path: Path, shape: tuple[int, int], ipf: float) -> NoiseMod
     return read_noise(parse_xml(path), shape, path)
 
 
-def _measurement(annotation: Path) -> Path:
+def _measurement(annotation: ProductPath) -> ProductPath:
     folder = annotation.parent.parent / "measurement"
     for suffix in (".tiff", ".tif"):
         path = folder / (annotation.stem + suffix)
@@ -255,7 +258,7 @@ _SCALES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def _assemble(
-    folder: Path,
+    folder: ProductPath,
     root: ElementTree.Element,
     channels: dict[str, Channel],
     grid: GeolocationGrid,
@@ -292,7 +295,7 @@ def _assemble(
 
 
 def _attributes(
-    folder: Path, root: ElementTree.Element, ipf: float, members: list[Channel]
+    folder: ProductPath, root: ElementTree.Element, ipf: float, members: list[Channel]
 ) -> dict[str, Any]:
     annotation = folder / "annotation"
     mission = find_text(root, "adsHeader/missionId", annotation)

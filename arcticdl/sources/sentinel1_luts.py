@@ -6,7 +6,6 @@ an azimuth noise vector spans, and are never interpolated across its seams.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from arcticdl.errors import SourceError
 from arcticdl.sources.safe_xml import find_count, find_numbers
 from arcticdl.sources.tie_points import GeolocationGrid
+from arcticdl.sources.zipped import ProductPath
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class LutVector:
 
 
 def read_vectors(
-    root: ElementTree.Element, tag: str, lut: str, path: Path
+    root: ElementTree.Element, tag: str, lut: str, path: ProductPath
 ) -> tuple[LutVector, ...]:
     """Reads a list of LUT vectors, in the order of their lines.
 
@@ -121,7 +121,7 @@ class NoiseModel:
 
 
 def read_noise(
-    root: ElementTree.Element, shape: tuple[int, int], path: Path
+    root: ElementTree.Element, shape: tuple[int, int], path: ProductPath
 ) -> NoiseModel:
     """Reads a noise annotation: range times azimuth since IPF 2.9, one LUT before.
 
@@ -152,7 +152,7 @@ def read_noise(
 
 
 def _read_block(
-    node: ElementTree.Element, shape: tuple[int, int], path: Path
+    node: ElementTree.Element, shape: tuple[int, int], path: ProductPath
 ) -> NoiseBlock:
     """One azimuth vector; before IPF 2.9.1 it may leave out its bounds."""
     lines = find_numbers(node, "line", path)
@@ -204,7 +204,7 @@ def _clip(vector: LutVector, cols: range) -> LutVector | None:
     return LutVector(vector.line, vector.pixels[keep], vector.values[keep])
 
 
-def read_geolocation(root: ElementTree.Element, path: Path) -> GeolocationGrid:
+def read_geolocation(root: ElementTree.Element, path: ProductPath) -> GeolocationGrid:
     """Reads the geolocation grid of a product annotation.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Sentinel-2 Level 1C and 2A products in SAFE folders, JPEG 2000 or GeoTIFF.
+"""Sentinel-2 Level 1C and 2A products in SAFE layout, JPEG 2000 or GeoTIFF.
 
 Numbers and offsets: Sentinel-2 Products Specification Document, issue 14.9: since
 processing baseline 04.00 (25 January 2022) reflectance is (number + offset) / quantum
@@ -19,6 +19,7 @@ from arcticdl.errors import BandNotFoundError, SourceError
 from arcticdl.sources.bands import BandNames, choose_bands
 from arcticdl.sources.optical import BandFiles, check_flags, read_metadata
 from arcticdl.sources.raster import RasterFile
+from arcticdl.sources.zipped import ProductPath, product_path
 
 BAND_ORDER = (
     "B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10",
@@ -49,7 +50,7 @@ _OFFSET_BASELINE = 4.0
 
 
 def open_sentinel2(
-    path: str | Path,
+    path: str | ProductPath,
     *,
     bands: Sequence[str] | None = None,
     band_names: BandNames = None,
@@ -63,7 +64,7 @@ def open_sentinel2(
     by ``arcticdl.grid.align``.
 
     Args:
-        path: The ``.SAFE`` folder, or the ``MTD_MSI*.xml`` in it.
+        path: The ``.SAFE`` folder, ``MTD_MSI*.xml`` in it, or the product's ``.zip``.
         bands: Among the bands of that resolution, as ``"B04"``.
         band_names: New names (see ``choose_bands``).
         resolution_m: 10, 20 or 60; by default the finest that is there, and holds
@@ -81,7 +82,7 @@ def open_sentinel2(
         BandNotFoundError: A band is not there at that resolution.
     """
     check_flags("void_classes", void_classes, list(SCL_CLASSES))
-    mtd = _metadata_path(Path(path))
+    mtd = _metadata_path(product_path(path))
     root = _parse(mtd)
     groups = _image_files(mtd.parent, root)
     size = _choose_resolution(groups, bands, band_names, resolution_m)
@@ -100,7 +101,7 @@ def open_sentinel2(
     return stack.scene(names, units, _attributes(mtd, root))
 
 
-def _metadata_path(path: Path) -> Path:
+def _metadata_path(path: ProductPath) -> ProductPath:
     if path.is_file():
         return path
     names = ("MTD_MSIL1C.xml", "MTD_MSIL2A.xml")
@@ -112,7 +113,7 @@ def _metadata_path(path: Path) -> Path:
     return found[0]
 
 
-def _parse(mtd: Path) -> ET.Element:
+def _parse(mtd: ProductPath) -> ET.Element:
     try:
         return ET.fromstring(read_metadata(mtd))
     except ET.ParseError as error:
@@ -124,9 +125,11 @@ def _text(root: ET.Element, tag: str) -> str | None:
     return None if found is None or found.text is None else found.text.strip()
 
 
-def _image_files(folder: Path, root: ET.Element) -> dict[int, dict[str, Path]]:
+def _image_files(
+    folder: ProductPath, root: ET.Element
+) -> dict[int, dict[str, ProductPath]]:
     """Files by pixel size and band; the classification is the band ``SCL``."""
-    groups: dict[int, dict[str, Path]] = {}
+    groups: dict[int, dict[str, ProductPath]] = {}
     for entry in root.iter("IMAGE_FILE"):
         relative = (entry.text or "").strip()
         found = re.search(r"_(B\d[\dA]|SCL)(?:_(\d+)m)?$", relative)
@@ -141,7 +144,7 @@ def _image_files(folder: Path, root: ET.Element) -> dict[int, dict[str, Path]]:
 
 
 def _choose_resolution(
-    groups: dict[int, dict[str, Path]],
+    groups: dict[int, dict[str, ProductPath]],
     bands: Sequence[str] | None,
     band_names: BandNames,
     resolution_m: int | None,
@@ -166,7 +169,7 @@ def _choose_resolution(
     return fitting[0]
 
 
-def _existing(stem: Path) -> Path:
+def _existing(stem: ProductPath) -> ProductPath:
     for suffix in (".jp2", ".tif", ".tiff", ".TIF"):
         path = stem.with_name(stem.name + suffix)
         if path.is_file():
@@ -200,7 +203,7 @@ def _radiometry(name: str, root: ET.Element) -> tuple[float, dict[str, float]]:
 
 
 def _classification(
-    groups: dict[int, dict[str, Path]], size: int, void_classes: Sequence[str]
+    groups: dict[int, dict[str, ProductPath]], size: int, void_classes: Sequence[str]
 ) -> Any:
     """A reader of where the classification leaves a pixel usable, or ``None``."""
     sizes = [s for s, g in groups.items() if "SCL" in g and s % size == 0]
@@ -226,7 +229,7 @@ def _usable(
     return ~np.isin(fine[top : top + height, left : left + width], codes)
 
 
-def _attributes(mtd: Path, root: ET.Element) -> dict[str, Any]:
+def _attributes(mtd: ProductPath, root: ET.Element) -> dict[str, Any]:
     uri = _text(root, "PRODUCT_URI")
     attrs = {"scene_id": (uri or mtd.parent.name).removesuffix(".SAFE")}
     start = _text(root, "PRODUCT_START_TIME")
