@@ -29,7 +29,7 @@ class BandFiles:
 
     Args:
         paths: A file for each band.
-        gains: ``value = number * gain + offset``.
+        gains: ``value = number * gain + offset``; scale tags of the files do not count.
         offsets: The same; all gains 1 and offsets 0 keep the stored numbers and type.
         nodata: Stored number of pixels without a measurement.
         usable: Reads a boolean window of a further mask, or ``None``.
@@ -47,7 +47,9 @@ class BandFiles:
         usable: Callable[[slice, slice], np.ndarray] | None = None,
         convert: Sequence[Callable[[np.ndarray], np.ndarray] | None] = (),
     ) -> None:
-        self.files = [RasterFile(path, None, nodata=nodata) for path in paths]
+        self.files = [
+            RasterFile(path, None, nodata=nodata, scale=False) for path in paths
+        ]
         self.gains, self.offsets = list(gains), list(offsets)
         self.usable = usable
         self.convert = list(convert) or [None] * len(self.files)

@@ -111,6 +111,16 @@ def is_sentinel2(path: Path, head: bytes) -> bool:
     return path.name in names or any((path / name).is_file() for name in names)
 
 
+def is_sentinel2_files(path: Path, head: bytes) -> bool:
+    """A folder of single Sentinel-2 bands, or one band by ESA's name for it."""
+    from arcticdl.sources.sentinel2_names import band_of
+
+    if path.is_dir():
+        return any(band_of(file.name) is not None for file in path.iterdir())
+    found = band_of(path.name)
+    return found is not None and found.product != ""
+
+
 def is_zipped(path: Path, head: bytes) -> bool:
     """A zip archive by that name; what is in it is told when it is opened."""
     return head[:4] == b"PK\x03\x04" and path.suffix.lower() == ".zip"
@@ -130,6 +140,9 @@ READERS: tuple[Reader, ...] = (
     Reader("landsat_level1", is_landsat_level1, "landsat_level1:open_landsat_level1"),
     Reader("landsat", is_landsat, "landsat:open_landsat"),
     Reader("sentinel2", is_sentinel2, "sentinel2:open_sentinel2"),
+    Reader(
+        "sentinel2_files", is_sentinel2_files, "sentinel2_files:open_sentinel2_files"
+    ),
     Reader("modis", is_modis, "modis:open_modis"),
     Reader("numpy", is_numpy, "images:open_numpy"),
     Reader("image", is_image, "images:open_image"),

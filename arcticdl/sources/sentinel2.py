@@ -83,19 +83,19 @@ def open_sentinel2(
     """
     check_flags("void_classes", void_classes, list(SCL_CLASSES))
     mtd = _metadata_path(product_path(path))
-    root = _parse(mtd)
+    root = parse_metadata(mtd)
     groups = _image_files(mtd.parent, root)
-    size = _choose_resolution(groups, bands, band_names, resolution_m)
+    size = choose_resolution(groups, bands, band_names, resolution_m)
     group = groups[size]
     order = [band for band in BAND_ORDER if band in group]
     indices, names = choose_bands(order, bands, band_names)
     chosen = [order[i] for i in indices]
-    quantum, offsets = _radiometry(mtd.name, root)
+    quantum, offsets = read_radiometry(mtd.name, root)
     stack = BandFiles(
         [_existing(group[band]) for band in chosen],
         [1.0 / quantum if scale else 1.0] * len(chosen),
         [offsets[band] / quantum if scale else 0.0 for band in chosen],
-        usable=_classification(groups, size, void_classes),
+        usable=read_classification(groups, size, void_classes),
     )
     units = ["1" if scale else ""] * len(chosen)
     return stack.scene(names, units, _attributes(mtd, root))
@@ -113,7 +113,12 @@ def _metadata_path(path: ProductPath) -> ProductPath:
     return found[0]
 
 
-def _parse(mtd: ProductPath) -> ET.Element:
+def parse_metadata(mtd: ProductPath) -> ET.Element:
+    """Root of a product's metadata.
+
+    Raises:
+        SourceError: The file is missing, too long, or no XML.
+    """
     try:
         return ET.fromstring(read_metadata(mtd))
     except ET.ParseError as error:
@@ -143,12 +148,17 @@ def _image_files(
     return groups
 
 
-def _choose_resolution(
+def choose_resolution(
     groups: dict[int, dict[str, ProductPath]],
     bands: Sequence[str] | None,
     band_names: BandNames,
     resolution_m: int | None,
 ) -> int:
+    """The pixel size asked for, or the finest that holds all bands asked for.
+
+    Raises:
+        BandNotFoundError: No size does.
+    """
     if resolution_m is not None:
         if resolution_m not in groups:
             raise BandNotFoundError(
@@ -170,6 +180,8 @@ def _choose_resolution(
 
 
 def _existing(stem: ProductPath) -> ProductPath:
+    if stem.is_file():
+        return stem
     for suffix in (".jp2", ".tif", ".tiff", ".TIF"):
         path = stem.with_name(stem.name + suffix)
         if path.is_file():
@@ -177,8 +189,12 @@ def _existing(stem: ProductPath) -> ProductPath:
     raise SourceError(f"The product lacks the image file {stem.name} (.jp2 or .tif).")
 
 
-def _radiometry(name: str, root: ET.Element) -> tuple[float, dict[str, float]]:
-    """Quantum, and offset of each band in stored numbers."""
+def read_radiometry(name: str, root: ET.Element) -> tuple[float, dict[str, float]]:
+    """Quantum, and offset of each band in stored numbers.
+
+    Raises:
+        SourceError: The metadata lack either.
+    """
     level_2 = "L2A" in name
     quantum_tag = "BOA_QUANTIFICATION_VALUE" if level_2 else "QUANTIFICATION_VALUE"
     offset_tag = "BOA_ADD_OFFSET" if level_2 else "RADIO_ADD_OFFSET"
@@ -202,7 +218,7 @@ def _radiometry(name: str, root: ET.Element) -> tuple[float, dict[str, float]]:
     return quantum, {band: told.get(i, 0.0) for i, band in enumerate(BAND_ORDER)}
 
 
-def _classification(
+def read_classification(
     groups: dict[int, dict[str, ProductPath]], size: int, void_classes: Sequence[str]
 ) -> Any:
     """A reader of where the classification leaves a pixel usable, or ``None``."""
