@@ -6,6 +6,7 @@ import pytest
 
 from arcticdl import losses
 
+pytestmark = pytest.mark.backend
 RNG = np.random.default_rng(5)
 LABEL = RNG.integers(0, 3, (2, 4, 4)).astype("uint8")
 LABEL[:, :2] = 255
