@@ -254,7 +254,13 @@ def predict(
             help="GeoTIFF for one scene, or a folder. Default: RUN/maps.",
         ),
     ] = None,
-    fold: Annotated[int, typer.Option(min=0, help="Whose model.")] = 0,
+    fold: Annotated[
+        str,
+        typer.Option(
+            metavar="K|all",
+            help="Whose model; all: their mean, with a map of their disagreement.",
+        ),
+    ] = "0",
     tta: Annotated[
         Tta | None, typer.Option(help="Views averaged. Default: the configuration's.")
     ] = None,
@@ -265,6 +271,9 @@ def predict(
     The map has the CRS, transform and shape of its input and the classes' colours;
     nodata stays nodata. Memory does not grow with the scene's length. Where the
     configuration stacks several files to one scene, give the first file of each.
+    With --fold all the models of all folds map each INPUT together and
+    NAME_spread.tif tells where they disagree; without INPUT each fold maps the scenes
+    that it was tested on.
 
     Example: `arcticdl predict runs/demo data/demo/scene_003.tif -o map.tif`
     """

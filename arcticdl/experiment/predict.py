@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,20 @@ def predict(
     inputs: Sequence[str] = (),
     out: str | Path | None = None,
     *,
-    fold: int = 0,
+    fold: int | str = 0,
     tta: str | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Maps scenes with a fold's model, or with a bare ``.keras`` file.
+    """Maps scenes with a fold's model, all folds' models, or a bare ``.keras`` file.
 
     Args:
         run: Run folder, or a ``.keras`` file that carries its card.
         inputs: Scene files; with a run that stacks files, the first file of each scene.
-            None: the scenes that the fold was tested on.
+            None: the scenes that the fold was tested on; with ``fold="all"`` those of
+            each fold, by its own model, so that no model maps what it was trained on.
         out: A ``.tif`` for one scene, or a folder; default: ``maps`` in the run folder.
-        fold: Whose model.
+        fold: Whose model; ``"all"`` maps the inputs with the models of all trained
+            folds, averaged, and writes ``NAME_spread.tif``, their disagreement.
         tta: Views averaged; default: as configured, ``"none"`` for a bare file.
         overwrite: Replace existing maps.
 
@@ -44,30 +47,35 @@ def predict(
     """
     from arcticdl.inference import load_model
 
-    config, path = _model_file(Path(run), fold)
-    scenes = _scenes(config, list(inputs), path.parent / "split.json")
+    config, paths = _model_files(Path(run), fold)
+    if config is not None and not inputs and len(paths) > 1:
+        apart = partial(predict, run, (), out, tta=tta, overwrite=overwrite)
+        return [p for number in trained_folds(Path(run)) for p in apart(fold=number)]
+    scenes = _scenes(config, list(inputs), paths[0].parent / "split.json")
     if out is None and config is None:
         raise ConfigError("A bare model has no run folder. Give `out` (--out).")
     target = Path(run) / "maps" if out is None else Path(out)
     targets = _targets(target, [scene.attrs["scene_id"] for scene in scenes])
-    model = load_model(path)
+    models = [load_model(path) for path in paths]
     written = []
     for scene, target in zip(scenes, targets, strict=True):
-        written += _map_scene(model, scene, target, config, tta, overwrite)
+        written += _map_scene(models, scene, target, config, tta, overwrite)
     return written
 
 
-def _model_file(run: Path, fold: int) -> tuple[Experiment | None, Path]:
+def _model_files(run: Path, fold: int | str) -> tuple[Experiment | None, list[Path]]:
     if run.suffix == ".keras":
         if not run.is_file():
             raise FileNotFoundError(f"No such model: {run}")
-        return None, run
+        return None, [run]
     folder, config = load_run(run)
-    if fold not in trained_folds(folder):
+    trained = trained_folds(folder)
+    if not trained or (fold != "all" and str(fold) not in map(str, trained)):
         raise FileNotFoundError(
-            f"Fold {fold} of {folder} is not trained. Trained: {trained_folds(folder)}."
+            f"Fold {fold} of {folder} is not trained. Trained: {trained}."
         )
-    return config, folder / f"fold{fold}" / "model.keras"
+    numbers = trained if fold == "all" else [int(fold)]
+    return config, [folder / f"fold{number}" / "model.keras" for number in numbers]
 
 
 def _scenes(
@@ -98,7 +106,7 @@ def _targets(out: Path, scene_ids: list[str]) -> list[Path]:
 
 
 def _map_scene(
-    model: Any,
+    models: list[Any],
     scene: xr.Dataset,
     target: Path,
     config: Experiment | None,
@@ -110,8 +118,9 @@ def _map_scene(
     settings = config.predict if config else None
     line = settings.line if settings else None
     outputs: tuple[str, ...] = ("class", "confidence")
+    outputs += ("spread",) if len(models) > 1 else ()
     maps = predict_scene(
-        model,
+        models,
         scene,
         target,
         tta=tta or (settings.tta if settings else "none"),

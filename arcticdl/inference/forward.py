@@ -1,7 +1,7 @@
-"""A model as a function of batches: compiled once, with test-time augmentation."""
+"""Models as one function of batches: compiled once, over members and views."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -56,28 +56,53 @@ def _turn_back(array: NDArray[Any], turns: int, flip: bool) -> NDArray[Any]:
     return np.rot90(array[:, :, ::-1] if flip else array, -turns, axes=(1, 2))
 
 
+class Member(NamedTuple):
+    """A model, and what scales its input.
+
+    Attributes:
+        model: Any Keras model from (batch, y, x, band) to logits or values.
+        normalize: Function of an image (batch, y, x, band) in source units and its
+            validity (batch, y, x) to float32; each fold has a scaling of its own.
+    """
+
+    model: keras.Model
+    normalize: Callable[[NDArray[Any], NDArray[np.bool_]], NDArray[np.float32]]
+
+
+Forward = Callable[[NDArray[Any], NDArray[np.bool_]], Heads]
+
+
+def moment_of(head: str) -> str:
+    """Key of the mean over members of what `spread` needs of a head."""
+    return f"{head}/moment"
+
+
 def build_forward(
-    model: keras.Model,
+    members: Sequence[Member],
     tasks: dict[str, str],
     *,
     tta: str = "none",
     batch_size: int = 8,
     jit_compile: bool | None = None,
-) -> Callable[[NDArray[np.float32]], Heads]:
-    """Returns a function from normalised batches to probabilities or values.
+    moments: bool = False,
+) -> Forward:
+    """Returns a function from source pixels to probabilities or values.
 
-    The caller's model keeps its own compile settings: a twin that shares its weights
-    is compiled here. Short batches are filled up, so that one shape is compiled.
+    The caller's models keep their own compile settings: twins that share their weights
+    are compiled here. Short batches are filled up, so that one shape is compiled.
 
     Args:
-        model: Any Keras model from (batch, y, x, band) to logits or values.
+        members: Models whose answers are averaged, of the same heads.
         tasks: Name -> task of every head; softmax is applied to segmentations.
         tta: ``"none"``, ``"hflip"`` or ``"d4"``: views whose results are averaged.
-        batch_size: Images in one call of the model.
-        jit_compile: Whether XLA compiles the twin; ``None``: where it helps.
+        batch_size: Images in one call of a model.
+        jit_compile: Whether XLA compiles the twins; ``None``: where it helps.
+        moments: Whether to give, under ``moment_of(head)``, also the mean over members
+            and views of the entropy of each (1 channel, in nat), or of a value's
+            square.
 
     Returns:
-        Function of float32 (n, y, x, band), n <= batch_size, to a dict of float32
+        Function of (n, y, x, band) and (n, y, x), n <= batch_size, to a dict of float32
         (n, y, x, class) by head name.
 
     Raises:
@@ -85,10 +110,33 @@ def build_forward(
     """
     if tta not in TTA:
         raise ValueError(f"`tta` must be one of {sorted(TTA)}. Received: tta={tta!r}.")
+    views = TTA[tta]
+    share = np.float32(len(views) * len(members))
+    answers = [_compiled(member.model, tasks, jit_compile) for member in members]
+
+    def forward(image: NDArray[Any], valid: NDArray[np.bool_]) -> Heads:
+        total: dict[str, NDArray[Any]] = {}
+        for member, answer in zip(members, answers, strict=True):
+            filled = _filled(member.normalize(image, valid), batch_size)
+            for turns, flip in views:
+                heads = answer(_turn(filled, turns, flip))
+                if moments:
+                    heads |= _moments(heads, tasks)
+                for name, value in heads.items():
+                    back = _turn_back(value, turns, flip)[: len(image)] / share
+                    total[name] = total[name] + back if name in total else back
+        return total
+
+    return forward
+
+
+def _compiled(
+    model: keras.Model, tasks: dict[str, str], jit_compile: bool | None
+) -> Callable[[NDArray[np.float32]], Heads]:
     twin = keras.Model(model.inputs, model.output)
     twin.compile(jit_compile=xla_helps() if jit_compile is None else jit_compile)
 
-    def once(batch: NDArray[np.float32]) -> Heads:
+    def answer(batch: NDArray[np.float32]) -> Heads:
         outputs = twin.predict_on_batch(np.ascontiguousarray(batch))
         if not isinstance(outputs, dict):
             outputs = {next(iter(tasks)): outputs}
@@ -97,20 +145,29 @@ def build_forward(
             for name, value in outputs.items()
         }
 
-    def forward(images: NDArray[np.float32]) -> Heads:
-        num = len(images)
-        if num < batch_size:
-            fill = np.zeros((batch_size - num, *images.shape[1:]), images.dtype)
-            images = np.concatenate([images, fill])
-        views = TTA[tta]
-        total: dict[str, NDArray[Any]] = {}
-        for turns, flip in views:
-            for name, value in once(_turn(images, turns, flip)).items():
-                back = _turn_back(value, turns, flip)[:num] / np.float32(len(views))
-                total[name] = total[name] + back if name in total else back
-        return total
+    return answer
 
-    return forward
+
+def _filled(images: NDArray[np.float32], batch_size: int) -> NDArray[np.float32]:
+    if len(images) == batch_size:
+        return images
+    fill = np.zeros((batch_size - len(images), *images.shape[1:]), images.dtype)
+    return np.concatenate([images, fill])
+
+
+def _moments(heads: Heads, tasks: dict[str, str]) -> Heads:
+    return {
+        moment_of(name): entropy(values)[..., None]
+        if tasks[name] == "segmentation"
+        else np.square(values, dtype=np.float32)
+        for name, values in heads.items()
+    }
+
+
+def entropy(prob: NDArray[Any]) -> NDArray[np.float32]:
+    """Shannon entropy along the last axis, in nat."""
+    prob = np.clip(prob, 1e-12, 1)
+    return -(prob * np.log(prob)).sum(axis=-1, dtype=np.float32)
 
 
 def softmax(logits: NDArray[Any]) -> NDArray[np.float32]:

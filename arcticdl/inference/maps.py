@@ -1,4 +1,4 @@
-"""What a prediction leaves behind: class, confidence, entropy, probabilities."""
+"""What a prediction leaves behind: class, confidence, uncertainty, probabilities."""
 
 from pathlib import Path
 from typing import Any
@@ -7,13 +7,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from arcticdl.inference.forward import Heads
+from arcticdl.inference.forward import Heads, entropy, moment_of
 from arcticdl.inference.output import MapFile, scene_georeference
 from arcticdl.sources import open_scene
 from arcticdl.void import VOID_CLASS
 
-OUTPUTS = ("class", "confidence", "entropy", "prob")
-"""Outputs of a segmentation head, in the order of ``predict_scene``'s docstring."""
+OUTPUTS = ("class", "confidence", "entropy", "spread", "prob")
+"""Outputs of a segmentation head; see ``predict_scene``."""
 
 
 class SceneMaps:
@@ -60,9 +60,13 @@ class SceneMaps:
         names = []
         for head, task in self.tasks.items():
             prefix = f"{head}_" if len(self.tasks) > 1 else ""
-            kinds = self.outputs if task == "segmentation" else ("value",)
-            names += [f"{prefix}{kind}" for kind in kinds]
+            names += [f"{prefix}{kind}" for kind in self._kinds(task)]
         return names
+
+    def _kinds(self, task: str) -> tuple[str, ...]:
+        if task == "segmentation":
+            return self.outputs
+        return ("value", "spread") if "spread" in self.outputs else ("value",)
 
     def _path(self, name: str) -> Path:
         assert self.out is not None
@@ -87,9 +91,13 @@ class SceneMaps:
             values = heads.get(head)
             if values is None:  # no valid pixel so far, so the model never ran
                 values = np.zeros((*valid.shape, self.channels[head]), np.float32)
-            kinds = self.outputs if task == "segmentation" else ("value",)
-            for kind in kinds:
-                rows = _render(kind, values, valid)
+            moment = heads.get(moment_of(head), np.zeros_like(values[..., :1]))
+            for kind in self._kinds(task):
+                if kind == "spread":
+                    values_shown = _spread(values, moment, task)
+                    rows = _render("value", values_shown, valid)
+                else:
+                    rows = _render(kind, values, valid)
                 self._store(f"{prefix}{kind}", head, row, rows)
 
     def _store(self, name: str, head: str, row: int, rows: NDArray[Any]) -> None:
@@ -129,8 +137,12 @@ class SceneMaps:
                 values = self.arrays[name]
             head = name.rpartition("_")[0] or next(iter(self.tasks))
             kind = name.rpartition("_")[2]
-            dims = ("prob_class", "y", "x") if kind == "prob" else ("y", "x")
-            values = values if kind == "prob" else values[0]
+            dims: tuple[str, ...] = ("y", "x")
+            if kind == "prob":
+                dims = ("prob_class", "y", "x")
+            elif values.shape[0] > 1:  # a head of several values a pixel
+                dims = ("output", "y", "x")
+            values = values if len(dims) == 3 else values[0]
             data[name] = (dims, values, self._attrs(kind, head))
         coords = {k: self.scene.coords[k] for k in ("y", "x") if k in self.scene.coords}
         if "spatial_ref" in self.scene.coords:
@@ -168,9 +180,22 @@ def _render(
     if kind == "confidence":
         rendered = values.max(axis=-1)[None]
     elif kind == "entropy":
-        prob = np.clip(values, 1e-12, 1)
-        scale = np.log(max(values.shape[-1], 2))
-        rendered = (-(prob * np.log(prob)).sum(axis=-1) / scale)[None]
+        rendered = (entropy(values) / np.log(max(values.shape[-1], 2)))[None]
     else:  # "prob" and a regression head's "value"
         rendered = np.moveaxis(values, -1, 0)
     return np.where(valid[None], rendered, np.nan).astype(np.float32)
+
+
+def _spread(
+    mean: NDArray[np.float32], moment: NDArray[np.float32], task: str
+) -> NDArray[np.float32]:
+    """How far members disagree, (y, x, 1) for classes and (y, x, output) for values.
+
+    Classes: what knowing the member would tell about the class (mutual information,
+    Depeweg et al. 2018, arXiv:1710.07283), over the logarithm of their number, 0-1.
+    Values: the standard deviation over members.
+    """
+    if task != "segmentation":
+        return np.sqrt(np.maximum(moment - np.square(mean), 0))
+    told = entropy(mean)[..., None] - moment
+    return np.maximum(told, 0) / np.float32(np.log(max(mean.shape[-1], 2)))

@@ -1,8 +1,9 @@
 """Whole scenes through a model, in memory bounded by one row of windows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -12,7 +13,15 @@ from rich.progress import Progress
 
 from arcticdl.errors import BandNotFoundError
 from arcticdl.inference.blend import blend_weights, window_starts
-from arcticdl.inference.forward import Heads, build_forward, head_channels, head_tasks
+from arcticdl.inference.forward import (
+    TTA,
+    Forward,
+    Heads,
+    Member,
+    build_forward,
+    head_channels,
+    head_tasks,
+)
 from arcticdl.inference.load import load_model
 from arcticdl.inference.maps import SceneMaps
 from arcticdl.models import get_card
@@ -20,9 +29,11 @@ from arcticdl.scene import check_scene
 from arcticdl.tiles import Normalizer
 from arcticdl.tiles.stats import BandStats, scene_band_stats
 
+AnyModel: TypeAlias = keras.Model | str | Path
+
 
 def predict_scene(
-    model: keras.Model | str | Path,
+    model: AnyModel | Sequence[AnyModel],
     scene: xr.Dataset,
     out: str | Path | None = None,
     *,
@@ -44,13 +55,14 @@ def predict_scene(
     become a class. Probabilities are averaged, then the class is chosen.
 
     Args:
-        model: A Keras model, or the path of a ``.keras`` file.
+        model: A Keras model, or the path of a ``.keras`` file; or several of the same
+            bands and heads, such as those of all folds, whose answers are averaged.
         scene: A Scene with ``image (band, y, x)``; bands are chosen by the card's
             names, in the card's order.
         out: GeoTIFF for the class map; further outputs stand beside it as
             ``NAME_confidence.tif`` and so on. A regression head writes its values.
             Without ``out`` everything stays in memory.
-        normalizer: Scaling of the bands; default: the one in the model's card.
+        normalizer: Scaling of the bands; default: the one in each model's card.
         image_stats: Statistics of the whole scene for a per-image normaliser; default:
             computed from the scene.
         tile_size_px: Window, in px, one number or (rows, columns); default: the
@@ -60,7 +72,10 @@ def predict_scene(
         tta: ``"none"``, ``"hflip"`` or ``"d4"``.
         outputs: Of ``"class"`` (uint8, 255 = nodata), ``"confidence"`` (largest
             probability, 0-1), ``"entropy"`` (of the class probabilities, over its
-            maximum, 0-1) and ``"prob"`` (one band a class, 0-1).
+            maximum, 0-1), ``"spread"`` and ``"prob"`` (one band a class, 0-1).
+            ``"spread"`` tells how far several models, or the views of ``tta``,
+            disagree: the mutual information of class and member over its maximum, 0-1,
+            and of a regression head the standard deviation of its values.
         jit_compile: Whether XLA compiles the forward pass; ``None``: on accelerators.
         overwrite: Whether files at ``out`` may be replaced.
         progress: Whether to show a progress bar.
@@ -71,35 +86,45 @@ def predict_scene(
         ``out`` the variables are lazy and read the files.
 
     Raises:
-        ValueError: The model carries no card and no ``normalizer`` is given, the scene
-            lies on 2-D lat/lon, all pixels are nodata, or an option is unknown.
+        ValueError: The model carries no card and no ``normalizer`` is given, models
+            differ in bands or heads, ``"spread"`` is asked of one model and one view,
+            the scene lies on 2-D lat/lon, all pixels are nodata, or an option is
+            unknown.
         BandNotFoundError: The scene lacks a band of the card.
         FileExistsError: ``out`` exists and ``overwrite`` is false.
     """
-    if not isinstance(model, keras.Model):
-        model = load_model(model)
-    card = get_card(model)
+    models = _load_all(model)
+    card = _common_card(models)
     check_scene(scene)
-    normalizer = _choose_normalizer(normalizer, card)
+    scalings = [_choose_normalizer(normalizer, get_card(m)) for m in models]
+    _check_spread(outputs, len(models), tta)
     scene = _choose_bands(scene, card)
     window = _window_size(tile_size_px, card)
     overlap = min(window) // 4 if overlap_px is None else overlap_px
-    tasks = head_tasks(model, card)
+    tasks = head_tasks(models[0], card)
     maps = SceneMaps(
         scene,
         out,
         tasks,
         card,
-        channels=head_channels(model, tasks),
+        channels=head_channels(models[0], tasks),
         outputs=outputs,
         overwrite=overwrite,
     )
-    forward = build_forward(
-        model, tasks, tta=tta, batch_size=batch_size, jit_compile=jit_compile
-    )
-    if normalizer.method == "per_image" and image_stats is None:
+    if image_stats is None and any(n.needs_image_stats for n in scalings):
         image_stats = scene_band_stats(scene)
-    reader = _Reader(scene, normalizer, image_stats, window)
+    forward = build_forward(
+        [
+            Member(m, partial(n, image_stats=image_stats))
+            for m, n in zip(models, scalings, strict=True)
+        ],
+        tasks,
+        tta=tta,
+        batch_size=batch_size,
+        jit_compile=jit_compile,
+        moments="spread" in outputs,
+    )
+    reader = _Reader(scene, window)
     try:
         with Progress(disable=not progress, transient=True) as bar:
             for row, heads, valid in _rows(
@@ -110,6 +135,36 @@ def predict_scene(
     except BaseException:
         maps.discard()
         raise
+
+
+def _load_all(model: AnyModel | Sequence[AnyModel]) -> list[keras.Model]:
+    given = [model] if isinstance(model, keras.Model | str | Path) else list(model)
+    if not given:
+        raise ValueError("`model` must be at least one model. Received: none.")
+    return [m if isinstance(m, keras.Model) else load_model(m) for m in given]
+
+
+def _common_card(models: list[keras.Model]) -> dict[str, Any] | None:
+    """The card that all share but for the scaling, which each keeps for itself."""
+    cards = [get_card(model) for model in models]
+    first = cards[0]
+    for number, card in enumerate(cards[1:], start=1):
+        for key in ("bands", "heads"):
+            one, other = (first or {}).get(key), (card or {}).get(key)
+            if one != other:
+                raise ValueError(
+                    f"Models that map together must have the same {key}. Received: "
+                    f"{one} of the first, {other} of number {number + 1}."
+                )
+    return first
+
+
+def _check_spread(outputs: tuple[str, ...], num_models: int, tta: str) -> None:
+    if "spread" in outputs and num_models == 1 and len(TTA.get(tta, ())) == 1:
+        raise ValueError(
+            "`outputs` with 'spread' needs several members to disagree: pass several "
+            f"models, or tta='d4'. Received: one model, tta={tta!r}."
+        )
 
 
 def _choose_normalizer(
@@ -148,17 +203,10 @@ def _window_size(
 
 
 class _Reader:
-    """Normalised windows of a scene, reflected where they leave it."""
+    """Windows of a scene in source units, reflected where they leave it."""
 
-    def __init__(
-        self,
-        scene: xr.Dataset,
-        normalizer: Normalizer,
-        stats: Any,
-        window: tuple[int, int],
-    ):
-        self.scene, self.normalizer, self.stats = scene, normalizer, stats
-        self.window = window
+    def __init__(self, scene: xr.Dataset, window: tuple[int, int]):
+        self.scene, self.window = scene, window
         self.shape = (scene.sizes["y"], scene.sizes["x"])
 
     def valid(self, row: int, height: int) -> NDArray[np.bool_]:
@@ -173,26 +221,24 @@ class _Reader:
 
     def read(
         self, row: int, col: int, valid_rows: NDArray[np.bool_]
-    ) -> NDArray[np.float32]:
-        """One window (y, x, band), float32, normalised; invalid pixels are 0."""
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """One window (y, x, band) and its validity (y, x)."""
         height, width = self.window
         part = self.scene["image"].isel(
             y=slice(row, row + height), x=slice(col, col + width)
         )
         image = np.moveaxis(part.values, 0, -1)
         valid = valid_rows[:, col : col + width]
-        values = self.normalizer(image, valid, image_stats=self.stats)
-        short = (height - values.shape[0], width - values.shape[1])
-        if max(short) > 0:
-            values = np.pad(
-                values, ((0, short[0]), (0, short[1]), (0, 0)), mode="symmetric"
-            )
-        return values
+        short = ((0, height - image.shape[0]), (0, width - image.shape[1]))
+        if max(short) > (0, 0):
+            image = np.pad(image, (*short, (0, 0)), mode="symmetric")
+            valid = np.pad(valid, short, mode="symmetric")
+        return image, valid
 
 
 def _rows(
     reader: _Reader,
-    forward: Any,
+    forward: Forward,
     window: tuple[int, int],
     overlap: int,
     batch_size: int,
@@ -215,8 +261,9 @@ def _rows(
         columns = [c for c in lefts if valid[:, c : c + width].any()]
         for start in range(0, len(columns), batch_size):
             chosen = columns[start : start + batch_size]
-            images = np.stack([reader.read(top, c, valid) for c in chosen])
-            for name, values in forward(images).items():
+            windows = [reader.read(top, c, valid) for c in chosen]
+            images, known = (np.stack(part) for part in zip(*windows, strict=True))
+            for name, values in forward(images, known).items():
                 if name not in total:
                     shape = (valid.shape[0], cols, values.shape[-1])
                     total[name] = np.zeros(shape, np.float32)

@@ -1,6 +1,7 @@
 """The whole chain, from files to maps, with tiny networks: every configuration runs."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,12 @@ def test_demo_from_nothing_to_a_report(demo, tmp_path):
         assert (written.crs, written.transform) == (source.crs, source.transform)
         assert written.shape == source.shape
         assert written.crs.to_epsg() == 3413
+    shutil.copytree("runs/demo/fold0", "runs/demo/fold1")
+    scene = f"data/demo/{held_out}.tif"
+    together = ("--fold", "all", "--tta", "none")
+    run("predict", "runs/demo", scene, *together, "-o", "all.tif")
+    with rasterio.open("all_spread.tif") as spread:
+        assert np.nanmax(spread.read(1)) < 1e-5  # the same model twice
     page = Path("runs/demo/report.html").read_text()
     assert "http-equiv" not in page
     assert 'src="http' not in page

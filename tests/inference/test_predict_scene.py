@@ -199,3 +199,67 @@ def test_a_line_is_found_at_the_surest_threshold_and_written(tmp_path):
     assert len(geopandas.read_file(
         write_line(empty, tmp_path / "e.gpkg", {}, name="front", threshold=0)
     )) == 0  # fmt: skip
+
+
+def leaning(model, by):
+    """The same model, surer of ice by some logits: as if trained on another fold."""
+    shift = keras.layers.Rescaling(1.0, [0.0, by], name="ice")
+    carded = model.get_layer("card").output
+    return keras.Model(model.input, shift(carded))
+
+
+def test_several_models_are_averaged_and_their_spread_is_told(pointwise, scene_path):
+    scene = arcticdl.open_scene(scene_path)
+    models = [leaning(pointwise, by) for by in (-2.0, 0.0, 2.0)]
+    options = {"outputs": ("prob", "spread"), "tile_size_px": 32, "progress": False}
+    together = arcticdl.predict_scene(models, scene, **options)
+    alone = [
+        arcticdl.predict_scene(model, scene, **{**options, "outputs": ("prob",)})
+        for model in models
+    ]
+    prob = np.stack([one["prob"].values for one in alone])
+    np.testing.assert_allclose(together["prob"], prob.mean(axis=0), atol=1e-6)
+    told = -(prob.mean(0) * np.log(prob.mean(0))).sum(0)
+    told += (prob * np.log(prob)).sum(1).mean(0)
+    np.testing.assert_allclose(together["spread"], told / np.log(2), atol=1e-5)
+    assert np.isnan(together["spread"].values[12, 40])
+    assert 0.1 < np.nanmax(together["spread"]) <= 1
+
+
+def test_members_that_agree_have_no_spread_and_views_are_members(pointwise, scene_path):
+    scene = arcticdl.open_scene(scene_path)
+    options = {"outputs": ("class", "spread"), "tile_size_px": 32, "progress": False}
+    twice = arcticdl.predict_scene([pointwise, pointwise], scene, **options)
+    assert np.nanmax(twice["spread"]) < 1e-5
+    turned = arcticdl.predict_scene(pointwise, scene, tta="d4", **options)
+    assert np.nanmax(turned["spread"]) < 1e-5
+
+
+def test_spread_of_values_is_their_standard_deviation(scene_path):
+    scene = arcticdl.open_scene(scene_path)
+    head = {"sic": {"task": "regression", "classes": [], "colors": []}}
+    card = {**CARD, "heads": head}
+    models = []
+    for factor in (1.0, 3.0):
+        image = keras.Input((None, None, 2))
+        carded = arcticdl.models.card.Card(card, name="card")(image)
+        value = keras.layers.Rescaling(factor, name="sic")(carded[..., :1])
+        models.append(keras.Model(image, value))
+    options = {"outputs": ("class", "spread"), "tile_size_px": 32, "progress": False}
+    maps = arcticdl.predict_scene(models, scene, **options)
+    image = np.where(scene["valid"], scene["image"][0], np.nan)
+    np.testing.assert_allclose(maps["value"], 2 * image, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(maps["spread"], np.abs(image), rtol=1e-3, atol=1e-3)
+
+
+def test_models_that_do_not_fit_together_are_refused(pointwise, scene_path):
+    scene = arcticdl.open_scene(scene_path)
+    image = keras.Input((None, None, 2))
+    other = arcticdl.models.card.Card({**CARD, "bands": ["HV", "HH"]}, name="card")
+    other = keras.Model(image, other(image))
+    with pytest.raises(ValueError, match="same bands"):
+        arcticdl.predict_scene([pointwise, other], scene)
+    with pytest.raises(ValueError, match="at least one model"):
+        arcticdl.predict_scene([], scene)
+    with pytest.raises(ValueError, match="needs several members"):
+        arcticdl.predict_scene(pointwise, scene, outputs=("class", "spread"))
