@@ -41,8 +41,8 @@ class GcpPositions:
 
     The points are laid into an equal-area plane around their middle, where neither the
     pole nor the antimeridian is special. A cubic spline goes through points that form a
-    grid of rows and columns, as those of Sentinel-1 do; through scattered ones, a thin
-    plate (Duchon 1977).
+    grid of rows and columns, as those of Sentinel-1 do, and on with its slope beyond
+    them; through scattered ones, a thin plate (Duchon 1977).
 
     Args:
         rows: Row of each point, the corner of the first pixel at 0.
@@ -85,7 +85,21 @@ class GcpPositions:
     def lonlat(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
         """Longitude and latitude of a window, in degrees."""
         col, row = _centres(rows, cols)
-        return self._to_lonlat.transform(self._x(row, col), self._y(row, col))
+        return self._to_lonlat.transform(_at(self._x, row, col), _at(self._y, row, col))
+
+
+def _at(spline: RectBivariateSpline, row: np.ndarray, col: np.ndarray) -> np.ndarray:
+    """A spline on rows and columns, linear past its knots (SciPy's is constant)."""
+    knots = spline.get_knots()
+    near_row, near_col = (
+        v.clip(k[0], k[-1]) for v, k in zip((row, col), knots, strict=True)
+    )
+    value = spline(near_row, near_col)
+    if (row != near_row).any():
+        value = value + spline(near_row, near_col, dx=1) * (row - near_row)[:, None]
+    if (col != near_col).any():
+        value = value + spline(near_row, near_col, dy=1) * (col - near_col)
+    return np.asarray(value)
 
 
 def swath_coords(

@@ -77,7 +77,7 @@ def open_geotiff(
     if source.may_be_invalid(indices):
         reader = partial(source.read_valid, indices)
         valid = WindowArray(source.shape, bool, reader).variable(("y", "x"))
-    coords, attrs = _position(source, crs)
+    coords, attrs = position_of(source, crs)
     classes = (
         class_tags(source.band_tags, source.tags, source.colormap)
         if len(source.indexes) == 1
@@ -118,10 +118,14 @@ def _choose(
     return choose_bands(source.band_names, wanted, band_names)
 
 
-def _position(
+def position_of(
     source: RasterFile, crs: Any
 ) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    """Coordinates and attributes that say where the pixels of a file lie."""
+    """Coordinates and attributes that say where the pixels of a file lie.
+
+    Raises:
+        SourceError: The file claims a position that cannot be.
+    """
     if source.gcps and source.transform.is_identity:
         points = source.gcps
         placed = GcpPositions(

@@ -232,8 +232,10 @@ def _scene(
     picked = [fields[name] for name, _ in chosen]
     shape = tuple(picked[0].variable.shape)
     dtype = np.result_type(*(field.dtype for field in picked))
-    image = WindowArray((len(picked), *shape), dtype, partial(_read, picked, dtype))
-    valid = WindowArray(shape, bool, partial(_read_valid, picked, valid_from))
+    image = WindowArray(
+        (len(picked), *shape), dtype, partial(read_packed, picked, dtype)
+    )
+    valid = WindowArray(shape, bool, partial(read_packed_valid, picked, valid_from))
     coords, attrs = _position(raw, path, picked[0].variable)
     return make_scene(
         image.variable(("band", "y", "x")),
@@ -245,19 +247,21 @@ def _scene(
     )
 
 
-def _read(
+def read_packed(
     picked: list[PackedVariable],
     dtype: np.dtype,
     bands: list[int],
     rows: slice,
     cols: slice,
 ) -> np.ndarray:
+    """Reads a window of several fields as bands, ``(band, y, x)``."""
     return np.stack([picked[b].read(rows, cols).astype(dtype) for b in bands])
 
 
-def _read_valid(
+def read_packed_valid(
     picked: list[PackedVariable], valid_from: str, rows: slice, cols: slice
 ) -> np.ndarray:
+    """Reads where ``"all"`` or ``"any"`` of several fields hold a value, ``(y, x)``."""
     layers = np.stack([field.read_valid(rows, cols) for field in picked])
     every = valid_from == "all"
     return np.asarray(layers.all(axis=0) if every else layers.any(axis=0))
@@ -290,7 +294,7 @@ def _position(
         if v.dims[-2:] == dims
     }  # fmt: skip
     if "lat" in planes and "lon" in planes:
-        found = {k: _plane(k, planes[k]) for k in ("lat", "lon")}
+        found = {k: plane_of(k, planes[k]) for k in ("lat", "lon")}
         return found, {}
     return None, {}
 
@@ -322,7 +326,8 @@ def _geobox(path: str, x: np.ndarray, y: np.ndarray, crs: Any) -> GeoBox:
     return GeoBox((len(y), len(x)), transform, crs)
 
 
-def _plane(name: str, variable: xr.Variable) -> xr.Variable:
+def plane_of(name: str, variable: xr.Variable) -> xr.Variable:
+    """Latitude or longitude of a swath as a lazy coordinate ``(y, x)`` in degrees."""
     layer = variable.isel({d: 0 for d in variable.dims[:-2]})
     packed = PackedVariable(name, layer)
     dtype = packed.dtype if packed.dtype.kind == "f" else np.dtype("float64")

@@ -74,6 +74,21 @@ def is_ai4arctic(path: Path, head: bytes) -> bool:
         return False
 
 
+def is_hdfeos(path: Path, head: bytes) -> bool:
+    """HDF4 of any kind, or HDF5 with the structure of HDF-EOS."""
+    if head[:4] == b"\x0e\x03\x13\x01":
+        return True
+    if head[:8] != b"\x89HDF\r\n\x1a\n":
+        return False
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return "HDFEOS INFORMATION/StructMetadata.0" in file
+    except (OSError, RuntimeError):
+        return False
+
+
 def is_ice_chart(path: Path, head: bytes) -> bool:
     """A shapefile or a GeoPackage: vectors are read as ice charts."""
     return head[:4] == b"\0\0\x27\x0a" or (
@@ -135,6 +150,7 @@ def is_modis(path: Path, head: bytes) -> bool:
 READERS: tuple[Reader, ...] = (
     Reader("icechart", is_ice_chart, "icechart:open_ice_chart"),
     Reader("ai4arctic", is_ai4arctic, "ai4arctic:open_ai4arctic"),
+    Reader("hdfeos", is_hdfeos, "hdfeos:open_hdfeos"),
     Reader("sentinel1", is_sentinel1, "sentinel1:open_sentinel1"),
     Reader("zip", is_zipped, "zipped:open_zipped"),
     Reader("landsat_level1", is_landsat_level1, "landsat_level1:open_landsat_level1"),
