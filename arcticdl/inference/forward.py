@@ -72,9 +72,9 @@ class Member(NamedTuple):
 Forward = Callable[[NDArray[Any], NDArray[np.bool_]], Heads]
 
 
-def moment_of(head: str) -> str:
-    """Key of the mean over members of what `spread` needs of a head."""
-    return f"{head}/moment"
+def spread_of(head: str) -> str:
+    """Key of the members' disagreement about a head."""
+    return f"{head}/spread"
 
 
 def build_forward(
@@ -84,7 +84,7 @@ def build_forward(
     tta: str = "none",
     batch_size: int = 8,
     jit_compile: bool | None = None,
-    moments: bool = False,
+    spread: bool = False,
 ) -> Forward:
     """Returns a function from source pixels to probabilities or values.
 
@@ -97,9 +97,10 @@ def build_forward(
         tta: ``"none"``, ``"hflip"`` or ``"d4"``: views whose results are averaged.
         batch_size: Images in one call of a model.
         jit_compile: Whether XLA compiles the twins; ``None``: where it helps.
-        moments: Whether to give, under ``moment_of(head)``, also the mean over members
-            and views of the entropy of each (1 channel, in nat), or of a value's
-            square.
+        spread: Whether to give, under ``spread_of(head)``, also how far members and
+            views disagree: about classes the mutual information of class and member
+            (1 channel, over its maximum, 0-1; Depeweg et al. 2018, arXiv:1710.07283),
+            about values their variance.
 
     Returns:
         Function of (n, y, x, band) and (n, y, x), n <= batch_size, to a dict of float32
@@ -120,12 +121,12 @@ def build_forward(
             filled = _filled(member.normalize(image, valid), batch_size)
             for turns, flip in views:
                 heads = answer(_turn(filled, turns, flip))
-                if moments:
+                if spread:
                     heads |= _moments(heads, tasks)
                 for name, value in heads.items():
                     back = _turn_back(value, turns, flip)[: len(image)] / share
                     total[name] = total[name] + back if name in total else back
-        return total
+        return total | (_spreads(total, tasks) if spread else {})
 
     return forward
 
@@ -156,12 +157,27 @@ def _filled(images: NDArray[np.float32], batch_size: int) -> NDArray[np.float32]
 
 
 def _moments(heads: Heads, tasks: dict[str, str]) -> Heads:
+    """What is averaged over members beside their answers: entropies, squares."""
     return {
-        moment_of(name): entropy(values)[..., None]
+        spread_of(name): entropy(values)[..., None]
         if tasks[name] == "segmentation"
         else np.square(values, dtype=np.float32)
         for name, values in heads.items()
     }
+
+
+def _spreads(mean: Heads, tasks: dict[str, str]) -> Heads:
+    """The disagreement, from mean answers and mean moments."""
+    spreads = {}
+    for name, task in tasks.items():
+        values, moment = mean[name], mean[spread_of(name)]
+        if task == "segmentation":
+            told = entropy(values)[..., None] - moment
+            told /= np.float32(np.log(max(values.shape[-1], 2)))
+        else:
+            told = moment - np.square(values)
+        spreads[spread_of(name)] = np.maximum(told, 0)
+    return spreads
 
 
 def entropy(prob: NDArray[Any]) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from arcticdl.inference.forward import Heads, entropy, moment_of
+from arcticdl.inference.forward import Heads, entropy, spread_of
 from arcticdl.inference.output import MapFile, scene_georeference
 from arcticdl.sources import open_scene
 from arcticdl.void import VOID_CLASS
@@ -91,14 +91,12 @@ class SceneMaps:
             values = heads.get(head)
             if values is None:  # no valid pixel so far, so the model never ran
                 values = np.zeros((*valid.shape, self.channels[head]), np.float32)
-            moment = heads.get(moment_of(head), np.zeros_like(values[..., :1]))
             for kind in self._kinds(task):
+                shown = values
                 if kind == "spread":
-                    values_shown = _spread(values, moment, task)
-                    rows = _render("value", values_shown, valid)
-                else:
-                    rows = _render(kind, values, valid)
-                self._store(f"{prefix}{kind}", head, row, rows)
+                    shown = heads.get(spread_of(head), np.zeros_like(values[..., :1]))
+                    shown = shown if task == "segmentation" else np.sqrt(shown)
+                self._store(f"{prefix}{kind}", head, row, _render(kind, shown, valid))
 
     def _store(self, name: str, head: str, row: int, rows: NDArray[Any]) -> None:
         if self.out is None:
@@ -181,21 +179,6 @@ def _render(
         rendered = values.max(axis=-1)[None]
     elif kind == "entropy":
         rendered = (entropy(values) / np.log(max(values.shape[-1], 2)))[None]
-    else:  # "prob" and a regression head's "value"
+    else:  # "prob", "spread" and a regression head's "value"
         rendered = np.moveaxis(values, -1, 0)
     return np.where(valid[None], rendered, np.nan).astype(np.float32)
-
-
-def _spread(
-    mean: NDArray[np.float32], moment: NDArray[np.float32], task: str
-) -> NDArray[np.float32]:
-    """How far members disagree, (y, x, 1) for classes and (y, x, output) for values.
-
-    Classes: what knowing the member would tell about the class (mutual information,
-    Depeweg et al. 2018, arXiv:1710.07283), over the logarithm of their number, 0-1.
-    Values: the standard deviation over members.
-    """
-    if task != "segmentation":
-        return np.sqrt(np.maximum(moment - np.square(mean), 0))
-    told = entropy(mean)[..., None] - moment
-    return np.maximum(told, 0) / np.float32(np.log(max(mean.shape[-1], 2)))

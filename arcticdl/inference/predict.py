@@ -74,8 +74,8 @@ def predict_scene(
             probability, 0-1), ``"entropy"`` (of the class probabilities, over its
             maximum, 0-1), ``"spread"`` and ``"prob"`` (one band a class, 0-1).
             ``"spread"`` tells how far several models, or the views of ``tta``,
-            disagree: the mutual information of class and member over its maximum, 0-1,
-            and of a regression head the standard deviation of its values.
+            disagree, window by window: the mutual information of class and member over
+            its maximum, 0-1, and of a regression head its values' standard deviation.
         jit_compile: Whether XLA compiles the forward pass; ``None``: on accelerators.
         overwrite: Whether files at ``out`` may be replaced.
         progress: Whether to show a progress bar.
@@ -122,7 +122,7 @@ def predict_scene(
         tta=tta,
         batch_size=batch_size,
         jit_compile=jit_compile,
-        moments="spread" in outputs,
+        spread="spread" in outputs,
     )
     reader = _Reader(scene, window)
     try:
