@@ -5,7 +5,18 @@
 ... # doctest: +SKIP
 """
 
+from typing import Any
+
 from arcticdl.sources.bands import choose_bands
 from arcticdl.sources.open import READERS, Reader, open_scene
 
-__all__ = ["READERS", "Reader", "choose_bands", "open_scene"]
+__all__ = ["READERS", "Reader", "choose_bands", "open_scene", "read_coco_boxes"]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads what needs a reader's own libraries when it is asked for."""
+    if name == "read_coco_boxes":
+        from arcticdl.sources.coco import read_coco_boxes
+
+        return read_coco_boxes
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

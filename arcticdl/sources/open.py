@@ -60,7 +60,8 @@ def open_scene(
         labels: Label maps, ``{"name": path}``, ``{"name": (path, classes)}`` or
             ``{"name": (path, classes, colors)}``; classes are names of the codes 0, 1,
             2, ... or a mapping of code to name. A path alone takes the classes and
-            colours that the file carries.
+            colours that the file carries. A file of COCO annotations gives those of the
+            image of this name.
         scene_id: Identifier; by default the stem of the file.
         reader: Name of the reader, where the content should not decide.
         label_codes: What raw label values stand for: a mapping ``{0: 1, 255: 0}``, with
@@ -99,7 +100,7 @@ def open_scene(
     for name, spec in (labels or {}).items():
         scene = _with_label(
             scene, name, spec, _codes_of(name, label_codes, labels or {}),
-            check_labels, {**options, **(label_options or {})},
+            check_labels, {**options, **(label_options or {})}, paths[0],
         )  # fmt: skip
     return check_scene(scene)
 
@@ -267,18 +268,28 @@ def _with_label(
     codes: Codes | None,
     check: bool,
     options: Mapping[str, Any],
+    image_path: PathLike,
 ) -> xr.Dataset:
     path, classes, colors = _label_parts(name, spec)
-    opened = _open_one(path, **_known_options(path, options))
+    opened = _open_one(path, **_known_options(path, options, image_path))
     return add_label(scene, name, opened, classes=classes, colors=colors, codes=codes,
                      check=check)  # fmt: skip
 
 
-def _known_options(path: PathLike, options: Mapping[str, Any]) -> dict[str, Any]:
-    """``index`` counts images of an array file; a label of its own has none."""
-    if "index" in options and find_reader(path).name != "numpy":
-        return {k: v for k, v in options.items() if k != "index"}
-    return dict(options)
+def _known_options(
+    path: PathLike, options: Mapping[str, Any], image_path: PathLike
+) -> dict[str, Any]:
+    """``index`` counts images of an array file; a label of its own has none.
+
+    A file of annotations is told whose it should give.
+    """
+    known = dict(options)
+    kind = "" if str(path).startswith("/vsi") else find_reader(path).name
+    if kind != "numpy":
+        known.pop("index", None)
+    if kind == "coco":
+        known.setdefault("image", str(image_path))
+    return known
 
 
 def _label_parts(name: str, spec: LabelSpec) -> tuple[PathLike, Any, Any]:

@@ -126,6 +126,14 @@ def is_sentinel2(path: Path, head: bytes) -> bool:
     return path.name in names or any((path / name).is_file() for name in names)
 
 
+def is_coco(path: Path, head: bytes) -> bool:
+    """JSON that begins as COCO annotations do."""
+    keys = (b'"images"', b'"annotations"', b'"categories"', b'"info"', b'"licenses"')
+    opens = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{"
+    is_json = opens and path.suffix.lower() == ".json"
+    return is_json and any(key in head for key in keys)
+
+
 def is_sentinel2_files(path: Path, head: bytes) -> bool:
     """A folder of single Sentinel-2 bands, or one band by ESA's name for it."""
     from arcticdl.sources.sentinel2_names import band_of
@@ -159,6 +167,7 @@ READERS: tuple[Reader, ...] = (
     Reader(
         "sentinel2_files", is_sentinel2_files, "sentinel2_files:open_sentinel2_files"
     ),
+    Reader("coco", is_coco, "coco:open_coco"),
     Reader("modis", is_modis, "modis:open_modis"),
     Reader("numpy", is_numpy, "images:open_numpy"),
     Reader("image", is_image, "images:open_image"),
