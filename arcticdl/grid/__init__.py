@@ -7,6 +7,7 @@
 """
 
 from arcticdl.grid.align import align, to_swath
+from arcticdl.grid.reanalysis import align_reanalysis
 from arcticdl.grid.stack import stack
 from arcticdl.grid.target import DEFAULT_CRS, choose_geobox
 from arcticdl.grid.vectors import axis_angle, rotate_vectors
@@ -14,6 +15,7 @@ from arcticdl.grid.vectors import axis_angle, rotate_vectors
 __all__ = [
     "DEFAULT_CRS",
     "align",
+    "align_reanalysis",
     "axis_angle",
     "choose_geobox",
     "rotate_vectors",

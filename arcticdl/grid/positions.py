@@ -186,10 +186,7 @@ class LonLatPlacement:
             source.crs.proj,  # type: ignore[union-attr]
             always_xy=True,
         )
-        self.circle = abs(360.0 / source.transform.a)
-        whole = abs(self.circle - round(self.circle)) < 1e-3
-        around = whole and source.shape.x >= round(self.circle)
-        self.period = round(self.circle) if around else None
+        self.circle, self.period = longitude_circle(source)
         metres = target.crs.projected  # type: ignore[union-attr]
         pixel = np.sqrt(abs(target.transform.determinant))
         self.ratio = float(
@@ -207,6 +204,22 @@ class LonLatPlacement:
         return relative(
             np.where(seen, row - 0.5, np.nan), np.where(seen, wrapped - 0.5, np.nan)
         )
+
+
+def longitude_circle(source: GeoBox) -> tuple[float, int | None]:
+    """How a longitude-latitude grid closes.
+
+    Args:
+        source: The grid.
+
+    Returns:
+        Columns in 360 degrees; and the same as a whole number where the grid goes all
+        the way round, else ``None``.
+    """
+    circle = abs(360.0 / source.transform.a)
+    whole = abs(circle - round(circle)) < 1e-3
+    around = whole and source.shape.x >= round(circle)
+    return circle, round(circle) if around else None
 
 
 def pixel_ratio(exact: Any, shape: Sequence[int]) -> float:

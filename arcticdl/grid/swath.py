@@ -9,7 +9,7 @@ from pyproj import Transformer
 from scipy.spatial import KDTree
 
 from arcticdl.errors import SceneError
-from arcticdl.grid.positions import Lattice, Positions, relative
+from arcticdl.grid.positions import Lattice, Positions, longitude_circle, relative
 from arcticdl.scene import transform_points
 
 _MAX_TIES = 512
@@ -197,7 +197,7 @@ class SwathPlacement:
 
 
 class GridFromSwath:
-    """Pixels of a swath in a grid.
+    """Pixels of a swath in a grid; longitudes are taken modulo the circle.
 
     Args:
         source: The grid.
@@ -215,6 +215,9 @@ class GridFromSwath:
             source.crs.proj,  # type: ignore[union-attr]
             always_xy=True,
         )
+        self.circle: float | None = None
+        if source.crs.geographic:  # type: ignore[union-attr]
+            self.circle, self.period = longitude_circle(source)
 
     def locate(self, rows: slice, cols: slice, points: int) -> Positions:
         """See ``Placement.locate``; a swath pixel is one point."""
@@ -224,6 +227,8 @@ class GridFromSwath:
         x, y = self._project.transform(lon.astype("float64"), lat.astype("float64"))
         col, row = transform_points(~self.source.transform, x, y)
         seen = np.isfinite(row) & np.isfinite(col)
+        if self.circle is not None:
+            col = np.mod(np.where(seen, col, 0.0), self.circle)
         return relative(
             np.where(seen, row - 0.5, np.nan), np.where(seen, col - 0.5, np.nan)
         )

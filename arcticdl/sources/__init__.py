@@ -5,18 +5,26 @@
 ... # doctest: +SKIP
 """
 
+from importlib import import_module
 from typing import Any
 
 from arcticdl.sources.bands import choose_bands
 from arcticdl.sources.open import READERS, Reader, open_scene
 
-__all__ = ["READERS", "Reader", "choose_bands", "open_scene", "read_coco_boxes"]
+__all__ = [
+    "READERS",
+    "Reader",
+    "choose_bands",
+    "open_reanalysis",
+    "open_scene",
+    "read_coco_boxes",
+]
+
+_LATER = {"open_reanalysis": "reanalysis", "read_coco_boxes": "coco"}
 
 
 def __getattr__(name: str) -> Any:
     """Loads what needs a reader's own libraries when it is asked for."""
-    if name == "read_coco_boxes":
-        from arcticdl.sources.coco import read_coco_boxes
-
-        return read_coco_boxes
+    if name in _LATER:
+        return getattr(import_module(f"arcticdl.sources.{_LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -64,7 +64,7 @@ def open_netcdf(
             "`valid_from` must be one of ['all', 'any']. "
             f"Received: valid_from={valid_from!r}."
         )
-    raw = _open_raw(str(path))
+    raw = open_raw(str(path))
     try:
         fields = _fields(raw, str(path), time_index)
         chosen = _choose(fields, bands, band_names)
@@ -82,8 +82,12 @@ def open_netcdf(
     return scene
 
 
-def _open_raw(path: str) -> xr.Dataset:
-    """The stored numbers; only times are decoded, later."""
+def open_raw(path: str) -> xr.Dataset:
+    """The stored numbers of a NetCDF file or a Zarr store; nothing is decoded.
+
+    Raises:
+        SourceError: It is neither.
+    """
     options: dict[str, Any] = {"decode_cf": False, "cache": False}
     if Path(path).is_dir():
         options |= {"engine": "zarr", "consolidated": False}
