@@ -60,18 +60,27 @@ class Lattice:
         self.step = next((s for s in _STEPS if self._error(shape, s) < MAX_ERROR_PX), 1)
 
     def _error(self, shape: Sequence[int], step: int) -> float:
-        """Largest error halfway between nodes, over cells spread over the target."""
+        """Largest error halfway between nodes, over cells spread over the target.
+
+        Looked for on the sides of a cell as well as in its middle, where the errors of
+        both axes cancel between conformal projections.
+        """
         row, col = (
-            np.unique(np.linspace(0, max(n - step, 0), _PROBES).round()) for n in shape
+            np.unique(np.linspace(0, (n - 1) // step, _PROBES).round()) * step
+            for n in shape
         )
         col, row = np.meshgrid(col, row)
-        corners = [
-            np.stack(self.exact(col + right * step, row + down * step))
-            for down in (0, 1)
-            for right in (0, 1)
-        ]
-        centre = np.stack(self.exact(col + step / 2, row + step / 2))
-        gap = np.abs(np.mean(corners, axis=0) - centre)
+        at = np.stack(
+            [
+                np.stack(self.exact(col + step * j / 2, row + step * i / 2))
+                for i in range(3)
+                for j in range(3)
+            ]
+        ).reshape(3, 3, 2, *col.shape)
+        sides = at[::2, ::2].mean(axis=0), at[::2, ::2].mean(axis=1)
+        gaps = [at[1, ::2] - sides[0], at[::2, 1] - sides[1]]
+        gaps.append((at[1, 1] - sides[0].mean(axis=0))[None])
+        gap = np.abs(np.concatenate(gaps))
         seen = np.isfinite(gap)
         return float(gap[seen].max()) if seen.any() else np.inf
 

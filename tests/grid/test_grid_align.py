@@ -118,6 +118,15 @@ def test_ramp_stays_in_place_anywhere(lon, lat, pixel, zoom, turn):
     assert error_px(align(scene, target), source, target) < 0.05
 
 
+def test_positions_hold_between_conformal_projections():
+    """Errors of both axes cancel in the middle of a cell, not on its sides."""
+    home = "+proj=laea +lat_0=60 +lon_0=0 +ellps=WGS84"
+    source = GeoBox((60, 70), Affine(2565, 0, -89775, 0, -2565, 76950), home)
+    scene = ramp(source)
+    target = choose_geobox([scene], crs="EPSG:3413", resolution_m=2565)
+    assert error_px(align(scene, target), source, target) < 0.01
+
+
 def test_windows_agree_with_the_whole():
     scene = ramp(UTM)
     aligned = align(scene, crs="EPSG:3413", resolution_m=300.0)
