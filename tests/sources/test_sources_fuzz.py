@@ -11,6 +11,11 @@ import rasterio
 import xarray as xr
 from affine import Affine
 from PIL import Image
+from test_coco import SQUARE, annotation
+from test_coco import write as write_coco
+from test_hdfeos import reflectance
+from test_sources_optical import make_sentinel2
+from test_zipped import pack
 
 SIDE = 24
 
@@ -41,7 +46,22 @@ def make_nc(path):
     )
 
 
-MAKERS = {"a.tif": make_tif, "a.png": make_png, "a.npy": make_npy, "a.nc": make_nc}
+def make_coco(path):
+    write_coco(
+        path,
+        [annotation(1, SQUARE), annotation(2, {"size": [8, 10], "counts": [9, 71]})],
+        [{"id": 1, "file_name": "a.png", "height": 8, "width": 10}],
+    )
+
+
+def make_zip(path):
+    pack(make_sentinel2(path.parent / "safe"), path)
+
+
+MAKERS = {
+    "a.tif": make_tif, "a.png": make_png, "a.npy": make_npy, "a.nc": make_nc,
+    "a.json": make_coco, "a.h5": reflectance, "a.zip": make_zip,
+}  # fmt: skip
 
 # In a process of its own: a crash of a C library would end the tests as well.
 CHILD = """
@@ -54,11 +74,13 @@ CHILD = """
     path, rounds = Path(sys.argv[1]), int(sys.argv[2])
     whole = path.read_bytes()
     head = min(len(whole), 600)
+    # A zip is read from its end.
+    start = len(whole) - head if path.suffix == ".zip" else 0
     rng = np.random.default_rng(7)
     kinds = {}
     for _ in range(rounds):
         damaged = bytearray(whole)
-        for place in rng.integers(0, head, rng.integers(1, 6)):
+        for place in start + rng.integers(0, head, rng.integers(1, 6)):
             damaged[place] = rng.integers(0, 256)
         if rng.random() < 0.2:
             del damaged[rng.integers(4, len(damaged)):]
