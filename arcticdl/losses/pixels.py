@@ -100,11 +100,10 @@ class Pixels:
         """Shares of the classes, ``(batch, ..., class)``; 0 under void."""
         if not self.hard:
             return self._soft * self.scored
-        if self.binary:
-            one_hot = ops.expand_dims(ops.cast(self._label, "float32"), -1)
-        else:
-            one_hot = ops.one_hot(self._label, self.num_classes, dtype="float32")
-        return one_hot * self.scored
+        if not self.binary:  # no class of a pixel that is not scored, and so no 1
+            code = ops.where(self.scored[..., 0] > 0.0, self._label, -1)
+            return ops.one_hot(code, self.num_classes, dtype="float32")
+        return ops.expand_dims(ops.cast(self._label, "float32"), -1) * self.scored
 
     @cached_property
     def log_prob(self) -> Any:
@@ -124,6 +123,19 @@ class Pixels:
         if self.exclusive:
             return ops.exp(self.log_prob)
         return ops.sigmoid(self.logits)
+
+    @cached_property
+    def log_prob_of_label(self) -> Any:
+        """Log-probability of each pixel's own class, ``(batch, ..., 1)``; 0 under void.
+
+        For codes of exclusive classes.
+        """
+        return ops.sum(self.target * self.log_prob, axis=-1, keepdims=True)
+
+    @cached_property
+    def prob_of_label(self) -> Any:
+        """Probability of each pixel's own class, ``(batch, ..., 1)``."""
+        return ops.exp(self.log_prob_of_label)
 
     def class_weight_map(self, class_weights: Sequence[float] | None) -> Any:
         """Returns ``weight`` times each element's class weight.

@@ -84,11 +84,31 @@ def overlap_sums(pixels: Pixels) -> tuple[Any, Any, Any]:
 
     Samples are summed apart first: float32 loses ones past 2**24 pixels.
     """
-    weighted = pixels.target * pixels.weight
-    space = tuple(range(1, len(pixels.logits.shape) - 1))
-    terms = (pixels.prob * weighted, pixels.prob * pixels.weight, weighted)
-    both, predicted, labelled = (ops.sum(t, axis=space) if space else t for t in terms)
-    return both, predicted, labelled
+    if not (pixels.hard and pixels.exclusive):
+        weighted = pixels.target * pixels.weight
+        space = tuple(range(1, len(pixels.logits.shape) - 1))
+        terms = (pixels.prob * weighted, pixels.prob * pixels.weight, weighted)
+        return tuple(ops.sum(t, axis=space) if space else t for t in terms)
+    # As products of matrices, which write no map of all classes to memory.
+    target, prob, weight, of_label = (
+        _in_rows(t)
+        for t in (pixels.target, pixels.prob, pixels.weight, pixels.prob_of_label)
+    )
+    return (
+        _summed(target, of_label * weight),
+        _summed(prob, weight),
+        _summed(target, weight),
+    )
+
+
+def _in_rows(x: Any) -> Any:
+    """(batch, ..., class) as (batch, pixel, class)."""
+    return ops.reshape(x, (ops.shape(x)[0], -1, x.shape[-1]))
+
+
+def _summed(maps: Any, weight: Any) -> Any:
+    """Sums maps (batch, pixel, class) by weights (batch, pixel, 1) over pixels."""
+    return ops.matmul(ops.transpose(weight, (0, 2, 1)), maps)[:, 0]
 
 
 @keras.saving.register_keras_serializable(package="arcticdl")

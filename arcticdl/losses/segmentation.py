@@ -185,7 +185,7 @@ class Focal(SegmentationLoss):
 
     def _exclusive(self, pixels: Pixels) -> Any:
         if pixels.hard:  # one exponential a pixel instead of one a class
-            log_prob = ops.sum(pixels.target * pixels.log_prob, axis=-1, keepdims=True)
+            log_prob = pixels.log_prob_of_label
             return -_fade(-ops.expm1(log_prob), self.gamma) * log_prob
         faded = _fade(-ops.expm1(pixels.log_prob), self.gamma) * pixels.log_prob
         return -ops.sum(pixels.target * faded, axis=-1, keepdims=True)
@@ -205,6 +205,8 @@ def smoothed_crossentropy(pixels: Pixels, label_smoothing: float = 0.0) -> Any:
     if not pixels.exclusive:
         target = pixels.target * (1.0 - label_smoothing) + 0.5 * label_smoothing
         return -(target * pixels.log_prob + (1.0 - target) * pixels.log_prob_not)
+    if pixels.hard and not label_smoothing:
+        return -pixels.log_prob_of_label
     target = pixels.target
     if label_smoothing:
         even = label_smoothing / pixels.num_classes
