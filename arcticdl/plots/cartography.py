@@ -241,8 +241,7 @@ def _draw_north(ax: Axes, graticule: _Graticule) -> None:
         return
     size = 0.08 * min(row[-1] - row[0], column[-1] - column[0])
     dx, dy = right / norm * size, down / norm * size
-    x = column[0] + 0.92 * (column[-1] - column[0])
-    y = row[0] + 0.09 * (row[-1] - row[0])
+    x, y = column[-1] - 1.3 * size, row[0] + 1.3 * size
     ax.add_patch(Circle((x, y), 1.15 * size, **_PLATE))
     tip, tail = (x + 0.2 * dx, y + 0.2 * dy), (x - dx, y - dy)
     arrow = {"arrowstyle": "-|>", "color": "#1b1f23", "lw": 1.8}
