@@ -145,10 +145,11 @@ class BatchFeed(keras.utils.PyDataset):
     def describe(self, tile_size_px: tuple[int, int]) -> dict[str, Any]:
         """The card: bands, normaliser, tile size and heads, as one JSON dict."""
         heads = {n: _describe_head(i) for n, i in self.finishing.labels.items()}
+        height, width = tile_size_px
         return {
             "bands": list(self.finishing.bands),
             "normalizer": self.normalizer.to_dict(),
-            "tile_size_px": max(tile_size_px),
+            "tile_size_px": height if height == width else [height, width],
             "heads": heads,
         }
 

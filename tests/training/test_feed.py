@@ -156,6 +156,7 @@ def test_the_card_says_what_a_model_must_know(store):
     pixels = store.read([0])["image"]
     assert np.array_equal(again(pixels), feed.normalizer(pixels))
     assert feed.num_classes == 3
+    assert feed.describe((8, 6))["tile_size_px"] == [8, 6]
     heads = TileFeed(store, INDICES, labels=["sic"]).card["heads"]
     assert heads["sic"]["task"] == "regression"
 
