@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from arcticdl.inference.forward import Heads, entropy, spread_of
 from arcticdl.inference.output import MapFile, scene_georeference
-from arcticdl.sources import open_scene
+from arcticdl.sources.geotiff import open_geotiff
 from arcticdl.void import VOID_CLASS
 
 OUTPUTS = ("class", "confidence", "entropy", "spread", "prob")
@@ -129,7 +129,7 @@ class SceneMaps:
         data: dict[str, Any] = {}
         for name in self._names():
             if self.out is not None:
-                opened = open_scene(self.files[name].commit())
+                opened = open_geotiff(self.files[name].commit())
                 values: Any = opened["image"].variable.data
             else:
                 values = self.arrays[name]

@@ -152,7 +152,19 @@ def is_zipped(path: Path, head: bytes) -> bool:
 def is_modis(path: Path, head: bytes) -> bool:
     """A TIFF that NASA Worldview calls true or false colour of Aqua or Terra."""
     kind = re.search(r"\.(aqua|terra)\.(true|false)color\.", path.name, re.IGNORECASE)
-    return is_tiff(path, head) and kind is not None
+    if kind is None or not is_tiff(path, head):
+        return False
+    import rasterio
+
+    try:  # a map made from a composite may bear its name
+        with rasterio.open(path) as file:
+            return tuple(c.name for c in file.colorinterp[:3]) == (
+                "red",
+                "green",
+                "blue",
+            )
+    except rasterio.errors.RasterioError:
+        return True  # and opening it says what is wrong
 
 
 READERS: tuple[Reader, ...] = (

@@ -134,8 +134,9 @@ def test_modis_seaice(real_data, project_root):
     days = [{name.split(".")[0] for name in split[part]} for part in ("train", "test")]
     assert not days[0] & days[1]
     (terra, *_) = (real_data / "modis_seaice").glob("bering*/*terra.truecolor.tiff")
-    run("predict", "runs/modis_seaice", terra, "-o", "map.tif")
-    with rasterio.open(terra) as source, rasterio.open("map.tif") as written:
+    run("predict", "runs/modis_seaice", terra)
+    mapped = f"runs/modis_seaice/maps/{terra.stem}.tif"
+    with rasterio.open(terra) as source, rasterio.open(mapped) as written:
         assert (written.crs, written.transform) == (source.crs, source.transform)
         assert written.shape == source.shape
 

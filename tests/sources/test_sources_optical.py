@@ -215,3 +215,12 @@ def test_modis_composites_give_six_bands(tmp_path):
     assert scene["valid"].values.sum() == 71
     picked = open_scene([p for p, _ in paths], bands=["B02", "B01"])
     assert (picked["image"].values == both[[4, 0]]).all()
+
+
+def test_a_map_with_a_composites_name_is_a_plain_geotiff(tmp_path):
+    path = tmp_path / "20060704.250m.aqua.truecolor.tif"
+    classes = RNG.integers(0, 3, (8, 9)).astype("uint8")
+    grid = {"crs": "EPSG:3413", "transform": UTM, "height": 8, "width": 9}
+    with rasterio.open(path, "w", "GTiff", count=1, dtype="uint8", **grid) as file:
+        file.write(classes, 1)
+    assert (open_scene(path)["image"].values[0] == classes).all()
