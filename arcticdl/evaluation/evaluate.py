@@ -288,6 +288,7 @@ def pool_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "fold": fold.get("fold", number),
             "num_images": fold["num_images"],
             "mean_iou": fold["scores"]["mean_iou"],
+            "extra": {n: e["median"] for n, e in (fold.get("extra") or {}).items()},
             "accuracy": fold["scores"]["accuracy"],
         }
         for number, fold in enumerate(folds)

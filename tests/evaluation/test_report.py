@@ -76,6 +76,9 @@ def test_report_states_the_pooled_scores(run):
     low, high = pooled["intervals"]["mean_iou"]
     assert f"{low:.3f} to {high:.3f}" in words
     assert pooled["pooled"] in words
+    by_fold = {name: e["median"] for name, e in folds[1]["extra"].items()}
+    assert by_fold and pooled["folds"][1]["extra"] == by_fold
+    assert all(f"{m:.2f}" in words for m in by_fold.values())
     margin = pooled["scores"]["mean_iou"]
     margin -= pooled["baselines"]["majority"]["scores"]["mean_iou"]
     assert f"{margin:.3f} above" in words
