@@ -127,6 +127,7 @@ class Normalizer:
         image: np.ndarray,
         valid: np.ndarray | None = None,
         image_stats: BandStats | Sequence[BandStats] | None = None,
+        out: np.ndarray | None = None,
     ) -> np.ndarray:
         """Normalises an image or a batch.
 
@@ -135,9 +136,10 @@ class Normalizer:
             valid: (..., y, x) booleans; invalid pixels become 0.
             image_stats: For the per-image methods: statistics of the pixels' whole
                 scene, or one such a batch item.
+            out: C-contiguous float32 of the image's shape to write to.
 
         Returns:
-            float32 of the image's shape.
+            float32 of the image's shape, `out` where it is given.
 
         Raises:
             ValueError: Another number of bands, or `image_stats` absent.
@@ -151,7 +153,7 @@ class Normalizer:
         offset, scale = self._constants_of(image, image_stats)
         if self.method in _TRANSFORMS:
             image = self._transform(image.astype("float32"))
-        out = np.empty(image.shape, "float32")
+        out = np.empty(image.shape, "float32") if out is None else out
         whole = (-1, *image.shape[-3:])
         items = zip(image.reshape(whole), out.reshape(whole), strict=True)
         shift = np.broadcast_to(offset, (len(out.reshape(whole)), offset.shape[-1]))

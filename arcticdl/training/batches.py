@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from arcticdl.tiles import BandStats, LabelInfo, Normalizer
-from arcticdl.training.orient import FLIPS, draw_orientations, orient_all
+from arcticdl.training.orient import FLIPS, draw_orientations, orient
 
 Augment = Callable[..., tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]]
 
@@ -51,14 +51,38 @@ class Finishing:
         Returns:
             Image float32 (n, y, x, band) and the label, or {name: label} of several.
         """
-        pixels = self._augmented(pixels, scene_ids, rng)
-        valid = pixels["valid"]
         stats = None
         if self.normalizer.needs_image_stats:
             stats = [self.scene_stats(name) for name in scene_ids]
-        image = self.normalizer(pixels["image"], valid, stats)
+        if isinstance(self.augment, str):
+            turns = draw_orientations(self.augment, len(scene_ids), self.square, rng)
+            image = pixels["image"]
+            pixels = {n: orient(a, turns) for n, a in pixels.items() if n != "image"}
+            valid = pixels["valid"]
+            image = self._turned_and_scaled(image, turns, valid, stats)
+        else:
+            pixels = self._augmented(pixels, scene_ids, rng)
+            valid = pixels["valid"]
+            image = self.normalizer(pixels["image"], valid, stats)
         labels = {n: _void(pixels[n], valid, info) for n, info in self.labels.items()}
         return image, labels if len(labels) != 1 else next(iter(labels.values()))
+
+    def _turned_and_scaled(
+        self,
+        image: np.ndarray,
+        turns: np.ndarray,
+        valid: np.ndarray,
+        stats: Sequence[BandStats] | None,
+    ) -> np.ndarray:
+        """Turns and normalises tile by tile: one fits the cache, a batch does not."""
+        out = np.empty(image.shape, "float32")
+        for k in range(len(image)):
+            one = slice(k, k + 1)
+            turned = orient(image[one], turns[one])
+            self.normalizer(
+                turned, valid[one], None if stats is None else stats[one], out[one]
+            )
+        return out
 
     def _augmented(
         self,
@@ -66,11 +90,8 @@ class Finishing:
         scene_ids: Sequence[str],
         rng: np.random.Generator,
     ) -> dict[str, np.ndarray]:
-        if self.augment is None:
+        if self.augment is None or isinstance(self.augment, str):
             return pixels
-        if isinstance(self.augment, str):
-            turns = draw_orientations(self.augment, len(scene_ids), self.square, rng)
-            return orient_all(pixels, turns)
         image = self._fill_missing(pixels["image"].astype("float32"), scene_ids)
         labels = {name: pixels[name] for name in self.labels}
         image, labels, valid = self.augment(image, labels, pixels["valid"], rng)

@@ -1,7 +1,5 @@
 """Flips and quarter turns in NumPy: exact, cheap, the same for image and labels."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 FLIPS = {
@@ -47,13 +45,6 @@ def orient(array: np.ndarray, orientations: np.ndarray) -> np.ndarray:
         view = source[:: -1 if flip else 1, :: -1 if mirror else 1]
         target[...] = view.T if transpose else view
     return out.view(array.dtype).reshape(array.shape)
-
-
-def orient_all(
-    arrays: Mapping[str, np.ndarray], orientations: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Turns image, validity and labels of a batch alike."""
-    return {name: orient(array, orientations) for name, array in arrays.items()}
 
 
 def _as_items(array: np.ndarray) -> np.ndarray:
