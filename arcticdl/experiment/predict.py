@@ -15,6 +15,8 @@ from arcticdl.experiment.folder import load_run, trained_folds
 from arcticdl.experiment.scenes import find_anchors, open_configured
 from arcticdl.sources import open_scene
 
+_RASTERS = (".tif", ".tiff")
+
 
 def predict(
     run: str | Path,
@@ -49,6 +51,11 @@ def predict(
 
     config, paths = _model_files(Path(run), fold)
     if config is not None and not inputs and len(paths) > 1:
+        if out is not None and Path(out).suffix.lower() in _RASTERS:
+            raise ConfigError(
+                f"The held-out scenes of {len(paths)} folds need a folder. Received: "
+                f"--out {out}"
+            )
         apart = partial(predict, run, (), out, tta=tta, overwrite=overwrite)
         return [p for number in trained_folds(Path(run)) for p in apart(fold=number)]
     scenes = _scenes(config, list(inputs), paths[0].parent / "split.json")
@@ -93,7 +100,7 @@ def _scenes(
 
 
 def _targets(out: Path, scene_ids: list[str]) -> list[Path]:
-    if out.suffix.lower() in (".tif", ".tiff"):
+    if out.suffix.lower() in _RASTERS:
         if len(scene_ids) > 1:
             raise ConfigError(
                 f"{len(scene_ids)} scenes need a folder. Received: --out {out}"

@@ -76,6 +76,8 @@ def test_demo_from_nothing_to_a_report(demo, tmp_path):
     run("predict", "runs/demo", scene, *together, "-o", "all.tif")
     with rasterio.open("all_spread.tif") as spread:
         assert np.nanmax(spread.read(1)) < 1e-5  # the same model twice
+    assert main(["predict", "runs/demo", "--fold", "all", "-o", "one.tif"]) == 1
+    assert not Path("one.tif").exists()
     page = Path("runs/demo/report.html").read_text()
     assert "http-equiv" not in page
     assert 'src="http' not in page
