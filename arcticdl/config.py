@@ -84,9 +84,8 @@ class LabelConfig(_Section):
             raise ValueError("`colors` needs one colour for each of `classes`")
         if self.sides is not None:
             chosen = [self.sides.line, self.sides.upper, self.sides.lower]
-            if len({*chosen, self.classes[0]}) < 4 or not set(chosen) <= {
-                *self.classes
-            }:
+            distinct = len({*chosen, self.classes[0]}) == 4
+            if not distinct or not set(chosen) <= set(self.classes):
                 raise ValueError(
                     "`sides` needs three different names of `classes`, without its "
                     f"first, the background; got {chosen} of {list(self.classes)}"

@@ -61,7 +61,8 @@ class Finishing:
             valid = pixels["valid"]
             image = self._turned_and_scaled(image, turns, valid, stats)
         else:
-            pixels = self._augmented(pixels, scene_ids, rng)
+            if self.augment is not None:
+                pixels = self._augmented(self.augment, pixels, scene_ids, rng)
             valid = pixels["valid"]
             image = self.normalizer(pixels["image"], valid, stats)
         labels = {n: _void(pixels[n], valid, info) for n, info in self.labels.items()}
@@ -86,15 +87,14 @@ class Finishing:
 
     def _augmented(
         self,
+        augment: Augment,
         pixels: dict[str, np.ndarray],
         scene_ids: Sequence[str],
         rng: np.random.Generator,
     ) -> dict[str, np.ndarray]:
-        if self.augment is None or isinstance(self.augment, str):
-            return pixels
         image = self._fill_missing(pixels["image"].astype("float32"), scene_ids)
         labels = {name: pixels[name] for name in self.labels}
-        image, labels, valid = self.augment(image, labels, pixels["valid"], rng)
+        image, labels, valid = augment(image, labels, pixels["valid"], rng)
         return {"image": image, "valid": valid, **labels}
 
     def _fill_missing(self, image: np.ndarray, scene_ids: Sequence[str]) -> np.ndarray:
