@@ -83,6 +83,15 @@ def is_swath(ds: xr.Dataset) -> bool:
     return all(name in ds.variables and ds[name].ndim == 2 for name in ("lat", "lon"))
 
 
+def read_values(array: xr.DataArray, *dims: str) -> np.ndarray:
+    """Reads an array and gives its values with the dimensions in the given order.
+
+    Reads first: xarray turns a lazy array into one that gathers pixel by pixel, which
+    takes longer than to decode most files.
+    """
+    return np.asarray(array.variable).transpose([array.dims.index(d) for d in dims])
+
+
 def scene_geobox(ds: xr.Dataset) -> GeoBox | None:
     """The grid of a scene, from its coordinates, hence right for a crop as well.
 

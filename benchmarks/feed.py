@@ -3,8 +3,9 @@
 Usage: python benchmarks/feed.py [--peers PYTHON] [--size 8192] [--tiles 512] [--json F]
 
 ``PYTHON`` is an interpreter with xbatcher and torchgeo; without it their rows are left
-out. Every row is the best of three runs; figures in tiles of 256 x 256 x 5 float32 a
-second. Ratios of one run can be compared, figures of different machines cannot.
+out. Figures in tiles of 256 x 256 x 5 float32 a second: medians of rounds in which the
+contestants take turns, and ratios to the first of them within a round. Figures of
+different machines cannot be compared.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -53,28 +55,27 @@ class Scene(RasterDataset):
     filename_glob = "*.tif"
 def main():
     data = Scene(sys.argv[1])
-    num = int(sys.argv[2])
+    num, workers = int(sys.argv[2]), int(sys.argv[3])
     sampler = RandomGeoSampler(data, size=256, length=num)
-    best = {}
-    for workers in (0, 2):
-        loader = DataLoader(data, batch_size=16, sampler=sampler, num_workers=workers,
-                            collate_fn=stack_samples)
-        rates, failures = [], 0
-        while len(rates) < 2 and failures < 10:
-            count, start = 0, None
-            try:
-                for batch in loader:
-                    if start is None:      # the first batch pays for starting workers
-                        start = time.perf_counter()
-                        continue
-                    count += len(batch["image"])
-            except Exception:              # reads that fail after a fork
-                failures += 1
-                continue
-            rates.append(count / (time.perf_counter() - start))
-        best[workers] = max(rates, default=float("nan"))
-        best[f"{workers} failures"] = failures
-    print(json.dumps(best))
+    loader = DataLoader(data, batch_size=16, sampler=sampler, num_workers=workers,
+                        collate_fn=stack_samples)
+    rates, failures = [], []
+    while len(rates) < 2 and len(failures) < 10:
+        count, start = 0, None
+        try:
+            for batch in loader:
+                if start is None:      # the first batch pays for starting workers
+                    start = time.perf_counter()
+                    continue
+                count += len(batch["image"])
+        except Exception as error:     # reads that fail after a fork
+            failures.append(repr(error)[-300:])
+            continue
+        rates.append(count / (time.perf_counter() - start))
+    if failures:
+        print(f"{len(failures)} passes failed; the last: {failures[-1]}",
+              file=sys.stderr)
+    print(json.dumps(max(rates, default=float("nan"))))
 main()
 """
 
@@ -87,14 +88,27 @@ class Rows(dict):
         print(f"{what:45s} {figure:10.3f}", flush=True)
 
 
-def best_rate(run, count, repeats=3):
-    """Tiles a second of the fastest of some runs."""
-    rates = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        rates.append(count / (time.perf_counter() - start))
-    return max(rates)
+def take_turns(rows, contestants, rounds=8):
+    """Measures contestants in turn, so that a busy machine hits all alike.
+
+    Args:
+        rows: Takes the median rate of each, and its ratio to the first: the median of
+            the ratios within each round.
+        contestants: {name: (run, tiles that a run gives)}.
+        rounds: Passes over all, after one to warm up.
+    """
+    rates = {name: [] for name in contestants}
+    for number in range(rounds + 1):
+        for name, (run, count) in contestants.items():
+            start = time.perf_counter()
+            run()
+            if number:
+                rates[name].append(count / (time.perf_counter() - start))
+    first = np.array(next(iter(rates.values())))
+    for name, found in rates.items():
+        rows[name] = float(np.median(found))
+        if found is not next(iter(rates.values())):
+            rows[f"{name} / first"] = float(np.median(found / first))
 
 
 def smooth_image(height, width, seed=0):
@@ -160,6 +174,10 @@ def measure_store(folder, num_tiles, peers):
 
         def read_zarr(image=group["image"], batches=some):
             for batch in batches:
+                image[batch]
+
+        def read_zarr_by_tile(image=group["image"], batches=some):
+            for batch in batches:
                 for tile in batch:
                     image[int(tile)]
 
@@ -172,40 +190,55 @@ def measure_store(folder, num_tiles, peers):
             for read in pending:
                 read.result()
 
-        rows[f"{codec}: copy in memory"] = best_rate(
-            lambda m=memory, b=batches: [m[batch] for batch in b], count
-        )
-        rows[f"{codec}: TensorStore alone"] = best_rate(
-            lambda a=array, b=batches: read_through_tensorstore(a, b), count
-        )
-        rows[f"{codec}: store.read"] = best_rate(read_raw, count)
-        rows[f"{codec}: zarr-python"] = best_rate(read_zarr, zarr_count, 2)
+        def copy(memory=memory, batches=batches):
+            for batch in batches:
+                memory[batch]
+
+        def read_alone(array=array, batches=batches):
+            read_through_tensorstore(array, batches)
+
+        copies = {f"{codec}: copy in memory": (copy, count)}
+        contestants = {
+            f"{codec}: TensorStore alone": (read_alone, count),
+            f"{codec}: store.read": (read_raw, count),
+        }
         for augment in (None, "flips"):
             feed = TileFeed(
                 store, np.arange(count), batch_size=BATCH, augment=augment, prefetch=3
             )
-
-            def epoch(feed=feed):
-                for index in range(len(feed)):
-                    feed[index]
-                feed.next_epoch()
-
-            rows[f"{codec}: TileFeed, augment={augment}"] = best_rate(epoch, count)
+            name = f"{codec}: TileFeed, augment={augment}"
+            contestants[name] = (partial(run_epoch, feed), count)
+        contestants[f"{codec}: zarr-python, image[batch]"] = (read_zarr, zarr_count)
+        by_tile = (read_zarr_by_tile, zarr_count)
+        contestants[f"{codec}: zarr-python, image[tile]"] = by_tile
+        if codec == "none":
+            take_turns(rows, copies | contestants)
+        else:
+            take_turns(rows, contestants)
         if codec == "blosc-lz4":
             in_order = [
                 np.arange(k, min(k + BATCH, count)) for k in range(0, count, BATCH)
             ]
-            rows["sequential TensorStore read"] = best_rate(
-                lambda a=array, b=in_order: read_through_tensorstore(a, b), count
-            )
-            rows["compute_stats"] = best_rate(
-                lambda s=store, n=count: tiles.compute_stats(s, np.arange(n)), count
-            )
+
+            def read_in_order(array=array, batches=in_order):
+                read_through_tensorstore(array, batches)
+
+            def fit(store=store, count=count):
+                tiles.compute_stats(store, np.arange(count))
+
+            contestants = {"sequential TensorStore read": (read_in_order, count)}
+            take_turns(rows, contestants | {"compute_stats": (fit, count)})
             if peers:
                 done = [str(path / "tiles.zarr")]
                 rows["xbatcher on the same store"] = run_peer(peers, XBATCHER, done)
             rows["waiting share of a training step"] = measure_waiting(store)
     return rows
+
+
+def run_epoch(feed):
+    for index in range(len(feed)):
+        feed[index]
+    feed.next_epoch()
 
 
 def run_peer(python, code, arguments):
@@ -214,6 +247,8 @@ def run_peer(python, code, arguments):
     )
     if done.returncode:
         sys.exit(f"The peer failed: {done.stderr[-2000:]}")
+    if done.stderr:
+        print(done.stderr[-600:], file=sys.stderr)
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -266,7 +301,7 @@ def write_geotiff(path, side, compress):
 
 
 def decode_each_block_once(path):
-    """Tiles a second that two threads decode, in windows of 1024 x 1024 pixels."""
+    """Decodes the file by two threads, in windows of 1024 x 1024 pixels."""
     import rasterio
     from rasterio.windows import Window
 
@@ -278,13 +313,8 @@ def decode_each_block_once(path):
 
     with rasterio.open(path) as source:
         tops = list(range(0, source.height, 1024))
-        count = source.height * source.width / SIDE**2
-
-    def both():
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(run, [tops[0::2], tops[1::2]]))
-
-    return best_rate(both, count, 2)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(run, [tops[0::2], tops[1::2]]))
 
 
 def measure_scenes(folder, side, peers):
@@ -296,35 +326,39 @@ def measure_scenes(folder, side, peers):
     path = folder / "scene.tif"
     write_geotiff(path, side, "deflate")
     rows = Rows()
-    rows["GeoTIFF: decode limit, 2 threads"] = decode_each_block_once(path)
+    num_blocks = side * side / SIDE**2
+    limit = (lambda: decode_each_block_once(path), num_blocks)
+    contestants = {"blocks a second: decode limit, 2 threads": limit}
+    per_block = {}
     # A label in memory: the measurement is of the imagery, as the peer's is.
     scene = open_scene(path)
     scene["sic"] = (("y", "x"), np.zeros((side, side), "float32"))
-    feed = SceneFeed(
-        [scene],
-        tile_size_px=SIDE,
-        batch_size=BATCH,
-        normalizer="none",
-        passes=4,
-        block_px=(SIDE, SIDE),
-    )
-    decoded = sum(
-        (r.stop - r.start) * (c.stop - c.start) / SIDE**2
-        for r, c in feed.plan(0).windows
-    )
-    rates = []
-    for _ in range(2):
-        start = time.perf_counter()
-        for index in range(len(feed)):
-            feed[index]
-        rates.append(time.perf_counter() - start)
-        feed.next_epoch()
-    rows["SceneFeed, passes=4"] = len(feed) * BATCH / min(rates)
-    rows["SceneFeed: blocks decoded"] = decoded / min(rates)
+    for passes in (2, 3, 4):
+        for method in ("none", "zscore"):
+            feed = SceneFeed(
+                [scene],
+                tile_size_px=SIDE,
+                batch_size=BATCH,
+                normalizer=method,
+                passes=passes,
+                block_px=(SIDE, SIDE),
+            )
+            decoded = sum(
+                (r.stop - r.start) * (c.stop - c.start) / SIDE**2
+                for r, c in feed.plan(0).windows
+            )
+
+            name = f"blocks a second: SceneFeed, passes={passes}, {method}"
+            contestants[name] = (partial(run_epoch, feed), decoded)
+            per_block[name] = len(feed) * BATCH / decoded
+    take_turns(rows, contestants, 4)
+    for name, uses in per_block.items():
+        rows[name.replace("blocks", "tiles")] = rows[name] * uses
     if peers:
-        found = run_peer(peers, TORCHGEO, [str(folder), "480"])
-        rows["TorchGeo, 0 workers"] = found["0"]
-        rows["TorchGeo, 2 workers"] = found["2"]
+        # A process each: files that the first loader leaves open break forked workers.
+        for workers in ("0", "2"):
+            done = [str(folder), "480", workers]
+            rows[f"TorchGeo, {workers} workers"] = run_peer(peers, TORCHGEO, done)
     return rows
 
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from arcticdl.errors import SourceError
 from arcticdl.scene import MAX_SIDE_PX
 from arcticdl.sources.lazy import HandlePool, row_strips
+from arcticdl.sources.validity import RecentMasks, Sentinel, valid_pixels
 from arcticdl.sources.zipped import ProductPath
 
 _OPENING = threading.Lock()  # the warnings filter below belongs to the whole process
@@ -72,6 +73,7 @@ class RasterFile:
         self.nodata = nodata
         self.valid_from = valid_from
         self.pool = HandlePool(partial(open_handle, self.path, driver))
+        self._recent = RecentMasks()
         with self._open() as src:
             self._read_header(src, scale)
 
@@ -103,6 +105,8 @@ class RasterFile:
         self.units = [src.units[k] or "" for k in keep]
         self.band_names = _band_names(src, keep)
         self.flags = [set(src.mask_flag_enums[k]) for k in keep]
+        self.declared = [src.nodatavals[k] for k in keep]
+        self.by_pixel = src.interleaving == Interleaving.pixel
         self.colormap = _colormap(src) if len(keep) == 1 else {}
 
     @contextmanager
@@ -129,17 +133,45 @@ class RasterFile:
         return any(self.scales[b] != 1.0 or self.offsets[b] != 0.0 for b in bands)
 
     def read(self, bands: Sequence[int], rows: slice, cols: slice) -> np.ndarray:
-        """Reads ``(band, y, x)`` of a window, in ``dtype(bands)``."""
+        """Reads ``(band, y, x)`` of a window, in ``dtype(bands)``.
+
+        In memory the pixels lie as in the file, so that tiles of a file that stores all
+        bands of a pixel together need not be turned into ``(y, x, band)``.
+        """
         with self._open() as src:
             data = src.read(
                 [self.indexes[b] for b in bands],
                 window=Window.from_slices(rows, cols),
+                out=self._room(bands, rows, cols),
             )
+        sentinels = self._sentinels(bands)
+        if sentinels is not None and self._recent.wanted:
+            valid = valid_pixels(data, sentinels, self.valid_from)
+            self._recent.put((tuple(bands), rows, cols), valid)
         if not self.is_scaled(bands):
             return data
         scale = np.array([self.scales[b] for b in bands])[:, None, None]
         offset = np.array([self.offsets[b] for b in bands])[:, None, None]
         return (data * scale + offset).astype(self.dtype(bands))
+
+    def _room(
+        self, bands: Sequence[int], rows: slice, cols: slice
+    ) -> np.ndarray | None:
+        """Where to read to: None lets rasterio put one band after the other."""
+        kinds = {self.dtypes[b] for b in bands}
+        if not self.by_pixel or len(bands) == 1 or len(kinds) > 1:
+            return None
+        shape = (rows.stop - rows.start, cols.stop - cols.start, len(bands))
+        return np.moveaxis(np.empty(shape, kinds.pop()), -1, 0)
+
+    def _sentinels(self, bands: Sequence[int]) -> list[Sentinel] | None:
+        """What marks nodata in each band; None where only a mask of the file tells."""
+        if self.nodata is not None:
+            return [Sentinel(self.nodata)] * len(bands)
+        told = {MaskFlags.all_valid, MaskFlags.nodata}
+        if not all(self.flags[b] <= told for b in bands):
+            return None
+        return [Sentinel(self.declared[b], True) for b in bands]
 
     def may_be_invalid(self, bands: Sequence[int]) -> bool:
         """Whether any pixel of the given bands could be nodata, going by the header."""
@@ -149,15 +181,26 @@ class RasterFile:
         )
 
     def read_valid(self, bands: Sequence[int], rows: slice, cols: slice) -> np.ndarray:
-        """Reads the boolean validity ``(y, x)`` of a window for the given bands."""
+        """Reads the boolean validity ``(y, x)`` of a window for the given bands.
+
+        Where values alone tell it, a window whose pixels were just read is not read
+        again; the first call on a file makes its reads keep what they see.
+        """
+        self._recent.wanted = True
+        known = self._recent.take((tuple(bands), rows, cols))
+        if known is not None:
+            return known
         window = Window.from_slices(rows, cols)
         indexes = [self.indexes[b] for b in bands]
+        sentinels = self._sentinels(bands)
         with self._open() as src:
-            if self.nodata is None:
-                masked = self._masked(bands)
-                valid = src.read_masks([indexes[k] for k in masked], window=window) > 0
-            else:
-                valid = src.read(indexes, window=window) != self.nodata
+            if sentinels is not None:
+                data = src.read(
+                    indexes, window=window, out=self._room(bands, rows, cols)
+                )
+                return valid_pixels(data, sentinels, self.valid_from)
+            masked = [indexes[k] for k in self._masked(bands)]
+            valid = src.read_masks(masked, window=window) > 0
             floats = [i for b, i in zip(bands, indexes, strict=True)
                       if self.dtypes[b].kind == "f"]  # fmt: skip
             if floats:

@@ -263,14 +263,17 @@ def _affine(
     height, width, _ = image.shape
     rows, target = image.reshape(height, -1), out.reshape(height, -1)
     with np.errstate(invalid="ignore", over="ignore"):
-        np.subtract(
-            rows,
-            np.tile(shift, width).astype("float32"),
-            out=target,
-            dtype="float32",
-            casting="same_kind",
-        )
-        target *= np.tile(gain, width).astype("float32")
+        if not shift.any() and (gain == 1).all():
+            np.copyto(target, rows, casting="same_kind")
+        else:
+            np.subtract(
+                rows,
+                np.tile(shift, width).astype("float32"),
+                out=target,
+                dtype="float32",
+                casting="same_kind",
+            )
+            target *= np.tile(gain, width).astype("float32")
         # A sum is one quick pass and shows any value that is not finite.
         clean = image.dtype.kind != "f" or np.isfinite(target.sum())
     if not clean:

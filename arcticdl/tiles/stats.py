@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from arcticdl.scene import read_values
+
 if TYPE_CHECKING:
     from arcticdl.tiles.store import TileStore
 
@@ -128,16 +130,15 @@ def scene_band_stats(
     Returns:
         One value a band. Of a scene without a valid pixel: count 0 and NaN.
     """
-    image = scene["image"].transpose("y", "x", "band")
-    valid = scene["valid"].transpose("y", "x") if "valid" in scene else None
-    height, width = image.shape[:2]
+    height, width = scene.sizes["y"], scene.sizes["x"]
     rate = sample_rate(height * width, max_pixels)
     step = max(1, _STRIP_PX // width)
 
     def strip(row: int) -> PartialStats:
-        rows = slice(row, min(row + step, height))
-        ok = None if valid is None else np.asarray(valid[rows])
-        return partial_stats(np.asarray(image[rows]), ok, rate, (seed, row))
+        part = scene.isel(y=slice(row, min(row + step, height)))
+        image = read_values(part["image"], "y", "x", "band")
+        valid = read_values(part["valid"], "y", "x") if "valid" in part else None
+        return partial_stats(image, valid, rate, (seed, row))
 
     parts = [strip(row) for row in range(0, height, step)]
     return combine(parts, tuple(str(b) for b in scene["band"].values))

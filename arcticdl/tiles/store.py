@@ -274,12 +274,22 @@ class PendingRead:
     """A read under way."""
 
     def __init__(self, store: TileStore, indices: np.ndarray, names: list[str]) -> None:
+        import tensorstore as ts
+
         self._store, self._indices = store, indices
         self._futures: dict[str, Any] = {}
+        self._pixels: dict[str, np.ndarray] = {}
         for name in names:
             # Most tiles are valid throughout, which the manifest already tells.
-            known = name == "valid" and store.fully_valid[indices].all()
-            self._futures[name] = None if known else store.array(name)[indices].read()
+            if name == "valid" and store.fully_valid[indices].all():
+                shape = (len(indices), *store.tile_size_px)
+                self._pixels[name] = np.ones(shape, bool)
+                continue
+            source = store.array(name)[indices]
+            # NumPy asks for large pages, which TensorStore's own buffers do without.
+            room = np.empty(source.shape, source.dtype.numpy_dtype)
+            self._pixels[name] = room
+            self._futures[name] = ts.array(room, copy=False).write(source)
 
     def result(self) -> dict[str, np.ndarray]:
         """Waits for the pixels.
@@ -287,17 +297,12 @@ class PendingRead:
         Raises:
             StoreError: A tile is damaged.
         """
-        pixels = {}
         for name, future in self._futures.items():
-            if future is None:
-                shape = (len(self._indices), *self._store.tile_size_px)
-                pixels[name] = np.ones(shape, bool)
-                continue
             try:
-                pixels[name] = np.asarray(future.result())
+                future.result()
             except ValueError as error:
                 raise self._name_damage(name, error) from error
-        return pixels
+        return self._pixels
 
     def _name_damage(self, name: str, error: Exception) -> StoreError:
         damaged = [

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from arcticdl.errors import LabelError, SceneError
+from arcticdl.scene import read_values
 from arcticdl.tiles.measure import measure_tile
 from arcticdl.tiles.plan import TilePlan
 from arcticdl.tiles.stats import BandStats, scene_band_stats
@@ -40,11 +41,11 @@ def read_valid(scene: xr.Dataset, window: Mapping[str, slice]) -> np.ndarray:
     Those of the scene's ``valid``; where it has none, pixels finite in every band.
     """
     if "valid" in scene:
-        return np.asarray(scene["valid"].isel(window).transpose("y", "x"), bool)
+        return read_values(scene["valid"].isel(window), "y", "x").astype(bool)
     if scene["image"].dtype.kind != "f":
         sizes = scene["image"].isel(window).sizes
         return np.ones((sizes["y"], sizes["x"]), bool)
-    image = np.asarray(scene["image"].isel(window).transpose("y", "x", "band"))
+    image = read_values(scene["image"].isel(window), "y", "x", "band")
     return np.isfinite(image).all(-1)
 
 
@@ -160,7 +161,7 @@ def read_labels(
     """
     found = {}
     for name, info in labels.items():
-        label = np.asarray(scene[name].isel(window).transpose("y", "x"))
+        label = read_values(scene[name].isel(window), "y", "x")
         if not info.is_float:
             limit = len(info.classes) or VOID_CLASS
             known = (label >= 0) & (label < limit)
@@ -185,7 +186,7 @@ def _survey_row(
     """Surveys the tiles of one row, which is read once."""
     rows = plan.inside(slots[0])[0]
     part = scene.isel(y=rows)
-    image = np.asarray(part["image"].transpose("y", "x", "band"))
+    image = read_values(part["image"], "y", "x", "band")
     valid = read_valid(scene, {"y": rows})
     maps = read_labels(scene, {"y": rows}, labels, valid)
     fixed = dict.fromkeys(labels, np.zeros(valid.shape, bool))

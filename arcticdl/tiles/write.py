@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from arcticdl.scene import read_values
 from arcticdl.tiles import layout
 from arcticdl.tiles.plan import TilePlan
 from arcticdl.tiles.store import LabelInfo
@@ -168,7 +169,7 @@ class ShardWriter:
         }
         part = scene.isel(window)
         slab = {
-            "image": np.asarray(part["image"].transpose("y", "x", "band")),
+            "image": read_values(part["image"], "y", "x", "band"),
             "valid": read_valid(scene, window),
         }
         slab |= read_labels(scene, window, self.labels, slab["valid"], self.fixes)

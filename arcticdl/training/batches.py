@@ -37,14 +37,16 @@ class Finishing:
 
     def __call__(
         self,
-        pixels: dict[str, np.ndarray],
+        pixels: dict[str, Any],
         scene_ids: Sequence[str],
         rng: np.random.Generator,
     ) -> tuple[np.ndarray, Any]:
         """Augments, normalises and voids a batch.
 
         Args:
-            pixels: ``image``, ``valid`` and labels, in source units.
+            pixels: ``image``, ``valid`` and labels, in source units: arrays (n, y, x)
+                and (n, y, x, band), or of the image a list of n tiles. An image
+                array may be written over, tiles of a list are not.
             scene_ids: Scene of each tile.
             rng: Of the augmentation.
 
@@ -54,15 +56,14 @@ class Finishing:
         stats = None
         if self.normalizer.needs_image_stats:
             stats = [self.scene_stats(name) for name in scene_ids]
-        if isinstance(self.augment, str):
+        if self.augment is None or isinstance(self.augment, str):
             turns = draw_orientations(self.augment, len(scene_ids), self.square, rng)
-            image = pixels["image"]
-            pixels = {n: orient(a, turns) for n, a in pixels.items() if n != "image"}
-            valid = pixels["valid"]
+            image, valid = pixels["image"], pixels["valid"]
+            pixels = {n: orient(pixels[n], turns) for n in self.labels}
+            valid = valid if valid.all() else orient(valid, turns)
             image = self._turned_and_scaled(image, turns, valid, stats)
         else:
-            if self.augment is not None:
-                pixels = self._augmented(self.augment, pixels, scene_ids, rng)
+            pixels = self._augmented(self.augment, pixels, scene_ids, rng)
             valid = pixels["valid"]
             image = self.normalizer(pixels["image"], valid, stats)
         labels = {n: _void(pixels[n], valid, info) for n, info in self.labels.items()}
@@ -70,16 +71,23 @@ class Finishing:
 
     def _turned_and_scaled(
         self,
-        image: np.ndarray,
+        tiles: Sequence[np.ndarray],
         turns: np.ndarray,
         valid: np.ndarray,
         stats: Sequence[BandStats] | None,
     ) -> np.ndarray:
-        """Turns and normalises tile by tile: one fits the cache, a batch does not."""
-        out = np.empty(image.shape, "float32")
-        for k in range(len(image)):
+        """Turns and normalises tile by tile: one fits the cache, a batch does not.
+
+        A float32 array is written over: new memory costs as much as the arithmetic.
+        """
+        if isinstance(tiles, np.ndarray) and tiles.dtype == "float32":
+            out = tiles
+        else:
+            out = np.empty((len(tiles), *tiles[0].shape), "float32")
+        room = np.empty((1, *tiles[0].shape), tiles[0].dtype)
+        for k, tile in enumerate(tiles):
             one = slice(k, k + 1)
-            turned = orient(image[one], turns[one])
+            turned = orient(tile[None], turns[one], room)
             self.normalizer(
                 turned, valid[one], None if stats is None else stats[one], out[one]
             )
@@ -88,11 +96,12 @@ class Finishing:
     def _augmented(
         self,
         augment: Augment,
-        pixels: dict[str, np.ndarray],
+        pixels: dict[str, Any],
         scene_ids: Sequence[str],
         rng: np.random.Generator,
     ) -> dict[str, np.ndarray]:
-        image = self._fill_missing(pixels["image"].astype("float32"), scene_ids)
+        image = np.array(pixels["image"], "float32")
+        image = self._fill_missing(image, scene_ids)
         labels = {name: pixels[name] for name in self.labels}
         image, labels, valid = augment(image, labels, pixels["valid"], rng)
         return {"image": image, "valid": valid, **labels}
@@ -142,8 +151,8 @@ class BatchFeed(keras.utils.PyDataset):
 
     def read_batch(
         self, epoch: int, batch: int
-    ) -> tuple[dict[str, np.ndarray], Sequence[str]]:
-        """Source pixels of a batch, and the scene of each tile."""
+    ) -> tuple[dict[str, Any], Sequence[str]]:
+        """Source pixels of a batch as `Finishing` takes them, and each tile's scene."""
         raise NotImplementedError
 
     @property

@@ -12,39 +12,43 @@ FLIPS = {
 
 
 def draw_orientations(
-    name: str, count: int, square: bool, rng: np.random.Generator
+    name: str | None, count: int, square: bool, rng: np.random.Generator
 ) -> np.ndarray:
     """Draws one orientation a tile: (count, 3) booleans, each with probability 1/2.
+
+    Without a name nothing turns.
 
     The columns say: mirror left-right, mirror up-down, then transpose. All three
     together are the eight symmetries of a square, equally likely.
     """
+    if name is None:
+        return np.zeros((count, 3), bool)
     horizontal, vertical, transpose = FLIPS[name]
     allowed = np.array([horizontal, vertical, transpose and square])
     return (rng.random((count, 3)) < 0.5) & allowed
 
 
-def orient(array: np.ndarray, orientations: np.ndarray) -> np.ndarray:
+def orient(
+    array: np.ndarray, orientations: np.ndarray, out: np.ndarray | None = None
+) -> np.ndarray:
     """Turns a batch.
 
     Args:
         array: (n, y, x) or (n, y, x, band).
         orientations: (n, 3) booleans from `draw_orientations`.
+        out: C-contiguous array of the same shape and dtype to write to.
 
     Returns:
-        A new array of the same shape and dtype, or the array itself where nothing
-        turns.
+        The array itself where nothing turns, else `out` or a new array.
     """
     if not orientations.any():
         return array
-    pixels = _as_items(array)
-    out = np.empty_like(pixels)
-    for source, target, (mirror, flip, transpose) in zip(
-        pixels, out, orientations, strict=True
-    ):
+    out = np.empty(array.shape, array.dtype) if out is None else out
+    turns = zip(_as_items(array), _as_items(out), orientations, strict=True)
+    for source, target, (mirror, flip, transpose) in turns:
         view = source[:: -1 if flip else 1, :: -1 if mirror else 1]
         target[...] = view.T if transpose else view
-    return out.view(array.dtype).reshape(array.shape)
+    return out
 
 
 def _as_items(array: np.ndarray) -> np.ndarray:
@@ -55,6 +59,7 @@ def _as_items(array: np.ndarray) -> np.ndarray:
     """
     if array.ndim == 3:
         return array
-    array = np.ascontiguousarray(array)
+    if array.strides[-1] != array.itemsize:
+        array = np.ascontiguousarray(array)
     size = array.dtype.itemsize * array.shape[-1]
     return array.view(f"V{size}")[..., 0]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from arcticdl.scene import read_values
 from arcticdl.tiles import BandStats, Normalizer
 from arcticdl.tiles.collection import Collection, collect
 from arcticdl.tiles.normalize import FITTED
@@ -145,7 +146,7 @@ class SceneFeed(BatchFeed):
 
     def read_batch(
         self, epoch: int, batch: int
-    ) -> tuple[dict[str, np.ndarray], Sequence[str]]:
+    ) -> tuple[dict[str, Any], Sequence[str]]:
         """Source pixels of a batch, and the scene of each tile."""
         plan = self.plan(epoch)
         slots = np.arange(batch * self.batch_size, (batch + 1) * self.batch_size)
@@ -154,17 +155,16 @@ class SceneFeed(BatchFeed):
         self._read_ahead(plan, int(owners.min()))
         height, width = self.layout.tile_size_px
         pixels = self._empty(len(slots))
+        tiles = []
         for slot, (owner, (top, left)) in enumerate(zip(owners, starts, strict=True)):
             rows, cols = plan.windows[owner]
             source = self._shelf.get(int(plan.window_scene[owner]), rows, cols)
             y, x = top - rows.start, left - cols.start
-            for name, values in source.items():
-                part = values[..., y : y + height, x : x + width]
-                pixels[name][slot] = (
-                    np.moveaxis(part, 0, -1) if part.ndim == 3 else part
-                )
+            tiles.append(source["image"][y : y + height, x : x + width])
+            for name, values in pixels.items():
+                values[slot] = source[name][y : y + height, x : x + width]
         scenes = plan.window_scene[owners]
-        return pixels, [self.collection.ids[k] for k in scenes]
+        return {"image": tiles, **pixels}, [self.collection.ids[k] for k in scenes]
 
     def _read_ahead(self, plan: EpochPlan, oldest: int) -> None:
         """Starts to read this group of super-tiles and the next."""
@@ -175,14 +175,10 @@ class SceneFeed(BatchFeed):
             self._shelf.start(scene, *plan.windows[number])
 
     def _empty(self, count: int) -> dict[str, np.ndarray]:
-        size, found = self.layout.tile_size_px, self.collection
-        shape = (count, *size, len(found.bands))
-        pixels = {
-            "image": np.empty(shape, found.dtype),
-            "valid": np.empty((count, *size), bool),
-        }
-        for name, info in found.labels.items():
-            pixels[name] = np.empty((count, *size), info.dtype)
+        shape = (count, *self.layout.tile_size_px)
+        pixels = {"valid": np.empty(shape, bool)}
+        for name, info in self.collection.labels.items():
+            pixels[name] = np.empty(shape, info.dtype)
         return pixels
 
     def _scene_stats(self, scene_id: str) -> BandStats:
@@ -208,7 +204,7 @@ class SceneFeed(BatchFeed):
         for number in chosen:
             rows, cols = plan.windows[number]
             source = self._shelf.get(int(plan.window_scene[number]), rows, cols)
-            image = source["image"].transpose(1, 2, 0)
+            image = source["image"]
             total = image.shape[0] * image.shape[1] * len(chosen)
             rate = sample_rate(total, MAX_SAMPLE_PX)
             parts.append(partial_stats(image, source["valid"], rate, (seed, number)))
@@ -248,13 +244,15 @@ class Shelf:
             return self._kept[key]
 
     def get(self, scene: int, rows: slice, cols: slice) -> dict[str, np.ndarray]:
-        """A super-tile: image (band, y, x), valid and labels (y, x)."""
+        """A super-tile: image (y, x, band), valid and labels (y, x)."""
         return self.start(scene, rows, cols).result()
 
     def _read(self, number: int, rows: slice, cols: slice) -> dict[str, np.ndarray]:
         scene, window = self.collection.scenes[number], {"y": rows, "x": cols}
-        image = scene["image"].isel(window).transpose("band", "y", "x")
-        source = {"image": np.asarray(image), "valid": read_valid(scene, window)}
+        image = read_values(scene["image"].isel(window), "y", "x", "band")
+        # Whole pixels, so that a tile of any place is rows of memory.
+        source = {"image": np.ascontiguousarray(image)}
+        source["valid"] = read_valid(scene, window)
         labels = self.collection.labels
         return source | read_labels(scene, window, labels, source["valid"])
 
@@ -310,10 +308,8 @@ def _block_of(scene: xr.Dataset | str | Path, geobox: Any) -> tuple[int, int] | 
         return None
     if not isinstance(scene, xr.Dataset):
         return _block_of_file(Path(scene))
-    image = scene["image"].transpose("band", "y", "x")
-    if image.chunks is None:
-        return None
-    return int(image.chunks[1][0]), int(image.chunks[2][0])
+    chunks = scene["image"].chunksizes
+    return (int(chunks["y"][0]), int(chunks["x"][0])) if chunks else None
 
 
 def _block_of_file(path: Path) -> tuple[int, int] | None:

@@ -1,0 +1,119 @@
+"""Which pixels of a window are usable, told from their values."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+_MAX_PIXELS = 1 << 24
+"""Masks of larger windows are not kept."""
+
+
+@dataclass(frozen=True)
+class Sentinel:
+    """The value that stands for nodata in a band.
+
+    Attributes:
+        value: None: every finite number is data.
+        nearly: Also numbers that differ by rounding alone, by GDAL's rule
+            ``|a - b| < 2 eps |a + b|`` (``ARE_REAL_EQUAL`` of gdal_priv_templates.hpp).
+    """
+
+    value: float | None = None
+    nearly: bool = False
+
+    def found(self, pixels: np.ndarray) -> np.ndarray | None:
+        """Where pixels are nodata, by value; None: nowhere."""
+        if self.value is None or not np.isfinite(self.value):
+            return None
+        kind, value = pixels.dtype, self.value
+        if kind.kind != "f":
+            equal = pixels == (int(value) if float(value).is_integer() else value)
+        elif not self.nearly or value == 0:
+            equal = pixels == value
+        else:
+            slack = 4 * float(np.finfo(kind).eps) * abs(value)
+            least, most = np.float64(value) + np.array([-slack, slack])
+            with np.errstate(over="ignore"):
+                least, most = kind.type(least), kind.type(most)
+            equal = (pixels >= least) & (pixels <= most)
+        return equal if equal.any() else None
+
+
+def valid_pixels(
+    data: np.ndarray, sentinels: Sequence[Sentinel], valid_from: str
+) -> np.ndarray:
+    """Which pixels hold data: (y, x) bool.
+
+    Args:
+        data: (band, y, x), as stored, in any order in memory.
+        sentinels: One a band.
+        valid_from: ``"all"`` of the bands must hold data, or ``"any"``.
+    """
+    wrong = _not_finite(data)
+    if len(set(sentinels)) == 1:
+        found = sentinels[0].found(data)
+    else:
+        layers = [s.found(d) for s, d in zip(sentinels, data, strict=True)]
+        found = None
+        if any(layer is not None for layer in layers):
+            none = np.zeros(data.shape[1:], bool)
+            found = np.stack([none if layer is None else layer for layer in layers])
+    if wrong is None or found is None:
+        wrong = found if wrong is None else wrong
+    else:
+        wrong |= found
+    if wrong is None:
+        return np.ones(data.shape[1:], bool)
+    joined = np.logical_or if valid_from == "all" else np.logical_and
+    return ~reduce(joined, wrong)
+
+
+def _not_finite(data: np.ndarray) -> np.ndarray | None:
+    if data.dtype.kind != "f":
+        return None
+    # A sum is one quick pass and shows any value that is not finite.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(data.sum()):
+            return None
+    wrong = ~np.isfinite(data)
+    return wrong if wrong.any() else None
+
+
+class RecentMasks:
+    """Masks of the windows read last, each given out once.
+
+    Attributes:
+        wanted: Whether anybody has asked for a mask; until then none needs be made.
+    """
+
+    def __init__(self, count: int = 8) -> None:
+        self.count, self.wanted = count, False
+        self._kept: OrderedDict[Hashable, np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def put(self, key: Any, mask: np.ndarray) -> None:
+        """Keeps the mask of a window ``(bands, rows, cols)``."""
+        if mask.size > _MAX_PIXELS:
+            return
+        with self._lock:
+            self._kept[_hashable(key)] = mask
+            while len(self._kept) > self.count:
+                self._kept.popitem(last=False)
+
+    def take(self, key: Any) -> np.ndarray | None:
+        """The mask of a window, which is forgotten; None where it is not known."""
+        with self._lock:
+            return self._kept.pop(_hashable(key), None)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RecentMasks, (self.count,)
+
+
+def _hashable(key: tuple[tuple[int, ...], slice, slice]) -> Hashable:
+    bands, rows, cols = key
+    return bands, rows.start, rows.stop, cols.start, cols.stop
