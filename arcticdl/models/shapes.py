@@ -8,6 +8,15 @@ from keras import ops
 Shape = tuple[int | None, ...]
 
 
+def lacking_px(size: Any, step: int) -> Any:
+    """Pixels that a size, an int or a tensor, lacks to a multiple of ``step``.
+
+    Without the modulus of a negative number, which converters to ONNX round towards
+    zero.
+    """
+    return (step - size % step) % step
+
+
 @keras.saving.register_keras_serializable(package="arcticdl")
 class PadToStride(keras.layers.Layer):
     """Pads an image at its lower and right edge to a multiple of a stride.
@@ -34,7 +43,8 @@ class PadToStride(keras.layers.Layer):
 
     def call(self, x: Any) -> Any:
         shape = ops.shape(x)
-        extra_y, extra_x = (-shape[1]) % self.stride, (-shape[2]) % self.stride
+        extra_y = lacking_px(shape[1], self.stride)
+        extra_x = lacking_px(shape[2], self.stride)
         known = isinstance(extra_y, int) and isinstance(extra_x, int)
         if known and extra_y == extra_x == 0:
             return x
@@ -45,7 +55,7 @@ class PadToStride(keras.layers.Layer):
         return (batch, self._round_up(height), self._round_up(width), bands)
 
     def _round_up(self, size: int | None) -> int | None:
-        return None if size is None else size + (-size) % self.stride
+        return None if size is None else size + lacking_px(size, self.stride)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "stride": self.stride}

@@ -100,10 +100,13 @@ class WindowAttention(layers.Layer):
         x = from_windows(x, n, rows, columns)
         if mask is not None:
             x = ops.roll(x, shift, axis=(1, 2))
-        return x[:, :height, :width, :]
+        if not (isinstance(rows, int) and (rows, columns) == (height, width)):
+            x = x[:, :height, :width, :]
+        # After the padding is gone: at the coarsest level it is most of the pixels.
+        return self.drop_output(self.projection(x), training=training)
 
     def _attend(self, x: Any, mask: Any, training: bool | None) -> Any:
-        """Attention of ``(batch * window, pixel, channel)`` within each window."""
+        """Attention of ``(batch * window, pixel, channel)``, not yet projected."""
         pixels, channels = x.shape[1:]
         heads = (-1, pixels, 3, self.num_heads, self.head_width)
         q, k, v = ops.unstack(
@@ -114,8 +117,7 @@ class WindowAttention(layers.Layer):
             logits = self._masked(logits, mask)
         weights = self.drop_weights(ops.softmax(logits, axis=-1), training=training)
         x = ops.transpose(ops.matmul(weights, v), (0, 2, 1, 3))
-        x = self.projection(ops.reshape(x, (-1, pixels, channels)))
-        return self.drop_output(x, training=training)
+        return ops.reshape(x, (-1, pixels, channels))
 
     def _masked(self, logits: Any, mask: Any) -> Any:
         windows, pixels, _ = ops.shape(mask)

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from arcticdl.models.shapes import lacking_px
+
 BLOCKED = -100.0
 """Added to the logits of pixel pairs that only the cyclic shift made neighbours."""
 
@@ -12,7 +14,8 @@ BLOCKED = -100.0
 def pad_to_windows(x: Any, window_size: int) -> Any:
     """Pads ``(batch, y, x, channel)`` with zeros, below and right, to whole windows."""
     shape = ops.shape(x)
-    extra_y, extra_x = (-shape[1]) % window_size, (-shape[2]) % window_size
+    extra_y = lacking_px(shape[1], window_size)
+    extra_x = lacking_px(shape[2], window_size)
     if isinstance(extra_y, int) and isinstance(extra_x, int) and not extra_y + extra_x:
         return x
     return ops.pad(x, [[0, 0], [0, extra_y], [0, extra_x], [0, 0]])
