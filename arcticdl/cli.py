@@ -1,7 +1,6 @@
 """The ``arcticdl`` command: every step of an experiment, from a terminal or a job."""
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -10,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from arcticdl.cli_export import export
+from arcticdl.cli_start import start_backend
 from arcticdl.cli_weights import weights
 
 PREEMPTED = 75
@@ -65,28 +66,6 @@ class Tta(StrEnum):
     none = "none"
     hflip = "hflip"
     d4 = "d4"
-
-
-def _start_backend() -> None:
-    """Loads Keras and its backend without the page of notices that TensorFlow prints.
-
-    Errors still surface; ``ARCTICDL_VERBOSE=1`` shows everything.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if os.environ.get("ARCTICDL_VERBOSE"):
-        return
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        import keras
-
-        keras.ops.zeros(1)  # the first operation looks for devices, and talks
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _version(show: bool) -> None:
@@ -194,7 +173,7 @@ def train(
     from arcticdl.config import load_config
 
     checked = load_config(config, tuple(set_ or ()))
-    _start_backend()
+    start_backend()
     experiment.train(
         checked,
         fold,
@@ -225,7 +204,7 @@ def evaluate(
     """
     from arcticdl import experiment
 
-    _start_backend()
+    start_backend()
     summary = experiment.evaluate(run, data=data, fold=fold)
     for line in experiment.headline(summary):
         typer.echo(line)
@@ -279,7 +258,7 @@ def predict(
     """
     from arcticdl import experiment
 
-    _start_backend()
+    start_backend()
     for path in experiment.predict(
         run,
         inputs or (),
@@ -348,6 +327,7 @@ def doctor(
 
 
 app.add_typer(weights, name="weights")
+app.command()(export)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -49,7 +49,7 @@ def predict(
     """
     from arcticdl.inference import load_model
 
-    config, paths = _model_files(Path(run), fold)
+    config, paths = model_files(Path(run), fold)
     if config is not None and not inputs and len(paths) > 1:
         if out is not None and Path(out).suffix.lower() in _RASTERS:
             raise ConfigError(
@@ -70,7 +70,11 @@ def predict(
     return written
 
 
-def _model_files(run: Path, fold: int | str) -> tuple[Experiment | None, list[Path]]:
+def model_files(run: Path, fold: int | str) -> tuple[Experiment | None, list[Path]]:
+    """A run's configuration and the models of a fold, or of ``"all"``.
+
+    A bare ``.keras`` file has no configuration.
+    """
     if run.suffix == ".keras":
         if not run.is_file():
             raise FileNotFoundError(f"No such model: {run}")

@@ -34,12 +34,14 @@ class Attention(layers.Layer):
         x = ops.dot_product_attention(
             self._to_heads(query), self._to_heads(key), self._to_heads(value)
         )
-        return ops.reshape(x, ops.shape(query))
+        _, height, width, channels = ops.shape(query)
+        return ops.reshape(x, (-1, height, width, channels))
 
     def _to_heads(self, x: Any) -> Any:
-        batch, height, width, channels = ops.shape(x)
+        _, height, width, channels = ops.shape(x)
         depth = channels // self.num_heads
-        return ops.reshape(x, (batch, height * width, self.num_heads, depth))
+        # Not the batch's own size: tf2onnx confuses two unknown sizes in one shape.
+        return ops.reshape(x, (-1, height * width, self.num_heads, depth))
 
     def compute_output_shape(self, shapes: list[Shape]) -> Shape:
         return shapes[0]

@@ -1,0 +1,26 @@
+"""Loading Keras quietly, for the commands that compute with it."""
+
+import os
+import sys
+
+
+def start_backend() -> None:
+    """Loads Keras and its backend without the page of notices that TensorFlow prints.
+
+    Errors still surface; ``ARCTICDL_VERBOSE=1`` shows everything.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if os.environ.get("ARCTICDL_VERBOSE"):
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        import keras
+
+        keras.ops.zeros(1)  # the first operation looks for devices, and talks
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -1,0 +1,36 @@
+"""A run's model as a file for other programs."""
+
+from pathlib import Path
+
+from arcticdl.experiment.predict import model_files
+
+
+def export(
+    run: str | Path,
+    out: str | Path | None = None,
+    *,
+    fold: int = 0,
+    overwrite: bool = False,
+) -> Path:
+    """Writes a fold's model, or a bare ``.keras`` file, as ONNX or SavedModel.
+
+    Args:
+        run: Run folder, or a ``.keras`` file that carries its card.
+        out: ``NAME.onnx``, or a folder; default: ``model.onnx`` beside the model.
+        fold: Whose model.
+        overwrite: Replace an existing file or folder.
+
+    Returns:
+        The file or folder.
+
+    Raises:
+        FileNotFoundError: The run or the fold's model is missing.
+        FileExistsError: It exists and ``overwrite`` is false.
+    """
+    (path,) = model_files(Path(run), fold)[1]
+    target = path.with_suffix(".onnx") if out is None else Path(out)
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists. Replace it with --overwrite.")
+    from arcticdl.inference import export_model, load_model
+
+    return export_model(load_model(path), target, overwrite=overwrite)

@@ -1,0 +1,259 @@
+"""Models as files for other programs: ONNX, or TensorFlow's SavedModel.
+
+What is written takes pixels in source units and gives probabilities: the normaliser of
+the card is a part of it, so that whoever runs it needs neither this package nor the
+statistics of the training fold.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from arcticdl.errors import MissingExtraError
+from arcticdl.inference.forward import head_tasks
+from arcticdl.models import get_card
+from arcticdl.tiles import Normalizer
+
+OPSET = 18
+"""Version of ONNX's operators that is written; ONNX Runtime reads it since 1.14."""
+
+TOLERANCE = 1e-3
+"""Largest difference from Keras's answer at which an ONNX file is accepted, in
+probability or in units of the largest value."""
+
+_FLOOR = 1e-10
+
+
+def export_model(
+    model: keras.Model,
+    path: str | Path,
+    *,
+    normalizer: Normalizer | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Writes a model for programs that know neither Keras nor this package.
+
+    The exported network takes ``image``, float32 ``(batch, y, x, band)`` of any size in
+    source units, bands in the card's order, NaN where there is no data; a pixel with a
+    band that is not finite is nodata, as in `predict_scene`. It gives probabilities
+    0-1 ``(batch, y, x, class)`` of a segmentation head, values of any other. An ONNX
+    file carries the card as the metadata ``arcticdl_card``, JSON.
+
+    Args:
+        model: With a card, as training leaves it in ``model.keras``.
+        path: ``NAME.onnx`` for ONNX, else the folder of a SavedModel.
+        normalizer: Scaling of the bands; default: the card's.
+        overwrite: Whether `path` may be replaced.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: No normaliser, one that needs the whole scene's statistics, another
+            backend than TensorFlow, or ONNX Runtime answers unlike Keras.
+        FileExistsError: The path exists and ``overwrite`` is false.
+        MissingExtraError: ONNX without the extra ``onnx``.
+
+    Example:
+        ``export_model(load_model("runs/demo/fold1/model.keras"), "demo.onnx")``
+    """
+    target = Path(path)
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists. Replace it with `overwrite=True`.")
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "Export needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow. "
+            f"Received: {keras.backend.backend()!r}."
+        )
+    whole = with_source_units(model, _scaling(model, normalizer))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+    try:
+        if target.suffix.lower() == ".onnx":
+            _write_onnx(whole, temporary, get_card(model))
+        else:
+            whole.export(str(temporary), format="tf_saved_model", verbose=False)
+        if target.is_dir():
+            shutil.rmtree(target)
+        os.replace(temporary, target)
+    finally:
+        _remove(temporary)
+    return target
+
+
+def with_source_units(model: keras.Model, normalizer: Normalizer) -> keras.Model:
+    """A model from source units to probabilities; it shares the weights.
+
+    Args:
+        model: From normalised pixels to logits or values.
+        normalizer: Fitted.
+    """
+    image = keras.Input((None, None, len(normalizer.bands)), name="image")
+    outputs = model(SourceUnits(normalizer.to_dict(), name="source_units")(image))
+    tasks = head_tasks(model, get_card(model))
+    if not isinstance(outputs, dict):
+        outputs = {next(iter(tasks)): outputs}
+    answers = {
+        name: keras.layers.Softmax(name=f"{name}_prob")(value)
+        if tasks[name] == "segmentation"
+        else value
+        for name, value in outputs.items()
+    }
+    single = len(answers) == 1
+    return keras.Model(image, next(iter(answers.values())) if single else answers)
+
+
+@keras.saving.register_keras_serializable(package="arcticdl")
+class SourceUnits(keras.layers.Layer):
+    """A fitted normaliser as a layer; pixels with a band that is not finite become 0.
+
+    Args:
+        normalizer: As from `Normalizer.to_dict`.
+        **kwargs: Keras layer arguments.
+
+    Call arguments:
+        x: Tensor ``(batch, y, x, band)`` in source units.
+    """
+
+    def __init__(self, normalizer: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.normalizer = dict(normalizer)
+
+    def call(self, x: Any) -> Any:
+        offset = np.asarray(self.normalizer["offset"], "float32")
+        scale = np.asarray(self.normalizer["scale"], "float32")
+        method = self.normalizer["method"]
+        # tf2onnx turns "less or equal" into "not greater", which is true of NaN, and
+        # `where` into products, unless it asks `isnan`: so masks are factors here.
+        finite = ops.cast(ops.less(ops.abs(x), np.float32(np.inf)), "float32")
+        largest = float(np.finfo("float32").max)
+        x = ops.where(ops.isnan(x), ops.zeros_like(x), x)
+        x = ops.clip(x, -largest, largest) * finite
+        if method == "db":
+            x = 10.0 * ops.log10(ops.maximum(x, _FLOOR))
+        elif method == "log":
+            x = ops.log1p(ops.maximum(x, 0.0))
+        x = (x - offset) / scale
+        if method == "percentile":
+            x = ops.clip(x, 0.0, 1.0)
+        return x * ops.min(finite, axis=-1, keepdims=True)
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        return shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "normalizer": self.normalizer}
+
+
+def _scaling(model: keras.Model, normalizer: Normalizer | None) -> Normalizer:
+    card = get_card(model)
+    if normalizer is None:
+        if not card or not card.get("normalizer"):
+            raise ValueError(
+                "The model carries no card with a normaliser. Give `normalizer`."
+            )
+        normalizer = Normalizer.from_dict(card["normalizer"])
+    if normalizer.needs_image_stats:
+        raise ValueError(
+            "A per-image normaliser needs statistics of the whole scene, which an "
+            f"exported network never sees. Received: {normalizer!r}. Train with "
+            "'zscore' or another method of the training fold."
+        )
+    return normalizer
+
+
+def _write_onnx(whole: keras.Model, path: Path, card: dict[str, Any] | None) -> None:
+    try:
+        import onnx
+        import onnxruntime
+        import tf2onnx  # noqa: F401  Keras imports it
+    except ImportError as error:
+        raise MissingExtraError(
+            f"Writing ONNX needs `pip install 'arcticdl[onnx]'`: {error}"
+        ) from error
+    _teach_erfc()
+    example = _example(whole)
+    wanted = keras.tree.flatten(whole(example))
+    whole.export(str(path), format="onnx", verbose=False, opset_version=OPSET)
+    written = onnx.load(path)
+    onnx.helper.set_model_props(written, {"arcticdl_card": json.dumps(card)})
+    onnx.save(written, path)
+    try:
+        cpu = ["CPUExecutionProvider"]
+        session = onnxruntime.InferenceSession(path, providers=cpu)
+        answers = session.run(None, {session.get_inputs()[0].name: example})
+    except Exception as error:  # its exceptions have no common class
+        raise ValueError(
+            "This network has no ONNX form that ONNX Runtime runs at any image size; "
+            f"export a SavedModel instead. ({str(error)[-300:]})"
+        ) from error
+    _compare(answers, [ops.convert_to_numpy(value) for value in wanted])
+
+
+def _example(whole: keras.Model) -> NDArray[np.float32]:
+    """An image of an odd size, about as bright as the training data."""
+    layer = whole.get_layer("source_units")
+    rng = np.random.default_rng(0)
+    shape = (1, 67, 75, len(layer.normalizer["offset"]))
+    values = rng.normal(size=shape) * layer.normalizer["scale"]
+    values += np.asarray(layer.normalizer["offset"])
+    if layer.normalizer["method"] == "db":
+        values = 10 ** (values / 10)
+    elif layer.normalizer["method"] == "log":
+        values = np.expm1(values)
+    image = values.astype("float32")
+    image[:, :5, :7] = np.nan
+    return image
+
+
+def _compare(answers: list[Any], wanted: list[Any]) -> None:
+    for answer, expected in zip(answers, wanted, strict=True):
+        limit = TOLERANCE * max(float(np.abs(expected).max()), 1.0)
+        if answer.shape != expected.shape:
+            raise ValueError(
+                "ONNX Runtime must answer as Keras does. Received: shape "
+                f"{answer.shape} instead of {expected.shape}. Nothing was written."
+            )
+        largest = float(np.abs(answer - expected).max())
+        if not largest <= limit:
+            raise ValueError(
+                "ONNX Runtime must answer as Keras does. Received: a difference of "
+                f"{largest:.2g}, above {limit:.2g}. Nothing was written."
+            )
+
+
+def _teach_erfc() -> None:
+    """Teaches the converter TensorFlow's erfc, of which GELU is made: 1 - erf."""
+    from tf2onnx.handler import tf_op
+
+    @tf_op("Erfc")
+    class Erfc:
+        @classmethod
+        def version_9(cls, ctx: Any, node: Any, **_: Any) -> None:
+            kind, shape = ctx.get_dtype(node.output[0]), ctx.get_shape(node.output[0])
+            inputs, outputs = list(node.input), list(node.output)
+            ctx.remove_node(node.name)
+            one = ctx.make_const(f"{node.name}_one", np.float32(1.0)).output[0]
+            erf = ctx.make_node("Erf", inputs, shapes=[shape], dtypes=[kind]).output[0]
+            ctx.make_node(
+                "Sub",
+                [one, erf],
+                outputs=outputs,
+                name=node.name,
+                shapes=[shape],
+                dtypes=[kind],
+            )
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,190 @@
+"""An exported model answers as the model does, from pixels in source units."""
+
+import json
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from arcticdl.cli import main
+from arcticdl.errors import MissingExtraError
+from arcticdl.inference import export_model
+from arcticdl.inference.export import SourceUnits, with_source_units
+from arcticdl.inference.forward import softmax
+from arcticdl.models import build_multitask, build_segmenter
+from arcticdl.tiles import Normalizer
+from arcticdl.tiles.normalize import NORMALIZERS
+from arcticdl.tiles.stats import scene_band_stats
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="Keras exports from TensorFlow"
+)
+BANDS = ("HH", "HV")
+TINY = {
+    "convnext_tiny": {"depths": (1, 1, 1, 1), "widths": (8, 8, 16, 16)},
+    "mobilenetv2": {"alpha": 0.35},
+    "plain": {"width": 4},
+    "swin_t": {"width": 8, "depths": (1, 2), "num_heads": (1, 2)},
+    "swin_v2_t": {"width": 8, "depths": (1, 2), "num_heads": (1, 2)},
+    "vit_tiny": {"width": 16, "depth": 1, "num_heads": 2},
+}
+
+
+def pixels(seed=0, size=(45, 52)):
+    rng = np.random.default_rng(seed)
+    image = rng.gamma(2.0, 3.0, (1, *size, 2)).astype("float32")
+    image[0, :4, :6, 0] = np.nan
+    image[0, 10, 10, 1] = np.inf
+    return image
+
+
+def fitted(method="zscore"):
+    import xarray as xr
+
+    scene = xr.Dataset(
+        {"image": (("y", "x", "band"), pixels(1)[0])}, {"band": list(BANDS)}
+    )
+    stats = scene_band_stats(scene)
+    constants = {"HH": (2.0, 3.0), "HV": (-1.0, 0.5)}
+    return Normalizer(
+        method, BANDS, stats, constants=constants if method == "constants" else None
+    )
+
+
+def card(normalizer, classes=("water", "ice", "land")):
+    head = {"task": "segmentation", "classes": list(classes), "colors": []}
+    return {
+        "bands": list(BANDS),
+        "normalizer": normalizer.to_dict(),
+        "tile_size_px": 32,
+        "heads": {"ice": head},
+    }
+
+
+def segmenter(backbone="plain", normalizer=None):
+    return build_segmenter(
+        backbone,
+        "fpn",
+        bands=list(BANDS),
+        num_classes=3,
+        backbone_options=TINY[backbone],
+        card=card(normalizer or fitted()),
+    )
+
+
+def answer(model, normalizer, image):
+    """As `predict_scene` does: invalid pixels are 0 in every band."""
+    return softmax(
+        model.predict_on_batch(normalizer(image, np.isfinite(image).all(-1)))
+    )
+
+
+def run_onnx(path, image):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: image})
+
+
+@pytest.mark.parametrize(
+    "method", sorted(m for m in NORMALIZERS if not m.startswith("per_image"))
+)
+def test_the_layer_of_source_units_is_the_normaliser(method):
+    normalizer, image = fitted(method), pixels()
+    wanted = normalizer(image, np.isfinite(image).all(-1))
+    found = SourceUnits(normalizer.to_dict())(image)
+    np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-6)
+    copy = SourceUnits.from_config(SourceUnits(normalizer.to_dict()).get_config())
+    np.testing.assert_array_equal(copy(image), found)
+
+
+@pytest.mark.parametrize("backbone", sorted(TINY))
+def test_onnx_runtime_answers_as_keras_at_any_size(tmp_path, backbone):
+    normalizer = fitted()
+    model = segmenter(backbone, normalizer)
+    path = export_model(model, tmp_path / "model.onnx")
+    for size in ((45, 52), (64, 96)):
+        image = pixels(2, size)
+        (found,) = run_onnx(path, image)
+        np.testing.assert_allclose(found, answer(model, normalizer, image), atol=1e-4)
+    assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_saved_model_answers_as_keras(tmp_path):
+    import tensorflow as tf
+
+    normalizer = fitted("db")
+    model = segmenter(normalizer=normalizer)
+    path = export_model(model, tmp_path / "saved")
+    image = pixels()
+    loaded = tf.saved_model.load(path)
+    found = loaded.serve(image)
+    np.testing.assert_allclose(found, answer(model, normalizer, image), atol=1e-5)
+
+
+def test_onnx_carries_the_card(tmp_path):
+    import onnx
+
+    model = segmenter()
+    written = onnx.load(export_model(model, tmp_path / "m.onnx"))
+    kept = {prop.key: prop.value for prop in written.metadata_props}
+    assert json.loads(kept["arcticdl_card"]) == card(fitted())
+
+
+def test_several_heads_keep_their_tasks():
+    heads = {
+        "ice": {"task": "segmentation", "num_classes": 3},
+        "sic": {"task": "regression"},
+    }
+    model = build_multitask(
+        "plain", heads=heads, bands=list(BANDS), backbone_options=TINY["plain"],
+        card=card(fitted()) | {"heads": {"ice": {"task": "segmentation"},
+                                         "sic": {"task": "regression"}}},
+    )  # fmt: skip
+    normalizer, image = fitted(), pixels()
+    plain = model.predict_on_batch(normalizer(image, np.isfinite(image).all(-1)))
+    found = with_source_units(model, normalizer).predict_on_batch(image)
+    np.testing.assert_allclose(found["ice"], softmax(plain["ice"]), atol=1e-5)
+    np.testing.assert_allclose(found["sic"], plain["sic"], atol=1e-5)
+
+
+def test_what_cannot_be_exported_is_refused(tmp_path, monkeypatch):
+    model = segmenter()
+    path = export_model(model, tmp_path / "saved")
+    with pytest.raises(FileExistsError, match="overwrite"):
+        export_model(model, path)
+    export_model(model, path, overwrite=True)
+    whole = Normalizer("per_image", BANDS)
+    with pytest.raises(ValueError, match="statistics of the whole scene"):
+        export_model(model, tmp_path / "a", normalizer=whole)
+    bare = build_segmenter(
+        "plain", num_bands=2, num_classes=3, backbone_options=TINY["plain"]
+    )
+    with pytest.raises(ValueError, match="no card"):
+        export_model(bare, tmp_path / "a")
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    with pytest.raises(MissingExtraError, match=r"arcticdl\[onnx\]"):
+        export_model(model, tmp_path / "a.onnx")
+    assert [p.name for p in tmp_path.iterdir()] == ["saved"]
+
+
+def test_an_onnx_file_that_answers_otherwise_is_not_written(tmp_path, monkeypatch):
+    from arcticdl.inference import export
+
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    with pytest.raises(ValueError, match="must answer as Keras"):
+        export_model(segmenter(), tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_exports_a_bare_model(tmp_path, capsys):
+    model = segmenter()
+    model.save(tmp_path / "model.keras")
+    out = tmp_path / "out.onnx"
+    assert main(["export", str(tmp_path / "model.keras"), "-o", str(out)]) == 0
+    assert str(out) in capsys.readouterr().out
+    (found,) = run_onnx(out, pixels())
+    np.testing.assert_allclose(found, answer(model, fitted(), pixels()), atol=1e-4)
+    assert main(["export", str(tmp_path / "model.keras"), "-o", str(out)]) == 1
+    assert "--overwrite" in capsys.readouterr().err
