@@ -23,6 +23,14 @@ def export(
         ),
     ] = None,
     fold: Annotated[int, typer.Option(metavar="K", help="Whose model.")] = 0,
+    normalized: Annotated[
+        bool,
+        typer.Option(
+            "--normalized",
+            help="Take pixels that are already scaled as the card says; needed where "
+            "the scaling is that of each whole scene.",
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what an earlier call wrote.")
     ] = False,
@@ -39,4 +47,7 @@ def export(
     from arcticdl.cli_start import start_backend
 
     start_backend()
-    typer.echo(experiment.export(run, out, fold=fold, overwrite=overwrite))
+    written = experiment.export(
+        run, out, fold=fold, normalized=normalized, overwrite=overwrite
+    )
+    typer.echo(written)

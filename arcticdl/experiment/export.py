@@ -10,6 +10,7 @@ def export(
     out: str | Path | None = None,
     *,
     fold: int = 0,
+    normalized: bool = False,
     overwrite: bool = False,
 ) -> Path:
     """Writes a fold's model, or a bare ``.keras`` file, as ONNX or SavedModel.
@@ -18,6 +19,7 @@ def export(
         run: Run folder, or a ``.keras`` file that carries its card.
         out: ``NAME.onnx``, or a folder; default: ``model.onnx`` beside the model.
         fold: Whose model.
+        normalized: Whether it shall take pixels that are already scaled.
         overwrite: Replace an existing file or folder.
 
     Returns:
@@ -33,4 +35,5 @@ def export(
         raise FileExistsError(f"{target} exists. Replace it with --overwrite.")
     from arcticdl.inference import export_model, load_model
 
-    return export_model(load_model(path), target, overwrite=overwrite)
+    model = load_model(path)
+    return export_model(model, target, normalized=normalized, overwrite=overwrite)

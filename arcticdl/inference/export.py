@@ -8,6 +8,7 @@ statistics of the training fold.
 import json
 import os
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def export_model(
     path: str | Path,
     *,
     normalizer: Normalizer | None = None,
+    normalized: bool = False,
     overwrite: bool = False,
 ) -> Path:
     """Writes a model for programs that know neither Keras nor this package.
@@ -44,12 +46,15 @@ def export_model(
     source units, bands in the card's order, NaN where there is no data; a pixel with a
     band that is not finite is nodata, as in `predict_scene`. It gives probabilities
     0-1 ``(batch, y, x, class)`` of a segmentation head, values of any other. An ONNX
-    file carries the card as the metadata ``arcticdl_card``, JSON.
+    file carries the card as the metadata ``arcticdl_card``, JSON, and as
+    ``arcticdl_input`` either ``source units`` or ``normalized``.
 
     Args:
         model: With a card, as training leaves it in ``model.keras``.
         path: ``NAME.onnx`` for ONNX, else the folder of a SavedModel.
         normalizer: Scaling of the bands; default: the card's.
+        normalized: Whether the exported network takes pixels that are already scaled as
+            the card says: the way for a normaliser of the whole scene.
         overwrite: Whether `path` may be replaced.
 
     Returns:
@@ -72,12 +77,15 @@ def export_model(
             "Export needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow. "
             f"Received: {keras.backend.backend()!r}."
         )
-    whole = with_source_units(model, _scaling(model, normalizer))
+    scaling = _scaling(model, normalizer, normalized)
+    whole = with_source_units(model, scaling)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
     try:
         if target.suffix.lower() == ".onnx":
-            _write_onnx(whole, temporary, get_card(model))
+            takes = "normalized" if normalized else "source units"
+            told = {"arcticdl_card": json.dumps(get_card(model))}
+            _write_onnx(whole, temporary, told | {"arcticdl_input": takes})
         else:
             whole.export(str(temporary), format="tf_saved_model", verbose=False)
         if target.is_dir():
@@ -152,7 +160,9 @@ class SourceUnits(keras.layers.Layer):
         return {**super().get_config(), "normalizer": self.normalizer}
 
 
-def _scaling(model: keras.Model, normalizer: Normalizer | None) -> Normalizer:
+def _scaling(
+    model: keras.Model, normalizer: Normalizer | None, normalized: bool
+) -> Normalizer:
     card = get_card(model)
     if normalizer is None:
         if not card or not card.get("normalizer"):
@@ -160,16 +170,18 @@ def _scaling(model: keras.Model, normalizer: Normalizer | None) -> Normalizer:
                 "The model carries no card with a normaliser. Give `normalizer`."
             )
         normalizer = Normalizer.from_dict(card["normalizer"])
+    if normalized:
+        return Normalizer("none", normalizer.bands)
     if normalizer.needs_image_stats:
         raise ValueError(
             "A per-image normaliser needs statistics of the whole scene, which an "
-            f"exported network never sees. Received: {normalizer!r}. Train with "
-            "'zscore' or another method of the training fold."
+            f"exported network never sees. Received: {normalizer!r}. Export with "
+            "`normalized=True` (--normalized), and scale each scene before the network."
         )
     return normalizer
 
 
-def _write_onnx(whole: keras.Model, path: Path, card: dict[str, Any] | None) -> None:
+def _write_onnx(whole: keras.Model, path: Path, metadata: dict[str, str]) -> None:
     try:
         import onnx
         import onnxruntime
@@ -181,9 +193,13 @@ def _write_onnx(whole: keras.Model, path: Path, card: dict[str, Any] | None) -> 
     _teach_erfc()
     example = _example(whole)
     wanted = keras.tree.flatten(whole(example))
-    whole.export(str(path), format="onnx", verbose=False, opset_version=OPSET)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # Keras asks for np.object
+        whole.export(str(path), format="onnx", verbose=False, opset_version=OPSET)
     written = onnx.load(path)
-    onnx.helper.set_model_props(written, {"arcticdl_card": json.dumps(card)})
+    single = [name.removesuffix("_prob") for name in whole.output_names]
+    _name(written.graph, sorted(whole.output) if len(wanted) > 1 else single)
+    onnx.helper.set_model_props(written, metadata)
     onnx.save(written, path)
     try:
         cpu = ["CPUExecutionProvider"]
@@ -195,6 +211,20 @@ def _write_onnx(whole: keras.Model, path: Path, card: dict[str, Any] | None) -> 
             f"export a SavedModel instead. ({str(error)[-300:]})"
         ) from error
     _compare(answers, [ops.convert_to_numpy(value) for value in wanted])
+
+
+def _name(graph: Any, outputs: list[str]) -> None:
+    """Gives outputs the names of their heads, and unknown sizes names."""
+    fresh = dict(zip([o.name for o in graph.output], outputs, strict=True))
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [fresh.get(name, name) for name in names]
+    for value in (*graph.input, *graph.output):
+        value.name = fresh.get(value.name, value.name)
+        sizes = value.type.tensor_type.shape.dim
+        for size, name in zip(sizes, ("batch", "y", "x"), strict=False):
+            if not size.dim_value:
+                size.dim_param = name
 
 
 def _example(whole: keras.Model) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import pytest
 from arcticdl.cli import main
 from arcticdl.errors import MissingExtraError
 from arcticdl.inference import export_model
-from arcticdl.inference.export import SourceUnits, with_source_units
+from arcticdl.inference.export import SourceUnits, _scaling, with_source_units
 from arcticdl.inference.forward import softmax
 from arcticdl.models import build_multitask, build_segmenter
 from arcticdl.tiles import Normalizer
@@ -130,9 +130,17 @@ def test_onnx_carries_the_card(tmp_path):
     written = onnx.load(export_model(model, tmp_path / "m.onnx"))
     kept = {prop.key: prop.value for prop in written.metadata_props}
     assert json.loads(kept["arcticdl_card"]) == card(fitted())
+    assert kept["arcticdl_input"] == "source units"
+    onnx.checker.check_model(written)
+    (image,), (answers,) = written.graph.input, written.graph.output
+    assert (image.name, answers.name) == ("image", "ice")
+    sizes = [d.dim_param or d.dim_value for d in image.type.tensor_type.shape.dim]
+    assert sizes == ["batch", "y", "x", 2]
 
 
-def test_several_heads_keep_their_tasks():
+def test_several_heads_keep_their_names_and_tasks(tmp_path):
+    import onnx
+
     heads = {
         "ice": {"task": "segmentation", "num_classes": 3},
         "sic": {"task": "regression"},
@@ -143,6 +151,8 @@ def test_several_heads_keep_their_tasks():
                                          "sic": {"task": "regression"}}},
     )  # fmt: skip
     normalizer, image = fitted(), pixels()
+    path = export_model(model, tmp_path / "m.onnx")
+    assert [o.name for o in onnx.load(path).graph.output] == ["ice", "sic"]
     plain = model.predict_on_batch(normalizer(image, np.isfinite(image).all(-1)))
     found = with_source_units(model, normalizer).predict_on_batch(image)
     np.testing.assert_allclose(found["ice"], softmax(plain["ice"]), atol=1e-5)
@@ -167,6 +177,21 @@ def test_what_cannot_be_exported_is_refused(tmp_path, monkeypatch):
     with pytest.raises(MissingExtraError, match=r"arcticdl\[onnx\]"):
         export_model(model, tmp_path / "a.onnx")
     assert [p.name for p in tmp_path.iterdir()] == ["saved"]
+
+
+def test_a_model_of_whole_scene_scaling_takes_scaled_pixels():
+    whole = Normalizer("per_image", BANDS)
+    model = segmenter(normalizer=whole)
+    image = pixels()
+    scaled = with_source_units(model, _scaling(model, None, True))
+    wanted = np.where(np.isfinite(image).all(-1, keepdims=True), image, 0)
+    np.testing.assert_allclose(
+        scaled.predict_on_batch(image),
+        softmax(model.predict_on_batch(wanted)),
+        atol=1e-5,
+    )
+    with pytest.raises(ValueError, match="--normalized"):
+        _scaling(model, None, False)
 
 
 def test_an_onnx_file_that_answers_otherwise_is_not_written(tmp_path, monkeypatch):
