@@ -1,16 +1,17 @@
 """Which pixels of a window are usable, told from their values."""
 
-import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from itertools import count
+from typing import Any, ClassVar
 
 import numpy as np
 
-_MAX_PIXELS = 1 << 24
-"""Masks of larger windows are not kept."""
+_MAX_PIXELS, _MAX_MASKS = 1 << 22, 16
+"""What is kept: 64 MiB at most."""
 
 
 @dataclass(frozen=True)
@@ -85,35 +86,38 @@ def _not_finite(data: np.ndarray) -> np.ndarray | None:
 
 
 class RecentMasks:
-    """Masks of the windows read last, each given out once.
+    """Masks of the windows that a file read last, each given out once.
+
+    All files together keep `_MAX_MASKS`, so that many open scenes cost no more memory
+    than one.
 
     Attributes:
         wanted: Whether anybody has asked for a mask; until then none needs be made.
     """
 
-    def __init__(self, count: int = 8) -> None:
-        self.count, self.wanted = count, False
-        self._kept: OrderedDict[Hashable, np.ndarray] = OrderedDict()
-        self._lock = threading.Lock()
+    _kept: ClassVar[OrderedDict[Hashable, np.ndarray]] = OrderedDict()
+    _count: ClassVar[Iterator[int]] = count()
+
+    def __init__(self) -> None:
+        self.wanted, self._number = False, next(self._count)
 
     def put(self, key: Any, mask: np.ndarray) -> None:
         """Keeps the mask of a window ``(bands, rows, cols)``."""
         if mask.size > _MAX_PIXELS:
             return
-        with self._lock:
-            self._kept[_hashable(key)] = mask
-            while len(self._kept) > self.count:
+        self._kept[self._hashable(key)] = mask
+        # No lock, which a fork could leave closed: each step is whole by itself.
+        while len(self._kept) > _MAX_MASKS:
+            with suppress(KeyError):
                 self._kept.popitem(last=False)
 
     def take(self, key: Any) -> np.ndarray | None:
         """The mask of a window, which is forgotten; None where it is not known."""
-        with self._lock:
-            return self._kept.pop(_hashable(key), None)
+        return self._kept.pop(self._hashable(key), None)
+
+    def _hashable(self, key: tuple[tuple[int, ...], slice, slice]) -> Hashable:
+        bands, rows, cols = key
+        return self._number, bands, rows.start, rows.stop, cols.start, cols.stop
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RecentMasks, (self.count,)
-
-
-def _hashable(key: tuple[tuple[int, ...], slice, slice]) -> Hashable:
-    bands, rows, cols = key
-    return bands, rows.start, rows.stop, cols.start, cols.stop
+        return RecentMasks, ()

@@ -8,9 +8,9 @@ import rasterio
 from rasterio.transform import from_origin
 
 from arcticdl.scene import read_values
-from arcticdl.sources import open_scene
+from arcticdl.sources import open_scene, validity
 from arcticdl.sources.raster import RasterFile
-from arcticdl.sources.validity import Sentinel, valid_pixels
+from arcticdl.sources.validity import RecentMasks, Sentinel, valid_pixels
 
 ROWS, COLS = slice(3, 40), slice(5, 61)
 
@@ -104,6 +104,20 @@ def test_what_a_caller_does_to_pixels_does_not_change_their_validity(tmp_path):
     image = scene["image"].values
     image[:] = np.nan
     np.testing.assert_array_equal(scene["valid"].values, valid)
+
+
+def test_masks_that_nobody_takes_do_not_pile_up(tmp_path):
+    path = write(tmp_path / "a.tif", holey("float32", None))
+    files = [RasterFile(path) for _ in range(12)]
+    for file in files:
+        file.read_valid([0], ROWS, COLS)
+        for top in range(4):
+            file.read([0], slice(top, 40), COLS)
+    assert len(RecentMasks._kept) <= validity._MAX_MASKS
+    np.testing.assert_array_equal(
+        files[0].read_valid([0], slice(1, 40), COLS),
+        files[-1].read_valid([0], slice(1, 40), COLS),
+    )
 
 
 def test_a_file_with_kept_masks_can_be_pickled(tmp_path):
