@@ -1,4 +1,4 @@
-"""Whole scenes through a model, in memory bounded by one row of windows."""
+"""Whole scenes through a model, in memory bounded by a few rows of windows."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -24,6 +24,7 @@ from arcticdl.inference.forward import (
 )
 from arcticdl.inference.load import load_model
 from arcticdl.inference.maps import SceneMaps
+from arcticdl.inference.strips import read_strips
 from arcticdl.models import get_card
 from arcticdl.scene import check_scene
 from arcticdl.tiles import Normalizer
@@ -124,11 +125,10 @@ def predict_scene(
         jit_compile=jit_compile,
         spread="spread" in outputs,
     )
-    reader = _Reader(scene, window)
     try:
         with Progress(disable=not progress, transient=True) as bar:
             for row, heads, valid in _rows(
-                reader, forward, window, overlap, batch_size, bar
+                scene, forward, window, overlap, batch_size, bar
             ):
                 maps.write(row, heads, valid)
         return maps.finish()
@@ -202,42 +202,8 @@ def _window_size(
     return int(height), int(width)
 
 
-class _Reader:
-    """Windows of a scene in source units, reflected where they leave it."""
-
-    def __init__(self, scene: xr.Dataset, window: tuple[int, int]):
-        self.scene, self.window = scene, window
-        self.shape = (scene.sizes["y"], scene.sizes["x"])
-
-    def valid(self, row: int, height: int) -> NDArray[np.bool_]:
-        """Validity of full rows, (height, columns)."""
-        rows = slice(row, row + height)
-        if "valid" in self.scene:
-            return np.asarray(self.scene["valid"].isel(y=rows).values, bool)
-        image = self.scene["image"].isel(y=rows)
-        if not np.issubdtype(image.dtype, np.floating):
-            return np.ones((image.sizes["y"], self.shape[1]), bool)
-        return np.isfinite(image.values).all(axis=0)
-
-    def read(
-        self, row: int, col: int, valid_rows: NDArray[np.bool_]
-    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """One window (y, x, band) and its validity (y, x)."""
-        height, width = self.window
-        part = self.scene["image"].isel(
-            y=slice(row, row + height), x=slice(col, col + width)
-        )
-        image = np.moveaxis(part.values, 0, -1)
-        valid = valid_rows[:, col : col + width]
-        short = ((0, height - image.shape[0]), (0, width - image.shape[1]))
-        if max(short) > (0, 0):
-            image = np.pad(image, (*short, (0, 0)), mode="symmetric")
-            valid = np.pad(valid, short, mode="symmetric")
-        return image, valid
-
-
 def _rows(
-    reader: _Reader,
+    scene: xr.Dataset,
     forward: Forward,
     window: tuple[int, int],
     overlap: int,
@@ -245,7 +211,7 @@ def _rows(
     bar: Progress,
 ) -> Iterator[tuple[int, Heads, NDArray[np.bool_]]]:
     """Yields finished rows: (first row, blended heads (y, x, class), validity)."""
-    (rows, cols), (height, width) = reader.shape, window
+    (rows, cols), (height, width) = (scene.sizes["y"], scene.sizes["x"]), window
     tops = window_starts(rows, height, overlap)
     lefts = window_starts(cols, width, overlap)
     weights = blend_weights(height, width, overlap)
@@ -253,15 +219,15 @@ def _rows(
     carry: dict[str, NDArray[Any]] = {}
     carry_weight = np.zeros((0, cols), np.float32)
     any_valid = False
-    for index, top in enumerate(tops):
-        valid = reader.valid(top, min(height, rows - top))
+    for index, strip in enumerate(read_strips(scene, tops, height)):
+        top, valid = strip.top, strip.valid
         any_valid |= bool(valid.any())
         total = {name: _grown(value, valid.shape[0]) for name, value in carry.items()}
         weight = _grown(carry_weight, valid.shape[0])
         columns = [c for c in lefts if valid[:, c : c + width].any()]
         for start in range(0, len(columns), batch_size):
             chosen = columns[start : start + batch_size]
-            windows = [reader.read(top, c, valid) for c in chosen]
+            windows = [strip.window(c, window) for c in chosen]
             images, known = (np.stack(part) for part in zip(*windows, strict=True))
             for name, values in forward(images, known).items():
                 if name not in total:
@@ -283,7 +249,7 @@ def _rows(
         carry_weight = weight[done:]
     if not any_valid:
         raise ValueError(
-            f"Scene {reader.scene.attrs.get('scene_id', '?')!r} holds no valid pixel; "
+            f"Scene {scene.attrs.get('scene_id', '?')!r} holds no valid pixel; "
             "there is nothing to map."
         )
 
