@@ -145,7 +145,11 @@ def prepare(config: Config, set_: Set = None, overwrite: Overwrite = False) -> N
 def train(
     config: Config,
     fold: Annotated[
-        str, typer.Option(help="Number of the fold from 0, or `all`.")
+        str,
+        typer.Option(
+            metavar="K|all|full",
+            help="Number of the fold from 0, all of them, or full: every scene.",
+        ),
     ] = "all",
     run_dir: Annotated[
         Path | None, typer.Option(help="Run folder. Default: runs/NAME.")
@@ -160,12 +164,13 @@ def train(
     set_: Set = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train one fold or all of them.
+    """Train one fold, all of them, or the final model.
 
     Writes runs/NAME/foldK with the model, its history and a checkpoint after every
     epoch. On SIGTERM or SIGUSR1 (as a batch system sends before it takes the node) it
     stops with exit status 75; the same call with --resume goes on. Every fold of `all`
-    runs in a process of its own, so that memory never adds up.
+    runs in a process of its own, so that memory never adds up. Once the folds have told
+    how good the model will be, --fold full trains it on every scene, in runs/NAME/full.
 
     Example: `arcticdl train configs/meltpond.yaml --fold 0 --set train.epochs=3`
     """
@@ -236,8 +241,9 @@ def predict(
     fold: Annotated[
         str,
         typer.Option(
-            metavar="K|all",
-            help="Whose model; all: their mean, with a map of their disagreement.",
+            metavar="K|all|full",
+            help="Whose model; all: their mean, with a map of their disagreement; "
+            "full: that of every scene.",
         ),
     ] = "0",
     tta: Annotated[
@@ -268,6 +274,9 @@ def predict(
         overwrite=overwrite,
     ):
         typer.echo(path)
+
+
+app.command()(export)
 
 
 @app.command()
@@ -327,7 +336,6 @@ def doctor(
 
 
 app.add_typer(weights, name="weights")
-app.command()(export)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

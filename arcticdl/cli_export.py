@@ -22,7 +22,10 @@ def export(
             "Default: model.onnx beside the model.",
         ),
     ] = None,
-    fold: Annotated[int, typer.Option(metavar="K", help="Whose model.")] = 0,
+    fold: Annotated[
+        str,
+        typer.Option(metavar="K|full", help="Whose model; full: that of every scene."),
+    ] = "0",
     normalized: Annotated[
         bool,
         typer.Option(

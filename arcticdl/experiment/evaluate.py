@@ -9,7 +9,13 @@ import numpy as np
 
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
-from arcticdl.experiment.folder import load_run, trained_folds, write_json
+from arcticdl.experiment.folder import (
+    FULL,
+    fold_path,
+    load_run,
+    trained_folds,
+    write_json,
+)
 from arcticdl.experiment.train import Split, choose_folds, open_prepared
 from arcticdl.tiles import TileStore, open_store
 
@@ -42,7 +48,7 @@ def evaluate(
     splits = choose_folds(store, config) if data is None else None
     results = []
     for number in numbers:
-        fold_dir = folder / f"fold{number}"
+        fold_dir = fold_path(folder, number)
         model = load_model(fold_dir / "model.keras")
         split = splits[number] if splits else None
         result = _evaluate_fold(config, store, split, model, fold_dir)
@@ -57,12 +63,17 @@ def evaluate(
 
 def _scored(folder: Path) -> list[dict[str, Any]]:
     """The results of all folds scored so far, also by earlier calls."""
-    paths = [folder / f"fold{n}" / "metrics.json" for n in trained_folds(folder)]
+    paths = [fold_path(folder, n) / "metrics.json" for n in trained_folds(folder)]
     return [json.loads(p.read_text(encoding="utf-8")) for p in paths if p.exists()]
 
 
 def _chosen(folder: Path, fold: str | int) -> list[int]:
     trained = trained_folds(folder)
+    if fold == FULL:
+        raise ConfigError(
+            "The full model was trained on every scene, so none is left to score it "
+            f"on. Its quality is that of the folds: {trained} are trained."
+        )
     if not trained:
         raise FileNotFoundError(
             f"{folder} holds no trained fold. Train first: arcticdl train CONFIG"

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from arcticdl.errors import ConfigError
 from arcticdl.experiment.predict import model_files
 
 
@@ -9,7 +10,7 @@ def export(
     run: str | Path,
     out: str | Path | None = None,
     *,
-    fold: int = 0,
+    fold: int | str = 0,
     normalized: bool = False,
     overwrite: bool = False,
 ) -> Path:
@@ -18,7 +19,7 @@ def export(
     Args:
         run: Run folder, or a ``.keras`` file that carries its card.
         out: ``NAME.onnx``, or a folder; default: ``model.onnx`` beside the model.
-        fold: Whose model.
+        fold: Whose model; ``"full"``: that of every scene.
         normalized: Whether it shall take pixels that are already scaled.
         overwrite: Replace an existing file or folder.
 
@@ -26,9 +27,12 @@ def export(
         The file or folder.
 
     Raises:
+        ConfigError: ``fold`` is ``"all"``.
         FileNotFoundError: The run or the fold's model is missing.
         FileExistsError: It exists and ``overwrite`` is false.
     """
+    if fold == "all":
+        raise ConfigError("One file holds one model: name a fold, or `full`.")
     (path,) = model_files(Path(run), fold)[1]
     target = path.with_suffix(".onnx") if out is None else Path(out)
     if target.exists() and not overwrite:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from arcticdl.config import Experiment, dump_config, load_config
 
@@ -49,13 +49,26 @@ def check_run(config: Experiment, folder: Path, *, overwrite: bool) -> None:
     )
 
 
-def create_run(config: Experiment, folder: Path, fold: int, *, overwrite: bool) -> Path:
+FULL = "full"
+"""In place of a fold's number: trained on every scene, so no score is its own."""
+
+Fold: TypeAlias = int | str
+
+
+def fold_path(folder: Path, fold: Fold) -> Path:
+    """Where a fold's model and results lie; of ``FULL`` the model alone."""
+    return folder / (FULL if fold == FULL else f"fold{fold}")
+
+
+def create_run(
+    config: Experiment, folder: Path, fold: Fold, *, overwrite: bool
+) -> Path:
     """Makes the fold's folder in the run folder, which holds the configuration.
 
     Args:
         config: The experiment.
         folder: The run folder.
-        fold: Number of the fold.
+        fold: Number of the fold, or ``FULL``.
         overwrite: Remove an older run of another configuration whole, and an older
             fold of this one.
 
@@ -63,7 +76,7 @@ def create_run(config: Experiment, folder: Path, fold: int, *, overwrite: bool) 
         The fold's folder.
     """
     stored, text = folder / "config.yaml", dump_config(config)
-    fold_dir = folder / f"fold{fold}"
+    fold_dir = fold_path(folder, fold)
     if overwrite and stored.exists():
         same = stored.read_text(encoding="utf-8") == text
         shutil.rmtree(fold_dir if same else folder, ignore_errors=True)
@@ -72,7 +85,7 @@ def create_run(config: Experiment, folder: Path, fold: int, *, overwrite: bool) 
     return fold_dir
 
 
-def claim_fold(folder: Path, fold: int, *, resume: bool, overwrite: bool) -> bool:
+def claim_fold(folder: Path, fold: Fold, *, resume: bool, overwrite: bool) -> bool:
     """Decides what to do with a fold's folder.
 
     Returns:
@@ -83,7 +96,7 @@ def claim_fold(folder: Path, fold: int, *, resume: bool, overwrite: bool) -> boo
         FileExistsError: The fold was begun or is done, and neither ``resume`` nor
             ``overwrite`` is given.
     """
-    path = folder / f"fold{fold}"
+    path = fold_path(folder, fold)
     if overwrite or not path.exists():
         return True
     done = (path / "model.keras").exists()

@@ -11,7 +11,7 @@ import xarray as xr
 
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
-from arcticdl.experiment.folder import load_run, trained_folds
+from arcticdl.experiment.folder import FULL, fold_path, load_run, trained_folds
 from arcticdl.experiment.scenes import find_anchors, open_configured
 from arcticdl.sources import open_scene
 
@@ -35,8 +35,9 @@ def predict(
             None: the scenes that the fold was tested on; with ``fold="all"`` those of
             each fold, by its own model, so that no model maps what it was trained on.
         out: A ``.tif`` for one scene, or a folder; default: ``maps`` in the run folder.
-        fold: Whose model; ``"all"`` maps the inputs with the models of all trained
-            folds, averaged, and writes ``NAME_spread.tif``, their disagreement.
+        fold: Whose model; ``"full"``: that of every scene; ``"all"`` maps the inputs
+            with the models of all trained folds, averaged, and writes
+            ``NAME_spread.tif``, their disagreement.
         tta: Views averaged; default: as configured, ``"none"`` for a bare file.
         overwrite: Replace existing maps.
 
@@ -80,13 +81,21 @@ def model_files(run: Path, fold: int | str) -> tuple[Experiment | None, list[Pat
             raise FileNotFoundError(f"No such model: {run}")
         return None, [run]
     folder, config = load_run(run)
+    if fold == FULL:
+        path = fold_path(folder, FULL) / "model.keras"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no full model. Train it: arcticdl train CONFIG "
+                f"--fold {FULL}"
+            )
+        return config, [path]
     trained = trained_folds(folder)
     if not trained or (fold != "all" and str(fold) not in map(str, trained)):
         raise FileNotFoundError(
             f"Fold {fold} of {folder} is not trained. Trained: {trained}."
         )
     numbers = trained if fold == "all" else [int(fold)]
-    return config, [folder / f"fold{number}" / "model.keras" for number in numbers]
+    return config, [fold_path(folder, number) / "model.keras" for number in numbers]
 
 
 def _scenes(
@@ -99,6 +108,11 @@ def _scenes(
     anchors = find_anchors(config.data, inputs or None)
     if not inputs:
         tested = set(json.loads(split.read_text(encoding="utf-8"))["test"])
+        if not tested:
+            raise ConfigError(
+                "The full model was trained on every scene, so none is left to map. "
+                "Name the scenes."
+            )
         anchors = [anchor for anchor in anchors if anchor.scene_id in tested]
     return [open_configured(config.data, a, with_labels=False) for a in anchors]
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from arcticdl.config import Experiment, dump_config
 from arcticdl.errors import ConfigError, SplitError
 from arcticdl.experiment.folder import (
+    FULL,
+    Fold,
     check_run,
     claim_fold,
     create_run,
@@ -31,6 +33,9 @@ def train(
 ) -> Path:
     """Trains one fold here, or all of them, each in a process of its own.
 
+    Fold ``"full"`` is the model to use once the folds have told how good it will be: it
+    learns from every scene, and has no score of its own.
+
     Returns:
         The run folder.
 
@@ -49,7 +54,11 @@ def train(
         if claim_fold(folder, number, resume=resume, overwrite=overwrite)
     ]
     store = open_prepared(config)
-    splits = choose_folds(store, config)
+    splits: dict[Fold, Split] = (
+        {FULL: choose_everything(store, config)}
+        if FULL in numbers
+        else dict(enumerate(choose_folds(store, config)))
+    )
     if len(todo) > 1:
         _train_each(config, folder, todo, overwrite=overwrite)
     else:
@@ -112,6 +121,16 @@ def choose_folds(store: TileStore, config: Experiment) -> list[Split]:
     return splits
 
 
+def choose_everything(store: TileStore, config: Experiment) -> Split:
+    """All tiles that ``folds`` lets train, but for the validation groups."""
+    settings = config.folds
+    tiles = _only(store, np.arange(len(store)), settings.train_only)
+    train_part, validation = _hold_groups(
+        store, tiles, settings.group, settings.validation_groups, settings.n_splits
+    )
+    return Split(train_part, validation, tiles[:0])
+
+
 def _only(
     store: TileStore, indices: NDArray[np.int64], wanted: dict[str, str]
 ) -> NDArray[np.int64]:
@@ -143,20 +162,22 @@ def _hold_groups(
     return train_part[~held], train_part[held]
 
 
-def _fold_numbers(config: Experiment, fold: str | int) -> list[int]:
+def _fold_numbers(config: Experiment, fold: Fold) -> list[Fold]:
     n_splits = config.folds.n_splits
     if fold == "all":
         return list(range(n_splits))
+    if fold == FULL:
+        return [FULL]
     if not str(fold).isdigit() or int(fold) >= n_splits:
         raise ConfigError(
-            f"`fold` must be `all` or a number from 0 to {n_splits - 1}. "
+            f"`fold` must be `all`, `{FULL}` or a number from 0 to {n_splits - 1}. "
             f"Received: {fold!r}."
         )
     return [int(fold)]
 
 
 def _train_each(
-    config: Experiment, folder: Path, numbers: list[int], *, overwrite: bool
+    config: Experiment, folder: Path, numbers: list[Fold], *, overwrite: bool
 ) -> None:
     """Runs each fold in a fresh process, so that no memory adds up."""
     with tempfile.TemporaryDirectory() as temporary:
@@ -176,7 +197,7 @@ def train_fold(
     store: TileStore,
     split: Split,
     folder: Path,
-    number: int,
+    number: Fold,
     *,
     overwrite: bool = False,
 ) -> Path:
@@ -189,9 +210,10 @@ def train_fold(
 
     from arcticdl.training import check_monitor, fit
 
-    keras.utils.set_random_seed(config.seed + number)
+    seed = config.seed + (config.folds.n_splits if number == FULL else int(number))
+    keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(config.train.precision)
-    feed, validation_feed = build_feeds(config, store, split, seed=config.seed + number)
+    feed, validation_feed = build_feeds(config, store, split, seed=seed)
     model = build_model(config, store, feed, len(feed) * config.train.epochs)
     stopping = None
     if config.train.early_stopping is not None:

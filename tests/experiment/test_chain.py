@@ -231,3 +231,28 @@ def test_wrong_choices_are_refused_before_the_run_folder(demo, capsys):
         words = ["train", config, "--fold", 0, *settings, *sets(setting)]
         assert message in fails(capsys, *words)
         assert not Path("runs").exists()
+
+
+def test_the_full_model_learns_from_every_scene(demo, capsys):
+    config, settings = demo
+    run("prepare", config, *settings)
+    run("train", config, "--fold", "full", *settings)
+    split = json.loads(Path("runs/demo/full/split.json").read_text())
+    assert len(split["train"]) == 2
+    assert not split["test"]
+    assert not list(Path("runs/demo").glob("fold*"))
+    scene = "data/demo/simulated_0_000.tif"
+    run("predict", "runs/demo", scene, "--fold", "full", "-o", "map.tif")
+    assert Path("map.tif").exists()
+    for command, message in (
+        (["predict", "runs/demo", "--fold", "full"], "Name the scenes"),
+        (["evaluate", "runs/demo", "--fold", "full"], "none is left to score"),
+        (["export", "runs/demo", "--fold", "all"], "name a fold"),
+        (["train", str(config), "--fold", "full", *settings], "--overwrite"),
+    ):
+        assert main(command) == 1
+        assert message in capsys.readouterr().err
+    run("train", config, "--fold", "full", "--resume", *settings)
+    shutil.rmtree("runs/demo/full")
+    assert main(["predict", "runs/demo", scene, "--fold", "full", "-o", "b.tif"]) == 1
+    assert "holds no full model" in capsys.readouterr().err
