@@ -63,15 +63,15 @@ def export_model(
     Raises:
         ValueError: No normaliser, one that needs the whole scene's statistics, another
             backend than TensorFlow, or ONNX Runtime answers unlike Keras.
-        FileExistsError: The path exists and ``overwrite`` is false.
+        FileExistsError: The path exists and ``overwrite`` is false, or is a folder that
+            holds anything else than a SavedModel.
         MissingExtraError: ONNX without the extra ``onnx``.
 
     Example:
         ``export_model(load_model("runs/demo/fold1/model.keras"), "demo.onnx")``
     """
     target = Path(path)
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} exists. Replace it with `overwrite=True`.")
+    _check_target(target, overwrite)
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
             "Export needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow. "
@@ -88,12 +88,26 @@ def export_model(
             _write_onnx(whole, temporary, told | {"arcticdl_input": takes})
         else:
             whole.export(str(temporary), format="tf_saved_model", verbose=False)
+        old = temporary.with_name(f"{temporary.name}.old")
         if target.is_dir():
-            shutil.rmtree(target)
+            os.replace(target, old)
         os.replace(temporary, target)
+        _remove(old)
     finally:
         _remove(temporary)
     return target
+
+
+def _check_target(target: Path, overwrite: bool) -> None:
+    if target.is_dir() and any(target.iterdir()):
+        if not (target / "saved_model.pb").is_file():
+            raise FileExistsError(
+                f"{target} is a folder of other things. Name a new one, or NAME.onnx."
+            )
+    elif not target.exists() or target.is_dir():
+        return
+    if not overwrite:
+        raise FileExistsError(f"{target} exists. Replace it with `overwrite=True`.")
 
 
 def with_source_units(model: keras.Model, normalizer: Normalizer) -> keras.Model:

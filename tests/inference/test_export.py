@@ -165,6 +165,12 @@ def test_what_cannot_be_exported_is_refused(tmp_path, monkeypatch):
     with pytest.raises(FileExistsError, match="overwrite"):
         export_model(model, path)
     export_model(model, path, overwrite=True)
+    other = tmp_path / "results"
+    other.mkdir()
+    (other / "dear.txt").write_text("kept")
+    with pytest.raises(FileExistsError, match="other things"):
+        export_model(model, other, overwrite=True)
+    assert (other / "dear.txt").read_text() == "kept"
     whole = Normalizer("per_image", BANDS)
     with pytest.raises(ValueError, match="statistics of the whole scene"):
         export_model(model, tmp_path / "a", normalizer=whole)
@@ -176,7 +182,7 @@ def test_what_cannot_be_exported_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     with pytest.raises(MissingExtraError, match=r"arcticdl\[onnx\]"):
         export_model(model, tmp_path / "a.onnx")
-    assert [p.name for p in tmp_path.iterdir()] == ["saved"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["results", "saved"]
 
 
 def test_a_model_of_whole_scene_scaling_takes_scaled_pixels():
