@@ -107,7 +107,9 @@ def _check_target(target: Path, overwrite: bool) -> None:
     elif not target.exists() or target.is_dir():
         return
     if not overwrite:
-        raise FileExistsError(f"{target} exists. Replace it with `overwrite=True` (--overwrite).")
+        raise FileExistsError(
+            f"{target} exists. Replace it with `overwrite=True` (--overwrite)."
+        )
 
 
 def with_source_units(model: keras.Model, normalizer: Normalizer) -> keras.Model:
