@@ -35,8 +35,6 @@ def export(
         raise ConfigError("One file holds one model: name a fold, or `full`.")
     (path,) = model_files(Path(run), fold)[1]
     target = path.with_suffix(".onnx") if out is None else Path(out)
-    if target.is_file() and not overwrite:
-        raise FileExistsError(f"{target} exists. Replace it with --overwrite.")
     from arcticdl.inference import export_model, load_model
 
     model = load_model(path)

@@ -21,6 +21,7 @@ from arcticdl.errors import MissingExtraError
 from arcticdl.inference.forward import head_tasks
 from arcticdl.models import get_card
 from arcticdl.tiles import Normalizer
+from arcticdl.tiles.normalize import DB_FLOOR
 
 OPSET = 18
 """Version of ONNX's operators that is written; ONNX Runtime reads it since 1.14."""
@@ -28,8 +29,6 @@ OPSET = 18
 TOLERANCE = 1e-3
 """Largest difference from Keras's answer at which an ONNX file is accepted, in
 probability or in units of the largest value."""
-
-_FLOOR = 1e-10
 
 
 def export_model(
@@ -161,7 +160,7 @@ class SourceUnits(keras.layers.Layer):
         x = ops.where(ops.isnan(x), ops.zeros_like(x), x)
         x = ops.clip(x, -largest, largest) * finite
         if method == "db":
-            x = 10.0 * ops.log10(ops.maximum(x, _FLOOR))
+            x = 10.0 * ops.log10(ops.maximum(x, DB_FLOOR))
         elif method == "log":
             x = ops.log1p(ops.maximum(x, 0.0))
         x = (x - offset) / scale

@@ -27,7 +27,8 @@ FITTED = ("db", "log", "minmax", "percentile", "robust", "zscore")
 
 _IQR_OF_NORMAL = 1.3489795003921634
 _TRANSFORMS = {"db": "db", "log": "log"}
-_FLOOR = 1e-10
+DB_FLOOR = 1e-10
+"""Least linear intensity that becomes decibels."""
 
 
 class Normalizer:
@@ -117,7 +118,7 @@ class Normalizer:
     def _transform(self, values: np.ndarray) -> np.ndarray:
         kind = _TRANSFORMS.get(self.method)
         if kind == "db":
-            return 10 * np.log10(np.maximum(values, _FLOOR))
+            return 10 * np.log10(np.maximum(values, DB_FLOOR))
         if kind == "log":
             return np.log1p(np.maximum(values, 0))
         return values
