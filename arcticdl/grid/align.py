@@ -28,8 +28,8 @@ from arcticdl.scene import (
     label_names,
     scene_geobox,
 )
-from arcticdl.sources.assemble import make_scene
-from arcticdl.sources.lazy import WindowArray
+from arcticdl.sources.core.assemble import make_scene
+from arcticdl.sources.core.lazy import WindowArray
 
 LABEL_RULES = ("auto", "majority", "nearest")
 """How labels are resampled; ``"auto"``: majority where the target is coarser."""

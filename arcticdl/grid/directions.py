@@ -9,7 +9,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from arcticdl.grid.vectors import rotate_vectors, window_angle
-from arcticdl.sources.lazy import WindowArray
+from arcticdl.sources.core.lazy import WindowArray
 
 
 class DirectedBands:

@@ -7,7 +7,7 @@ import xarray as xr
 
 from arcticdl.grid.align import align, to_swath
 from arcticdl.scene import is_swath
-from arcticdl.sources.reanalysis import open_reanalysis
+from arcticdl.sources.formats.reanalysis import open_reanalysis
 
 WINDS = (
     ("u10", "v10"), ("10u", "10v"), ("u100", "v100"), ("u10n", "v10n"), ("u", "v"),

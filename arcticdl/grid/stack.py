@@ -15,8 +15,8 @@ from arcticdl.scene import (
     label_names,
     scene_geobox,
 )
-from arcticdl.sources.assemble import all_valid, make_scene, stack_read
-from arcticdl.sources.lazy import WindowArray
+from arcticdl.sources.core.assemble import all_valid, make_scene, stack_read
+from arcticdl.sources.core.lazy import WindowArray
 
 
 def stack(scenes: Sequence[xr.Dataset], scene_id: str | None = None) -> xr.Dataset:

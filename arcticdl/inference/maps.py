@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from arcticdl.inference.forward import Heads, entropy, spread_of
 from arcticdl.inference.output import MapFile, scene_georeference
-from arcticdl.sources.geotiff import open_geotiff
+from arcticdl.sources.formats.geotiff import open_geotiff
 from arcticdl.void import VOID_CLASS
 
 OUTPUTS = ("class", "confidence", "entropy", "spread", "prob")

@@ -28,7 +28,7 @@ from arcticdl.inference.strips import read_strips
 from arcticdl.models import get_card
 from arcticdl.scene import check_scene
 from arcticdl.tiles import Normalizer
-from arcticdl.tiles.stats import BandStats, scene_band_stats
+from arcticdl.tiles.statistics import BandStats, scene_band_stats
 
 AnyModel: TypeAlias = keras.Model | str | Path
 

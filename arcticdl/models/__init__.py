@@ -5,7 +5,8 @@ assemble a backbone, a decoder and heads into a plain functional ``keras.Model``
 tables ``BACKBONES``, ``DECODERS`` and ``HEADS`` show the choices.
 """
 
-from arcticdl.models.backbones import BACKBONES, build_backbone
+from arcticdl.models.backbones.segmentation_models import from_segmentation_models
+from arcticdl.models.backbones.table import BACKBONES, build_backbone
 from arcticdl.models.build import (
     build_classifier,
     build_multitask,
@@ -13,12 +14,11 @@ from arcticdl.models.build import (
     build_segmenter,
 )
 from arcticdl.models.card import get_card, set_card
-from arcticdl.models.decoders import DECODERS
-from arcticdl.models.freeze import GradualUnfreezing, freeze_stages, layer_factors
+from arcticdl.models.decoders.table import DECODERS
+from arcticdl.models.finetune import GradualUnfreezing, freeze_stages, layer_factors
 from arcticdl.models.heads import HEADS
-from arcticdl.models.legacy import from_segmentation_models
-from arcticdl.models.temporal import FUSIONS, ConvLstm, TimeAttention
-from arcticdl.models.weights import list_weights, load_weights
+from arcticdl.models.layers.temporal import FUSIONS, ConvLstm, TimeAttention
+from arcticdl.models.weights.load import list_weights, load_weights
 
 __all__ = [
     "BACKBONES",

@@ -8,7 +8,7 @@ import keras
 
 from arcticdl.models.card import Card
 from arcticdl.models.contracts import Decoded, Pyramid, pyramid_levels
-from arcticdl.models.decoders import DECODERS
+from arcticdl.models.decoders.table import DECODERS
 from arcticdl.models.encode import build_encoder, check_fusion, encode
 from arcticdl.models.heads import HeadSpec, check_head, dense_head, pooled_head
 from arcticdl.models.penalties import initialise_weights, penalise_weights
@@ -149,12 +149,12 @@ def build_multitask(
             checkpoint, for the backbone; ``None``: random. Where the card has no
             normaliser, it gets the one that the weights were trained with.
         adapter: How pretrained kernels fit the bands, one of
-            ``arcticdl.models.adapter.MODES``.
+            ``arcticdl.models.weights.adapter.MODES``.
         input_size: Height and width in pixels if they are always the same; any size
             otherwise.
         num_times: Images in a series, or ``None``: any number, or no series.
         fusion: One of ``FUSIONS`` for a series ``(batch, time, y, x, band)``.
-        norm: One of ``arcticdl.models.blocks.NORMS``, for the decoder, and for the
+        norm: One of ``layers.blocks.NORMS``, for the decoder, and for the
             backbone where it has a choice; ``None``: as published.
         activation: Keras activation name, likewise.
         dropout: Share of feature channels dropped before each head, in [0, 1).

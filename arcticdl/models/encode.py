@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import keras
 from keras import layers
 
-from arcticdl.models.backbones import accepted_options, build_backbone
-from arcticdl.models.choices import choose
+from arcticdl.choices import choose
+from arcticdl.models.backbones.networks import as_backbone
+from arcticdl.models.backbones.table import accepted_options, build_backbone
 from arcticdl.models.contracts import Pyramid, pyramid_levels
-from arcticdl.models.decoders import DECODERS
-from arcticdl.models.foreign import as_backbone
+from arcticdl.models.decoders.table import DECODERS
+from arcticdl.models.layers.shapes import PadToStride
+from arcticdl.models.layers.temporal import FUSIONS, FoldTime, MergeTime, SplitTime
 from arcticdl.models.penalties import initialise_weights
-from arcticdl.models.shapes import PadToStride
-from arcticdl.models.temporal import FUSIONS, FoldTime, MergeTime, SplitTime
 
 _log = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ def _load(
     options: Mapping[str, Any],
 ) -> tuple[keras.Model, dict[str, Any] | None]:
     """Loads pretrained weights and logs where each band's kernels come from."""
-    from arcticdl.models.weights import load_weights
+    from arcticdl.models.weights.load import load_weights
 
     if adapter == "project_1x1":
         return _project(model, weights, backbone, bands, options), None
@@ -147,8 +147,8 @@ def _project(
     options: Mapping[str, Any],
 ) -> keras.Model:
     """Puts a 1 x 1 convolution between the bands and a backbone of its own bands."""
-    from arcticdl.models.adapter import mixing_matrix
-    from arcticdl.models.weights import find_pretrained, load_weights
+    from arcticdl.models.weights.adapter import mixing_matrix
+    from arcticdl.models.weights.load import find_pretrained, load_weights
 
     source = find_pretrained(str(weights), backbone, options=options)
     inner = build_backbone(backbone, source.num_bands, **options)

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 from keras import layers
 
-from arcticdl.models.answers import Increasing, OrderedThresholds, Variance
-from arcticdl.models.choices import choose
+from arcticdl.choices import choose
 from arcticdl.models.contracts import Decoded
-from arcticdl.models.resampling import UpsampleBilinear
-from arcticdl.models.shapes import CropLike
+from arcticdl.models.layers.answers import Increasing, OrderedThresholds, Variance
+from arcticdl.models.layers.resampling import UpsampleBilinear
+from arcticdl.models.layers.shapes import CropLike
 
 
 class Answer(NamedTuple):

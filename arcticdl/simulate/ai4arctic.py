@@ -8,7 +8,7 @@ import xarray as xr
 from arcticdl.simulate.chart import draw_chart
 from arcticdl.simulate.microwave import draw_microwave
 from arcticdl.simulate.scene import Truth
-from arcticdl.sources.ai4arctic import BANDS, CELL_SIZE_M, LABELS, normalize
+from arcticdl.sources.charts.ai4arctic import BANDS, CELL_SIZE_M, LABELS, normalize
 from arcticdl.void import VOID_CLASS
 
 _SAR = ("sar_lines", "sar_samples")

@@ -20,7 +20,7 @@ __all__ = [
     "read_coco_boxes",
 ]
 
-_LATER = {"open_reanalysis": "reanalysis", "read_coco_boxes": "coco"}
+_LATER = {"open_reanalysis": "formats.reanalysis", "read_coco_boxes": "formats.coco"}
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ from arcticdl.scene import (
     grid_offset_px,
     scene_geobox,
 )
-from arcticdl.sources.lazy import WindowArray, row_strips
+from arcticdl.sources.core.lazy import WindowArray, row_strips
 from arcticdl.sources.tags import carried_classes
 from arcticdl.void import VOID_CLASS
 

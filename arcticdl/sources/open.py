@@ -16,16 +16,16 @@ from arcticdl.scene import (
     grid_offset_px,
     scene_geobox,
 )
-from arcticdl.sources.assemble import (
+from arcticdl.sources.bands import BandNames, choose_bands
+from arcticdl.sources.core.assemble import (
     all_valid,
     make_scene,
     scene_attributes,
     stack_read,
 )
-from arcticdl.sources.bands import BandNames, choose_bands
+from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.sources.labels import Codes, add_label
-from arcticdl.sources.lazy import WindowArray
-from arcticdl.sources.readers import HEAD_BYTES, READERS, Reader
+from arcticdl.sources.reader import HEAD_BYTES, READERS, Reader
 
 PathLike = str | Path
 LabelSpec = PathLike | tuple[Any, ...]

@@ -12,7 +12,7 @@ from typing import Any
 
 from arcticdl.errors import LabelError, SceneError
 from arcticdl.scene import ATTRIBUTES, class_attributes
-from arcticdl.sources.assemble import utc_text
+from arcticdl.sources.core.assemble import utc_text
 from arcticdl.void import VOID_CLASS
 
 FLAG_TAGS = ("flag_values", "flag_meanings", "flag_colors")

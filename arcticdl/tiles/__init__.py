@@ -1,18 +1,20 @@
 """AI-ready tiles: plan, store, quality, splits, statistics. NumPy only, never Keras."""
 
-from arcticdl.tiles import sampling, splitters, stats
-from arcticdl.tiles.audit import LeakageReport, audit_folds, correlation_ranges
-from arcticdl.tiles.card import write_card
-from arcticdl.tiles.check import CheckReport, check_store
+from arcticdl.tiles import sampling
+from arcticdl.tiles import statistics as stats
+from arcticdl.tiles.class_weights import class_weights, one_hot
+from arcticdl.tiles.folds import splitters
+from arcticdl.tiles.folds.audit import LeakageReport, audit_folds, correlation_ranges
+from arcticdl.tiles.folds.splits import Fold, group_kfold, read_folds, write_folds
+from arcticdl.tiles.folds.splitters import SPLITTERS
 from arcticdl.tiles.normalize import NORMALIZERS, Normalizer
 from arcticdl.tiles.plan import TilePlan, plan_tiles
 from arcticdl.tiles.prepare import append, prepare
-from arcticdl.tiles.quality import Finding, QualityReport, assess
-from arcticdl.tiles.splits import Fold, group_kfold, read_folds, write_folds
-from arcticdl.tiles.splitters import SPLITTERS
-from arcticdl.tiles.stats import BandStats, FoldStats, compute_stats
+from arcticdl.tiles.quality.card import write_card
+from arcticdl.tiles.quality.checks import Finding, QualityReport, assess
+from arcticdl.tiles.quality.store_check import CheckReport, check_store
+from arcticdl.tiles.statistics import BandStats, FoldStats, compute_stats
 from arcticdl.tiles.store import LabelInfo, TileStore, open_store
-from arcticdl.tiles.weights import class_weights, one_hot
 
 __all__ = [
     "NORMALIZERS",

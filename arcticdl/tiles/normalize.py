@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from arcticdl.tiles.stats import BandStats
+from arcticdl.tiles.statistics import BandStats
 
 NORMALIZERS = {
     "constants": "(x - offset) / scale with given constants a band",

@@ -13,16 +13,16 @@ import xarray as xr
 
 from arcticdl.errors import StoreError
 from arcticdl.tiles import layout
-from arcticdl.tiles.card import write_card
-from arcticdl.tiles.collection import Collection, collect
-from arcticdl.tiles.footprints import footprint_crs
-from arcticdl.tiles.quality import assess, check_actions
-from arcticdl.tiles.records import write_records
-from arcticdl.tiles.selection import Selection, select_tiles
+from arcticdl.tiles.quality.card import write_card
+from arcticdl.tiles.quality.checks import assess, check_actions
 from arcticdl.tiles.store import LabelInfo, TileStore, open_store
-from arcticdl.tiles.survey import survey_scene
-from arcticdl.tiles.work import Work, executor, write_lock
 from arcticdl.tiles.write import SceneShelf, ShardWriter
+from arcticdl.tiles.writing.collection import Collection, collect
+from arcticdl.tiles.writing.footprints import footprint_crs
+from arcticdl.tiles.writing.records import write_records
+from arcticdl.tiles.writing.selection import Selection, select_tiles
+from arcticdl.tiles.writing.survey import survey_scene
+from arcticdl.tiles.writing.work import Work, executor, write_lock
 
 
 def prepare(

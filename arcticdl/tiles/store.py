@@ -13,7 +13,7 @@ import numpy as np
 from arcticdl.errors import StoreError
 from arcticdl.tiles import layout
 from arcticdl.tiles.manifest import count_columns, read_manifest
-from arcticdl.tiles.stats import BandStats
+from arcticdl.tiles.statistics import BandStats
 from arcticdl.void import VOID_CLASS
 
 

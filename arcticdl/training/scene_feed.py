@@ -12,16 +12,16 @@ import xarray as xr
 
 from arcticdl.scene import read_values
 from arcticdl.tiles import BandStats, Normalizer
-from arcticdl.tiles.collection import Collection, collect
 from arcticdl.tiles.normalize import FITTED
-from arcticdl.tiles.stats import (
+from arcticdl.tiles.statistics import (
     MAX_SAMPLE_PX,
     combine,
     partial_stats,
     sample_rate,
     scene_band_stats,
 )
-from arcticdl.tiles.survey import read_labels, read_valid
+from arcticdl.tiles.writing.collection import Collection, collect
+from arcticdl.tiles.writing.survey import read_labels, read_valid
 from arcticdl.training.batches import (
     Augment,
     BatchFeed,

@@ -15,7 +15,7 @@ from arcticdl.inference.forward import softmax
 from arcticdl.models import build_multitask, build_segmenter
 from arcticdl.tiles import Normalizer
 from arcticdl.tiles.normalize import NORMALIZERS
-from arcticdl.tiles.stats import scene_band_stats
+from arcticdl.tiles.statistics import scene_band_stats
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="Keras exports from TensorFlow"

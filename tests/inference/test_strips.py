@@ -6,7 +6,7 @@ import xarray as xr
 
 from arcticdl.inference.blend import window_starts
 from arcticdl.inference.strips import read_strips
-from arcticdl.sources.lazy import WindowArray
+from arcticdl.sources.core.lazy import WindowArray
 
 
 def lazy_scene(height, width=11, fail_at=None):

@@ -7,14 +7,20 @@ import keras
 import numpy as np
 import pytest
 
-from arcticdl.models.adapter import (
+from arcticdl.models.weights.adapter import (
     MODES,
     adapt_kernel,
     adapt_vector,
     copy_weights,
     mixing_matrix,
 )
-from arcticdl.models.bands import RGB, Band, resolve_bands, sensor_bands, sensors
+from arcticdl.models.weights.bands import (
+    RGB,
+    Band,
+    resolve_bands,
+    sensor_bands,
+    sensors,
+)
 
 REFERENCE = pathlib.Path(__file__).parents[1] / "reference" / "stem.npz"
 S2 = [

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from arcticdl.models.backbones import build_backbone
-from arcticdl.models.freeze import (
+from arcticdl.models.backbones.table import build_backbone
+from arcticdl.models.finetune import (
     GradualUnfreezing,
     LayerDecayAdam,
     LayerDecaySGD,

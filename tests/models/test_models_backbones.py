@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from arcticdl.models import BACKBONES, build_backbone, build_segmenter
-from arcticdl.models.foreign import as_backbone
+from arcticdl.models.backbones.networks import as_backbone
 from arcticdl.testing.models import check_backbone, check_segmenter
 
 # The smallest of each family; its other members differ in numbers only.

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from arcticdl.models import DECODERS, build_backbone, build_segmenter
-from arcticdl.models.resampling import (
+from arcticdl.models.layers.resampling import (
     AdaptiveMeanPool,
     ResizeLike,
     UpsampleBilinear,

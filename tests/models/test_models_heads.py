@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from arcticdl.models import HEADS, build_multitask
-from arcticdl.models.answers import Increasing, OrderedThresholds, Variance
+from arcticdl.models.layers.answers import Increasing, OrderedThresholds, Variance
 
 SIZES = {
     "classes": ({"num_classes": 5}, 5),

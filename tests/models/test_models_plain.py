@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from arcticdl.models import build_segmenter
-from arcticdl.models.backbones import build_backbone
+from arcticdl.models.backbones.table import build_backbone
 
 
 @pytest.mark.backend

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from arcticdl.models import FUSIONS, ConvLstm, TimeAttention, build_segmenter
-from arcticdl.models.temporal import FoldTime, MergeTime, SplitTime
+from arcticdl.models.layers.temporal import FoldTime, MergeTime, SplitTime
 
 TINY = {
     "backbone": "plain",

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-from arcticdl.models.swin import build_swin
-from arcticdl.models.swin_v2 import build_swin_v2, log_spaced_offsets
-from arcticdl.models.window_attention import WindowAttention
-from arcticdl.models.windows import (
+from arcticdl.models.backbones.swin import build_swin
+from arcticdl.models.backbones.swin_v2 import build_swin_v2, log_spaced_offsets
+from arcticdl.models.layers.window_attention import WindowAttention
+from arcticdl.models.layers.windows import (
     from_windows,
     relative_position_index,
     shift_mask,

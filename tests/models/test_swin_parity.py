@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from torch_recipe import make_image, make_state
 
-from arcticdl.models.convert_core import fill
-from arcticdl.models.convert_swin import build_from_swin, swin_entries
+from arcticdl.models.convert.fill import fill
+from arcticdl.models.convert.swin import build_from_swin, swin_entries
 
 REFERENCE = pathlib.Path(__file__).parents[1] / "reference"
 pytestmark = pytest.mark.backend

@@ -11,8 +11,8 @@ import pytest
 from torch_recipe import make_image, make_state
 
 from arcticdl.errors import WeightsError
-from arcticdl.models.convert import convert, convert_state, read_sidecar, verify
-from arcticdl.models.convert_read import read_checkpoint
+from arcticdl.models.convert.checkpoint import read_checkpoint
+from arcticdl.models.convert.convert import convert, convert_state, read_sidecar, verify
 
 REFERENCE = pathlib.Path(__file__).parents[1] / "reference"
 
@@ -230,7 +230,9 @@ def test_other_architectures_are_refused(swin_state):
 def test_convert_writes_weights_and_a_sidecar(swin_state, tmp_path, monkeypatch):
     path = tmp_path / "net.pth"
     path.write_bytes(b"x")
-    monkeypatch.setattr("arcticdl.models.convert.read_checkpoint", lambda _: swin_state)
+    monkeypatch.setattr(
+        "arcticdl.models.convert.convert.read_checkpoint", lambda _: swin_state
+    )
     out, report = convert(path, bands=["VH", "VV"], licence="CC0-1.0")
     assert out == tmp_path / "net.weights.h5"
     card = verify(out)

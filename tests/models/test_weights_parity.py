@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from torch_recipe import make_image, make_state, sample
 
-from arcticdl.models.convert import convert_state
-from arcticdl.models.convert_read import read_checkpoint
+from arcticdl.models.convert.checkpoint import read_checkpoint
+from arcticdl.models.convert.convert import convert_state
 
 STORED = np.load(pathlib.Path(__file__).parents[1] / "reference" / "networks.npz")
 DATA = pathlib.Path(

@@ -13,11 +13,11 @@ import pytest
 from torch_recipe import make_image, make_state
 
 from arcticdl.errors import WeightsError
-from arcticdl.models import weights as w
-from arcticdl.models import weights_table
-from arcticdl.models.backbones import build_backbone
-from arcticdl.models.bands import RGB, resolve_bands
-from arcticdl.models.fetch import download
+from arcticdl.models.backbones.table import build_backbone
+from arcticdl.models.weights import load as w
+from arcticdl.models.weights import table as weights_table
+from arcticdl.models.weights.bands import RGB, resolve_bands
+from arcticdl.models.weights.fetch import download
 
 REFERENCE = pathlib.Path(__file__).parents[1] / "reference"
 DATA = pathlib.Path(

@@ -9,13 +9,13 @@ from arcticdl.errors import SourceError
 from arcticdl.simulate.ai4arctic import to_ai4arctic
 from arcticdl.simulate.scene import draw_truth
 from arcticdl.sources import open_scene
-from arcticdl.sources.ai4arctic import (
+from arcticdl.sources.charts.ai4arctic import (
     BANDS,
     denormalize,
     interpolate_cells,
     normalize,
 )
-from arcticdl.sources.ai4arctic_labels import read_polygon_codes
+from arcticdl.sources.charts.ai4arctic_labels import read_polygon_codes
 
 
 @pytest.fixture(scope="module")

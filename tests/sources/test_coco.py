@@ -11,7 +11,7 @@ from PIL import Image
 from arcticdl import open_scene
 from arcticdl.errors import GridMismatchError, LabelError, SourceError
 from arcticdl.sources import read_coco_boxes
-from arcticdl.sources.coco_masks import Runs, decode_counts, read_outline
+from arcticdl.sources.formats.coco_masks import Runs, decode_counts, read_outline
 
 SQUARE = [[2, 1, 6, 1, 6, 5, 2, 5]]  # columns 2 to 5, rows 1 to 4
 SMALL = [[3, 2, 5, 2, 5, 4, 3, 4]]

@@ -11,8 +11,8 @@ import xarray as xr
 from arcticdl import open_scene
 from arcticdl.errors import BandNotFoundError, SourceError
 from arcticdl.scene import is_swath, scene_geobox
-from arcticdl.sources.hdfeos_fields import field_bands
-from arcticdl.sources.hdfeos_gdal import read_hdf4, split_subdataset
+from arcticdl.sources.hdfeos.fields import field_bands
+from arcticdl.sources.hdfeos.hdf4 import read_hdf4, split_subdataset
 
 SINUSOIDAL = "(6371007.181000,0,0,0,0,0,0,0,0,0,0,0,0)"
 CORE = """

@@ -16,7 +16,7 @@ from arcticdl.seaice.labels import VoidReason
 from arcticdl.simulate.chart import draw_chart, write_chart
 from arcticdl.simulate.scene import draw_truth, to_dataset
 from arcticdl.sources import open_scene
-from arcticdl.sources.icechart import add_chart_labels, read_ice_chart
+from arcticdl.sources.charts.icechart import add_chart_labels, read_ice_chart
 
 EMPTY = dict.fromkeys(("CA", "SA", "FA", "CB", "SB", "FB", "CC", "SC", "FC"), "-9")
 

@@ -8,9 +8,10 @@ import rasterio
 from rasterio.transform import from_origin
 
 from arcticdl.scene import read_values
-from arcticdl.sources import open_scene, validity
-from arcticdl.sources.raster import RasterFile
-from arcticdl.sources.validity import RecentMasks, Sentinel, valid_pixels
+from arcticdl.sources import open_scene
+from arcticdl.sources.core import validity
+from arcticdl.sources.core.raster import RasterFile
+from arcticdl.sources.core.validity import RecentMasks, Sentinel, valid_pixels
 
 ROWS, COLS = slice(3, 40), slice(5, 61)
 

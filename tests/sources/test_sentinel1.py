@@ -14,7 +14,7 @@ from rasterio.windows import Window
 
 from arcticdl.errors import SourceError
 from arcticdl.sources import open_scene
-from arcticdl.sources.tie_points import GeolocationGrid
+from arcticdl.sources.core.tie_points import GeolocationGrid
 
 DATA = Path(
     os.environ.get(

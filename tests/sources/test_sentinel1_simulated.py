@@ -7,7 +7,7 @@ from arcticdl import simulate
 from arcticdl.errors import SourceError
 from arcticdl.simulate.scene import draw_truth
 from arcticdl.sources import open_scene
-from arcticdl.sources.safe_xml import parse_xml
+from arcticdl.sources.core.safe_xml import parse_xml
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from affine import Affine
 
 from arcticdl import open_scene
 from arcticdl.errors import BandNotFoundError, GridMismatchError, SourceError
-from arcticdl.sources.sentinel2_names import band_of, time_of
+from arcticdl.sources.sentinel.sentinel2_names import band_of, time_of
 
 CORNER = (399960, 7900020)
 DN = np.random.default_rng(5).integers(1, 9000, (12, 12)).astype("uint16")

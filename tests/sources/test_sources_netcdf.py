@@ -9,7 +9,7 @@ from arcticdl import open_scene
 from arcticdl.errors import BandNotFoundError, SourceError
 from arcticdl.grid import align
 from arcticdl.scene import is_swath, scene_geobox
-from arcticdl.sources.cf import PackedVariable
+from arcticdl.sources.core.cf import PackedVariable
 
 HUGHES = (
     "+proj=stere +lat_0=90 +lat_ts=70 +lon_0=-45 +a=6378273 +b=6356889.449 +units=m"

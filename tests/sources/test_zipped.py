@@ -13,7 +13,7 @@ from test_sources_optical import make_sentinel2
 from arcticdl import open_scene
 from arcticdl.errors import SourceError
 from arcticdl.simulate import simulate_scenes
-from arcticdl.sources.zipped import ZipPath, product_root
+from arcticdl.sources.core.zipped import ZipPath, product_root
 
 
 def pack(folder, archive, method=zipfile.ZIP_DEFLATED, prefix=None):
@@ -124,7 +124,7 @@ def test_bombs_are_refused_before_anything_is_read(tmp_path, monkeypatch):
     huge.write_bytes(content)
     with pytest.raises(SourceError, match="must unzip to at most"):
         open_scene(huge)
-    monkeypatch.setattr("arcticdl.sources.zipped.MAX_MEMBERS", 3)
+    monkeypatch.setattr("arcticdl.sources.core.zipped.MAX_MEMBERS", 3)
     many = {f"S1A__{i}": "" for i in range(4)}
     with pytest.raises(SourceError, match="at most 3 files"):
         open_scene(write_zip(tmp_path / "many.zip", **many))

@@ -5,8 +5,8 @@ import pytest
 
 from arcticdl import tiles
 from arcticdl.tiles import Fold
-from arcticdl.tiles.measure import near_duplicates, perceptual_hash
-from arcticdl.tiles.stats import scene_band_stats
+from arcticdl.tiles.quality.measure import near_duplicates, perceptual_hash
+from arcticdl.tiles.statistics import scene_band_stats
 
 
 def prepare(scenes, path, **arguments):

@@ -7,7 +7,7 @@ from sklearn.model_selection import check_cv, cross_val_score
 from arcticdl import tiles
 from arcticdl.errors import SplitError
 from arcticdl.tiles import Fold, group_kfold, sampling
-from arcticdl.tiles import splitters as sp
+from arcticdl.tiles.folds import splitters as sp
 
 EVERY = {
     "block": sp.SpatialBlockKFold(2, block_size=3600.0),

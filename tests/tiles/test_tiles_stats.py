@@ -5,8 +5,8 @@ import pytest
 
 from arcticdl import tiles
 from arcticdl.tiles import Normalizer, compute_stats
-from arcticdl.tiles.stats import PERCENTILES, FoldStats, scene_band_stats
-from arcticdl.tiles.weights import class_weights, one_hot
+from arcticdl.tiles.class_weights import class_weights, one_hot
+from arcticdl.tiles.statistics import PERCENTILES, FoldStats, scene_band_stats
 
 
 def valid_pixels(store, indices):

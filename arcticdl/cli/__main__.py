@@ -1,0 +1,5 @@
+"""``python -m arcticdl.cli`` is ``arcticdl``."""
+
+from arcticdl.cli import entry
+
+entry()

@@ -1,0 +1,1 @@
+"""Backbones: networks from an image to a pyramid of features, one file a family."""

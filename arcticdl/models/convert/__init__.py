@@ -1,0 +1,1 @@
+"""Weights of the PyTorch world for Keras models, one file a family of networks."""

@@ -1,0 +1,1 @@
+"""Keras layers of which backbones, decoders and heads are made."""

@@ -1,0 +1,1 @@
+"""Pretrained weights: the table, fetching, loading, and adaptation to any bands."""

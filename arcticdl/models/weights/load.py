@@ -1,0 +1,301 @@
+"""Named pretrained weights: which there are, fetching them, and loading them.
+
+The table (``data/weights.csv``) says of each file its bands in order, the scaling it
+was trained with, its licence and where it is. Files live in a cache folder, so that
+nodes without internet use what a login node has fetched.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from arcticdl.errors import WeightsError
+from arcticdl.models.convert.checkpoint import read_checkpoint, sha256_of
+from arcticdl.models.convert.convert import (
+    SUFFIX,
+    convert,
+    convert_state,
+    verify,
+)
+from arcticdl.models.weights.adapter import AdapterTable, Bands, copy_weights
+from arcticdl.models.weights.bands import RGB, Band, resolve_bands
+from arcticdl.models.weights.fetch import download
+from arcticdl.models.weights.table import (
+    WeightsInfo,
+    cache_dir,
+    constants,
+    find_weights,
+    list_weights,
+)
+
+__all__ = [
+    "LoadedWeights",
+    "Pretrained",
+    "WeightsInfo",
+    "cache_dir",
+    "convert",
+    "fetch",
+    "find_pretrained",
+    "find_weights",
+    "list_weights",
+    "load_converted",
+    "load_weights",
+    "verify",
+]
+
+
+def fetch(name: str, *, offline: bool = False) -> Path:
+    """Brings named weights into the cache, as Keras weights.
+
+    What is there already is verified and kept; a broken download is resumed.
+
+    Args:
+        name: A name of ``list_weights()``.
+        offline: Do not try the internet.
+
+    Returns:
+        Path of the ``.weights.h5`` file; its JSON sidecar is beside it.
+
+    Raises:
+        ValueError: Unknown name.
+        WeightsError: No converter for this network; no internet (the message says
+            which file to put where); a file with another SHA-256 than expected.
+    """
+    info = find_weights(name)
+    if not info.loadable:
+        raise WeightsError(
+            "Weights must be of a network with a converter: "
+            f"{[i.name for i in list_weights()][:3]} and so on. Received: "
+            f"name={name!r}, architecture {info.architecture!r}."
+        )
+    if info.weights_path.exists():
+        verify(info.weights_path)
+        return info.weights_path
+    _bring(info, offline)
+    path, _ = convert(
+        info.checkpoint_path,
+        info.weights_path,
+        bands=info.bands,
+        normalizer=info.normalizer,
+        licence=info.licence,
+        url=info.url,
+    )
+    return path
+
+
+def _bring(info: WeightsInfo, offline: bool) -> None:
+    path = info.checkpoint_path
+    if path.exists():
+        found = sha256_of(path)
+        if not found.startswith(info.sha256):
+            raise WeightsError(
+                "A checkpoint must have the expected SHA-256. Received: "
+                f"{str(path)!r} with {found}, expected {info.sha256}. Remove it."
+            )
+    elif offline:
+        raise WeightsError(
+            f"Without internet the weights {info.name!r} must be in the cache. On a "
+            f"machine with internet download {info.url} and put it at {str(path)!r}; "
+            "no other step is needed. ARCTICDL_CACHE names another cache folder."
+        )
+    else:
+        download(info.url, path, sha256=info.sha256)
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Pretrained weights, found and not yet in a model.
+
+    Attributes:
+        model: The network that they are weights of, with them in it.
+        bands: Its input bands, or their number where their names are not known.
+        normalizer: JSON form of the normaliser they expect, or ``None``.
+    """
+
+    model: keras.Model
+    bands: Bands
+    normalizer: dict[str, Any] | None
+
+    @property
+    def num_bands(self) -> int:
+        """Number of input bands."""
+        return int(self.model.input_shape[-1])
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """What ``load_weights`` did.
+
+    Attributes:
+        table: Band -> source.
+        normalizer: JSON form of the matching normaliser for the model's bands;
+            ``None`` where a band has none, as bands that the weights do not know.
+    """
+
+    table: AdapterTable
+    normalizer: dict[str, Any] | None
+
+
+def load_weights(
+    model: keras.Model,
+    weights: str | Path,
+    *,
+    backbone: str,
+    bands: Sequence[str | Band] | None = None,
+    adapter: str = "by_band",
+    options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    offline: bool = False,
+) -> LoadedWeights:
+    """Fills a backbone with pretrained weights, whatever its bands.
+
+    Args:
+        model: Backbone from ``build_backbone``.
+        weights: ``"imagenet"``, a name of ``list_weights()`` (with or without the
+            architecture), or the path of a checkpoint or of converted weights.
+        backbone: Name that ``model`` was built by.
+        bands: Its bands by name; ``None``: only their number is known.
+        adapter: One of ``arcticdl.models.weights.adapter.MODES`` but ``project_1x1``.
+        options: Options that ``model`` was built with.
+        seed: Seed of the adapter ``random``.
+        offline: Do not try the internet.
+
+    Returns:
+        The table band -> source and the matching normaliser.
+
+    Raises:
+        ValueError: Unknown weights, bands or adapter.
+        WeightsError: Weights of another architecture, or not to be had.
+    """
+    source = find_pretrained(weights, backbone, options=options, offline=offline)
+    target: Bands = int(model.input_shape[-1]) if bands is None else list(bands)
+    if bands is not None and len(bands) != model.input_shape[-1]:
+        raise ValueError(
+            "`bands` must name each band of `model`. Received: "
+            f"{len(bands)} names for {model.input_shape[-1]} bands."
+        )
+    try:
+        table = copy_weights(
+            source.model, model, source.bands, target, adapter, seed=seed
+        )
+    except ValueError as error:
+        if "same architecture" not in str(error):
+            raise
+        raise WeightsError(
+            f"Weights must be of backbone {backbone!r} with its options "
+            f"{dict(options or {})}. Received: weights={str(weights)!r}. {error}"
+        ) from error
+    return LoadedWeights(table, _matching(source, target))
+
+
+def find_pretrained(
+    weights: str | Path,
+    backbone: str,
+    *,
+    options: Mapping[str, Any] | None = None,
+    offline: bool = False,
+) -> Pretrained:
+    """Finds pretrained weights of a backbone and builds their network.
+
+    Args:
+        weights: As for ``load_weights``.
+        backbone: Name of the backbone that they shall be of.
+        options: Options of the backbone, for networks of ``keras.applications``.
+        offline: Do not try the internet.
+
+    Raises:
+        ValueError: Unknown weights.
+        WeightsError: Weights of another architecture, or not to be had.
+        FileNotFoundError: A path without a file.
+    """
+    from arcticdl.models.weights.applications import APPLICATIONS, from_application
+
+    path = Path(weights)
+    is_path = path.suffix != "" and (path.exists() or path.parent != Path("."))
+    if backbone in APPLICATIONS and (weights == "imagenet" or is_path):
+        model, normalizer = from_application(
+            backbone, path if is_path else None, dict(options or {})
+        )
+        return Pretrained(model, RGB, normalizer)
+    if not is_path:
+        path = fetch(find_weights(str(weights), backbone).name, offline=offline)
+    return _from_file(path, backbone)
+
+
+def _from_file(path: Path, backbone: str) -> Pretrained:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"`weights` must be a name or a file. Received: weights={str(path)!r}."
+        )
+    if path.name.endswith(SUFFIX):
+        card = verify(path)
+        _check_architecture(card["architecture"], backbone, path)
+        model = _backbone_of(load_converted(path))
+        bands = card["bands"] or card["num_bands"]
+        return Pretrained(model, bands, card["normalizer"])
+    converted = convert_state(read_checkpoint(path))
+    _check_architecture(converted.architecture, backbone, path)
+    model = _backbone_of(converted.model)
+    return Pretrained(model, int(model.input_shape[-1]), None)
+
+
+def load_converted(path: str | Path) -> keras.Model:
+    """Builds the network of converted weights and loads them.
+
+    Args:
+        path: ``NAME.weights.h5`` with its sidecar, from ``convert`` or ``fetch``.
+
+    Returns:
+        The backbone, segmenter or classifier that the sidecar names.
+
+    Raises:
+        WeightsError: No sidecar, or a changed file.
+    """
+    from arcticdl.models.backbones.table import build_backbone
+    from arcticdl.models.build import build_segmenter
+    from arcticdl.models.convert.resnet import build_cifar_resnet
+
+    card = verify(path)
+    build: Any = {
+        "features": build_backbone,
+        "logits": lambda _, **options: build_cifar_resnet(**options),
+        "segmentation": build_segmenter,
+    }[card["task"]]
+    options = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in card["options"].items()
+    }
+    model = build(card["architecture"], num_bands=card["num_bands"], **options)
+    model.load_weights(path)
+    return model
+
+
+def _check_architecture(found: str, backbone: str, path: Path) -> None:
+    if found != backbone:
+        raise WeightsError(
+            f"Weights must be of backbone {backbone!r}. "
+            f"Received: {str(path)!r}, weights of {found!r}."
+        )
+
+
+def _backbone_of(model: keras.Model) -> keras.Model:
+    nested = [layer for layer in model.layers if layer.name == "backbone"]
+    return nested[0] if nested else model
+
+
+def _matching(source: Pretrained, target: Bands) -> dict[str, Any] | None:
+    """The normaliser for the target's bands, if the weights know all of them."""
+    if source.normalizer is None or isinstance(target, int):
+        return None
+    known = source.normalizer
+    labels = [band.label for band in resolve_bands(known["bands"])]
+    names = [band.name if isinstance(band, Band) else str(band) for band in target]
+    try:
+        places = [labels.index(band.label) for band in resolve_bands(target)]
+    except ValueError:
+        return None
+    offset = [known["offset"][i] for i in places]
+    return constants(names, offset, [known["scale"][i] for i in places])

@@ -1,0 +1,1 @@
+"""Ice charts, as polygons and as the labels of AI4Arctic."""

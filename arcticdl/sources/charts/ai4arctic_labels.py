@@ -1,0 +1,119 @@
+"""Labels of the AI4Arctic scenes: class maps as they are, or from chart polygons."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from arcticdl.errors import SourceError
+from arcticdl.scene import class_attributes
+from arcticdl.seaice import charts, labels, schemes
+from arcticdl.sources.core.lazy import WindowArray
+from arcticdl.void import VOID_CLASS
+
+LABELS: Mapping[str, schemes.ClassScheme] = {
+    "SIC": schemes.AUTOICE_SIC,
+    "SOD": schemes.AUTOICE_SOD,
+    "FLOE": schemes.AUTOICE_FLOE,
+}
+"""Label variable to class scheme; 255 is void."""
+
+
+def label_variables(
+    source: xr.Dataset, shape: tuple[int, int], path: str, min_dominance: float
+) -> dict[str, xr.Variable]:
+    """Chart labels: as they are, or from the polygons of a raw file."""
+    if "polygon_icechart" in source.variables:
+        return _polygon_labels(source, shape, path, min_dominance)
+    found = {}
+    for name, scheme in LABELS.items():
+        if name in source.variables:
+            if source[name].shape != shape:
+                raise SourceError(
+                    f"{path}: {name} must have the shape of the SAR, {shape}. "
+                    f"Received: {source[name].shape}."
+                )
+            read = partial(_read_label, source[name].variable)
+            found[name] = _label_variable(shape, read, scheme)
+    return found
+
+
+def _label_variable(
+    shape: tuple[int, int], read: Callable[..., np.ndarray], scheme: schemes.ClassScheme
+) -> xr.Variable:
+    attrs = class_attributes(scheme.classes, scheme.colours)
+    return WindowArray(shape, np.uint8, read).variable(("y", "x"), attrs)
+
+
+def _read_label(variable: xr.Variable, rows: slice, cols: slice) -> np.ndarray:
+    block = np.asarray(variable[rows, cols].values)
+    block = np.where(np.isfinite(block), block, VOID_CLASS)
+    return block.astype(np.uint8)
+
+
+def _polygon_labels(
+    source: xr.Dataset, shape: tuple[int, int], path: str, min_dominance: float
+) -> dict[str, xr.Variable]:
+    eggs = read_polygon_codes(source["polygon_codes"].values, path)
+    polygons = source["polygon_icechart"].variable
+    if polygons.shape != shape:
+        raise SourceError(
+            f"{path}: polygon_icechart must have the shape of the SAR, {shape}. "
+            f"Received: {polygons.shape}."
+        )
+    found = {}
+    for name, scheme in LABELS.items():
+        table = np.full(max(eggs, default=0) + 2, VOID_CLASS, np.uint8)
+        for number, egg in eggs.items():
+            table[number] = labels.hard_label(egg, scheme, min_dominance=min_dominance)[
+                0
+            ]
+        found[name] = _label_variable(
+            shape, partial(_read_polygons, polygons, table), scheme
+        )
+    return found
+
+
+def read_polygon_codes(rows: Any, path: str = "") -> dict[int, charts.Egg]:
+    """Reads the polygon table of a raw file.
+
+    Args:
+        rows: Strings ``id;CT;CA;SA;...;POLY_TYPE``, the first of them the header.
+        path: The file, for messages.
+
+    Returns:
+        Polygon number to egg code.
+
+    Raises:
+        SourceError: A row does not fit the header, or holds no code.
+    """
+    texts = [
+        row.decode() if isinstance(row, bytes) else str(row) for row in np.ravel(rows)
+    ]
+    header = [cell.strip().upper() for cell in texts[0].split(";")] if texts else []
+    eggs = {}
+    for text in texts[1:]:
+        cells = [cell.strip() for cell in text.split(";")]
+        try:
+            row = dict(zip(header, cells, strict=True))
+            number = int(float(row["ID"]))
+            if not 0 <= number < 1_000_000:
+                raise ValueError(f"polygon number {number}")
+            eggs[number] = charts.read_egg(row)
+        except (ValueError, KeyError) as error:
+            raise SourceError(
+                f"{path}: polygon_codes must hold one code a column of its header. "
+                f"Received: {text!r} ({error})."
+            ) from None
+    return eggs
+
+
+def _read_polygons(
+    polygons: xr.Variable, table: np.ndarray, rows: slice, cols: slice
+) -> np.ndarray:
+    block = np.asarray(polygons[rows, cols].values, np.float64)
+    last = len(table) - 1
+    known = np.isfinite(block) & (block >= 0) & (block < last)
+    return table[np.where(known, block, last).astype(np.intp)]

@@ -1,0 +1,1 @@
+"""What several readers share: lazy windows, validity, places, conventions."""

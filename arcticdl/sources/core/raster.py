@@ -1,0 +1,258 @@
+"""Window reads of any raster that GDAL opens, with its validity."""
+
+import os
+import threading
+import warnings
+from collections.abc import Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.enums import ColorInterp, Interleaving, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
+
+from arcticdl.errors import SourceError
+from arcticdl.scene import MAX_SIDE_PX
+from arcticdl.sources.core.lazy import HandlePool, row_strips
+from arcticdl.sources.core.validity import RecentMasks, Sentinel, valid_pixels
+from arcticdl.sources.core.zipped import ProductPath
+
+_OPENING = threading.Lock()  # the warnings filter below belongs to the whole process
+_COLOURS = ("red", "green", "blue")
+CACHE_BYTES = 256 * 2**20
+"""GDAL's block cache, unless the environment variable ``GDAL_CACHEMAX`` says otherwise.
+Its own default, a twentieth of the memory, grows with the machine."""
+
+GREY = ("gray", "grey")
+"""Names of the band that an RGB image with three equal channels is reduced to."""
+
+
+def open_handle(path: str, driver: str | None) -> rasterio.DatasetReader:
+    """Opens a raster by one driver, or by any where ``driver`` is ``None``.
+
+    Raises:
+        SourceError: GDAL cannot open it.
+    """
+    with _OPENING, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            return rasterio.open(path, driver=driver)
+        except (RasterioError, ValueError, TypeError, KeyError) as error:
+            raise SourceError(f"{path} cannot be opened as a raster: {error}") from None
+
+
+class RasterFile:
+    """One raster file: what its header says, and reads of its windows.
+
+    Args:
+        path: The file.
+        driver: GDAL driver that must open it; ``None``: any.
+        nodata: Overrides the value that the file declares as nodata.
+        scale: Applies the scale and offset tags of the file, where it has any.
+        valid_from: A pixel is valid where ``"all"`` of its bands are, or ``"any"``.
+    """
+
+    def __init__(
+        self,
+        path: str | ProductPath,
+        driver: str | None = None,
+        *,
+        nodata: float | None = None,
+        scale: bool = True,
+        valid_from: str = "all",
+    ) -> None:
+        if valid_from not in ("all", "any"):
+            raise ValueError(
+                "`valid_from` must be one of ['all', 'any']. "
+                f"Received: valid_from={valid_from!r}."
+            )
+        self.path = str(path)
+        self.nodata = nodata
+        self.valid_from = valid_from
+        self.pool = HandlePool(partial(open_handle, self.path, driver))
+        self._recent = RecentMasks()
+        with self._open() as src:
+            self._read_header(src, scale)
+
+    def _read_header(self, src: rasterio.DatasetReader, scale: bool) -> None:
+        self.shape = tuple(src.shape)
+        self.crs, self.transform = src.crs, src.transform
+        self.gcps, self.gcp_crs = src.gcps
+        self.tags = src.tags()
+        self.band_tags = src.tags(src.indexes[0]) if src.count else {}
+        self.driver = src.driver
+        self.indexes = [
+            i for i, c in zip(src.indexes, src.colorinterp, strict=True)
+            if c != ColorInterp.alpha
+        ]  # fmt: skip
+        if not self.indexes or max(self.shape) > MAX_SIDE_PX:
+            raise SourceError(
+                f"{self.path} must hold a band and sides up to {MAX_SIDE_PX} px. "
+                f"Received: {len(self.indexes)} bands of {self.shape} px."
+            )
+        keep = [i - 1 for i in self.indexes]
+        self.dtypes = [np.dtype(src.dtypes[k]) for k in keep]
+        if any(d.kind == "c" for d in self.dtypes):
+            raise SourceError(
+                f"{self.path} holds complex numbers, which no scene does. Write their "
+                "magnitude first."
+            )
+        self.scales = [src.scales[k] if scale else 1.0 for k in keep]
+        self.offsets = [src.offsets[k] if scale else 0.0 for k in keep]
+        self.units = [src.units[k] or "" for k in keep]
+        self.band_names = _band_names(src, keep)
+        self.flags = [set(src.mask_flag_enums[k]) for k in keep]
+        self.declared = [src.nodatavals[k] for k in keep]
+        self.by_pixel = src.interleaving == Interleaving.pixel
+        self.colormap = _colormap(src) if len(keep) == 1 else {}
+
+    @contextmanager
+    def _open(self) -> Any:
+        """Lends a handle, and tells a failed read from a failed caller."""
+        limit = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": CACHE_BYTES}
+        try:
+            with rasterio.Env(**limit), self.pool.borrow() as src:
+                yield src
+        except (RasterioError, OSError, MemoryError) as error:
+            raise SourceError(
+                f"{self.path} cannot be read; it may be truncated or corrupt: {error}"
+            ) from error
+
+    def dtype(self, bands: Sequence[int]) -> np.dtype:
+        """Type of the given bands together (positions from 0), scaled if they are."""
+        kinds = [self.dtypes[b] for b in bands]
+        if self.is_scaled(bands):
+            kinds.append(np.dtype("float32"))
+        return np.result_type(*kinds)
+
+    def is_scaled(self, bands: Sequence[int]) -> bool:
+        """Whether reads of the given bands apply scale or offset tags."""
+        return any(self.scales[b] != 1.0 or self.offsets[b] != 0.0 for b in bands)
+
+    def read(self, bands: Sequence[int], rows: slice, cols: slice) -> np.ndarray:
+        """Reads ``(band, y, x)`` of a window, in ``dtype(bands)``.
+
+        In memory the pixels lie as in the file, so that tiles of a file that stores all
+        bands of a pixel together need not be turned into ``(y, x, band)``.
+        """
+        with self._open() as src:
+            data = src.read(
+                [self.indexes[b] for b in bands],
+                window=Window.from_slices(rows, cols),
+                out=self._room(bands, rows, cols),
+            )
+        sentinels = self._sentinels(bands)
+        if sentinels is not None and self._recent.wanted:
+            valid = valid_pixels(data, sentinels, self.valid_from)
+            self._recent.put((tuple(bands), rows, cols), valid)
+        if not self.is_scaled(bands):
+            return data
+        scale = np.array([self.scales[b] for b in bands])[:, None, None]
+        offset = np.array([self.offsets[b] for b in bands])[:, None, None]
+        return (data * scale + offset).astype(self.dtype(bands))
+
+    def _room(
+        self, bands: Sequence[int], rows: slice, cols: slice
+    ) -> np.ndarray | None:
+        """Where to read to: None lets rasterio put one band after the other."""
+        kinds = {self.dtypes[b] for b in bands}
+        if not self.by_pixel or len(bands) == 1 or len(kinds) > 1:
+            return None
+        shape = (rows.stop - rows.start, cols.stop - cols.start, len(bands))
+        return np.moveaxis(np.empty(shape, kinds.pop()), -1, 0)
+
+    def _sentinels(self, bands: Sequence[int]) -> list[Sentinel] | None:
+        """What marks nodata in each band; None where only a mask of the file tells."""
+        if self.nodata is not None:
+            return [Sentinel(self.nodata)] * len(bands)
+        told = {MaskFlags.all_valid, MaskFlags.nodata}
+        if not all(self.flags[b] <= told for b in bands):
+            return None
+        return [Sentinel(self.declared[b], True) for b in bands]
+
+    def may_be_invalid(self, bands: Sequence[int]) -> bool:
+        """Whether any pixel of the given bands could be nodata, going by the header."""
+        return self.nodata is not None or any(
+            self.dtypes[b].kind == "f" or MaskFlags.all_valid not in self.flags[b]
+            for b in bands
+        )
+
+    def read_valid(self, bands: Sequence[int], rows: slice, cols: slice) -> np.ndarray:
+        """Reads the boolean validity ``(y, x)`` of a window for the given bands.
+
+        Where values alone tell it, a window whose pixels were just read is not read
+        again; the first call on a file makes its reads keep what they see.
+        """
+        self._recent.wanted = True
+        known = self._recent.take((tuple(bands), rows, cols))
+        if known is not None:
+            return known
+        window = Window.from_slices(rows, cols)
+        indexes = [self.indexes[b] for b in bands]
+        sentinels = self._sentinels(bands)
+        with self._open() as src:
+            if sentinels is not None:
+                data = src.read(
+                    indexes, window=window, out=self._room(bands, rows, cols)
+                )
+                return valid_pixels(data, sentinels, self.valid_from)
+            masked = [indexes[k] for k in self._masked(bands)]
+            valid = src.read_masks(masked, window=window) > 0
+            floats = [i for b, i in zip(bands, indexes, strict=True)
+                      if self.dtypes[b].kind == "f"]  # fmt: skip
+            if floats:
+                finite = np.isfinite(src.read(floats, window=window))
+                if len(floats) == len(valid):
+                    valid = valid & finite
+                else:
+                    valid = np.concatenate([valid, finite])
+        return valid.all(axis=0) if self.valid_from == "all" else valid.any(axis=0)
+
+    def _masked(self, bands: Sequence[int]) -> list[int]:
+        """Positions in ``bands`` whose masks say all: one where the mask is shared."""
+        if all(MaskFlags.per_dataset in self.flags[b] for b in bands):
+            return [0]
+        return list(range(len(bands)))
+
+    def refuse_colour(self) -> None:
+        """Checks that red, green and blue are equal everywhere.
+
+        Raises:
+            SourceError: The image is in colour.
+        """
+        every = slice(0, self.shape[1])
+        for rows in row_strips(self.shape):
+            red, green, blue = self.read([0, 1, 2], rows, every)
+            if not (np.array_equal(red, green) and np.array_equal(red, blue)):
+                raise SourceError(
+                    f"{self.path} is in colour: its channels differ, so that it has no "
+                    "band 'gray'. Choose among its bands: blue, green, red."
+                )
+
+    def close(self) -> None:
+        """Closes the file; a later read opens it again."""
+        self.pool.close()
+
+
+def _band_names(src: rasterio.DatasetReader, keep: list[int]) -> list[str]:
+    colours = [src.colorinterp[k].name for k in keep]
+    in_colour = set(_COLOURS) <= set(colours)
+    single_image = src.driver in ("PNG", "JPEG") and len(keep) == 1
+    names = []
+    for k, colour in zip(keep, colours, strict=True):
+        plain = colour if in_colour and colour in _COLOURS else f"band_{k + 1}"
+        plain = "gray" if single_image else plain
+        names.append(src.descriptions[k] or plain)
+    if len(set(names)) == len(names):
+        return names
+    return [f"band_{k + 1}" for k in keep]
+
+
+def _colormap(src: rasterio.DatasetReader) -> dict[int, tuple[int, ...]]:
+    try:
+        return dict(src.colormap(1))
+    except ValueError:
+        return {}

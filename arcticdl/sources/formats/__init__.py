@@ -1,0 +1,1 @@
+"""Readers of general formats: any scene may come in them."""

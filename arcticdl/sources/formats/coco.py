@@ -1,0 +1,380 @@
+"""COCO annotations as label maps and boxes.
+
+The layout is that of Lin et al. (2014, arXiv 1405.0312): one JSON file with ``images``,
+``annotations`` and ``categories`` (cocodataset.org/#format-data).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from arcticdl.errors import LabelError, SourceError
+from arcticdl.scene import MAX_SIDE_PX, class_attributes
+from arcticdl.sources.bands import BandNames, choose_bands
+from arcticdl.sources.core.assemble import make_scene
+from arcticdl.sources.core.lazy import WindowArray
+from arcticdl.sources.formats.coco_masks import Outline, read_outline
+from arcticdl.void import VOID_CLASS
+
+MAX_JSON_BYTES = 2 * 2**30
+"""A longer file is not read; the annotations of COCO 2017 have 0.5 GB."""
+
+ORDERS = ("area", "file")
+"""Which object lies on top: ``"area"``, the smaller one, equal ones by their place in
+the file; ``"file"``, the later one."""
+
+CROWDS = ("object", "void")
+"""What a crowd region (``iscrowd``) is: of its category, or void. Objects lie on top of
+crowds in either case."""
+
+
+@dataclass(frozen=True)
+class CocoFile:
+    """One file of annotations, by image.
+
+    Attributes:
+        path: The file.
+        images: By identifier: ``file_name``, ``height``, ``width``.
+        categories: Names by identifier, in the order of the identifiers.
+        annotations: Of each image, in the order of the file.
+    """
+
+    path: str
+    images: dict[Any, dict[str, Any]]
+    categories: dict[Any, str]
+    annotations: dict[Any, list[dict[str, Any]]]
+
+    def find(self, image: Any) -> Any:
+        """Identifier of an image that is given by it, or by its file's name.
+
+        Raises:
+            SourceError: There is no such image, or several.
+        """
+        if image is None and len(self.images) == 1:
+            return next(iter(self.images))
+        if image in self.images and not isinstance(image, str):
+            return image
+        name = PurePosixPath(str(image)).name
+        named = {k: str(v["file_name"]) for k, v in self.images.items()}
+        found = [key for key, file in named.items() if file == str(image)]
+        found = found or [k for k, f in named.items() if PurePosixPath(f).name == name]
+        stem = PurePosixPath(name).stem
+        found = found or [k for k, f in named.items() if PurePosixPath(f).stem == stem]
+        found = found or [key for key in self.images if key == image]
+        if len(found) != 1:
+            raise SourceError(
+                f"`image` must be the file name or identifier of one of the "
+                f"{len(named)} images of {self.path}, such as "
+                f"{sorted(named.values())[:3]}. Received: image={image!r}, which "
+                f"{len(found)} of them match."
+            )
+        return found[0]
+
+    def size(self, image_id: Any) -> tuple[int, int]:
+        """Rows and columns of an image."""
+        entry = self.images[image_id]
+        return int(entry["height"]), int(entry["width"])
+
+    def outlines(self, image_id: Any) -> list[tuple[dict[str, Any], Outline | None]]:
+        """The annotations of an image, each with its outline.
+
+        Raises:
+            SourceError: One is malformed; the message names it.
+        """
+        size = self.size(image_id)
+        return [
+            (entry, read_outline(entry.get("segmentation"), size,
+                                 f"annotation {entry.get('id')!r} of {self.path}"))
+            for entry in self.annotations.get(image_id, [])
+        ]  # fmt: skip
+
+
+def read_coco(path: str | Path) -> CocoFile:
+    """Reads a file of annotations; a second call for an unchanged file costs nothing.
+
+    Args:
+        path: The JSON file.
+
+    Returns:
+        Its content, by image.
+
+    Raises:
+        SourceError: It is no COCO annotation file, or contradicts itself.
+    """
+    state = Path(path).stat()
+    if state.st_size > MAX_JSON_BYTES:
+        raise SourceError(
+            f"{path} must be at most {MAX_JSON_BYTES} bytes. Received: {state.st_size}."
+        )
+    return _read(str(path), state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _read(path: str, size: int, changed_ns: int) -> CocoFile:
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{path} is not readable JSON: {error}") from None
+    if not isinstance(content, dict):
+        content = {}
+    lists = {key: content.get(key) for key in ("images", "annotations", "categories")}
+    wrong = [
+        key
+        for key, value in lists.items()
+        if not isinstance(value, list) or not all(isinstance(v, dict) for v in value)
+    ]
+    if wrong:
+        raise SourceError(
+            f"{path} must hold the lists images, annotations and categories of COCO. "
+            f"Received: {sorted(content)[:8]}; unusable: {wrong}."
+        )
+    try:
+        return _by_image(path, lists)
+    except TypeError:  # an identifier that is a list, or of mixed kinds
+        raise SourceError(
+            f"Identifiers of {path} must be numbers or text. Received: something else."
+        ) from None
+
+
+def _by_image(path: str, lists: Mapping[str, Any]) -> CocoFile:
+    images = {entry.get("id"): entry for entry in lists["images"]}
+    for key, entry in images.items():
+        _check_image(path, key, entry)
+    if len(images) != len(lists["images"]):
+        raise SourceError(f"{path} must give each image an `id` of its own.")
+    known = sorted(lists["categories"], key=lambda category: category.get("id", 0))
+    categories = {entry.get("id"): str(entry.get("name", "")) for entry in known}
+    if len(set(categories.values()) - {""}) != len(known):
+        raise SourceError(
+            f"{path} must give each category an `id` and a `name` of its own. "
+            f"Received: {categories}."
+        )
+    by_image: dict[Any, list[dict[str, Any]]] = {}
+    for entry in lists["annotations"]:
+        if entry.get("image_id") not in images:
+            raise SourceError(_unknown(path, entry, "image_id", images))
+        if entry.get("category_id") not in categories:
+            raise SourceError(_unknown(path, entry, "category_id", categories))
+        by_image.setdefault(entry["image_id"], []).append(entry)
+    return CocoFile(path, images, categories, by_image)
+
+
+def _check_image(path: str, key: Any, entry: Mapping[str, Any]) -> None:
+    sides = [entry.get("height"), entry.get("width")]
+    whole = all(isinstance(n, int) and 0 < n <= MAX_SIDE_PX for n in sides)
+    if key is None or not whole or not entry.get("file_name"):
+        raise SourceError(
+            f"Images of {path} must have `id`, `file_name`, `height` and `width`, of "
+            f"1 to {MAX_SIDE_PX} px. Received: {dict(list(entry.items())[:6])}."
+        )
+
+
+def _unknown(path: str, entry: Mapping[str, Any], key: str, known: Any) -> str:
+    return (
+        f"Annotation {entry.get('id')!r} of {path} must name one of {len(known)} known "
+        f"as {key}. Received: {entry.get(key)!r}."
+    )
+
+
+class CocoMask:
+    """Draws windows of an image's objects as codes of their classes.
+
+    Args:
+        objects: Outlines and codes, from the bottom to the top.
+        background: Code of pixels without an object.
+    """
+
+    def __init__(self, objects: Sequence[tuple[Outline, int]], background: int) -> None:
+        self.objects = [(outline, code, outline.box()) for outline, code in objects]
+        self.background = background
+        top = max([VOID_CLASS, *(code for _, code in objects)])
+        self.dtype = np.min_scalar_type(top)
+
+    def read(self, bands: Sequence[int], rows: slice, cols: slice) -> np.ndarray:
+        """Reads ``(band, y, x)`` of a window."""
+        shape = rows.stop - rows.start, cols.stop - cols.start
+        window = np.full(shape, self.background, self.dtype)
+        for outline, code, (left, top, right, bottom) in self.objects:
+            if left >= cols.stop or right <= cols.start:
+                continue
+            if top >= rows.stop or bottom <= rows.start:
+                continue
+            near = (
+                slice(max(rows.start, int(top)), min(rows.stop, int(bottom) + 1)),
+                slice(max(cols.start, int(left)), min(cols.stop, int(right) + 1)),
+            )
+            own = outline.mask(*near)
+            top_row, left_col = near[0].start - rows.start, near[1].start - cols.start
+            part = window[top_row:, left_col:][: own.shape[0], : own.shape[1]]
+            part[own] = code
+        return np.repeat(window[None], len(bands), axis=0)
+
+
+def open_coco(
+    path: str | Path,
+    *,
+    image: Any = None,
+    bands: Sequence[str] | None = None,
+    band_names: BandNames = None,
+    categories: Sequence[str] | None = None,
+    background: str | None = "background",
+    on_top: str = "area",
+    crowd: str = "object",
+) -> xr.Dataset:
+    """Opens the annotations of one image as a scene whose band holds class codes.
+
+    As a label of an image, ``open_scene("a.png", labels={"pond": "instances.json"})``
+    finds the image's own annotations by its file name.
+
+    Args:
+        path: The JSON file.
+        image: File name or identifier of the image; may be left out where there is one.
+        bands: ``["category"]`` is all there is.
+        band_names: New name of the band.
+        categories: Names of those to draw, which get codes in this order; ``None``:
+            all, in the order of their identifiers. Objects of others are left out.
+        background: Name of the class of pixels without an object, code 0, the
+            categories from 1 on; ``None``: such pixels are void, categories from 0 on.
+        on_top: One of ``ORDERS``.
+        crowd: One of ``CROWDS``.
+
+    Returns:
+        A plain scene ``category`` (1, y, x), uint8 unless codes need more, void 255 not
+        ``valid``; the image's attributes name the classes.
+
+    Raises:
+        SourceError: The file, the image or one of its annotations is not as COCO's, or
+            an object has a box and no outline.
+        LabelError: A category is not there, or shares its name with another class.
+        ValueError: An unknown choice.
+    """
+    for argument, value, choices in (("on_top", on_top, ORDERS),
+                                     ("crowd", crowd, CROWDS)):  # fmt: skip
+        if value not in choices:
+            raise ValueError(
+                f"`{argument}` must be one of {sorted(choices)}. "
+                f"Received: {argument}={value!r}."
+            )
+    coco = read_coco(path)
+    image_id = coco.find(image)
+    names = _chosen(coco, categories)
+    classes = ([] if background is None else [background]) + names
+    if len(classes) > VOID_CLASS:
+        raise LabelError(
+            f"Classes must be at most {VOID_CLASS}. Received: {len(classes)}; choose "
+            "among them by `categories`."
+        )
+    codes = {name: code for code, name in enumerate(classes) if name in names}
+    objects = _stacked(coco, image_id, codes, on_top, crowd == "void")
+    mask = CocoMask(objects, VOID_CLASS if background is None else 0)
+    shape = coco.size(image_id)
+    chosen = choose_bands(["category"], bands, band_names)[1]
+    layer = WindowArray((1, *shape), mask.dtype, mask.read)
+    valid = WindowArray(shape, bool, partial(_read_valid, mask))
+    return make_scene(
+        layer.variable(("band", "y", "x"), class_attributes(classes)),
+        chosen,
+        valid=valid.variable(("y", "x")),
+        attrs={"scene_id": PurePosixPath(coco.images[image_id]["file_name"]).stem},
+    )
+
+
+def _read_valid(mask: CocoMask, rows: slice, cols: slice) -> np.ndarray:
+    return mask.read([0], rows, cols)[0] != VOID_CLASS
+
+
+def _chosen(coco: CocoFile, categories: Sequence[str] | None) -> list[str]:
+    known = list(coco.categories.values())
+    if categories is None:
+        return known
+    missing = sorted(set(categories) - set(known))
+    if missing or isinstance(categories, str) or not categories:
+        raise LabelError(
+            f"`categories` must be among {sorted(known)}. Received: {categories!r}."
+        )
+    return list(categories)
+
+
+def _stacked(
+    coco: CocoFile,
+    image_id: Any,
+    codes: Mapping[str, int],
+    on_top: str,
+    crowd_is_void: bool,
+) -> list[tuple[Outline, int]]:
+    """Outlines and codes of an image from the bottom to the top, crowds lowest."""
+    found = []
+    for entry, outline in coco.outlines(image_id):
+        name = coco.categories[entry["category_id"]]
+        if name not in codes:
+            continue
+        if outline is None:
+            raise SourceError(
+                f"Annotation {entry.get('id')!r} of {coco.path} must have a "
+                "segmentation to be drawn. Received: none; a file of boxes alone is "
+                "read by `arcticdl.sources.read_coco_boxes`."
+            )
+        is_crowd = bool(entry.get("iscrowd", 0))
+        code = VOID_CLASS if is_crowd and crowd_is_void else codes[name]
+        found.append((outline, code, not is_crowd))
+    if on_top == "area":
+        found.sort(key=lambda item: (item[2], -item[0].area()))
+    else:
+        found.sort(key=lambda item: item[2])
+    return [(outline, code) for outline, code, _ in found]
+
+
+def read_coco_boxes(path: str | Path, image: Any = None) -> dict[str, Any]:
+    """Reads the boxes of the objects of one image.
+
+    Args:
+        path: The JSON file.
+        image: File name or identifier of the image; may be left out where there is one.
+
+    Returns:
+        ``boxes`` (object, 4) float32 ``x_min, y_min, x_max, y_max`` in pixels, by
+        ``bbox`` or, without, by the outline; ``category`` (object,) int64, positions in
+        ``categories``; ``is_crowd`` (object,) boolean; ``id``, a list; and
+        ``categories``, a tuple of names in the order of their identifiers.
+
+    Raises:
+        SourceError: The file, the image or an annotation is not as COCO's.
+    """
+    coco = read_coco(path)
+    image_id = coco.find(image)
+    order = list(coco.categories)
+    found = coco.outlines(image_id)
+    boxes = [_box(coco, entry, outline) for entry, outline in found]
+    return {
+        "boxes": np.array(boxes, "float32").reshape(-1, 4),
+        "category": np.array(
+            [order.index(e["category_id"]) for e, _ in found], "int64"
+        ),
+        "is_crowd": np.array([bool(e.get("iscrowd", 0)) for e, _ in found], bool),
+        "id": [entry.get("id") for entry, _ in found],
+        "categories": tuple(coco.categories.values()),
+    }
+
+
+def _box(
+    coco: CocoFile, entry: Mapping[str, Any], outline: Outline | None
+) -> tuple[float, ...]:
+    given = entry.get("bbox")
+    if given is None and outline is not None:
+        return outline.box()
+    try:
+        left, top, width, height = np.array(given, "float64").ravel().tolist()
+        if not np.isfinite([left, top, width, height]).all() or min(width, height) < 0:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise SourceError(
+            f"Annotation {entry.get('id')!r} of {coco.path} must have a bbox [x, y, "
+            f"width, height] in pixels. Received: {given!r}."
+        ) from None
+    return left, top, left + width, top + height

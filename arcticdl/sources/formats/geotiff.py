@@ -1,0 +1,163 @@
+"""GeoTIFF, cloud-optimised or not, and whatever else GDAL reads with a grid."""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from arcticdl.errors import SourceError
+from arcticdl.scene import (
+    describe_geobox,
+    grid_coords,
+    grid_corners,
+    transform_points,
+)
+from arcticdl.sources.bands import BandNames, choose_bands
+from arcticdl.sources.core.assemble import make_scene
+from arcticdl.sources.core.geolocation import (
+    AffinePositions,
+    GcpPositions,
+    swath_coords,
+)
+from arcticdl.sources.core.lazy import WindowArray
+from arcticdl.sources.core.raster import GREY, RasterFile
+from arcticdl.sources.tags import class_tags, scene_tags
+
+_MAX_METRES = 1e8  # beyond every map projection of the Earth, geostationary included
+
+
+def open_geotiff(
+    path: str | Path,
+    *,
+    bands: Sequence[str] | None = None,
+    band_names: BandNames = None,
+    crs: Any = None,
+    driver: str | None = "GTiff",
+    **options: Any,
+) -> xr.Dataset:
+    """Opens a GeoTIFF as a scene, without reading pixels.
+
+    Bands are named by their descriptions, else ``red``, ``green`` and ``blue`` where
+    the file is in colour, else ``band_1``, ``band_2``, ... An alpha band, an internal
+    or external mask, nodata values and NaN become ``valid``; the image keeps the type
+    of the file unless scale or offset tags apply. A rotated file, or one placed by
+    ground control points, becomes a swath. Tags named as scene attributes become those,
+    and tags that name classes (``arcticdl.sources.tags``) attributes of the image.
+
+    Args:
+        path: The file, or an address that GDAL reads (``/vsicurl/...``).
+        bands: Names of the bands to keep; ``"gray"`` for an RGB file whose three
+            channels are equal.
+        band_names: New names of the bands (see ``choose_bands``).
+        crs: CRS of a file that declares a transform and no CRS.
+        driver: GDAL driver that must open the file; ``None``: any.
+        **options: ``nodata``, ``scale`` and ``valid_from`` (see ``RasterFile``).
+
+    Returns:
+        The scene.
+
+    Raises:
+        SourceError: The file is truncated, of another kind, or claims a grid that
+            cannot be.
+        BandNotFoundError: A band is not there.
+    """
+    source = RasterFile(path, driver, **options)
+    indices, names = _choose(source, bands, band_names)
+    image = WindowArray(
+        (len(indices), *source.shape),
+        source.dtype(indices),
+        partial(_read_bands, source, indices),
+    )
+    valid = None
+    if source.may_be_invalid(indices):
+        reader = partial(source.read_valid, indices)
+        valid = WindowArray(source.shape, bool, reader).variable(("y", "x"))
+    coords, attrs = position_of(source, crs)
+    classes = (
+        class_tags(source.band_tags, source.tags, source.colormap)
+        if len(source.indexes) == 1
+        else {}
+    )
+    return make_scene(
+        image.variable(("band", "y", "x"), classes),
+        names,
+        valid=valid,
+        coords=coords,
+        units=[source.units[i] for i in indices],
+        attrs={"scene_id": Path(path).stem, **scene_tags(source.tags), **attrs},
+        close=source.close,
+    )
+
+
+def _read_bands(
+    source: RasterFile, indices: list[int], bands: list[int], rows: slice, cols: slice
+) -> Any:
+    dtype = source.dtype(indices)
+    return source.read([indices[b] for b in bands], rows, cols).astype(
+        dtype, copy=False
+    )
+
+
+def _choose(
+    source: RasterFile, bands: Sequence[str] | None, band_names: BandNames
+) -> tuple[list[int], list[str]]:
+    """The bands wanted, where ``gray`` stands for three equal channels."""
+    wanted = (bands,) if isinstance(bands, str) else bands
+    grey = wanted is not None and len(wanted) == 1 and wanted[0] in GREY
+    if grey and wanted is not None and wanted[0] not in source.band_names:
+        if source.band_names[:3] == ["red", "green", "blue"]:
+            source.refuse_colour()
+            return [0], choose_bands(wanted, None, band_names)[1]
+        if source.band_names == ["gray"]:
+            return [0], choose_bands(wanted, None, band_names)[1]
+    return choose_bands(source.band_names, wanted, band_names)
+
+
+def position_of(
+    source: RasterFile, crs: Any
+) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Coordinates and attributes that say where the pixels of a file lie.
+
+    Raises:
+        SourceError: The file claims a position that cannot be.
+    """
+    if source.gcps and source.transform.is_identity:
+        points = source.gcps
+        placed = GcpPositions(
+            [p.row for p in points], [p.col for p in points],
+            [p.x for p in points], [p.y for p in points],
+            source.gcp_crs or crs or "EPSG:4326", source.shape,
+        )  # fmt: skip
+        return swath_coords(placed, source.shape), {}
+    transform, crs = source.transform, source.crs or crs
+    if transform.is_identity:
+        return None, {}
+    if crs is None:
+        return None, {"georeferencing": "the file has a transform but no CRS"}
+    if not all(map(math.isfinite, transform)) or transform.determinant == 0:
+        raise SourceError(
+            f"{source.path} has a transform that maps pixels nowhere: "
+            f"{tuple(transform)[:6]}."
+        )
+    geobox = GeoBox(source.shape, transform, crs)
+    _refuse_absurd(source.path, geobox)
+    if transform.b or transform.d:
+        turned = AffinePositions(transform, geobox.crs.proj)  # type: ignore[union-attr]
+        return swath_coords(turned, source.shape), {}
+    return grid_coords(geobox), {}
+
+
+def _refuse_absurd(path: str, geobox: GeoBox) -> None:
+    x, y = transform_points(geobox.transform, *grid_corners(geobox.shape))
+    geographic = geobox.crs is not None and geobox.crs.geographic
+    limit_x, limit_y = (720.0, 91.0) if geographic else (_MAX_METRES, _MAX_METRES)
+    if np.abs(x).max() > limit_x or np.abs(y).max() > limit_y:
+        raise SourceError(
+            f"{path} claims a grid that does not lie on the Earth: "
+            f"{describe_geobox(geobox)}."
+        )

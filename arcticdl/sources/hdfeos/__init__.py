@@ -1,0 +1,1 @@
+"""HDF-EOS: grids and swaths of MODIS, VIIRS and AMSR products."""

@@ -1,0 +1,1 @@
+"""Readers of Landsat Collection 2."""

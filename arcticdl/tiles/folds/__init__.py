@@ -1,0 +1,1 @@
+"""Folds that cannot leak: splitters, what lies too near, and the audit."""

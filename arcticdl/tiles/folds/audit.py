@@ -1,0 +1,262 @@
+"""The leakage audit: what train and test of a split have in common."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from arcticdl.tiles.folds.proximity import (
+    close_pairs,
+    same_view,
+    smallest_distance,
+    smallest_gap,
+)
+from arcticdl.tiles.folds.splits import Fold
+from arcticdl.tiles.quality.checks import Finding
+from arcticdl.tiles.quality.measure import near_duplicates
+
+if TYPE_CHECKING:
+    from arcticdl.tiles.store import TileStore
+
+
+@dataclass(frozen=True)
+class FoldAudit:
+    """What one fold's sides have in common.
+
+    Attributes:
+        fold: Its number.
+        num_train: Training tiles.
+        num_test: Test tiles.
+        distance: Smallest distance between the sides in the CRS's unit (pixels for
+            plain images, of the same image); inf where none can be compared.
+        gap_days: Smallest time between the sides; NaN where times are unknown.
+        num_shared: Tiles on both sides.
+        num_overlaps: Pairs of tiles that cover common ground within a day.
+        num_revisits: Pairs of tiles that cover common ground at other times.
+        num_duplicates: Pairs of equal images.
+        num_near_duplicates: Pairs of nearly equal images.
+        shared_scenes: Scenes with tiles on both sides.
+    """
+
+    fold: int
+    num_train: int
+    num_test: int
+    distance: float
+    gap_days: float
+    num_shared: int
+    num_overlaps: int
+    num_revisits: int
+    num_duplicates: int
+    num_near_duplicates: int
+    shared_scenes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LeakageReport:
+    """What `audit_folds` found.
+
+    Attributes:
+        folds: Of each fold.
+        correlation_range: {band: (range in the CRS's unit, whether it was reached)};
+            see `correlation_ranges`.
+        findings: In words; errors are leaks.
+    """
+
+    folds: tuple[FoldAudit, ...]
+    correlation_range: dict[str, tuple[float, bool]]
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no fold leaks."""
+        return all(finding.severity != "error" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values; what is not finite becomes ``None``."""
+        folds = [
+            {k: _json_value(v) for k, v in vars(fold).items()} for fold in self.folds
+        ]
+        ranges = {
+            band: {"range": _json_value(value), "reached": reached}
+            for band, (value, reached) in self.correlation_range.items()
+        }
+        findings = [finding.to_dict() for finding in self.findings]
+        return {"folds": folds, "correlation_range": ranges, "findings": findings}
+
+
+def audit_folds(
+    store: "TileStore", folds: Sequence[Fold], *, max_tiles: int = 64
+) -> LeakageReport:
+    """Audits a split for leakage.
+
+    Errors: a tile on both sides, tiles that overlap, equal images. Warnings: nearly
+    equal images, a scene on both sides, tiles nearer to each other than the imagery is
+    alike.
+
+    Args:
+        store: The store.
+        folds: Tile indices of each side, from any splitter.
+        max_tiles: Tiles from which the range of spatial correlation is estimated.
+    """
+    audits = tuple(
+        _audit_fold(store, number, np.unique(train), np.unique(test))
+        for number, (train, test) in enumerate(folds)
+    )
+    ranges = correlation_ranges(store, max_tiles=max_tiles)
+    findings = [f for audit in audits for f in _leaks(audit, ranges)]
+    return LeakageReport(audits, ranges, tuple(findings))
+
+
+def correlation_ranges(
+    store: "TileStore", *, max_tiles: int = 64, seed: int = 0
+) -> dict[str, tuple[float, bool]]:
+    """Estimates over which distance each band resembles itself.
+
+    The range of the empirical variogram, gamma(h) = mean((z(x) - z(x + h))**2) / 2
+    (Matheron 1963), along rows and columns inside tiles: the first lag at which it
+    reaches 95 % of the variance over the scene.
+
+    Returns:
+        {band: (range, reached)}, in the unit of the CRS (pixels for plain images).
+        Where 95 % is not reached within half a tile, the range is only known to be
+        longer than that: ``reached`` is false.
+    """
+    rng = np.random.default_rng(seed)
+    count = min(max_tiles, len(store))
+    tiles = np.sort(rng.choice(len(store), count, replace=False))
+    half = max(min(store.tile_size_px) // 2, 1)
+    lags = np.unique(np.geomspace(1, half, 24).round().astype(int))
+    total = np.zeros((len(lags), len(store.bands)))
+    pairs, sill = total.copy(), np.zeros(len(store.bands))
+    batches = np.array_split(tiles, -(-count // 8))
+    scenes = store.manifest["scene_id"].to_numpy()
+    for batch, pixels in zip(batches, store.stream(batches, labels=()), strict=True):
+        image = pixels["image"].astype("float64")
+        image[~pixels["valid"]] = np.nan
+        for number, lag in enumerate(lags):
+            for moved in (image[:, lag:] - image[:, :-lag], _across(image, lag)):
+                total[number] += np.nansum(moved**2, axis=(0, 1, 2)) / 2
+                pairs[number] += np.isfinite(moved).sum(axis=(0, 1, 2))
+        sill += sum(store.scene_stats(scenes[tile]).std ** 2 for tile in batch)
+    gamma = total / np.maximum(pairs, 1)
+    return {
+        band: _range_of(lags * _step(store), gamma[:, k], 0.95 * sill[k] / count)
+        for k, band in enumerate(store.bands)
+    }
+
+
+def fold_picture(store: "TileStore", folds: Sequence[Fold]) -> str:
+    """A map of the folds' test tiles, one colour a fold: PNG in base64."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    axes = figure.add_subplot()
+    known = store.manifest.geometry.notna().to_numpy()
+    number = np.full(len(store), -1)
+    for fold, (_, test) in enumerate(folds):
+        number[test] = fold
+    shown = store.manifest[known].assign(test_fold=number[known].astype(str))
+    shown.plot(
+        "test_fold", ax=axes, categorical=True, legend=True, alpha=0.6, edgecolor="0.3"
+    )
+    axes.set(title="Test fold of each tile", aspect="equal", xlabel="x", ylabel="y")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _audit_fold(
+    store: "TileStore", number: int, train: np.ndarray, test: np.ndarray
+) -> FoldAudit:
+    manifest = store.manifest
+    shared = np.intersect1d(train, test)
+    only = np.setdiff1d(train, shared)
+    keys = manifest["image_key"].to_numpy()
+    equal = sum(int((keys[only] == key).sum()) for key in keys[test])
+    over = close_pairs(manifest, only, test)
+    together = same_view(manifest, over)
+    alike = near_duplicates(manifest["phash"], only, test)
+    scene = manifest["scene_id"].to_numpy()
+    return FoldAudit(
+        fold=number,
+        num_train=len(train),
+        num_test=len(test),
+        distance=smallest_distance(manifest, only, test),
+        gap_days=smallest_gap(manifest, only, test),
+        num_shared=len(shared),
+        num_overlaps=int(together.sum()),
+        num_revisits=int((~together).sum()),
+        num_duplicates=equal,
+        num_near_duplicates=int((keys[alike[:, 0]] != keys[alike[:, 1]]).sum()),
+        shared_scenes=tuple(np.intersect1d(scene[train], scene[test]).tolist()),
+    )
+
+
+def _leaks(audit: FoldAudit, ranges: dict[str, tuple[float, bool]]) -> list[Finding]:
+    found = []
+    for count, check, severity, what in (
+        (audit.num_shared, "shared_tiles", "error", "tiles are on both sides"),
+        (audit.num_overlaps, "overlap", "error", "pairs of tiles cover common ground"),
+        (
+            audit.num_revisits,
+            "revisits",
+            "warning",
+            "pairs of tiles cover common ground at different times",
+        ),
+        (audit.num_duplicates, "duplicates", "error", "pairs of images are equal"),
+        (
+            audit.num_near_duplicates,
+            "near_duplicates",
+            "warning",
+            "pairs of images look nearly the same",
+        ),
+        (
+            len(audit.shared_scenes),
+            "shared_scenes",
+            "warning",
+            "scenes are shared",
+        ),
+    ):
+        if count:
+            message = f"fold {audit.fold}: {count} {what}."
+            found.append(Finding(check, severity, "leakage", message))
+    longest = max(ranges.values(), default=(0.0, True))
+    if audit.distance < longest[0]:
+        message = (
+            f"fold {audit.fold}: train and test are {audit.distance:.4g} apart; the "
+            f"imagery resembles itself over {'' if longest[1] else 'more than '}"
+            f"{longest[0]:.4g}. Use a buffer of at least that."
+        )
+        found.append(Finding("distance", "warning", "leakage", message))
+    return found
+
+
+def _across(image: np.ndarray, lag: int) -> np.ndarray:
+    return image[:, :, lag:] - image[:, :, :-lag]
+
+
+def _range_of(
+    distance: np.ndarray, gamma: np.ndarray, level: float
+) -> tuple[float, bool]:
+    reached = np.flatnonzero(gamma >= level)
+    if len(reached):
+        return float(distance[reached[0]]), True
+    return float(distance[-1]), False
+
+
+def _step(store: "TileStore") -> float:
+    """Pixel size in the unit of the footprints: the scenes' median."""
+    steps = [abs(a["step"][0]) for a in store.scenes.values() if a.get("step")]
+    if steps:
+        return float(np.median(steps))
+    width = store.manifest.geometry.area.median() ** 0.5
+    return float(width / np.sqrt(np.prod(store.tile_size_px)))
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,346 @@
+"""Splitters in the form of scikit-learn, over a store's manifest.
+
+``split(manifest)`` yields ``(train, test)`` arrays of tile indices, so that they work
+wherever scikit-learn takes ``cv=``. Training tiles that overlap a test tile of the same
+scene, or of one within a day, are always left out; with a buffer, so are all tiles
+within it, whatever their time.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import BaseCrossValidator
+
+from arcticdl.errors import SplitError
+from arcticdl.tiles.folds.proximity import close_pairs, same_view, shares_space
+from arcticdl.tiles.folds.splits import Fold, deal_groups, deal_stratified, group_codes
+
+
+class _ManifestSplitter(BaseCrossValidator):
+    """What all splitters share: checks, and the tiles that a buffer takes away."""
+
+    buffer: float = 0.0
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[Fold]:
+        """Yields folds.
+
+        Args:
+            X: The manifest, or a subset of its rows.
+            y: Ignored.
+            groups: In place of the splitter's column, where it has one.
+
+        Raises:
+            SplitError: The split cannot be made as asked.
+        """
+        if not hasattr(X, "columns") or "scene_id" not in X.columns:
+            raise SplitError(
+                "`X` must be a store's manifest. Received: "
+                f"{type(X).__name__}. Pass `store.manifest`."
+            )
+        for train, test in self._folds(X, groups):
+            apart = self._keep_apart(X, train, test)
+            _check_sides(self, apart, test, len(train))
+            yield Fold(apart, test)
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """The number of folds."""
+        return int(getattr(self, "n_splits", 1))
+
+    def _folds(self, manifest: Any, groups: Any) -> Iterator[Fold]:
+        raise NotImplementedError
+
+    def _codes(self, manifest: Any, groups: Any) -> np.ndarray:
+        if groups is not None:
+            return np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
+        return group_codes(manifest, self.group)  # type: ignore[attr-defined]
+
+    def _keep_apart(self, manifest: Any, train: Any, test: Any) -> np.ndarray:
+        near = close_pairs(manifest, train, test, self.buffer)
+        if not self.buffer:
+            near = near[same_view(manifest, near)]
+        return np.setdiff1d(train, near[:, 0])
+
+
+class GroupedKFold(_ManifestSplitter):
+    """Folds that share no group: scene, region, season, service, glacier.
+
+    Args:
+        n_splits: Number of folds.
+        group: Column of the manifest.
+        stratify: A label whose classes each fold should hold in like shares.
+        buffer: Training tiles nearer to a test tile are left out, in the CRS's unit
+            (metres on the default grids).
+        seed: Of the order in which groups are dealt out.
+    """
+
+    def __init__(
+        self,
+        n_splits: int = 5,
+        *,
+        group: str = "scene_id",
+        stratify: str | None = None,
+        buffer: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self.n_splits, self.group, self.stratify = n_splits, group, stratify
+        self.buffer, self.seed = buffer, seed
+
+    def _folds(self, manifest: Any, groups: Any) -> Iterator[Fold]:
+        codes = self._codes(manifest, groups)
+        yield from _deal(manifest, codes, self, self.group)
+
+
+class SpatialBlockKFold(_ManifestSplitter):
+    """Folds of square blocks of ground, with a buffer around each test fold.
+
+    Args:
+        n_splits: Number of folds.
+        block_size: Side of a block, in the CRS's unit (metres on the default grids,
+            pixels for plain images).
+        buffer: As in `GroupedKFold`; should exceed the range over which the imagery is
+            alike, which `audit_folds` estimates.
+        stratify: As in `GroupedKFold`.
+        seed: Of the order in which blocks are dealt out.
+    """
+
+    def __init__(
+        self,
+        n_splits: int = 5,
+        *,
+        block_size: float,
+        buffer: float = 0.0,
+        stratify: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.n_splits, self.block_size, self.buffer = n_splits, block_size, buffer
+        self.stratify, self.seed = stratify, seed
+
+    def _folds(self, manifest: Any, groups: Any) -> Iterator[Fold]:
+        if self.block_size <= 0 or self.buffer < 0:
+            raise SplitError(
+                "`block_size` must be positive and `buffer` at least 0. Received: "
+                f"{self.block_size}, {self.buffer}."
+            )
+        codes = spatial_blocks(manifest, self.block_size)
+        yield from _deal(manifest, codes, self, f"blocks of {self.block_size}")
+
+
+class TimeBlockKFold(_ManifestSplitter):
+    """Folds of successive spans of time, with a gap around each test span.
+
+    Args:
+        n_splits: Number of folds, each with about equally many tiles.
+        gap_days: Training tiles nearer in time to the test span are left out.
+    """
+
+    def __init__(self, n_splits: int = 5, *, gap_days: float = 0.0) -> None:
+        self.n_splits, self.gap_days = n_splits, gap_days
+
+    def _folds(self, manifest: Any, groups: Any) -> Iterator[Fold]:
+        times = manifest["time"].to_numpy("datetime64[ns]")
+        if np.isnat(times).any():
+            raise SplitError(
+                "Every tile must have a time to be split by it. Received: "
+                f"{int(np.isnat(times).sum())} of {len(times)} tiles without one."
+            )
+        moments, code, sizes = np.unique(times, return_inverse=True, return_counts=True)
+        _check_n_splits(self.n_splits, len(moments), "moments")
+        middle = (np.cumsum(sizes) - sizes / 2) / sizes.sum()
+        fold = _at_least_one_each(middle, self.n_splits)[code]
+        gap = np.timedelta64(round(self.gap_days * 86_400e9), "ns")
+        for number in range(self.n_splits):
+            test = np.flatnonzero(fold == number)
+            near = (times > times[test].min() - gap) & (times < times[test].max() + gap)
+            train = np.flatnonzero((fold != number) & ~near)
+            yield Fold(train, test)
+
+
+class LeaveOneGroupOut(_ManifestSplitter):
+    """One fold a group, which is the test side.
+
+    Args:
+        group: Column of the manifest.
+        buffer: As in `GroupedKFold`.
+    """
+
+    def __init__(self, group: str = "group", *, buffer: float = 0.0) -> None:
+        self.group, self.buffer = group, buffer
+
+    def _folds(self, manifest: Any, groups: Any) -> Iterator[Fold]:
+        codes = self._codes(manifest, groups)
+        _check_n_splits(2, codes.max() + 1, f"groups of {self.group!r}")
+        for code in range(codes.max() + 1):
+            yield Fold(np.flatnonzero(codes != code), np.flatnonzero(codes == code))
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """The number of groups; needs the manifest or the groups."""
+        if X is None and groups is None:
+            raise SplitError("`X` must be the manifest: its groups are the folds.")
+        return int(self._codes(X, groups).max()) + 1
+
+
+class HoldOut(_ManifestSplitter):
+    """One split: a share of the groups is the test side.
+
+    Args:
+        test_fraction: Share of the tiles to hold out, about; at least one group.
+        group: Column of the manifest.
+        buffer: As in `GroupedKFold`.
+        seed: Of the choice.
+    """
+
+    def __init__(
+        self,
+        test_fraction: float = 0.2,
+        *,
+        group: str = "scene_id",
+        buffer: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self.test_fraction, self.group = test_fraction, group
+        self.buffer, self.seed = buffer, seed
+
+    def _folds(self, manifest: Any, groups: Any) -> Iterator[Fold]:
+        if not 0 < self.test_fraction < 1:
+            raise SplitError(
+                "`test_fraction` must lie between 0 and 1. "
+                f"Received: {self.test_fraction}."
+            )
+        codes = self._codes(manifest, groups)
+        sizes = np.bincount(codes)
+        _check_n_splits(2, len(sizes), f"groups of {self.group!r}")
+        order = np.random.default_rng(self.seed).permutation(len(sizes))
+        held = np.cumsum(sizes[order])
+        wanted = self.test_fraction * len(codes)
+        count = int(np.clip(np.abs(held - wanted).argmin() + 1, 1, len(sizes) - 1))
+        test = np.isin(codes, order[:count])
+        yield Fold(np.flatnonzero(~test), np.flatnonzero(test))
+
+
+class GroupBootstrap(_ManifestSplitter):
+    """Groups drawn with replacement train; those never drawn test.
+
+    A group drawn twice is named twice in ``train``.
+
+    Args:
+        n_splits: Number of draws.
+        group: Column of the manifest.
+        seed: Of the draws.
+    """
+
+    def __init__(
+        self, n_splits: int = 10, *, group: str = "scene_id", seed: int = 0
+    ) -> None:
+        self.n_splits, self.group, self.seed = n_splits, group, seed
+
+    def _folds(self, manifest: Any, groups: Any) -> Iterator[Fold]:
+        codes = self._codes(manifest, groups)
+        count = int(codes.max()) + 1
+        _check_n_splits(2, count, f"groups of {self.group!r}")
+        rng = np.random.default_rng(self.seed)
+        for _ in range(self.n_splits):
+            drawn = rng.integers(count, size=count)
+            while len(np.unique(drawn)) == count:
+                drawn = rng.integers(count, size=count)
+            times = np.bincount(drawn, minlength=count)[codes]
+            yield Fold(
+                np.repeat(np.arange(len(codes)), times), np.flatnonzero(times == 0)
+            )
+
+    def _keep_apart(self, manifest: Any, train: Any, test: Any) -> np.ndarray:
+        near = close_pairs(manifest, np.unique(train), test)
+        near = near[same_view(manifest, near)]
+        return train[~np.isin(train, near[:, 0])]
+
+
+def nested_split(
+    manifest: Any, outer: BaseCrossValidator, inner: BaseCrossValidator
+) -> Iterator[tuple[Fold, list[Fold]]]:
+    """Splits each outer training side once more, to choose settings without the test.
+
+    Yields:
+        The outer fold and its inner folds; all are indices into `manifest`.
+    """
+    for train, test in outer.split(manifest):
+        rows = np.unique(train)
+        inside = [Fold(rows[a], rows[b]) for a, b in inner.split(manifest.iloc[rows])]
+        yield Fold(train, test), inside
+
+
+SPLITTERS = {
+    "block": SpatialBlockKFold,
+    "bootstrap": GroupBootstrap,
+    "group": GroupedKFold,
+    "hold_out": HoldOut,
+    "leave_one_out": LeaveOneGroupOut,
+    "time": TimeBlockKFold,
+}
+"""Every splitter by name."""
+
+
+def spatial_blocks(manifest: Any, block_size: float) -> np.ndarray:
+    """Numbers of the blocks of ground that tiles' centres lie in: (tile,) int64."""
+    centre = manifest.geometry.centroid
+    cells = np.stack([centre.x, centre.y], 1) / block_size
+    if not np.isfinite(cells).all():
+        raise SplitError(
+            "Every tile must have a footprint to be split by place. Received: "
+            f"{int((~np.isfinite(cells).all(1)).sum())} tiles without one."
+        )
+    keys = np.column_stack([shares_space(manifest), np.floor(cells).astype("int64")])
+    return np.unique(keys, axis=0, return_inverse=True)[1].ravel()
+
+
+def _deal(manifest: Any, codes: np.ndarray, splitter: Any, name: str) -> Iterator[Fold]:
+    rng = np.random.default_rng(splitter.seed)
+    n_splits = splitter.n_splits
+    if splitter.stratify is None:
+        fold = deal_groups(codes, n_splits, rng, name)
+    else:
+        counts = _class_columns(manifest, splitter.stratify)
+        fold = deal_stratified(codes, counts, n_splits, rng, name)
+    index = np.arange(len(fold))
+    for number in range(n_splits):
+        yield Fold(index[fold != number], index[fold == number])
+
+
+def _class_columns(manifest: Any, label: str) -> np.ndarray:
+    columns = [c for c in manifest.columns if c.startswith(f"{label}:")]
+    if not columns:
+        known = sorted({c.split(":")[0] for c in manifest.columns if ":" in c})
+        raise SplitError(
+            f"`stratify` must be a label of the store: {known}. Received: {label!r}."
+        )
+    return manifest[columns].to_numpy("float64")
+
+
+def _at_least_one_each(middle: np.ndarray, n_splits: int) -> np.ndarray:
+    """Cuts an ordered line into spans of like weight, none of them empty."""
+    fold = np.minimum((middle * n_splits).astype("int64"), n_splits - 1)
+    place, last = np.arange(len(middle)), len(middle) - n_splits
+    for number in range(n_splits):
+        fold[place <= number] = np.minimum(fold[place <= number], number)
+        fold[place >= last + number] = np.maximum(fold[place >= last + number], number)
+    for here in range(1, len(fold)):
+        fold[here] = min(fold[here], fold[here - 1] + 1)
+    return fold
+
+
+def _check_n_splits(n_splits: int, available: int, what: str) -> None:
+    if not 2 <= n_splits <= available:
+        raise SplitError(
+            "`n_splits` must be at least 2 and at most what there is to deal out. "
+            f"Received: n_splits={n_splits} for {available} {what}."
+        )
+
+
+def _check_sides(splitter: Any, train: Any, test: Any, before: int) -> None:
+    if not len(test):
+        raise SplitError(f"A test side must hold a tile. Received: none by {splitter}.")
+    if not len(train):
+        raise SplitError(
+            "A training side must hold a tile. Received: none by "
+            f"{splitter}: overlap and buffer took all {before}. Use a smaller buffer "
+            "or gap, larger blocks, or group the scenes that overlap."
+        )

@@ -1,0 +1,1 @@
+"""Quality of a store: measures, findings, pages and the data set card."""

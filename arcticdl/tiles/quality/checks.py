@@ -1,0 +1,315 @@
+"""Quality: what is wrong with the tiles, and what was done about it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from arcticdl.tiles.folds.proximity import close_pairs, same_view
+from arcticdl.tiles.quality.measure import near_duplicates
+
+if TYPE_CHECKING:
+    from arcticdl.tiles.store import TileStore
+
+ACTIONS = {
+    "constant": ("drop", "keep"),
+    "duplicate": ("drop", "keep"),
+    "label_on_nodata": ("drop", "fix", "keep"),
+    "nonfinite": ("drop", "keep"),
+    "outlier": ("drop", "keep"),
+    "saturated": ("drop", "keep"),
+    "unknown_class": ("fix", "refuse"),
+}
+"""What `prepare` can do about each finding. ``drop`` leaves the tile out, ``fix`` makes
+the label void there. Default: keep; unknown classes are refused."""
+
+LIMITS = {"nonfinite": 0.5, "outlier": 0.05, "saturated": 0.05}
+"""Share of a tile's pixels from which it counts as a finding."""
+
+PLAUSIBLE = {
+    "1": (-1.0, 10.0),
+    "K": (50.0, 400.0),
+    "dB": (-80.0, 40.0),
+    "degC": (-120.0, 120.0),
+    "m s-1": (-150.0, 150.0),
+    "reflectance": (-1.0, 3.0),
+}
+"""Between which values the 1st and 99th percentile lie, by unit: wide bounds, which
+only a wrong unit or scale leaves."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or worth knowing.
+
+    Attributes:
+        check: Its name.
+        severity: ``"error"``, ``"warning"`` or ``"note"``.
+        axis: Of AI-readiness: ``"quality"``, ``"documentation"``, ``"access"``,
+            ``"preparation"``; or ``"leakage"``.
+        message: What was found, in one sentence.
+        tiles: Tiles concerned, at most the first hundred.
+        scenes: Scenes concerned.
+        action: What was done about it.
+    """
+
+    check: str
+    severity: str
+    axis: str
+    message: str
+    tiles: tuple[int, ...] = ()
+    scenes: tuple[str, ...] = ()
+    action: str = "kept"
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.axis}: {self.check}: {self.message}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The finding as plain JSON values."""
+        return {
+            k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()
+        }
+
+
+@dataclass(frozen=True)
+class QualityReport:
+    """What `assess` found.
+
+    Attributes:
+        findings: Everything found.
+        classes: {label: {column: {value: {class: pixels}}}}, the class histogram by
+            scene, season and region.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    classes: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        return {
+            "findings": [finding.to_dict() for finding in self.findings],
+            "classes": self.classes,
+        }
+
+    def write_html(self, path: str | Path) -> None:
+        """Writes the report as a page."""
+        from arcticdl.tiles.quality.page import write_page
+
+        write_page(path, "Quality of the tiles", self.findings, classes=self.classes)
+
+
+def check_actions(quality: Mapping[str, str] | None) -> dict[str, str]:
+    """Completes and checks the actions given to `prepare`.
+
+    Raises:
+        ValueError: An unknown check, or an action that it does not have.
+    """
+    actions = {check: "keep" for check in ACTIONS} | {"unknown_class": "refuse"}
+    for check, action in (quality or {}).items():
+        if check not in ACTIONS:
+            raise ValueError(
+                f"`quality` must name checks of {sorted(ACTIONS)}. Received: {check!r}."
+            )
+        if action not in ACTIONS[check]:
+            raise ValueError(
+                f"`quality[{check!r}]` must be one of {sorted(ACTIONS[check])}. "
+                f"Received: {action!r}."
+            )
+        actions[check] = action
+    return actions
+
+
+def flag_tiles(measures: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Which tiles each check finds: {check: (tile,) booleans}.
+
+    Args:
+        measures: Of every tile, in order; see `measure.MEASURES`.
+    """
+    flags = {
+        check: np.array([m[f"{check}_fraction"] > limit for m in measures], bool)
+        for check, limit in LIMITS.items()
+    }
+    flags["constant"] = np.array([m["constant_bands"] > 0 for m in measures], bool)
+    flags["label_on_nodata"] = np.array([m["label_on_nodata"] > 0 for m in measures])
+    flags["duplicate"] = _repeats([m["image_key"] for m in measures])
+    return flags
+
+
+def assess(store: "TileStore") -> QualityReport:
+    """Assesses the quality of a store, from what was measured when it was written.
+
+    Returns:
+        The findings: missing and infinite values, nodata, outliers, saturated and
+        constant bands, duplicates and near-duplicates, footprints that overlap within a
+        day, labels that disagree with nodata, classes that never occur, units and
+        scales that do not fit; and the class histogram.
+    """
+    manifest = store.manifest
+    findings = [
+        *_tile_findings(manifest),
+        *_twin_findings(store),
+        *_class_findings(store),
+        *_unit_findings(store),
+        *(Finding(**_as_tuples(f)) for f in store.about.get("handled", [])),
+    ]
+    classes = {name: _histogram(store, name) for name in store.labels}
+    return QualityReport(findings, classes)
+
+
+def _tile_findings(manifest: Any) -> Iterable[Finding]:
+    columns = ["nonfinite_fraction", "outlier_fraction", "saturated_fraction"]
+    columns += ["constant_bands", "label_on_nodata", "image_key"]
+    flags = flag_tiles(manifest[columns].to_dict("records"))
+    flags["nodata"] = (manifest["valid_fraction"] < 0.5).to_numpy()
+    says = {
+        "constant": "have a band that does not vary",
+        "duplicate": "repeat the image of an earlier tile, bit for bit",
+        "label_on_nodata": "have scored label pixels where the image is invalid; the "
+        "feed makes these void",
+        "nodata": "have less than half of their pixels valid",
+        "nonfinite": "are mostly NaN or infinite",
+        "outlier": "have over 5 % outliers (robust z above 10)",
+        "saturated": "have over 5 % of their pixels at an end of the scene's range",
+    }
+    for check in sorted(flags):
+        tiles = np.flatnonzero(flags[check])
+        if len(tiles):
+            severity = "note" if check in ("label_on_nodata", "nodata") else "warning"
+            scenes = manifest["scene_id"].iloc[tiles].unique()
+            yield _finding(
+                check,
+                severity,
+                f"{len(tiles)} of {len(manifest)} tiles {says[check]}.",
+                tiles,
+                scenes,
+            )
+
+
+def _twin_findings(store: "TileStore") -> Iterable[Finding]:
+    manifest, index = store.manifest, np.arange(len(store))
+    scene = manifest["scene_id"].to_numpy()
+    pairs = near_duplicates(manifest["phash"], index, index)
+    pairs = pairs[
+        (pairs[:, 0] < pairs[:, 1]) & (scene[pairs[:, 0]] != scene[pairs[:, 1]])
+    ]
+    if len(pairs):
+        tiles = np.unique(pairs)
+        yield _finding(
+            "near_duplicate",
+            "warning",
+            f"{len(tiles)} tiles look nearly like a tile of another scene; keep such "
+            "scenes in one group.",
+            tiles,
+            np.unique(scene[tiles]),
+        )
+    over = _overlapping_scenes(manifest)
+    if over:
+        shown = ", ".join(f"{a} and {b}" for a, b in over[:5])
+        yield _finding(
+            "overlap",
+            "note",
+            f"{len(over)} pairs of scenes overlap in place within a day ({shown}); "
+            "keep them in one group.",
+            (),
+            sorted({name for pair in over for name in pair}),
+        )
+
+
+def _overlapping_scenes(manifest: Any) -> list[tuple[str, str]]:
+    if manifest.crs is None:
+        return []
+    index = np.arange(len(manifest))
+    pairs = close_pairs(manifest, index, index)
+    pairs = pairs[same_view(manifest, pairs)]
+    scene = manifest["scene_id"].to_numpy()[pairs]
+    return sorted({(a, b) for a, b in scene.tolist() if a < b})
+
+
+def _class_findings(store: "TileStore") -> Iterable[Finding]:
+    for name, info in store.labels.items():
+        total = store.class_counts(name).sum(0)
+        if not total.sum():
+            message = f"label {name!r} has no scored pixel at all."
+            yield Finding("no_label", "error", "quality", message)
+        if info.is_float:
+            continue
+        absent = [c for c, n in zip(info.classes, total, strict=True) if not n]
+        if absent and total.sum():
+            message = f"label {name!r} has no pixel of {absent}."
+            yield Finding("absent_class", "warning", "quality", message)
+        if np.count_nonzero(total) == 1:
+            message = f"label {name!r} has one class only: there is nothing to learn."
+            yield Finding("one_class", "error", "quality", message)
+
+
+def _unit_findings(store: "TileStore") -> Iterable[Finding]:
+    spread: dict[str, list[tuple[str, float]]] = {}
+    for name, about in store.scenes.items():
+        stats = store.scene_stats(name)
+        bounds = PLAUSIBLE.get(about.get("units") or "")
+        for k, band in enumerate(store.bands):
+            low, high = stats.percentiles[1][k], stats.percentiles[99][k]
+            spread.setdefault(band, []).append((name, high - low))
+            if bounds and (low < bounds[0] or high > bounds[1]):
+                message = (
+                    f"band {band!r} of scene {name!r} spans {low:.4g}...{high:.4g}, "
+                    f"which is not in {about['units']!r}."
+                )
+                yield Finding("units", "warning", "quality", message, scenes=(name,))
+    for band, found in spread.items():
+        yield from _scale_finding(band, found)
+
+
+def _scale_finding(band: str, found: list[tuple[str, float]]) -> Iterable[Finding]:
+    values = np.array([value for _, value in found])
+    typical = np.median(values[values > 0]) if (values > 0).any() else 0.0
+    odd = [name for name, v in found if v > 0 and not typical / 50 < v < typical * 50]
+    if odd:
+        message = (
+            f"band {band!r} has a range 50 times wider or narrower than usual in "
+            f"{len(odd)} scenes: another unit or scale factor?"
+        )
+        yield Finding("scale", "warning", "quality", message, scenes=tuple(odd))
+
+
+def _histogram(store: "TileStore", label: str) -> dict[str, Any]:
+    counts, info = store.class_counts(label), store.labels[label]
+    names = info.classes or ("scored",)
+    table = {}
+    for column in ("scene_id", "season", "region"):
+        known = store.manifest[column].astype("string").fillna("unknown").to_numpy()
+        table[column] = {
+            str(value): dict(
+                zip(names, counts[known == value].sum(0).tolist(), strict=True)
+            )
+            for value in sorted(set(known))
+        }
+    return table
+
+
+def _repeats(keys: Sequence[str]) -> np.ndarray:
+    seen: set[str] = set()
+    repeats = np.zeros(len(keys), bool)
+    for place, key in enumerate(keys):
+        repeats[place] = key in seen
+        seen.add(key)
+    return repeats
+
+
+def _finding(
+    check: str, severity: str, message: str, tiles: Any, scenes: Any
+) -> Finding:
+    return Finding(
+        check,
+        severity,
+        "quality",
+        message,
+        tuple(int(t) for t in list(tiles)[:100]),
+        tuple(str(s) for s in scenes),
+    )
+
+
+def _as_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}

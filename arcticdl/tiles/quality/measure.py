@@ -1,0 +1,146 @@
+"""What is measured of each tile while its scene is surveyed."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from arcticdl.tiles.statistics import BandStats
+
+OUTLIER_Z = 10.0
+"""Robust z beyond which a pixel is an outlier: median and interquartile range of the
+scene; a normal distribution has one in 10**23 of these."""
+
+MEASURES = {
+    "nonfinite_fraction": "share of pixels that are NaN or infinite in some band",
+    "outlier_fraction": "share of valid pixels beyond OUTLIER_Z in some band",
+    "saturated_fraction": "share of valid pixels at their scene's least or greatest "
+    "value in some band, where that value is a ledge",
+    "constant_bands": "bands that do not vary within the tile",
+    "label_on_nodata": "scored pixels of any label where the image is invalid",
+    "image_key": "hash of the image's bytes: equal for equal images",
+    "phash": "perceptual hash: nearly equal for nearly equal images",
+}
+"""Columns of the manifest, and what they say."""
+
+_CELLS = 9
+_IQR_OF_NORMAL = 1.3489795003921634
+
+
+def measure_tile(
+    image: np.ndarray,
+    valid: np.ndarray,
+    labels: Mapping[str, np.ndarray],
+    stats: BandStats,
+) -> dict[str, Any]:
+    """Measures a tile.
+
+    Args:
+        image: (y, x, band) inside the scene.
+        valid: (y, x) booleans.
+        labels: {name: (y, x)}.
+        stats: Of the whole scene.
+
+    Returns:
+        One value for each of `MEASURES`, of JSON types.
+    """
+    finite = np.isfinite(image).all(-1)
+    usable = valid & finite
+    pixels = image[usable]
+    count = max(len(pixels), 1)
+    scored = np.zeros(valid.shape, bool)
+    for label in labels.values():
+        scored |= np.isfinite(label) if label.dtype.kind == "f" else label != 255
+    low, high = (pixels.min(0), pixels.max(0)) if len(pixels) else (0, 0)
+    return {
+        "nonfinite_fraction": float(1 - finite.mean()),
+        "outlier_fraction": _outliers(pixels, low, high, stats) / count,
+        "saturated_fraction": _saturated(pixels, low, high, stats) / count,
+        "constant_bands": int(np.sum(low == high)) if len(pixels) > 1 else 0,
+        "label_on_nodata": int((scored & ~valid).sum()),
+        "image_key": _image_key(image, valid),
+        "phash": perceptual_hash(image, usable, stats),
+    }
+
+
+def perceptual_hash(image: np.ndarray, usable: np.ndarray, stats: BandStats) -> str:
+    """Hashes what a tile looks like: 128 bits as hexadecimal text.
+
+    A difference hash (Krawetz 2013, "Kind of like that") of the mean of the
+    standardised bands on 9 x 9 cells. A bit is set where the next cell is brighter by
+    more than chance allows (three standard errors), so that a tile without structure
+    has no bit, and `near_duplicates` does not compare it.
+    """
+    height, width = (side // _CELLS for side in usable.shape)
+    if not height or not width:
+        return "0" * 32
+    scale = np.where(stats.std > 0, stats.std, 1)
+    grey = ((image - stats.mean) / np.where(np.isfinite(scale), scale, 1)).mean(-1)
+    grey = np.where(usable, grey, 0)[: height * _CELLS, : width * _CELLS]
+    blocks = grey.reshape(_CELLS, height, _CELLS, width)
+    cells = blocks.mean((1, 3))
+    noise = 3 * np.sqrt(2 * blocks.var((1, 3)).mean() / (height * width))
+    across = np.diff(cells, axis=1)[:8] > noise
+    down = np.diff(cells, axis=0)[:, :8] > noise
+    return np.packbits(np.stack([across, down])).tobytes().hex()
+
+
+def near_duplicates(hashes: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Pairs of a tile of `a` and one of `b` that look nearly the same.
+
+    Two hashes are near when they have at least 12 bits between them and differ in at
+    most a tenth of these.
+
+    Args:
+        hashes: Texts of `perceptual_hash`, one a tile of the store.
+        a: Tile indices.
+        b: Tile indices.
+
+    Returns:
+        (pair, 2) tile indices.
+    """
+    raw = b"".join(bytes.fromhex(text) for text in hashes)
+    codes = np.frombuffer(raw, "uint64").reshape(-1, 2)
+    rich = np.bitwise_count(codes).sum(1) >= 10
+    a, b = a[rich[a]], b[rich[b]]
+    pairs = [np.empty((0, 2), "int64")]
+    for rows in np.array_split(a, max(1, len(a) * len(b) // 4_000_000 + 1)):
+        mine, theirs = codes[rows][:, None], codes[b][None]
+        union = np.bitwise_count(mine | theirs).sum(-1, dtype="int16")
+        differ = np.bitwise_count(mine ^ theirs).sum(-1, dtype="int16")
+        first, second = np.nonzero((union >= 12) & (differ * 10 <= union))
+        pairs.append(np.stack([rows[first], b[second]], 1))
+    return np.concatenate(pairs)
+
+
+def _outliers(pixels: np.ndarray, low: Any, high: Any, stats: BandStats) -> int:
+    spread = (stats.percentiles[75] - stats.percentiles[25]) / _IQR_OF_NORMAL
+    spread = np.where(spread > 0, spread, np.inf)
+    reach = OUTLIER_Z * spread
+    floor, roof = stats.percentiles[50] - reach, stats.percentiles[50] + reach
+    if not len(pixels) or not ((low < floor) | (high > roof)).any():
+        return 0
+    return int(((pixels < floor) | (pixels > roof)).any(-1).sum())
+
+
+def _saturated(pixels: np.ndarray, low: Any, high: Any, stats: BandStats) -> int:
+    """Pixels at an end of the scene's range where 1 % or more of the scene lies."""
+    at_roof = (stats.percentiles[99] == stats.max) & (stats.max > stats.min)
+    at_floor = (stats.percentiles[1] == stats.min) & (stats.max > stats.min)
+    if (
+        not len(pixels)
+        or not (at_roof & (high == stats.max)).any()
+        | (at_floor & (low == stats.min)).any()
+    ):
+        return 0
+    roof = (pixels == stats.max) & at_roof
+    floor = (pixels == stats.min) & at_floor
+    return int((roof | floor).any(-1).sum())
+
+
+def _image_key(image: np.ndarray, valid: np.ndarray) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(np.ascontiguousarray(image).data)
+    digest.update(np.ascontiguousarray(valid).data)
+    return digest.hexdigest()

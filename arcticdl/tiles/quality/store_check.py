@@ -1,0 +1,214 @@
+"""`arcticdl check`: is a store ready for learning, and do its folds leak?
+
+The axes are those of the NOAA and ESIP AI-readiness checklist (ESIP Data Readiness
+Cluster 2022, doi:10.6084/m9.figshare.19983722): preparation, quality, documentation and
+access; leakage is added.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from arcticdl.errors import StoreError
+from arcticdl.tiles import layout
+from arcticdl.tiles.folds.audit import LeakageReport, audit_folds, fold_picture
+from arcticdl.tiles.folds.splits import Fold, read_folds
+from arcticdl.tiles.quality.card import CARD_JSON
+from arcticdl.tiles.quality.checks import Finding, assess
+from arcticdl.tiles.store import open_store
+from arcticdl.tiles.write import hash_tile
+
+if TYPE_CHECKING:
+    from arcticdl.tiles.store import TileStore
+
+AXES = ("preparation", "quality", "documentation", "access", "leakage")
+"""The axes along which a store is checked."""
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What `check_store` found.
+
+    Attributes:
+        path: Of the store.
+        findings: Most severe first.
+        leakage: The audit of the store's folds; ``None`` where it has none.
+        classes: The class histogram; see `QualityReport`.
+        pictures: (caption, PNG in base64).
+    """
+
+    path: Path
+    findings: tuple[Finding, ...]
+    leakage: LeakageReport | None
+    classes: dict[str, Any]
+    pictures: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no error."""
+        return not any(finding.severity == "error" for finding in self.findings)
+
+    @property
+    def summary(self) -> dict[str, str]:
+        """The worst finding on each axis: {axis: severity or ``"ok"``}."""
+        found = {axis: "ok" for axis in AXES}
+        for finding in reversed(self.findings):
+            found[finding.axis] = finding.severity
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        return {
+            "path": str(self.path),
+            "ok": self.ok,
+            "axes": self.summary,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "leakage": None if self.leakage is None else self.leakage.to_dict(),
+            "classes": self.classes,
+        }
+
+    def write_html(self, path: str | Path) -> None:
+        """Writes the report as a page."""
+        from arcticdl.tiles.quality.page import write_page
+
+        write_page(
+            path,
+            f"Check of {self.path.name}",
+            self.findings,
+            about=self.summary,
+            classes=self.classes,
+            pictures=self.pictures,
+        )
+
+
+def check_store(
+    path: str | Path, folds: Sequence[Fold] | None = None, *, content: bool = True
+) -> CheckReport:
+    """Checks a store: quality, documentation, access, preparation, leakage.
+
+    Args:
+        path: The store.
+        folds: The split to audit; default the one in its manifest (`write_folds`).
+        content: Read every tile and compare its sha-256.
+
+    Returns:
+        The report. Damaged tiles and leaking folds are errors.
+
+    Raises:
+        FileNotFoundError: There is no store.
+        StoreError: It cannot be opened at all.
+    """
+    store = open_store(path)
+    report = assess(store)
+    folds = read_folds(store) if folds is None else folds
+    leakage = audit_folds(store, folds) if folds else None
+    findings = [
+        *_preparation(store, content, bool(folds)),
+        *report.findings,
+        *_documentation(store),
+        *_access(store),
+        *(leakage.findings if leakage else ()),
+    ]
+    order = {"error": 0, "warning": 1, "note": 2}
+    pictures: tuple[tuple[str, str], ...] = ()
+    if folds and store.manifest.crs is not None:
+        pictures = (("Test fold of each tile", fold_picture(store, folds)),)
+    return CheckReport(
+        store.path,
+        tuple(sorted(findings, key=lambda f: order[f.severity])),
+        leakage,
+        report.classes,
+        pictures,
+    )
+
+
+def _preparation(
+    store: "TileStore", content: bool, has_folds: bool
+) -> Iterable[Finding]:
+    damaged = damaged_tiles(store) if content else []
+    if damaged:
+        yield Finding(
+            "content",
+            "error",
+            "preparation",
+            f"{len(damaged)} of {len(store)} tiles are not as they were written.",
+            tuple(damaged[:100]),
+        )
+    if (store.path / "append").exists():
+        message = "scenes were being appended; run the same `append` again."
+        yield Finding("unfinished", "warning", "preparation", message)
+    if not store.labels:
+        message = "there is no label: nothing to learn from."
+        yield Finding("labels", "warning", "preparation", message)
+    if not has_folds:
+        message = "no folds are stored: leakage was not audited. See `write_folds`."
+        yield Finding("folds", "note", "preparation", message)
+    if len(store.scenes) < 3:
+        message = f"{len(store.scenes)} scenes are too few to hold any out."
+        yield Finding("scenes", "warning", "preparation", message)
+
+
+def damaged_tiles(store: "TileStore") -> list[int]:
+    """Tiles whose content is not what the manifest's sha-256 says."""
+    damaged: list[int] = []
+    expected = store.manifest["sha256"].to_numpy()
+    for batch in np.array_split(np.arange(len(store)), -(-len(store) // 16)):
+        try:
+            parts = [(batch, store.read(batch))]
+        except StoreError:
+            parts = []
+            for tile in batch:
+                try:
+                    parts.append((np.array([tile]), store.read([tile])))
+                except StoreError:
+                    damaged.append(int(tile))
+        for tiles, pixels in parts:
+            for slot, tile in enumerate(tiles):
+                if hash_tile(pixels, slot) != expected[tile]:
+                    damaged.append(int(tile))
+    return damaged
+
+
+def _documentation(store: "TileStore") -> Iterable[Finding]:
+    path = store.path / CARD_JSON
+    card = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    says = {
+        "license": "no licence is stated: nobody else may use it.",
+        "citeAs": "no citation is stated.",
+    }
+    for key, message in says.items():
+        if not card.get(key):
+            severity = "warning" if key == "license" else "note"
+            hint = " Set it with `tiles.write_card`."
+            yield Finding(key, severity, "documentation", message + hint)
+    for key in ("units", "time", "sensor"):
+        lacking = [n for n, a in store.scenes.items() if not a.get(key)]
+        if lacking:
+            message = f"{len(lacking)} of {len(store.scenes)} scenes have no {key}."
+            scenes = tuple(lacking[:100])
+            yield Finding(key, "note", "documentation", message, scenes=scenes)
+    for name, info in store.labels.items():
+        if not info.is_float and all(c.isdigit() for c in info.classes):
+            message = f"classes of label {name!r} have no names (`flag_meanings`)."
+            yield Finding("class_names", "warning", "documentation", message)
+
+
+def _access(store: "TileStore") -> Iterable[Finding]:
+    if store.manifest.crs is None:
+        message = "tiles are not georeferenced: only scenes can be told apart."
+        yield Finding("georeference", "note", "access", message)
+    for name in (CARD_JSON, "quality.json"):
+        if not (store.path / name).exists():
+            message = f"{name} is absent."
+            yield Finding("files", "warning", "access", message)
+    import zarr
+
+    group = zarr.open_group(store.path / layout.ARRAYS, mode="r")
+    absent = {"image", "valid", *store.labels} - set(group.array_keys())
+    if absent:
+        message = f"arrays {sorted(absent)} are absent."
+        yield Finding("arrays", "error", "access", message)

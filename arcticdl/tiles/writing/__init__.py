@@ -1,0 +1,1 @@
+"""The steps of writing a store: looking through scenes, choosing tiles, records."""

@@ -1,0 +1,130 @@
+"""A collection of scenes that can become one store: checked before work starts."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from arcticdl.errors import LabelError, SceneError
+from arcticdl.tiles.plan import TilePlan, plan_tiles
+from arcticdl.tiles.store import LabelInfo
+from arcticdl.tiles.writing.survey import band_names, find_labels, scene_id
+
+
+@dataclass(frozen=True, eq=False)
+class Collection:
+    """Scenes of equal bands and labels, with a plan each.
+
+    Attributes:
+        scenes: The scenes.
+        ids: Their names, each once.
+        plans: Their tiles.
+        bands: Of every scene.
+        dtype: Of every image.
+        labels: Of every scene.
+    """
+
+    scenes: list[xr.Dataset]
+    ids: list[str]
+    plans: list[TilePlan]
+    bands: tuple[str, ...]
+    dtype: np.dtype
+    labels: dict[str, LabelInfo]
+
+    def describe(self) -> dict[str, Any]:
+        """What must be equal for an unfinished store to be resumed, as JSON values."""
+        return {
+            "scenes": self.ids,
+            "shapes_px": [list(plan.shape_px) for plan in self.plans],
+            "bands": list(self.bands),
+            "dtype": self.dtype.str,
+            "labels": [label.to_dict() for label in self.labels.values()],
+        }
+
+
+def collect(
+    scenes: Iterable[xr.Dataset],
+    tile_size_px: int | tuple[int, int],
+    overlap_px: int,
+    edge: str,
+    labels: Sequence[str] | None,
+) -> Collection:
+    """Checks scenes and plans their tiles; reads no pixel.
+
+    Raises:
+        SceneError: No scene, a name twice, bands or dtypes that differ.
+        LabelError: Labels that differ, or a wanted one absent.
+        ValueError: A scene smaller than a tile; see `plan_tiles`.
+    """
+    kept = list(scenes)
+    if not kept:
+        raise SceneError("`scenes` must hold at least one scene. Received: none.")
+    for scene in kept:
+        _check_dims(scene)
+    ids = [scene_id(scene) for scene in kept]
+    _check_unique(ids)
+    plans = [
+        plan_tiles(
+            (scene.sizes["y"], scene.sizes["x"]),
+            tile_size_px,
+            overlap_px=overlap_px,
+            edge=edge,
+            name=f"scene {name!r}",
+        )
+        for scene, name in zip(kept, ids, strict=True)
+    ]
+    bands, dtype, infos = _common(kept, ids, labels)
+    return Collection(kept, ids, plans, bands, dtype, infos)
+
+
+def _check_dims(scene: xr.Dataset) -> None:
+    if not isinstance(scene, xr.Dataset) or "image" not in scene:
+        raise SceneError(
+            "A scene must be an `xarray.Dataset` with the variable `image`. "
+            f"Received: {type(scene).__name__}. Open it with `sources.open_scene`."
+        )
+    if set(scene["image"].dims) != {"band", "y", "x"} or "band" not in scene.coords:
+        raise SceneError(
+            "`image` must have the dimensions (band, y, x) and a coordinate `band` of "
+            f"names. Received: {scene['image'].dims} in scene "
+            f"{scene.attrs.get('scene_id')!r}."
+        )
+
+
+def _check_unique(ids: list[str]) -> None:
+    twice = sorted({name for name in ids if ids.count(name) > 1})
+    if twice:
+        raise SceneError(
+            "Every scene must have its own `scene_id`; scenes are what folds keep "
+            f"apart. Received: {twice} more than once."
+        )
+
+
+def _common(
+    scenes: list[xr.Dataset], ids: list[str], wanted: Sequence[str] | None
+) -> tuple[tuple[str, ...], np.dtype, dict[str, LabelInfo]]:
+    first = scenes[0]
+    bands, dtype = band_names(first), first["image"].dtype
+    labels = find_labels(first, wanted)
+    for scene, name in zip(scenes[1:], ids[1:], strict=True):
+        for what, mine, theirs in (
+            ("bands", bands, band_names(scene)),
+            ("image dtype", dtype, scene["image"].dtype),
+        ):
+            if mine != theirs:
+                raise SceneError(
+                    f"All scenes of a store must have equal {what}. Received: {mine} "
+                    f"in {ids[0]!r} and {theirs} in {name!r}."
+                )
+        found = find_labels(scene, wanted)
+        if found != labels:
+            raise LabelError(
+                "All scenes of a store must have equal labels and classes. Received: "
+                f"{list(labels.values())} in {ids[0]!r} and {list(found.values())} in "
+                f"{name!r}. Choose common ones with `labels`."
+            )
+    if dtype.kind not in "iuf":
+        raise SceneError(f"`image` must be of real numbers. Received: dtype {dtype}.")
+    return bands, dtype, labels

@@ -1,0 +1,150 @@
+"""Everything of a store beside the pixels: manifest, scenes, description, card."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from arcticdl.tiles import layout
+from arcticdl.tiles.manifest import (
+    SCENE_COLUMNS,
+    build_manifest,
+    count_columns,
+    write_manifest,
+)
+from arcticdl.tiles.store import LabelInfo, TileStore
+from arcticdl.tiles.writing import footprints
+from arcticdl.tiles.writing.collection import Collection
+
+
+def write_records(
+    root: Path,
+    collection: Collection,
+    surveys: list[dict[str, Any]],
+    kept: list[np.ndarray],
+    hashes: list[str],
+    about: dict[str, Any],
+    before: TileStore | None = None,
+) -> None:
+    """Writes the manifest, the scenes and, last, the description.
+
+    Args:
+        root: The store's folder.
+        collection: The scenes.
+        surveys: Of the scenes.
+        kept: Tiles of each scene's plan that are in the store.
+        hashes: sha-256 of each of these tiles.
+        about: The description, to be completed with number and fingerprint.
+        before: The store that these scenes are appended to.
+    """
+    scenes = describe_scenes(collection, surveys)
+    crs = _shared_crs(scenes, before)
+    labels = {v["name"]: LabelInfo.from_dict(v) for v in about["labels"]}
+    rows: list[dict[str, Any]] = []
+    for position, tiles in enumerate(kept):
+        rows += scene_rows(collection, surveys, labels, position, tiles, crs)
+    for row, digest in zip(rows, hashes, strict=True):
+        row["sha256"] = digest
+    manifest = build_manifest(rows, crs)
+    if before is not None:
+        import pandas as pd
+
+        scenes = before.scenes | scenes
+        manifest["tile_id"] += len(before)
+        manifest = pd.concat([before.manifest, manifest], ignore_index=True)
+    digests = manifest["sha256"].tolist()
+    about |= {"num_tiles": len(digests), "fingerprint": fingerprint(about, digests)}
+    write_manifest(manifest, root / layout.MANIFEST)
+    layout.write_json(root / layout.SCENES_JSON, scenes)
+    layout.write_json(root / layout.STORE_JSON, about)
+
+
+def fingerprint(about: dict[str, Any], hashes: list[str]) -> str:
+    """sha-256 of what the tiles are and of each tile's own sha-256, in order."""
+    what = {k: about[k] for k in ("dtype", "tile_size_px", "bands", "labels")}
+    text = json.dumps(what, sort_keys=True) + "\n" + "\n".join(hashes)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def describe_scenes(
+    collection: Collection, surveys: list[dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """What the store keeps of each scene: {scene_id: JSON values}."""
+    pairs = zip(collection.ids, collection.scenes, surveys, strict=True)
+    return {name: _describe_scene(scene, survey) for name, scene, survey in pairs}
+
+
+def scene_time(scene: xr.Dataset) -> str | None:
+    """A scene's time as ISO 8601 text in UTC, or ``None``."""
+    import pandas as pd
+
+    time = scene.attrs.get("time")
+    if time is None or time == "" or pd.isna(time):
+        return None
+    stamp = pd.Timestamp(time)
+    return (stamp if stamp.tz is None else stamp.tz_convert(None)).isoformat()
+
+
+def scene_rows(
+    collection: Collection,
+    surveys: list[dict[str, Any]],
+    labels: dict[str, LabelInfo],
+    position: int,
+    tiles: np.ndarray,
+    crs: str | None,
+) -> list[dict[str, Any]]:
+    """The manifest's rows of one scene."""
+    scene, survey = collection.scenes[position], surveys[position]
+    plan = collection.plans[position].select(tiles)
+    own = footprints.footprint_crs(scene)
+    outlines = footprints.to_crs(footprints.tile_footprints(scene, plan), own, crs)
+    shared = {k: scene.attrs.get(k) for k in SCENE_COLUMNS}
+    shared["group"] = shared["group"] or collection.ids[position]
+    time, tile_px = scene_time(scene), int(np.prod(plan.tile_size_px))
+    rows = []
+    for tile, (top, left), outline in zip(tiles, plan.starts, outlines, strict=True):
+        row = {
+            "scene_id": collection.ids[position],
+            **shared,
+            "row": int(top),
+            "col": int(left),
+            "time": time,
+            "valid_fraction": survey["valid_px"][tile] / tile_px,
+            "geometry": outline,
+            **survey["measures"][tile],
+        }
+        for name, info in labels.items():
+            row |= _count_cells(info, survey["label_px"][name][tile])
+        rows.append(row)
+    return rows
+
+
+def _describe_scene(scene: xr.Dataset, survey: dict[str, Any]) -> dict[str, Any]:
+    attrs = {k: str(scene.attrs[k]) for k in SCENE_COLUMNS if k in scene.attrs}
+    units = scene["image"].attrs.get("units")
+    step = footprints.grid_step(scene)
+    return {
+        **attrs,
+        "time": scene_time(scene),
+        "shape_px": [scene.sizes["y"], scene.sizes["x"]],
+        "crs": footprints.footprint_crs(scene),
+        "step": None if step is None else list(step),
+        "bounds": list(footprints.scene_outline(scene).bounds),
+        "units": units if units is None else str(units),
+        "license": scene.attrs.get("license"),
+        "stats": survey["stats"],
+    }
+
+
+def _shared_crs(scenes: dict[str, Any], before: TileStore | None) -> str | None:
+    if before is None:
+        return footprints.common_crs(list(scenes.values()))
+    return None if before.manifest.crs is None else before.manifest.crs.to_wkt()
+
+
+def _count_cells(info: LabelInfo, counts: list[int]) -> dict[str, int]:
+    columns = count_columns(info)
+    return dict(zip(columns, counts + [0] * (len(columns) - len(counts)), strict=True))

@@ -1,0 +1,201 @@
+"""Which planned tiles enter a store."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from arcticdl.tiles.quality.checks import flag_tiles
+from arcticdl.tiles.store import LabelInfo
+from arcticdl.tiles.write import TileTable
+from arcticdl.tiles.writing.collection import Collection
+from arcticdl.tiles.writing.footprints import tile_footprints
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a tile must have.
+
+    Attributes:
+        min_valid_fraction: Least share of valid pixels.
+        min_label_fraction: Least share of scored pixels, of the label with most.
+        roi: Shapely geometry in the scenes' CRS that a tile must touch (pixels for a
+            plain image).
+        require_classes: {label: classes} of which a tile must hold at least one pixel
+            of at least one.
+        actions: Of each quality check; see `quality.ACTIONS`.
+    """
+
+    min_valid_fraction: float = 0.0
+    min_label_fraction: float = 0.0
+    roi: Any = None
+    require_classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    actions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def fixes(self) -> tuple[str, ...]:
+        """Checks whose action is to fix."""
+        return tuple(sorted(c for c, a in self.actions.items() if a == "fix"))
+
+    def check(self, labels: Mapping[str, LabelInfo]) -> None:
+        """Refuses shares out of range and classes that no label has.
+
+        Raises:
+            ValueError: As said.
+        """
+        for name in ("min_valid_fraction", "min_label_fraction"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"`{name}` must lie in 0...1. Received: {value}.")
+        for label, classes in self.require_classes.items():
+            known = labels[label].classes if label in labels else ()
+            unknown = sorted(set(classes) - set(known))
+            if unknown or not known:
+                raise ValueError(
+                    "`require_classes` must name classes of the labels: "
+                    f"{ {n: list(i.classes) for n, i in sorted(labels.items())} }. "
+                    f"Received: {label!r}: {list(classes)}."
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The selection as plain JSON values."""
+        return {
+            "min_valid_fraction": self.min_valid_fraction,
+            "min_label_fraction": self.min_label_fraction,
+            "roi": None if self.roi is None else self.roi.wkt,
+            "require_classes": {k: list(v) for k, v in self.require_classes.items()},
+            "quality": dict(self.actions),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Selection":
+        """The selection from `to_dict`."""
+        import shapely
+
+        rest = {k: v for k, v in values.items() if k not in ("roi", "quality")}
+        roi = None if values["roi"] is None else shapely.from_wkt(values["roi"])
+        return cls(**rest, roi=roi, actions=values["quality"])
+
+
+def select_tiles(
+    collection: Collection,
+    surveys: list[dict[str, Any]],
+    selection: Selection,
+) -> tuple[TileTable, list[np.ndarray], list[dict[str, Any]]]:
+    """Chooses the tiles.
+
+    Returns:
+        The table of tiles, their positions in each scene's plan, and what quality
+        checks dropped or fixed, as `quality.Finding` dicts.
+
+    Raises:
+        ValueError: No tile is left.
+    """
+    owner = np.repeat(np.arange(len(surveys)), [len(p) for p in collection.plans])
+    masks = {
+        "min_valid_fraction": _valid_enough(collection, surveys, selection),
+        "min_label_fraction": _labelled_enough(collection, surveys, selection),
+        "require_classes": _has_class(collection, surveys, selection),
+        "roi": _in_region(collection, selection),
+    }
+    keep = np.logical_and.reduce(list(masks.values()))
+    handled = [*_drop(collection, surveys, selection, owner, keep)]
+    handled += _describe_fixes(collection, surveys, selection)
+    if not keep.any():
+        rest = {name: int(mask.sum()) for name, mask in masks.items()}
+        raise ValueError(
+            f"At least one tile must be left. Received: of {len(keep)} planned tiles, "
+            f"this many pass each condition: {rest}; {len(handled)} quality findings "
+            "were acted on."
+        )
+    starts = np.concatenate([plan.starts for plan in collection.plans])
+    kept = [np.flatnonzero(keep[owner == position]) for position in range(len(surveys))]
+    return TileTable(owner[keep], starts[keep]), kept, handled
+
+
+def _tile_px(collection: Collection) -> int:
+    return int(np.prod(collection.plans[0].tile_size_px))
+
+
+def _valid_enough(collection: Any, surveys: Any, selection: Selection) -> np.ndarray:
+    valid = np.concatenate([survey["valid_px"] for survey in surveys])
+    return valid / _tile_px(collection) >= selection.min_valid_fraction
+
+
+def _labelled_enough(collection: Any, surveys: Any, selection: Selection) -> np.ndarray:
+    scored = np.zeros(sum(len(plan) for plan in collection.plans))
+    for name in collection.labels:
+        rows = [sum(row) for s in surveys for row in s["label_px"][name]]
+        scored = np.maximum(scored, rows)
+    return scored / _tile_px(collection) >= selection.min_label_fraction
+
+
+def _has_class(collection: Any, surveys: Any, selection: Selection) -> np.ndarray:
+    count = sum(len(plan) for plan in collection.plans)
+    if not selection.require_classes:
+        return np.ones(count, bool)
+    found = np.zeros(count, bool)
+    for label, classes in selection.require_classes.items():
+        codes = [collection.labels[label].classes.index(name) for name in classes]
+        rows = np.array([row for s in surveys for row in s["label_px"][label]])
+        found |= rows[:, codes].any(1)
+    return found
+
+
+def _in_region(collection: Collection, selection: Selection) -> np.ndarray:
+    import shapely
+
+    if selection.roi is None:
+        return np.ones(sum(len(plan) for plan in collection.plans), bool)
+    pairs = zip(collection.scenes, collection.plans, strict=True)
+    touched = [shapely.intersects(tile_footprints(*p), selection.roi) for p in pairs]
+    return np.concatenate(touched)
+
+
+def _drop(
+    collection: Collection,
+    surveys: list[dict[str, Any]],
+    selection: Selection,
+    owner: np.ndarray,
+    keep: np.ndarray,
+) -> list[dict[str, Any]]:
+    """Takes the tiles that checks drop out of `keep`, and says so."""
+    measures = [m for survey in surveys for m in survey["measures"]]
+    before = np.flatnonzero(keep)
+    handled = []
+    for check, flags in flag_tiles([measures[i] for i in before]).items():
+        if selection.actions.get(check) != "drop" or not flags.any():
+            continue
+        keep[before[flags]] = False
+        scenes = sorted({collection.ids[k] for k in owner[before[flags]]})
+        message = f"{int(flags.sum())} tiles were left out."
+        handled.append(_note(check, message, scenes, "dropped"))
+    return handled
+
+
+def _describe_fixes(
+    collection: Collection, surveys: list[dict[str, Any]], selection: Selection
+) -> list[dict[str, Any]]:
+    handled = []
+    for name, survey in zip(collection.ids, surveys, strict=True):
+        if "unknown_class" in selection.fixes:
+            for label, codes in survey["unknown_px"].items():
+                if codes:
+                    message = f"codes {codes} of label {label!r} were made void."
+                    handled.append(_note("unknown_class", message, [name], "fixed"))
+        if "label_on_nodata" in selection.fixes and survey["label_on_nodata_px"]:
+            message = f"{survey['label_on_nodata_px']} label pixels were made void."
+            handled.append(_note("label_on_nodata", message, [name], "fixed"))
+    return handled
+
+
+def _note(check: str, message: str, scenes: list[str], action: str) -> dict[str, Any]:
+    return {
+        "check": check,
+        "severity": "note",
+        "axis": "quality",
+        "message": message,
+        "scenes": scenes,
+        "action": action,
+    }

@@ -1,0 +1,243 @@
+"""Looking through a scene once: what its tiles hold, before any is written."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from arcticdl.errors import LabelError, SceneError
+from arcticdl.scene import read_values
+from arcticdl.tiles.plan import TilePlan
+from arcticdl.tiles.quality.measure import measure_tile
+from arcticdl.tiles.statistics import BandStats, scene_band_stats
+from arcticdl.tiles.store import LabelInfo
+from arcticdl.void import VOID_CLASS
+
+
+def scene_id(scene: xr.Dataset) -> str:
+    """The name of a scene.
+
+    Raises:
+        SceneError: It has none.
+    """
+    name = scene.attrs.get("scene_id")
+    if not name:
+        raise SceneError(
+            "A scene must have the attribute `scene_id`. Received: a scene of "
+            f"{dict(scene.sizes)} without it. Set scene.attrs['scene_id']."
+        )
+    return str(name)
+
+
+def band_names(scene: xr.Dataset) -> tuple[str, ...]:
+    """Names of a scene's bands, in order."""
+    return tuple(str(band) for band in scene["band"].values)
+
+
+def read_valid(scene: xr.Dataset, window: Mapping[str, slice]) -> np.ndarray:
+    """Which pixels of a window are usable: (y, x) bool.
+
+    Those of the scene's ``valid``; where it has none, pixels finite in every band.
+    """
+    if "valid" in scene:
+        return read_values(scene["valid"].isel(window), "y", "x").astype(bool)
+    if scene["image"].dtype.kind != "f":
+        sizes = scene["image"].isel(window).sizes
+        return np.ones((sizes["y"], sizes["x"]), bool)
+    image = read_values(scene["image"].isel(window), "y", "x", "band")
+    return np.isfinite(image).all(-1)
+
+
+def find_labels(
+    scene: xr.Dataset, wanted: Sequence[str] | None
+) -> dict[str, LabelInfo]:
+    """The label variables of a scene.
+
+    A label is any (y, x) variable beside ``valid`` and the geolocation.
+
+    Raises:
+        LabelError: A wanted label is absent, or class codes are not 0, 1, 2, ...
+    """
+    known = [
+        str(name)
+        for name, variable in scene.data_vars.items()
+        if set(variable.dims) == {"y", "x"} and name not in ("valid", "lat", "lon")
+    ]
+    missing = sorted(set(wanted or ()) - set(known))
+    if missing:
+        raise LabelError(
+            f"`labels` must be label variables of every scene. Received: {missing}, "
+            f"absent from scene {scene_id(scene)!r}, which has {sorted(known)}."
+        )
+    return {n: label_info(scene, n) for n in (known if wanted is None else wanted)}
+
+
+def label_info(scene: xr.Dataset, name: str) -> LabelInfo:
+    """Reads what a label is from its CF flag attributes."""
+    variable = scene[name]
+    if variable.dtype.kind == "f":
+        return LabelInfo(name, "float32")
+    meanings = str(variable.attrs.get("flag_meanings", "")).split()
+    colors = str(variable.attrs.get("flag_colors", "")).split()
+    codes = [int(v) for v in np.atleast_1d(variable.attrs.get("flag_values", []))]
+    codes = codes or list(range(len(meanings)))
+    if len(codes) != len(meanings) or (colors and len(colors) != len(codes)):
+        raise LabelError(
+            "`flag_values`, `flag_meanings` and `flag_colors` must be of one length. "
+            f"Received: {len(codes)}, {len(meanings)} and {len(colors)} for label "
+            f"{name!r} of scene {scene_id(scene)!r}."
+        )
+    order = [i for i in np.argsort(codes) if codes[i] != VOID_CLASS]
+    if [codes[i] for i in order] != list(range(len(order))):
+        raise LabelError(
+            "`flag_values` must be 0, 1, 2, ... (and 255 for void). Received: "
+            f"{codes} for label {name!r} of scene {scene_id(scene)!r}."
+        )
+    names = tuple(meanings[i] for i in order)
+    return LabelInfo(
+        name, "uint8", names, tuple(colors[i] for i in order) if colors else ()
+    )
+
+
+def survey_scene(
+    scene: xr.Dataset,
+    plan: TilePlan,
+    labels: Mapping[str, LabelInfo],
+    fixes: Collection[str] = (),
+) -> dict[str, Any]:
+    """Looks through a scene once.
+
+    Args:
+        scene: The scene.
+        plan: Its tiles.
+        labels: To count.
+        fixes: Checks of `quality.ACTIONS` whose action is ``"fix"``.
+
+    Returns:
+        Plain JSON values: ``stats`` of the scene, ``unknown_px`` {label: {code:
+        pixels}}, and of every planned tile ``valid_px``, ``label_px`` {label: counts of
+        each code} and ``measures`` {name: value}.
+
+    Raises:
+        SceneError: The scene has no valid pixel.
+        LabelError: A label holds a code outside its classes.
+    """
+    stats, name = scene_band_stats(scene), scene_id(scene)
+    if not stats.count.any():
+        raise SceneError(
+            "A scene must have at least one valid pixel. Received: scene "
+            f"{name!r}, all nodata. Leave it out."
+        )
+    unknown = {n: _unknown_codes(scene[n], labels[n]) for n in labels}
+    for label, codes in unknown.items():
+        if codes and "unknown_class" not in fixes:
+            _refuse_codes(codes, labels[label], name)
+    tiles: list[Any] = [None] * len(plan)
+    for top in np.unique(plan.starts[:, 0]):
+        slots = np.flatnonzero(plan.starts[:, 0] == top)
+        _survey_row(scene, plan, labels, stats, fixes, slots, tiles)
+    return {
+        "stats": stats.to_dict(),
+        "unknown_px": unknown,
+        "label_on_nodata_px": sum(tile.pop("fixed_px") for tile in tiles),
+        "valid_px": [tile["valid_px"] for tile in tiles],
+        "label_px": {n: _pad_rows(tiles, n) for n in labels},
+        "measures": [tile["measures"] for tile in tiles],
+    }
+
+
+def read_labels(
+    scene: xr.Dataset,
+    window: Mapping[str, slice],
+    labels: Mapping[str, LabelInfo],
+    valid: np.ndarray,
+    fixes: Collection[str] = (),
+) -> dict[str, np.ndarray]:
+    """Reads a window of every label in its stored dtype: {name: (y, x)}.
+
+    Codes outside the classes become void (`survey_scene` refuses them unless told not
+    to). With ``"label_on_nodata"`` among the fixes, so does all that is not `valid`.
+    """
+    found = {}
+    for name, info in labels.items():
+        label = read_values(scene[name].isel(window), "y", "x")
+        if not info.is_float:
+            limit = len(info.classes) or VOID_CLASS
+            known = (label >= 0) & (label < limit)
+            label = np.where(known, label, 0).astype(info.dtype)
+            label[~known] = VOID_CLASS
+        label = label.astype(info.dtype)
+        if "label_on_nodata" in fixes:
+            label[~valid] = info.void
+        found[name] = label
+    return found
+
+
+def _survey_row(
+    scene: xr.Dataset,
+    plan: TilePlan,
+    labels: Mapping[str, LabelInfo],
+    stats: BandStats,
+    fixes: Collection[str],
+    slots: np.ndarray,
+    tiles: list[Any],
+) -> None:
+    """Surveys the tiles of one row, which is read once."""
+    rows = plan.inside(slots[0])[0]
+    part = scene.isel(y=rows)
+    image = read_values(part["image"], "y", "x", "band")
+    valid = read_valid(scene, {"y": rows})
+    maps = read_labels(scene, {"y": rows}, labels, valid)
+    fixed = dict.fromkeys(labels, np.zeros(valid.shape, bool))
+    if "label_on_nodata" in fixes:
+        fixed = {n: ~valid & _scored(maps[n], labels[n]) for n in labels}
+        maps = read_labels(scene, {"y": rows}, labels, valid, fixes)
+    for slot in slots:
+        cols = plan.inside(slot)[1]
+        cut = {n: m[:, cols] for n, m in maps.items()}
+        tiles[slot] = {
+            "valid_px": int(valid[:, cols].sum()),
+            "label_px": {n: _count(cut[n], labels[n]) for n in labels},
+            "fixed_px": sum(int(f[:, cols].sum()) for f in fixed.values()),
+            "measures": measure_tile(image[:, cols], valid[:, cols], cut, stats),
+        }
+
+
+def _scored(label: np.ndarray, info: LabelInfo) -> np.ndarray:
+    return np.isfinite(label) if info.is_float else label != VOID_CLASS
+
+
+def _count(label: np.ndarray, info: LabelInfo) -> list[int]:
+    scored = label[_scored(label, info)]
+    if info.is_float:
+        return [scored.size]
+    return np.bincount(scored, minlength=max(len(info.classes), 1)).tolist()
+
+
+def _pad_rows(tiles: list[Any], label: str) -> list[list[int]]:
+    """The counts of every tile, as many codes in each."""
+    rows = [tile["label_px"][label] for tile in tiles]
+    width = max(len(row) for row in rows)
+    return [row + [0] * (width - len(row)) for row in rows]
+
+
+def _unknown_codes(variable: xr.DataArray, info: LabelInfo) -> dict[str, int]:
+    """{code: pixels} of codes that are neither a class nor void."""
+    if info.is_float:
+        return {}
+    label = np.asarray(variable)
+    limit = len(info.classes) or VOID_CLASS
+    wrong = label[((label < 0) | (label >= limit)) & (label != VOID_CLASS)]
+    codes, counts = np.unique(wrong, return_counts=True)
+    return {str(c): int(n) for c, n in zip(codes, counts, strict=True)}
+
+
+def _refuse_codes(codes: dict[str, int], info: LabelInfo, name: str) -> None:
+    limit = len(info.classes) or VOID_CLASS
+    raise LabelError(
+        f"Codes of label {info.name!r} must be 0...{limit - 1}, or 255 for void. "
+        f"Received: scene {name!r}, {{code: pixels}} {codes}. Name the classes in "
+        "`flag_values` and `flag_meanings`, or make them void with "
+        "`quality={'unknown_class': 'fix'}`."
+    )
