@@ -1,10 +1,65 @@
-"""Looking a name up in a table of choices."""
+"""Tables of choices: one way to list, to look up and to extend what a name may be."""
 
 import difflib
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Collection, Iterator, Mapping
+from importlib import import_module
+from typing import Any, TypeVar
+
+from arcticdl.errors import PluginError
+from arcticdl.plugins import installed, load
 
 Entry = TypeVar("Entry")
+
+
+class Table(Mapping[str, Any]):
+    """Names of choices, each loaded when it is asked for.
+
+    A choice is written as ``"module:attribute"``, so that names can be listed and
+    checked without importing what they stand for. Packages that are installed beside
+    this one add choices by entry points of the table's group.
+
+    Args:
+        group: Group of the entry points, such as ``"arcticdl.losses"``.
+        entries: Name -> ``"module:attribute"``.
+
+    Example:
+        >>> table = Table("example.numbers", {"pi": "math:pi"})
+        >>> round(table["pi"], 2), sorted(table)
+        (3.14, ['pi'])
+    """
+
+    def __init__(self, group: str, entries: Mapping[str, str]) -> None:
+        self.group = group
+        self.entries = dict(entries)
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self.entries:
+            module, _, attribute = self.entries[name].partition(":")
+            return getattr(import_module(module), attribute)
+        if isinstance(name, str) and name in self._plugins():
+            return load(self.group, name)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.entries
+        yield from self._plugins()
+
+    def __len__(self) -> int:
+        return len(self.entries) + len(self._plugins())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.entries or name in self._plugins()
+
+    def _plugins(self) -> Collection[str]:
+        found = installed(self.group)
+        taken = sorted(set(found) & set(self.entries))
+        if taken:
+            raise PluginError(
+                f"A plug-in must use a name of its own. Received: {found[taken[0]]} "
+                f"names {taken[0]!r} in {self.group!r}, which is arcticdl's. Uninstall "
+                "it, or ask its authors to rename it."
+            )
+        return found
 
 
 def choose(argument: str, name: str, table: Mapping[str, Entry]) -> Entry:
@@ -16,14 +71,53 @@ def choose(argument: str, name: str, table: Mapping[str, Entry]) -> Entry:
         table: The choices.
 
     Raises:
+        ValueError: No such choice; see ``check_choice``.
+        PluginError: A plug-in's choice that cannot be loaded.
+    """
+    check_choice(argument, name, table)
+    return table[name]
+
+
+def check_choice(argument: str, name: Any, choices: Collection[Any]) -> None:
+    """Refuses what is not among the choices, without loading any.
+
+    Args:
+        argument: Name of the caller's argument, for the message.
+        name: The choice.
+        choices: All choices.
+
+    Raises:
         ValueError: No such choice; the message holds the nearest spelling and all
             choices, sorted.
+
+    Example:
+        >>> check_choice("edge", "shfit", ("drop", "pad", "shift"))
+        Traceback (most recent call last):
+        ValueError: `edge` must be one of ['drop', 'pad', 'shift']. Received: \
+edge='shfit'. Did you mean 'shift'?
     """
-    if name in table:
-        return table[name]
-    near = difflib.get_close_matches(str(name).lower(), table, n=1)
+    try:
+        known = name in choices
+    except TypeError:  # a list, say, that no table can hold
+        known = False
+    if known:
+        return
+    names = sorted(map(str, choices))
+    near = difflib.get_close_matches(str(name).lower(), names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
+    listed = sorted(choices, key=str)
     raise ValueError(
-        f"`{argument}` must be one of {sorted(table)}. "
-        f"Received: {argument}={name!r}.{hint}"
+        f"`{argument}` must be one of {listed}. Received: {argument}={name!r}.{hint}"
     )
+
+
+def check_choices(
+    argument: str, names: Collection[Any], choices: Collection[Any]
+) -> None:
+    """Refuses the first of several names that is not among the choices.
+
+    Raises:
+        ValueError: As for ``check_choice``.
+    """
+    for name in names:
+        check_choice(argument, name, choices)

@@ -39,3 +39,7 @@ class ConfigError(ValueError):
 
 class MissingExtraError(ImportError):
     """An optional dependency is absent; the message names the extra to install."""
+
+
+class PluginError(ValueError):
+    """A plug-in cannot be loaded, or claims a name that is taken."""

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from arcticdl.cli.export import export
+from arcticdl.cli.folds import train_each
 from arcticdl.cli.start import start_backend
 from arcticdl.cli.weights import weights
 
@@ -178,14 +179,17 @@ def train(
     from arcticdl.config import load_config
 
     checked = load_config(config, tuple(set_ or ()))
-    start_backend()
-    experiment.train(
-        checked,
-        fold,
-        run_dir=run_dir,
-        resume=resume,
-        overwrite=overwrite,
+    folder, folds = experiment.folds_to_train(
+        checked, fold, run_dir=run_dir, resume=resume, overwrite=overwrite
     )
+    if len(folds) > 1:
+        experiment.open_prepared(checked)
+        status = train_each(checked, folder, folds, overwrite=overwrite)
+        if status:
+            raise typer.Exit(status)
+        return
+    start_backend()
+    experiment.train(checked, fold, run_dir=run_dir, resume=resume, overwrite=overwrite)
 
 
 @app.command()
@@ -379,4 +383,3 @@ def _explain(error: Exception) -> int:
 def entry() -> None:
     """The console script."""
     sys.exit(main())
-

@@ -61,10 +61,13 @@ def weights_convert(
 
     Example: `arcticdl weights convert model.pth --bands B02,B03,B04`
     """
-    from arcticdl.models.weights.load import convert
+    from arcticdl.models.convert.sidecar import convert
+    from arcticdl.models.convert.whole import MODELS
 
     names = [name.strip() for name in bands.split(",")] if bands else None
-    written, found = convert(path, out, bands=names, allow_partial=allow_partial)
+    written, found = convert(
+        path, out, bands=names, allow_partial=allow_partial, families=MODELS
+    )
     typer.echo(found)
     typer.echo(written)
 
@@ -77,7 +80,7 @@ def weights_verify(
 
     Example: `arcticdl weights verify model.weights.h5`
     """
-    from arcticdl.models.weights.load import verify
+    from arcticdl.models.convert.sidecar import verify
 
     verify(path)
     typer.echo(f"{path}: as its sidecar states")

@@ -16,7 +16,7 @@ from arcticdl.experiment.folder import (
     trained_folds,
     write_json,
 )
-from arcticdl.experiment.train import Split, choose_folds, open_prepared
+from arcticdl.experiment.split import Split, choose_folds, open_prepared
 from arcticdl.tiles import TileStore, open_store
 
 

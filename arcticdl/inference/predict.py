@@ -27,8 +27,8 @@ from arcticdl.inference.maps import SceneMaps
 from arcticdl.inference.strips import read_strips
 from arcticdl.models import get_card
 from arcticdl.scene import check_scene
+from arcticdl.scene.stats import BandStats, scene_band_stats
 from arcticdl.tiles import Normalizer
-from arcticdl.tiles.statistics import BandStats, scene_band_stats
 
 AnyModel: TypeAlias = keras.Model | str | Path
 

@@ -5,7 +5,6 @@ assemble a backbone, a decoder and heads into a plain functional ``keras.Model``
 tables ``BACKBONES``, ``DECODERS`` and ``HEADS`` show the choices.
 """
 
-from arcticdl.models.backbones.segmentation_models import from_segmentation_models
 from arcticdl.models.backbones.table import BACKBONES, build_backbone
 from arcticdl.models.build import (
     build_classifier,
@@ -18,6 +17,7 @@ from arcticdl.models.decoders.table import DECODERS
 from arcticdl.models.finetune import GradualUnfreezing, freeze_stages, layer_factors
 from arcticdl.models.heads import HEADS
 from arcticdl.models.layers.temporal import FUSIONS, ConvLstm, TimeAttention
+from arcticdl.models.segmentation_models import from_segmentation_models
 from arcticdl.models.weights.load import list_weights, load_weights
 
 __all__ = [

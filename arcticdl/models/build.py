@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from arcticdl.models.card import Card
+from arcticdl.models.card import Card, resolve_num_bands
 from arcticdl.models.contracts import Decoded, Pyramid, pyramid_levels
 from arcticdl.models.decoders.table import DECODERS
 from arcticdl.models.encode import build_encoder, check_fusion, encode
@@ -267,27 +267,3 @@ def _answer(
             aux = f"{name}_aux{i}"
             outputs[aux] = dense_head(coarse, image, name=aux, spec=spec)
     return outputs
-
-
-def resolve_num_bands(
-    num_bands: int | None,
-    bands: Sequence[str] | None,
-    card: Options | None = None,
-) -> int:
-    """Returns the number of bands from whichever of the three tells it.
-
-    Raises:
-        ValueError: None tells it, two disagree, a name comes twice, or there is none.
-    """
-    told = {"num_bands": num_bands, "bands": None if bands is None else len(bands)}
-    if card and "bands" in card:
-        told["card['bands']"] = len(card["bands"])
-    counts = {source: count for source, count in told.items() if count is not None}
-    if len(set(counts.values())) != 1 or min(counts.values()) < 1:
-        raise ValueError(
-            "Give `num_bands` or `bands`, at least one band, and the same number "
-            f"wherever it is told. Received: {counts}."
-        )
-    if bands is not None and len(set(bands)) != len(bands):
-        raise ValueError(f"`bands` must differ. Received: bands={list(bands)}.")
-    return next(iter(counts.values()))

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -99,3 +99,27 @@ def _to_json(card: Mapping[str, Any] | str | None) -> str | None:
             "`card` must hold only what JSON can hold: dicts with string keys, lists, "
             f"finite numbers, strings, booleans and None. Received: {error}."
         ) from error
+
+
+def resolve_num_bands(
+    num_bands: int | None,
+    bands: Sequence[str] | None,
+    card: Mapping[str, Any] | None = None,
+) -> int:
+    """Returns the number of bands from whichever of the three tells it.
+
+    Raises:
+        ValueError: None tells it, two disagree, a name comes twice, or there is none.
+    """
+    told = {"num_bands": num_bands, "bands": None if bands is None else len(bands)}
+    if card and "bands" in card:
+        told["card['bands']"] = len(card["bands"])
+    counts = {source: count for source, count in told.items() if count is not None}
+    if len(set(counts.values())) != 1 or min(counts.values()) < 1:
+        raise ValueError(
+            "Give `num_bands` or `bands`, at least one band, and the same number "
+            f"wherever it is told. Received: {counts}."
+        )
+    if bands is not None and len(set(bands)) != len(bands):
+        raise ValueError(f"`bands` must differ. Received: bands={list(bands)}.")
+    return next(iter(counts.values()))

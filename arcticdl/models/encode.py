@@ -16,6 +16,8 @@ from arcticdl.models.decoders.table import DECODERS
 from arcticdl.models.layers.shapes import PadToStride
 from arcticdl.models.layers.temporal import FUSIONS, FoldTime, MergeTime, SplitTime
 from arcticdl.models.penalties import initialise_weights
+from arcticdl.models.weights.adapter import mixing_matrix
+from arcticdl.models.weights.load import find_pretrained, load_weights
 
 _log = logging.getLogger(__name__)
 
@@ -122,8 +124,6 @@ def _load(
     options: Mapping[str, Any],
 ) -> tuple[keras.Model, dict[str, Any] | None]:
     """Loads pretrained weights and logs where each band's kernels come from."""
-    from arcticdl.models.weights.load import load_weights
-
     if adapter == "project_1x1":
         return _project(model, weights, backbone, bands, options), None
     names = None if isinstance(bands, int) else list(bands)
@@ -147,9 +147,6 @@ def _project(
     options: Mapping[str, Any],
 ) -> keras.Model:
     """Puts a 1 x 1 convolution between the bands and a backbone of its own bands."""
-    from arcticdl.models.weights.adapter import mixing_matrix
-    from arcticdl.models.weights.load import find_pretrained, load_weights
-
     source = find_pretrained(str(weights), backbone, options=options)
     inner = build_backbone(backbone, source.num_bands, **options)
     load_weights(

@@ -7,23 +7,27 @@ from arcticdl.scene.contract import (
     NOT_LABELS,
     check_scene,
     class_attributes,
+    is_swath,
+    label_names,
+    read_values,
+)
+from arcticdl.scene.grid import (
     describe_geobox,
     grid_coords,
     grid_corners,
     grid_offset_px,
-    is_swath,
-    label_names,
     pixel_coords,
-    read_values,
     scene_geobox,
     transform_points,
 )
+from arcticdl.scene.stats import BandStats, scene_band_stats
 
 __all__ = [
     "ATTRIBUTES",
     "GRID_TOLERANCE_PX",
     "MAX_SIDE_PX",
     "NOT_LABELS",
+    "BandStats",
     "check_scene",
     "class_attributes",
     "describe_geobox",
@@ -34,6 +38,7 @@ __all__ = [
     "label_names",
     "pixel_coords",
     "read_values",
+    "scene_band_stats",
     "scene_geobox",
     "transform_points",
 ]

@@ -1,25 +1,24 @@
 """AI-ready tiles: plan, store, quality, splits, statistics. NumPy only, never Keras."""
 
 from arcticdl.tiles import sampling
-from arcticdl.tiles import statistics as stats
 from arcticdl.tiles.class_weights import class_weights, one_hot
 from arcticdl.tiles.folds import splitters
 from arcticdl.tiles.folds.audit import LeakageReport, audit_folds, correlation_ranges
 from arcticdl.tiles.folds.splits import Fold, group_kfold, read_folds, write_folds
 from arcticdl.tiles.folds.splitters import SPLITTERS
+from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.normalize import NORMALIZERS, Normalizer
 from arcticdl.tiles.plan import TilePlan, plan_tiles
 from arcticdl.tiles.prepare import append, prepare
 from arcticdl.tiles.quality.card import write_card
 from arcticdl.tiles.quality.checks import Finding, QualityReport, assess
 from arcticdl.tiles.quality.store_check import CheckReport, check_store
-from arcticdl.tiles.statistics import BandStats, FoldStats, compute_stats
-from arcticdl.tiles.store import LabelInfo, TileStore, open_store
+from arcticdl.tiles.statistics import FoldStats, compute_stats
+from arcticdl.tiles.store import TileStore, open_store
 
 __all__ = [
     "NORMALIZERS",
     "SPLITTERS",
-    "BandStats",
     "CheckReport",
     "Finding",
     "Fold",
@@ -45,7 +44,6 @@ __all__ = [
     "read_folds",
     "sampling",
     "splitters",
-    "stats",
     "write_card",
     "write_folds",
 ]

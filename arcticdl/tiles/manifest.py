@@ -9,7 +9,7 @@ from arcticdl.errors import StoreError
 if TYPE_CHECKING:
     import geopandas
 
-    from arcticdl.tiles.store import LabelInfo
+    from arcticdl.tiles.labels import LabelInfo
 
 SCENE_COLUMNS = ("group", "region", "season", "service", "sensor")
 """Attributes of a scene that its tiles carry; absent ones are missing values."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from arcticdl.tiles.statistics import BandStats
+from arcticdl.scene.stats import BandStats
 
 NORMALIZERS = {
     "constants": "(x - offset) / scale with given constants a band",
@@ -177,7 +177,7 @@ class Normalizer:
         if image_stats is None:
             raise ValueError(
                 f"`image_stats` must be given for method {self.method!r}: those of the "
-                "pixel's whole scene, from `tiles.stats.scene_band_stats(scene)`."
+                "pixel's whole scene, from `arcticdl.scene.scene_band_stats(scene)`."
             )
         if isinstance(image_stats, BandStats):
             return self._location_and_scale(image_stats)

@@ -13,9 +13,10 @@ import xarray as xr
 
 from arcticdl.errors import StoreError
 from arcticdl.tiles import layout
+from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.quality.card import write_card
 from arcticdl.tiles.quality.checks import assess, check_actions
-from arcticdl.tiles.store import LabelInfo, TileStore, open_store
+from arcticdl.tiles.store import TileStore, open_store
 from arcticdl.tiles.write import SceneShelf, ShardWriter
 from arcticdl.tiles.writing.collection import Collection, collect
 from arcticdl.tiles.writing.footprints import footprint_crs

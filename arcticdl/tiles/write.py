@@ -13,8 +13,8 @@ import xarray as xr
 
 from arcticdl.scene import read_values
 from arcticdl.tiles import layout
+from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.plan import TilePlan
-from arcticdl.tiles.store import LabelInfo
 from arcticdl.tiles.writing.survey import read_labels, read_valid
 
 _KEPT_BYTES = 512 << 20

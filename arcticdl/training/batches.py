@@ -9,7 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from arcticdl.tiles import BandStats, LabelInfo, Normalizer
+from arcticdl.scene.stats import BandStats
+from arcticdl.tiles import LabelInfo, Normalizer
 from arcticdl.training.orient import FLIPS, draw_orientations, orient
 
 Augment = Callable[..., tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]]

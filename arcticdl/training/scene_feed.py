@@ -11,15 +11,16 @@ import numpy as np
 import xarray as xr
 
 from arcticdl.scene import read_values
-from arcticdl.tiles import BandStats, Normalizer
-from arcticdl.tiles.normalize import FITTED
-from arcticdl.tiles.statistics import (
+from arcticdl.scene.stats import (
     MAX_SAMPLE_PX,
+    BandStats,
     combine,
     partial_stats,
     sample_rate,
     scene_band_stats,
 )
+from arcticdl.tiles import Normalizer
+from arcticdl.tiles.normalize import FITTED
 from arcticdl.tiles.writing.collection import Collection, collect
 from arcticdl.tiles.writing.survey import read_labels, read_valid
 from arcticdl.training.batches import (

@@ -13,9 +13,9 @@ from arcticdl.inference import export_model
 from arcticdl.inference.export import SourceUnits, _scaling, with_source_units
 from arcticdl.inference.forward import softmax
 from arcticdl.models import build_multitask, build_segmenter
+from arcticdl.scene.stats import scene_band_stats
 from arcticdl.tiles import Normalizer
 from arcticdl.tiles.normalize import NORMALIZERS
-from arcticdl.tiles.statistics import scene_band_stats
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="Keras exports from TensorFlow"

@@ -12,7 +12,8 @@ from torch_recipe import make_image, make_state
 
 from arcticdl.errors import WeightsError
 from arcticdl.models.convert.checkpoint import read_checkpoint
-from arcticdl.models.convert.convert import convert, convert_state, read_sidecar, verify
+from arcticdl.models.convert.families import convert_state
+from arcticdl.models.convert.sidecar import convert, read_sidecar, verify
 
 REFERENCE = pathlib.Path(__file__).parents[1] / "reference"
 
@@ -231,7 +232,7 @@ def test_convert_writes_weights_and_a_sidecar(swin_state, tmp_path, monkeypatch)
     path = tmp_path / "net.pth"
     path.write_bytes(b"x")
     monkeypatch.setattr(
-        "arcticdl.models.convert.convert.read_checkpoint", lambda _: swin_state
+        "arcticdl.models.convert.sidecar.read_checkpoint", lambda _: swin_state
     )
     out, report = convert(path, bands=["VH", "VV"], licence="CC0-1.0")
     assert out == tmp_path / "net.weights.h5"

@@ -9,7 +9,8 @@ import pytest
 from torch_recipe import make_image, make_state, sample
 
 from arcticdl.models.convert.checkpoint import read_checkpoint
-from arcticdl.models.convert.convert import convert_state
+from arcticdl.models.convert.families import convert_state
+from arcticdl.models.convert.whole import MODELS
 
 STORED = np.load(pathlib.Path(__file__).parents[1] / "reference" / "networks.npz")
 DATA = pathlib.Path(
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.backend
 
 def convert_recipe(name):
     state = make_state(json.loads(str(STORED[f"{name}_shapes"])))
-    return convert_state(state), int(name.rpartition("_")[2])
+    return convert_state(state, families=MODELS), int(name.rpartition("_")[2])
 
 
 @pytest.mark.parametrize("name", [*PYRAMIDS, "resnet50_13"])

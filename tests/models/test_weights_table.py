@@ -14,6 +14,8 @@ from torch_recipe import make_image, make_state
 
 from arcticdl.errors import WeightsError
 from arcticdl.models.backbones.table import build_backbone
+from arcticdl.models.convert.sidecar import verify
+from arcticdl.models.convert.whole import load_converted
 from arcticdl.models.weights import load as w
 from arcticdl.models.weights import table as weights_table
 from arcticdl.models.weights.bands import RGB, resolve_bands
@@ -173,14 +175,14 @@ def test_fetch_converts_and_loading_sets_bands_and_normaliser(
 
     weights = w.fetch(info.name, offline=True)
     assert weights == tmp_path / "resnet18.sentinel2_all_moco.weights.h5"
-    card = w.verify(weights)
+    card = verify(weights)
     assert card["bands"] == list(info.bands) and card["licence"] == "CC-BY-4.0"
     assert card["report"]["prefix"] == "module.encoder_q."
 
     full = build_backbone("resnet18", 13)
     w.load_weights(full, "sentinel2_all_moco", backbone="resnet18", offline=True)
     image = make_image(13, 33, 33)
-    expected = w.load_converted(weights)(image)["P5"]
+    expected = load_converted(weights)(image)["P5"]
     np.testing.assert_array_equal(full(image)["P5"], expected)
 
     bands = ["B08", "B02", "B03"]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from arcticdl import tiles
+from arcticdl.scene.stats import scene_band_stats
 from arcticdl.tiles import Fold
 from arcticdl.tiles.quality.measure import near_duplicates, perceptual_hash
-from arcticdl.tiles.statistics import scene_band_stats
 
 
 def prepare(scenes, path, **arguments):

@@ -7,6 +7,7 @@ from sklearn.model_selection import check_cv, cross_val_score
 from arcticdl import tiles
 from arcticdl.errors import SplitError
 from arcticdl.tiles import Fold, group_kfold, sampling
+from arcticdl.tiles.folds import splits
 from arcticdl.tiles.folds import splitters as sp
 
 EVERY = {
@@ -153,7 +154,7 @@ def test_stratified_groups_share_a_rare_class():
     counts[:, 0], counts[[2, 5], 1] = 100, 3
     for seed in range(5):
         rng = np.random.default_rng(seed)
-        fold = tiles.splits.deal_stratified(np.arange(8), counts, 2, rng)
+        fold = splits.deal_stratified(np.arange(8), counts, 2, rng)
         assert fold[2] != fold[5] and np.bincount(fold).tolist() == [4, 4]
 
 

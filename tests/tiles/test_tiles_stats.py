@@ -4,9 +4,15 @@ import numpy as np
 import pytest
 
 from arcticdl import tiles
+from arcticdl.scene.stats import (
+    PERCENTILES,
+    combine,
+    partial_stats,
+    scene_band_stats,
+)
 from arcticdl.tiles import Normalizer, compute_stats
 from arcticdl.tiles.class_weights import class_weights, one_hot
-from arcticdl.tiles.statistics import PERCENTILES, FoldStats, scene_band_stats
+from arcticdl.tiles.statistics import FoldStats
 
 
 def valid_pixels(store, indices):
@@ -184,7 +190,7 @@ def test_any_source_dtype_normalises_alike(dtype):
 
 def test_a_constant_band_becomes_zero():
     image = np.full((4, 4, 1), 7.3, "float32")
-    scene = tiles.stats.combine([tiles.stats.partial_stats(image, None)], ("a",))
+    scene = combine([partial_stats(image, None)], ("a",))
     for method in ("zscore", "robust", "minmax", "percentile", "per_image"):
         assert (Normalizer(method, "a", scene)(image, None, scene) == 0).all()
 
@@ -212,9 +218,9 @@ def test_bad_normalizers_are_refused(plain_store):
         Normalizer("per_image", "a")(np.zeros((2, 2, 1)))
     with pytest.raises(ValueError, match="one a batch item"):
         Normalizer("per_image", "a")(np.zeros((2, 2, 1)), None, [stats.bands])
-    empty = tiles.stats.partial_stats(np.full((2, 2, 1), np.nan), None)
+    empty = partial_stats(np.full((2, 2, 1), np.nan), None)
     with pytest.raises(ValueError, match="valid pixel"):
-        Normalizer("zscore", "a", tiles.stats.combine([empty], ("a",)))
+        Normalizer("zscore", "a", combine([empty], ("a",)))
 
 
 def test_class_weights_by_hand():

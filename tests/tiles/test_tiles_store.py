@@ -20,6 +20,9 @@ from arcticdl.errors import (
     SceneError,
     StoreError,
 )
+from arcticdl.tiles import write
+from arcticdl.tiles.quality import store_check
+from arcticdl.tiles.writing import work
 
 
 def prepare(scenes, path, **arguments):
@@ -163,12 +166,12 @@ def test_a_killed_append_is_resumed(
     between = tiles.open_store(path)
     assert between.fingerprint == first.fingerprint and len(between) == 36
     assert between.to_xarray().sizes["tile"] == 36
-    assert tiles.check.damaged_tiles(between) == []
+    assert store_check.damaged_tiles(between) == []
     rest = [make_scene(k) for k in range(3, 6)]
     store = tiles.append(path, rest, progress=False)
     assert store.fingerprint == plain_store.fingerprint
     assert store.manifest["tile_id"].tolist() == list(range(72))
-    assert tiles.check.damaged_tiles(store) == []
+    assert store_check.damaged_tiles(store) == []
     with pytest.raises(StoreError, match="must be new"):
         tiles.append(path, rest, progress=False)
 
@@ -184,7 +187,7 @@ def test_appended_scenes_must_fit(tmp_path, make_scene):
 
 def test_two_writers_are_kept_apart(tmp_path, make_scene):
     with (
-        tiles.work.write_lock(tmp_path / "a.tiles"),
+        work.write_lock(tmp_path / "a.tiles"),
         pytest.raises(StoreError, match="one writer"),
     ):
         prepare([make_scene(0)], tmp_path / "a.tiles", tile_size_px=10)
@@ -208,7 +211,7 @@ def test_a_corrupt_shard_names_its_tiles(tmp_path, make_scene, plain_store):
     content[300] ^= 0xFF
     shard.write_bytes(content)
     store = tiles.open_store(path)
-    damaged = tiles.check.damaged_tiles(store)
+    damaged = store_check.damaged_tiles(store)
     assert len(damaged) == 1
     with pytest.raises(StoreError, match=rf"'image' of tiles \[{damaged[0]}\]"):
         store.read(np.arange(10) if damaged[0] < 10 else damaged)
@@ -225,7 +228,7 @@ def test_uncompressed_damage_is_found_by_the_check(tmp_path, make_scene):
     content = bytearray(shard.read_bytes())
     content[1000] ^= 0xFF
     shard.write_bytes(content)
-    assert len(tiles.check.damaged_tiles(tiles.open_store(path))) == 1
+    assert len(store_check.damaged_tiles(tiles.open_store(path))) == 1
 
 
 def test_an_edited_manifest_is_refused(tmp_path, plain_store):
@@ -259,7 +262,7 @@ def test_a_full_disk_leaves_nothing_half_done(tmp_path, make_scene, monkeypatch)
 
     path = tmp_path / "a.tiles"
     with monkeypatch.context() as patch:
-        patch.setattr(tiles.write.ShardWriter, "_write_array", no_space)
+        patch.setattr(write.ShardWriter, "_write_array", no_space)
         with pytest.raises(OSError, match="No space left"):
             prepare([make_scene(0)], path, tile_size_px=10)
     assert not path.exists()

@@ -7,6 +7,7 @@ import keras
 from keras import layers
 
 from arcticdl.errors import WeightsError
+from arcticdl.models.build import build_segmenter
 from arcticdl.models.convert.convnext import depthwise_kernel
 from arcticdl.models.convert.fill import (
     Entry,
@@ -29,8 +30,6 @@ def build_from_smp(state: State) -> tuple[keras.Model, str, dict[str, Any]]:
         WeightsError: A decoder of other width or parts than the package's default, or
             no plain ResNet inside.
     """
-    from arcticdl.models.build import build_segmenter
-
     decoder = _decoder(state)
     encoder = {
         key.removeprefix(ENCODER): value

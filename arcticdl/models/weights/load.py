@@ -13,17 +13,16 @@ from typing import Any
 import keras
 
 from arcticdl.errors import WeightsError
+from arcticdl.models.backbones.table import build_backbone
 from arcticdl.models.convert.checkpoint import read_checkpoint, sha256_of
-from arcticdl.models.convert.convert import (
-    SUFFIX,
-    convert,
-    convert_state,
-    verify,
-)
+from arcticdl.models.convert.families import convert_state
+from arcticdl.models.convert.sidecar import convert, verify
 from arcticdl.models.weights.adapter import AdapterTable, Bands, copy_weights
+from arcticdl.models.weights.applications import APPLICATIONS, from_application
 from arcticdl.models.weights.bands import RGB, Band, resolve_bands
 from arcticdl.models.weights.fetch import download
 from arcticdl.models.weights.table import (
+    SUFFIX,
     WeightsInfo,
     cache_dir,
     constants,
@@ -36,14 +35,11 @@ __all__ = [
     "Pretrained",
     "WeightsInfo",
     "cache_dir",
-    "convert",
     "fetch",
     "find_pretrained",
     "find_weights",
     "list_weights",
-    "load_converted",
     "load_weights",
-    "verify",
 ]
 
 
@@ -211,8 +207,6 @@ def find_pretrained(
         WeightsError: Weights of another architecture, or not to be had.
         FileNotFoundError: A path without a file.
     """
-    from arcticdl.models.weights.applications import APPLICATIONS, from_application
-
     path = Path(weights)
     is_path = path.suffix != "" and (path.exists() or path.parent != Path("."))
     if backbone in APPLICATIONS and (weights == "imagenet" or is_path):
@@ -233,44 +227,33 @@ def _from_file(path: Path, backbone: str) -> Pretrained:
     if path.name.endswith(SUFFIX):
         card = verify(path)
         _check_architecture(card["architecture"], backbone, path)
-        model = _backbone_of(load_converted(path))
+        model = _load_backbone(path, card)
         bands = card["bands"] or card["num_bands"]
         return Pretrained(model, bands, card["normalizer"])
     converted = convert_state(read_checkpoint(path))
     _check_architecture(converted.architecture, backbone, path)
-    model = _backbone_of(converted.model)
+    model = converted.model
     return Pretrained(model, int(model.input_shape[-1]), None)
 
 
-def load_converted(path: str | Path) -> keras.Model:
-    """Builds the network of converted weights and loads them.
-
-    Args:
-        path: ``NAME.weights.h5`` with its sidecar, from ``convert`` or ``fetch``.
-
-    Returns:
-        The backbone, segmenter or classifier that the sidecar names.
-
-    Raises:
-        WeightsError: No sidecar, or a changed file.
-    """
-    from arcticdl.models.backbones.table import build_backbone
-    from arcticdl.models.build import build_segmenter
-    from arcticdl.models.convert.resnet import build_cifar_resnet
-
-    card = verify(path)
-    build: Any = {
-        "features": build_backbone,
-        "logits": lambda _, **options: build_cifar_resnet(**options),
-        "segmentation": build_segmenter,
-    }[card["task"]]
-    options = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in card["options"].items()
-    }
-    model = build(card["architecture"], num_bands=card["num_bands"], **options)
-    model.load_weights(path)
+def _load_backbone(path: Path, card: Mapping[str, Any]) -> keras.Model:
+    """The backbone in a file of converted weights, which may hold more around it."""
+    whole = card["task"] == "segmentation"
+    options = {} if whole else _tuples(card["options"])
+    model = build_backbone(card["architecture"], num_bands=card["num_bands"], **options)
+    if not whole:
+        model.load_weights(path)
+        return model
+    # Keras names what a file holds by the kind of layer: a shell whose one network is
+    # the backbone reads the one network that a segmenter has, and nothing else of it.
+    shell = keras.Model(model.input, model(model.input))
+    shell.load_weights(path)
     return model
+
+
+def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as they were before JSON made lists of tuples."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
 
 
 def _check_architecture(found: str, backbone: str, path: Path) -> None:
@@ -279,11 +262,6 @@ def _check_architecture(found: str, backbone: str, path: Path) -> None:
             f"Weights must be of backbone {backbone!r}. "
             f"Received: {str(path)!r}, weights of {found!r}."
         )
-
-
-def _backbone_of(model: keras.Model) -> keras.Model:
-    nested = [layer for layer in model.layers if layer.name == "backbone"]
-    return nested[0] if nested else model
 
 
 def _matching(source: Pretrained, target: Bands) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from arcticdl.tiles.statistics import BandStats
+from arcticdl.scene.stats import BandStats
 
 OUTLIER_Z = 10.0
 """Robust z beyond which a pixel is an outlier: median and interquartile range of the

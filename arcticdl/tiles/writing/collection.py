@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from arcticdl.errors import LabelError, SceneError
+from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.plan import TilePlan, plan_tiles
-from arcticdl.tiles.store import LabelInfo
 from arcticdl.tiles.writing.survey import band_names, find_labels, scene_id
 
 

@@ -9,13 +9,14 @@ import numpy as np
 import xarray as xr
 
 from arcticdl.tiles import layout
+from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.manifest import (
     SCENE_COLUMNS,
     build_manifest,
     count_columns,
     write_manifest,
 )
-from arcticdl.tiles.store import LabelInfo, TileStore
+from arcticdl.tiles.store import TileStore
 from arcticdl.tiles.writing import footprints
 from arcticdl.tiles.writing.collection import Collection
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.quality.checks import flag_tiles
-from arcticdl.tiles.store import LabelInfo
 from arcticdl.tiles.write import TileTable
 from arcticdl.tiles.writing.collection import Collection
 from arcticdl.tiles.writing.footprints import tile_footprints

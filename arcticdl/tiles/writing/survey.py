@@ -8,10 +8,10 @@ import xarray as xr
 
 from arcticdl.errors import LabelError, SceneError
 from arcticdl.scene import read_values
+from arcticdl.scene.stats import BandStats, scene_band_stats
+from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.plan import TilePlan
 from arcticdl.tiles.quality.measure import measure_tile
-from arcticdl.tiles.statistics import BandStats, scene_band_stats
-from arcticdl.tiles.store import LabelInfo
 from arcticdl.void import VOID_CLASS
 
 

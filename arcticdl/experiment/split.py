@@ -1,0 +1,110 @@
+"""Which tiles of a store train, validate and test each fold."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arcticdl.config import Experiment
+from arcticdl.errors import SplitError
+from arcticdl.tiles import TileStore, group_kfold, open_store
+
+
+def open_prepared(config: Experiment) -> TileStore:
+    """Opens the experiment's store.
+
+    Raises:
+        FileNotFoundError: It is not there.
+    """
+    if not config.store_path.exists():
+        raise FileNotFoundError(
+            f"No tile store at {config.store_path}. Make it first: arcticdl prepare "
+            "CONFIG"
+        )
+    return open_store(config.store_path)
+
+
+class Split:
+    """Tile indices of one fold: ``train``, ``validation`` (may be empty), ``test``."""
+
+    def __init__(
+        self,
+        train: NDArray[np.int64],
+        validation: NDArray[np.int64],
+        test: NDArray[np.int64],
+    ):
+        self.train, self.validation, self.test = train, validation, test
+
+
+def choose_folds(store: TileStore, config: Experiment) -> list[Split]:
+    """Splits the store as ``folds`` says; no group is in two parts of a fold.
+
+    Raises:
+        SplitError: A part is empty, or there are fewer groups than folds.
+    """
+    settings = config.folds
+    splits = []
+    folds = group_kfold(
+        store, settings.n_splits, group=settings.group, seed=settings.seed
+    )
+    for number, (train_part, test_part) in enumerate(folds):
+        train_part = _only(store, np.asarray(train_part), settings.train_only)
+        test_part = _only(store, np.asarray(test_part), settings.test_only)
+        train_part, validation = _hold_groups(
+            store, train_part, settings.group, settings.validation_groups, number
+        )
+        if not len(train_part) or not len(test_part):
+            raise SplitError(
+                f"Fold {number} has {len(train_part)} training and {len(test_part)} "
+                "test tiles. Check `folds` against the manifest's columns."
+            )
+        splits.append(Split(train_part, validation, test_part))
+    return splits
+
+
+def choose_everything(store: TileStore, config: Experiment) -> Split:
+    """All tiles that ``folds`` lets train, but for the validation groups."""
+    settings = config.folds
+    tiles = _only(store, np.arange(len(store)), settings.train_only)
+    train_part, validation = _hold_groups(
+        store, tiles, settings.group, settings.validation_groups, settings.n_splits
+    )
+    return Split(train_part, validation, tiles[:0])
+
+
+def _only(
+    store: TileStore, indices: NDArray[np.int64], wanted: dict[str, str]
+) -> NDArray[np.int64]:
+    for column, value in wanted.items():
+        if column not in store.manifest:
+            raise SplitError(
+                f"`folds` names the column {column!r}; the manifest has "
+                f"{sorted(store.manifest.columns)}."
+            )
+        values = store.manifest[column].astype(str).to_numpy()[indices]
+        indices = indices[values == value]
+    return indices
+
+
+def _hold_groups(
+    store: TileStore, train_part: NDArray[np.int64], column: str, num: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    if num == 0:
+        return train_part, train_part[:0]
+    values = store.manifest[column].astype(str).to_numpy()[train_part]
+    groups = np.unique(values)
+    if num >= len(groups):
+        raise SplitError(
+            f"`folds.validation_groups` = {num} leaves no training group of "
+            f"{len(groups)} ({column})."
+        )
+    chosen = np.random.default_rng(seed).choice(groups, num, replace=False)
+    held = np.isin(values, chosen)
+    return train_part[~held], train_part[held]
+
+
+def describe_split(store: TileStore, split: Split) -> dict[str, list[str]]:
+    """Names of the scenes of each part, for ``split.json``."""
+    ids = store.manifest["scene_id"].astype(str).to_numpy()
+    return {
+        part: sorted(set(ids[getattr(split, part)]))
+        for part in ("train", "validation", "test")
+    }

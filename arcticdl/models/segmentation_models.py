@@ -1,0 +1,113 @@
+"""Whole models of the package ``segmentation-models``, for any bands and any size."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import layers
+
+from arcticdl.choices import choose
+from arcticdl.models.backbones.segmentation_models import (
+    ENCODERS,
+    load_module,
+    modernise,
+    quiet_keras2,
+    stand_ins,
+)
+from arcticdl.models.card import Card, resolve_num_bands
+from arcticdl.models.layers.shapes import CropLike, PadToStride
+from arcticdl.models.weights.adapter import copy_weights
+from arcticdl.models.weights.bands import RGB
+
+ARCHITECTURES: dict[str, tuple[str, int]] = {
+    "FPN": ("segmentation_models.models.fpn", 32),
+    "Linknet": ("segmentation_models.models.linknet", 32),
+    "PSPNet": ("segmentation_models.models.pspnet", 48),
+    "Unet": ("segmentation_models.models.unet", 32),
+}
+"""The package's models: module, and the number of which sizes must be multiples."""
+
+
+def from_segmentation_models(
+    architecture: str,
+    backbone: str,
+    *,
+    num_classes: int,
+    num_bands: int | None = None,
+    bands: Sequence[str] | None = None,
+    weights: str | None = None,
+    adapter: str = "by_band",
+    card: dict[str, Any] | None = None,
+    input_size: tuple[int, int] | None = None,
+    name: str = "segmentation",
+    **options: Any,
+) -> keras.Model:
+    """Wraps a whole model of ``segmentation-models`` for any bands and any size.
+
+    Args:
+        architecture: One of ``ARCHITECTURES``.
+        backbone: One of ``ENCODERS``.
+        num_classes: Classes, without void.
+        num_bands: Bands of the image; or give ``bands``.
+        bands: Their names, in the order of the image's last axis.
+        weights: ``"imagenet"``, which the package fetches, adapted to the bands; or
+            ``None``.
+        adapter: One of ``arcticdl.models.weights.adapter.MODES`` but ``project_1x1``.
+        card: JSON dict that the model shall carry.
+        input_size: Height and width in pixels. ``PSPNet`` needs it.
+        name: Name of the output.
+        **options: The package's own, such as ``decoder_filters=(128, 64, 32, 16, 8)``.
+
+    Returns:
+        Model from ``(batch, y, x, band)`` to float32 logits ``(batch, y, x, class)``.
+
+    Raises:
+        ValueError: Unknown names or weights, no bands, ``PSPNet`` without
+            ``input_size``.
+
+    Example:
+        >>> model = from_segmentation_models(
+        ...     "Linknet", "mobilenet", num_bands=7, num_classes=3)
+        >>> model.output_shape
+        (None, None, None, 3)
+    """
+    module, stride = choose("architecture", architecture, ARCHITECTURES)
+    choose("backbone", backbone, dict.fromkeys(ENCODERS))
+    count = resolve_num_bands(num_bands, bands, card)
+    if weights not in (None, "imagenet"):
+        raise ValueError(
+            "`weights` must be 'imagenet' or None; load other weights into the model. "
+            f"Received: weights={weights!r}."
+        )
+    if architecture == "PSPNet" and input_size is None:
+        raise ValueError(
+            "`input_size` must be given for PSPNet, whose pooling is of fixed size. "
+            "Received: input_size=None. `build_segmenter` has a PSPNet of any size."
+        )
+    size: tuple[int | None, ...] = (None, None)
+    if input_size is not None:
+        size = tuple(side + (-side) % stride for side in input_size)
+    arguments = {"classes": num_classes, "activation": "linear", **options}
+
+    def build(channels: int, encoder_weights: str | None) -> keras.Model:
+        with quiet_keras2():
+            model = getattr(load_module(module), architecture)(
+                backbone,
+                input_shape=(*size, channels),
+                encoder_weights=encoder_weights,
+                **arguments,
+                **stand_ins(),
+            )
+        modernise(model)
+        return model
+
+    network = build(count, None)
+    if weights is not None:
+        copy_weights(
+            build(3, weights), network, RGB, list(bands) if bands else count, adapter
+        )
+    image = keras.Input((*(input_size or (None, None)), count), name="image")
+    x = PadToStride(stride, name="pad")(Card(card, name="card")(image))
+    x = layers.Activation("linear", dtype="float32", name="logits")(network(x))
+    x = CropLike(dtype="float32", name=name)([x, image])
+    return keras.Model(image, x, name=f"{architecture.lower()}_{backbone}")

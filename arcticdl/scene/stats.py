@@ -1,0 +1,213 @@
+"""Statistics of a scene's bands: streamed, void-aware, the same for any chunking.
+
+Every strip of rows (or tile of a store) gives one partial result, and the partial
+results are combined in their order. Batches, chunks and threads therefore have no
+influence on the answer.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from arcticdl.scene.contract import read_values
+
+PERCENTILES = (1, 2, 5, 25, 50, 75, 95, 98, 99)
+"""The percentiles that every `BandStats` holds."""
+
+
+MAX_SAMPLE_PX = 1_000_000
+"""Pixels from which percentiles are taken; with fewer they are exact."""
+
+
+_STRIP_PX = 1 << 18
+
+
+@dataclass(frozen=True, eq=False)
+class BandStats:
+    """Statistics of each band over valid, finite pixels.
+
+    Attributes:
+        bands: Names, in order.
+        count: (band,) int64, pixels counted.
+        mean: (band,) float64, in the band's unit; NaN where nothing was counted. So
+            are the others.
+        std: Population standard deviation.
+        min: Smallest value.
+        max: Largest value.
+        percentiles: {percent: (band,) float64}, linear interpolation.
+    """
+
+    bands: tuple[str, ...]
+    count: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    min: np.ndarray
+    max: np.ndarray
+    percentiles: Mapping[int, np.ndarray]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The statistics as plain JSON values; NaN becomes ``None``."""
+        return {
+            "bands": list(self.bands),
+            "count": [int(v) for v in self.count],
+            **{k: _to_json(getattr(self, k)) for k in ("mean", "std", "min", "max")},
+            "percentiles": {str(p): _to_json(v) for p, v in self.percentiles.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "BandStats":
+        """The statistics from `to_dict`."""
+        return cls(
+            bands=tuple(values["bands"]),
+            count=np.asarray(values["count"], "int64"),
+            **{k: _from_json(values[k]) for k in ("mean", "std", "min", "max")},
+            percentiles={
+                int(p): _from_json(v) for p, v in values["percentiles"].items()
+            },
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class PartialStats:
+    """What one block of pixels adds to the statistics; all arrays are (band,)."""
+
+    count: np.ndarray
+    mean: np.ndarray
+    m2: np.ndarray
+    min: np.ndarray
+    max: np.ndarray
+    sample: np.ndarray
+
+
+def scene_band_stats(
+    scene: xr.Dataset, *, max_pixels: int = MAX_SAMPLE_PX, seed: int = 0
+) -> BandStats:
+    """Computes the statistics of a whole scene's bands, strip by strip.
+
+    Args:
+        scene: A Scene; ``valid``, where present, says which pixels count. Values that
+            are not finite never do.
+        max_pixels: Percentiles are taken from at most about this many pixels, spread
+            evenly over the scene; a smaller scene gives exact percentiles. All else
+            uses every pixel.
+        seed: Of the sample.
+
+    Returns:
+        One value a band. Of a scene without a valid pixel: count 0 and NaN.
+    """
+    height, width = scene.sizes["y"], scene.sizes["x"]
+    rate = sample_rate(height * width, max_pixels)
+    step = max(1, _STRIP_PX // width)
+
+    def strip(row: int) -> PartialStats:
+        part = scene.isel(y=slice(row, min(row + step, height)))
+        image = read_values(part["image"], "y", "x", "band")
+        valid = read_values(part["valid"], "y", "x") if "valid" in part else None
+        return partial_stats(image, valid, rate, (seed, row))
+
+    parts = [strip(row) for row in range(0, height, step)]
+    return combine(parts, tuple(str(b) for b in scene["band"].values))
+
+
+def sample_rate(num_pixels: int, max_pixels: int) -> float:
+    """The share of pixels that the percentiles are taken from."""
+    if max_pixels < 1:
+        raise ValueError(f"`max_pixels` must be positive. Received: {max_pixels}.")
+    return min(1.0, max_pixels / max(num_pixels, 1))
+
+
+def partial_stats(
+    image: np.ndarray,
+    valid: np.ndarray | None,
+    rate: float = 1.0,
+    key: tuple[int, ...] = (0,),
+) -> PartialStats:
+    """Computes what one block adds.
+
+    Args:
+        image: (y, x, band), any numeric dtype.
+        valid: (y, x) booleans, or None where all pixels are valid.
+        rate: Share of the pixels that go into the sample.
+        key: Seeds the choice of those pixels.
+    """
+    num_bands = image.shape[-1]
+    flat = image.reshape(-1, num_bands)
+    ok = None if valid is None or valid.all() else valid.reshape(-1)
+    pixels = flat if ok is None else flat[ok]
+    by_band = np.ascontiguousarray(pixels.T, "float64")
+    picked = _systematic_sample(len(flat), rate, key)
+    if ok is not None:
+        picked = picked[ok[picked]]
+    rows = [_moments(values) for values in by_band]
+    columns = [np.array(column, "float64") for column in zip(*rows, strict=True)]
+    count = columns[0].astype("int64")
+    mean, m2, low, high = columns[1:]
+    return PartialStats(count, mean, m2, low, high, flat[picked])
+
+
+def combine(parts: Sequence[PartialStats], bands: tuple[str, ...]) -> BandStats:
+    """Combines partial statistics in the order given.
+
+    Chan, Golub and LeVeque (1983), "Algorithms for computing the sample variance",
+    equations 2.1a and 2.1b.
+    """
+    count = np.zeros(len(bands), "int64")
+    mean, m2 = np.zeros(len(bands)), np.zeros(len(bands))
+    low, high = np.full(len(bands), np.inf), np.full(len(bands), -np.inf)
+    for part in parts:
+        total = count + part.count
+        share = np.divide(part.count, total, where=total > 0, out=np.zeros(len(bands)))
+        delta = part.mean - mean
+        m2 = m2 + part.m2 + delta**2 * count * share
+        mean = mean + delta * share
+        count = total
+        low, high = np.minimum(low, part.min), np.maximum(high, part.max)
+    empty = count == 0
+    std = np.sqrt(m2 / np.maximum(count, 1))
+    mean, std, low, high = (np.where(empty, np.nan, v) for v in (mean, std, low, high))
+    sample = np.concatenate([part.sample for part in parts])
+    return BandStats(bands, count, mean, std, low, high, _percentiles(sample))
+
+
+def _moments(values: np.ndarray) -> tuple[float, float, float, float, float]:
+    """Count, mean, sum of squared deviations, least and greatest of one band."""
+    total = values.sum()
+    if not np.isfinite(total):
+        values = values[np.isfinite(values)]
+        total = values.sum()
+    if not len(values):
+        return 0.0, 0.0, 0.0, np.inf, -np.inf
+    mean = total / len(values)
+    deviation = values - mean
+    # Not `@`: BLAS would start threads of its own inside each of ours.
+    deviation *= deviation
+    return len(values), mean, deviation.sum(), values.min(), values.max()
+
+
+def _systematic_sample(size: int, rate: float, key: tuple[int, ...]) -> np.ndarray:
+    """Evenly spaced positions with a random start, about ``size * rate`` of them."""
+    if rate >= 1:
+        return np.arange(size)
+    start = np.random.default_rng(key).random()
+    steps = np.arange(int(size * rate + start)) + 1 - start
+    return np.ceil(steps / rate).astype("int64") - 1
+
+
+def _percentiles(sample: np.ndarray) -> dict[int, np.ndarray]:
+    values = np.full((len(PERCENTILES), sample.shape[1]), np.nan)
+    for band, column in enumerate(sample.T):
+        finite = column[np.isfinite(column)].astype("float64")
+        if len(finite):
+            values[:, band] = np.percentile(finite, PERCENTILES)
+    return dict(zip(PERCENTILES, values, strict=True))
+
+
+def _to_json(values: np.ndarray) -> list[float | None]:
+    return [float(v) if np.isfinite(v) else None for v in values]
+
+
+def _from_json(values: Sequence[float | None]) -> np.ndarray:
+    return np.array([np.nan if v is None else v for v in values], "float64")
