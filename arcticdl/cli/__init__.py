@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from arcticdl.cli.export import export
-from arcticdl.cli.folds import train_each
 from arcticdl.cli.start import start_backend
 from arcticdl.cli.weights import weights
 
@@ -176,6 +175,7 @@ def train(
     Example: `arcticdl train configs/meltpond.yaml --fold 0 --set train.epochs=3`
     """
     from arcticdl import experiment
+    from arcticdl.cli.folds import train_each
     from arcticdl.config import load_config
 
     checked = load_config(config, tuple(set_ or ()))
