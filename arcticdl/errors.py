@@ -43,3 +43,7 @@ class MissingExtraError(ImportError):
 
 class PluginError(ValueError):
     """A plug-in cannot be loaded, or claims a name that is taken."""
+
+
+class TaskError(ValueError):
+    """A head does not fit its label, or is asked for what its task cannot do."""

@@ -1,0 +1,196 @@
+"""Heads: what a model answers, read from cards and builders, joined with labels."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from arcticdl.choices import choose
+from arcticdl.errors import TaskError
+from arcticdl.tasks.answers import Form
+from arcticdl.tasks.table import CLASS, LABELS, TASKS, VALUE, Task
+
+DEFAULT_SIZES = {"num_outputs": 1, "quantiles": (0.1, 0.5, 0.9)}
+"""Sizes of heads that need not be told."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """What one head answers: the entry of a card, and what follows from it.
+
+    Attributes:
+        task: Name in ``TASKS``.
+        size: Value of the form's option: number of classes or outputs, or quantiles.
+        classes: Names of the classes.
+        colors: ``#rrggbb`` of each class, or empty.
+        outputs: Names of the values, ``("",)`` of a single one.
+        units: CF units of values, or empty.
+    """
+
+    task: str
+    size: Any
+    classes: tuple[str, ...] = ()
+    colors: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ("",)
+    units: str = ""
+
+    @property
+    def spec(self) -> Task:
+        """The task."""
+        return TASKS[self.task]
+
+    @property
+    def form(self) -> Form:
+        """How its answer is read."""
+        return self.spec.form
+
+    def to_card(self) -> dict[str, Any]:
+        """The head as plain JSON values."""
+        card: dict[str, Any] = {"task": self.task, "classes": list(self.classes)}
+        size = list(self.size) if isinstance(self.size, Sequence) else self.size
+        card |= {"colors": list(self.colors), self.form.option: size}
+        if self.spec.label == VALUE:
+            card |= {"outputs": list(self.outputs), "units": self.units}
+        return card
+
+    def chosen(self, asked: Sequence[str] | None) -> tuple[str, ...]:
+        """Outputs to write, in the order of the table.
+
+        A head that has none of what is asked, but perhaps the spread, shows its chief
+        output, so that a regression stands beside a class map in one call.
+
+        Args:
+            asked: Names of outputs; ``None``: those the form shows.
+        """
+        if asked is None:
+            return self.form.shown
+        names = [name for name in self.form.outputs if name in asked]
+        chief = next(iter(self.form.outputs))
+        return tuple(names) if set(names) - {"spread"} else (chief, *names)
+
+
+def read_head(name: str, entry: Mapping[str, Any]) -> Head:
+    """Reads a head from a card, or from what a builder is given.
+
+    Args:
+        name: Name of the head, for messages.
+        entry: ``{"task": ..., "classes": ..., "colors": ..., "outputs": ...,
+            "units": ...}`` with ``num_classes``, ``num_outputs`` or ``quantiles``,
+            which default to the number of ``classes``, the number of ``outputs``, and
+            0.1, 0.5 and 0.9.
+
+    Raises:
+        ValueError: Unknown task or option, no size, or a size that is none.
+
+    Example:
+        >>> read_head("ice", {"task": "segmentation", "classes": ["sea", "ice"]}).size
+        2
+    """
+    options = dict(entry)
+    task = choose("task", options.pop("task", "segmentation"), TASKS)
+    option = task.form.option
+    classes = tuple(map(str, options.pop("classes", ()) or ()))
+    colors = tuple(options.pop("colors", ()) or ())
+    outputs = tuple(map(str, options.pop("outputs", ()) or ()))
+    units = str(options.pop("units", "") or "")
+    told = len(classes) if option == "num_classes" else len(outputs)
+    size = options.pop(option, None)
+    if size is None:
+        size = (told if option != "quantiles" else 0) or DEFAULT_SIZES.get(option)
+    if options:
+        raise ValueError(
+            f"A head of task {task.name!r} takes {option!r}, 'classes', 'colors', "
+            "'dropout', 'outputs', 'task' and 'units'. "
+            f"Received: heads[{name!r}]={dict(entry)}."
+        )
+    size = _checked_size(task, name, size, classes)
+    if task.label != VALUE and not classes:
+        classes = tuple(f"class_{code}" for code in range(max(size, 2)))
+    if task.label == VALUE and len(outputs) != (size if isinstance(size, int) else 1):
+        outputs = (
+            tuple(map(str, range(size)))
+            if size != 1 and option == ("num_outputs")
+            else ("",)
+        )
+    return Head(task.name, size, classes, colors, outputs or ("",), units)
+
+
+def _checked_size(task: Task, name: str, size: Any, classes: Sequence[str]) -> Any:
+    option = task.form.option
+    if option == "quantiles":
+        rising = [0.0, *(size or ()), 1.0]
+        if not size or any(a >= b for a, b in pairwise(rising)):
+            raise ValueError(
+                "`quantiles` must rise strictly within (0, 1). "
+                f"Received: quantiles={size}."
+            )
+        return tuple(float(q) for q in size)
+    least = 2 if task.kind == "ordinal" else 1
+    if not isinstance(size, int) or isinstance(size, bool) or size < least:
+        raise ValueError(
+            f"`{option}` must be an integer of at least {least}. "
+            f"Received: {option}={size!r}."
+        )
+    binary = task.kind == "classes" and size == 1 and len(classes) == 2
+    if option == "num_classes" and classes and len(classes) != size and not binary:
+        raise ValueError(
+            f"`classes` must name each of the classes. Received: heads[{name!r}] with "
+            f"num_classes={size}, classes={list(classes)}."
+        )
+    return size
+
+
+def reconcile(heads: Mapping[str, Head], labels: Mapping[str, Any]) -> dict[str, Head]:
+    """Joins the heads of a model with what a feed's card says of the labels.
+
+    Args:
+        heads: Name -> head, in the order of the outputs.
+        labels: The card's ``heads``: name -> entry, whose task is the label's own.
+
+    Returns:
+        The heads with the labels' class names, colours and units; a single head takes
+        the name of its single label.
+
+    Raises:
+        TaskError: A head has no label of its name, or does not fit it.
+    """
+    if len(heads) == len(labels) == 1:
+        heads = {next(iter(labels)): next(iter(heads.values()))}
+    joined = {}
+    for name, head in heads.items():
+        if name not in labels:
+            raise TaskError(
+                f"Each head must bear the name of its label, one of {sorted(labels)}. "
+                f"Received: a head {name!r}."
+            )
+        joined[name] = _fit_label(name, head, read_head(name, labels[name]))
+    return joined
+
+
+def _fit_label(name: str, head: Head, label: Head) -> Head:
+    one, other = head.spec, label.spec
+    if (one.target, one.label) != (other.target, other.label):
+        fitting = sorted(
+            task.name
+            for task in TASKS.values()
+            if (task.target, task.label) == (other.target, other.label)
+        )
+        raise TaskError(
+            f"A head must fit its label: {name!r} holds "
+            f"{_KINDS[other.label]} a {other.target}, for the tasks {fitting}. "
+            f"Received: task={head.task!r}."
+        )
+    if one.label != VALUE:
+        binary = one.kind == "classes" and head.size == 1 and len(label.classes) == 2
+        if head.size != len(label.classes) and not binary:
+            raise TaskError(
+                f"A head must have a channel for each class of its label: {name!r} has "
+                f"{len(label.classes)} classes, {list(label.classes)}. Received: "
+                f"num_classes={head.size}."
+            )
+        return replace(head, classes=label.classes, colors=label.colors)
+    names = label.outputs if len(label.outputs) == len(head.outputs) else head.outputs
+    return replace(head, outputs=names, units=head.units or label.units)
+
+
+_KINDS = {CLASS: "one class", LABELS: "a yes or no for each class", VALUE: "a number"}
