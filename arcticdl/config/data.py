@@ -1,0 +1,53 @@
+"""The ``data`` section: which scenes, with which bands and labels."""
+
+import re
+
+from pydantic import Field, model_validator
+
+from arcticdl.config.labels import LabelConfig, VoidConfig
+from arcticdl.config.section import Replace, Section
+
+
+class DataConfig(Section):
+    """Which scenes, with which bands and labels."""
+
+    scenes: str = Field(
+        min_length=1, description="Path or glob; each match is one scene."
+    )
+    stack: tuple[Replace, ...] = Field(
+        (), description="Further files of the same scene, stacked band by band."
+    )
+    each_index: bool = Field(
+        False, description="Each image of an (N, y, x) array is one scene."
+    )
+    bands: tuple[str, ...] | None = Field(
+        None, description="Names of the bands in file order."
+    )
+    use_bands: tuple[str, ...] | None = Field(None, description="Bands to keep.")
+    labels: dict[str, LabelConfig] = Field(
+        min_length=1, description="Name of a label -> its map and classes."
+    )
+    void: VoidConfig | None = Field(
+        None, description="A mask beside the scene where no label counts."
+    )
+    attributes: dict[str, str] = Field(
+        default_factory=dict,
+        description="Scene attribute -> regular expression on the path, one group.",
+    )
+    rename: dict[str, dict[str, str]] = Field(
+        default_factory=dict, description="Attribute -> {found value: new value}."
+    )
+
+    @model_validator(mode="after")
+    def _patterns(self) -> "DataConfig":
+        for name, pattern in self.attributes.items():
+            try:
+                groups = re.compile(pattern).groups
+            except re.error as error:
+                raise ValueError(f"attributes.{name}: {error}") from error
+            if groups != 1:
+                raise ValueError(f"attributes.{name} needs exactly one (group)")
+        useless = sorted(set(self.rename) - set(self.attributes))
+        if useless:
+            raise ValueError(f"`rename` names {useless}, which `attributes` lacks")
+        return self

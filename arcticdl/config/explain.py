@@ -1,0 +1,70 @@
+"""Errors of a configuration in words: the key's path, what is wrong, the way out."""
+
+import difflib
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+_SHOWN = 80
+"""Longest shown value, in characters."""
+
+
+def explain(error: ValidationError, path: Path, model: type[BaseModel]) -> str:
+    """Says what a configuration must change: one line, or one line a fault.
+
+    Args:
+        error: What pydantic found.
+        path: The file.
+        model: The section that was checked, whose keys are offered.
+    """
+    lines = [_line(item, model) for item in error.errors()]
+    if len(lines) == 1:
+        return f"{path} is not a valid configuration: {lines[0]}"
+    return "\n  ".join([f"{path} is not a valid configuration:", *lines])
+
+
+def _line(item: Any, model: type[BaseModel]) -> str:
+    parts = [str(part) for part in item["loc"]]
+    where = ".".join(parts) or "(top)"
+    if item["type"] == "extra_forbidden":
+        return f"{where}: unknown key. {_offer(parts[-1], _section(model, parts))}"
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "missing" or "Received: " in message:
+        return f"{where}: {message}"
+    if item["type"] == "value_error" and isinstance(item.get("input"), dict):
+        return f"{where}: {message}"  # a whole section says nothing
+    return f"{where}: {message}. Received: {_shorten(repr(item.get('input')))}"
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) < _SHOWN else text[: _SHOWN - 3] + "..."
+
+
+def _offer(key: str, section: type[BaseModel]) -> str:
+    known = sorted(section.model_fields)
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"Did you mean `{near[0]}`? " if near else ""
+    return f"{hint}Known keys here: {', '.join(known)}"
+
+
+def _section(model: type[BaseModel], parts: list[str]) -> type[BaseModel]:
+    """The section that holds the last part of a key's path."""
+    for part in parts[:-1]:
+        field = model.model_fields.get(part)
+        found = sections_in(field.annotation) if field is not None else []
+        model = found[0] if found else model
+    return model
+
+
+def sections_in(annotation: Any) -> list[type[BaseModel]]:
+    """The sections that a type may hold, wherever they stand in it.
+
+    Example:
+        >>> from arcticdl.config.labels import LabelConfig
+        >>> [found.__name__ for found in sections_in(dict[str, LabelConfig] | None)]
+        ['LabelConfig']
+    """
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in sections_in(part)]

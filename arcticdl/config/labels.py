@@ -1,0 +1,97 @@
+"""The ``data.labels`` section: where label maps come from, what their codes mean."""
+
+import math
+
+from pydantic import ConfigDict, Field, PositiveFloat, field_validator, model_validator
+
+from arcticdl.config.section import Replace, Section
+
+
+class ThresholdRule(Section):
+    """Pixels whose bands all lie in the given closed ranges belong to the class."""
+
+    model_config = ConfigDict(allow_inf_nan=True)
+
+    name: str = Field(description="Class of the pixels, one of `classes`.")
+    where: dict[str, tuple[float, float]] = Field(
+        min_length=1,
+        description="Band -> [lowest, highest] value, in the band's unit; .inf: open.",
+    )
+
+    @field_validator("where")
+    @classmethod
+    def _rising(
+        cls, where: dict[str, tuple[float, float]]
+    ) -> dict[str, tuple[float, float]]:
+        for band, (low, high) in where.items():
+            if not low <= high or math.isnan(low):
+                raise ValueError(
+                    f"the range of {band!r} must rise from its lowest to its highest "
+                    "value"
+                )
+        return where
+
+
+class SidesConfig(Section):
+    """Strips beside a thin class, named after the side: teaches what a line divides."""
+
+    line: str = Field(description="The thin class.")
+    upper: str = Field(description="Class of the side of the first row.")
+    lower: str = Field(description="Class of the other side.")
+    width_px: PositiveFloat = Field(40.0, description="Width of each strip, pixels.")
+
+
+class LabelConfig(Section):
+    """One label map: from a file beside the scene, or from band thresholds."""
+
+    classes: tuple[str, ...] = Field(
+        min_length=1, description="Names of the codes 0, 1, 2, ...; 255 is void."
+    )
+    colors: tuple[str, ...] = Field(
+        (), description="One colour a class, such as '#5ab4e6'."
+    )
+    file: Replace | None = Field(None, description="File of the label map.")
+    codes: dict[int, int] | None = Field(
+        None, description="Raw value -> class code; other raw values are an error."
+    )
+    rules: tuple[ThresholdRule, ...] = Field(
+        (), description="Weak labels: the first rule that holds gives the class."
+    )
+    sides: SidesConfig | None = Field(
+        None, description="Name the background near a line after its two sides."
+    )
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "LabelConfig":
+        if (self.file is None) == (not self.rules):
+            raise ValueError("give either `file` or `rules`, and not both")
+        names = {rule.name for rule in self.rules} - set(self.classes)
+        if names:
+            raise ValueError(
+                f"rules name classes that are not in `classes`: {sorted(names)}"
+            )
+        if self.colors and len(self.colors) != len(self.classes):
+            raise ValueError("`colors` needs one colour for each of `classes`")
+        repeated = {name for name in self.classes if self.classes.count(name) > 1}
+        if repeated:
+            raise ValueError(f"`classes` must differ: {sorted(repeated)} come twice")
+        return self
+
+    @model_validator(mode="after")
+    def _sides_are_classes(self) -> "LabelConfig":
+        if self.sides is None:
+            return self
+        chosen = [self.sides.line, self.sides.upper, self.sides.lower]
+        distinct = len({*chosen, self.classes[0]}) == 4
+        if not distinct or not set(chosen) <= set(self.classes):
+            raise ValueError(
+                "`sides` needs three different names of `classes`, without its "
+                f"first, the background; got {chosen} of {list(self.classes)}"
+            )
+        return self
+
+
+class VoidConfig(Section):
+    """A mask file: where any of its bands is above zero, labels become void."""
+
+    file: Replace = Field(description="File of the mask, on the scene's grid.")

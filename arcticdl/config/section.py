@@ -1,0 +1,43 @@
+"""What all sections of a configuration share: they are frozen, and refuse typos."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+TileSize = PositiveInt | tuple[PositiveInt, PositiveInt]
+
+
+class Section(BaseModel):
+    """A part of a configuration; an unknown key or a number like NaN is an error."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty(cls, value: Any) -> Any:
+        """A section whose keys are all commented out has its defaults."""
+        return {} if value is None else value
+
+
+class Named(Section):
+    """A choice by name with its options; the name alone may stand for both."""
+
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Arguments of what is named, by keyword."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class Replace(Section):
+    """A file beside the scene's own, found by replacing parts of its path."""
+
+    replace: dict[str, str] = Field(
+        min_length=1, description="Text of the path -> what stands there instead."
+    )

@@ -1,0 +1,23 @@
+"""The ``tiles`` section: how scenes are cut."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from arcticdl.config.section import Fraction, Section, TileSize
+
+
+class TilesConfig(Section):
+    """How scenes are cut."""
+
+    size_px: TileSize = Field(256, description="Side, or [height, width], pixels.")
+    overlap_px: int = Field(0, ge=0, description="Overlap of neighbours, pixels.")
+    edge: Literal["shift", "pad", "drop"] = Field(
+        "shift", description="What becomes of a last row or column that is not whole."
+    )
+    min_valid_fraction: Fraction = Field(
+        0.0, description="Tiles with a smaller share of valid pixels are left out."
+    )
+    store: str | None = Field(
+        None, description="Where the tiles are kept; null: data/NAME.tiles."
+    )
