@@ -19,7 +19,8 @@ class Table(Mapping[str, Any]):
     this one add choices by entry points of the table's group.
 
     Args:
-        group: Group of the entry points, such as ``"arcticdl.losses"``.
+        group: Group of the entry points, such as ``"arcticdl.losses"``; ``None`` where
+            packages add nothing.
         entries: Name -> ``"module:attribute"``.
 
     Example:
@@ -28,7 +29,7 @@ class Table(Mapping[str, Any]):
         (3.14, ['pi'])
     """
 
-    def __init__(self, group: str, entries: Mapping[str, str]) -> None:
+    def __init__(self, group: str | None, entries: Mapping[str, str]) -> None:
         self.group = group
         self.entries = dict(entries)
 
@@ -36,7 +37,7 @@ class Table(Mapping[str, Any]):
         if name in self.entries:
             module, _, attribute = self.entries[name].partition(":")
             return getattr(import_module(module), attribute)
-        if isinstance(name, str) and name in self._plugins():
+        if self.group and isinstance(name, str) and name in self._plugins():
             return load(self.group, name)
         raise KeyError(name)
 
@@ -51,6 +52,8 @@ class Table(Mapping[str, Any]):
         return name in self.entries or name in self._plugins()
 
     def _plugins(self) -> Collection[str]:
+        if self.group is None:
+            return ()
         found = installed(self.group)
         taken = sorted(set(found) & set(self.entries))
         if taken:

@@ -4,17 +4,6 @@
 a Keras layer, which loads Keras with its first use.
 """
 
-from typing import Any
+import lazy_loader
 
-from arcticdl.augment.batch import Batch
-from arcticdl.augment.policy import AUGMENTATIONS, Policy, build_policy
-
-__all__ = ["AUGMENTATIONS", "Batch", "DeviceAugment", "Policy", "build_policy"]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "DeviceAugment":
-        from arcticdl.augment.device import DeviceAugment
-
-        return DeviceAugment
-    raise AttributeError(f"module 'arcticdl.augment' has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

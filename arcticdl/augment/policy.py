@@ -8,15 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from arcticdl.augment import (
-    dropout,
-    geometry,
-    mixing,
-    optical,
-    radiometry,
-    sar,
-    warp,
-)
+from arcticdl.augment import geometry
 from arcticdl.augment.batch import (
     Augmentation,
     Batch,
@@ -26,42 +18,8 @@ from arcticdl.augment.batch import (
     check_p,
 )
 from arcticdl.augment.directions import Directions, band_index, find_directions
-
-AUGMENTATIONS: dict[str, Callable[..., Any]] = {
-    "affine": geometry.Affine,
-    "band_dropout": dropout.BandDropout,
-    "blur": dropout.Blur,
-    "classmix": mixing.ClassMix,
-    "clouds": optical.Clouds,
-    "copy_paste": mixing.CopyPaste,
-    "crop": warp.Crop,
-    "cutmix": mixing.CutMix,
-    "elastic": warp.Elastic,
-    "gain": radiometry.Gain,
-    "gamma": radiometry.Gamma,
-    "haze": optical.Haze,
-    "hflip": geometry.HFlip,
-    "incidence_slope": sar.IncidenceSlope,
-    "invert": radiometry.Invert,
-    "mixup": mixing.MixUp,
-    "noise": radiometry.Noise,
-    "noise_floor": sar.NoiseFloor,
-    "offset": radiometry.Offset,
-    "quarter_turn": geometry.QuarterTurn,
-    "resized_crop": geometry.ResizedCrop,
-    "rotate": geometry.rotate,
-    "scale": geometry.scale,
-    "scalloping": sar.Scalloping,
-    "sensor_dropout": dropout.SensorDropout,
-    "shear": geometry.shear,
-    "speckle": sar.Speckle,
-    "subswath_seams": sar.SubswathSeams,
-    "sun_angle": optical.SunAngle,
-    "thermal_residue": sar.ThermalResidue,
-    "translate": geometry.translate,
-    "vflip": geometry.VFlip,
-}
-"""Every step that a policy may name."""
+from arcticdl.augment.table import AUGMENTATIONS
+from arcticdl.choices import choose
 
 Augmented = tuple[FloatArray, dict[str, NDArray[Any]], BoolArray]
 
@@ -165,23 +123,21 @@ def build_policy(
 def _build_step(entry: Mapping[str, Any], bands: Sequence[str] | None) -> Any:
     arguments = dict(entry)
     name = arguments.pop("name", None)
-    if name not in AUGMENTATIONS:
-        raise ValueError(
-            f"`name` of an augmentation must be one of {sorted(AUGMENTATIONS)}. "
-            f"Received: name={name!r}."
-        )
-    _check_arguments(name, arguments)
+    make = choose("name", name, AUGMENTATIONS)
+    _check_arguments(name, make, arguments)
     check_p(arguments.get("p", 1.0))
     if arguments.get("bands") is not None:
         chosen = [band_index(band, bands or ()) for band in arguments["bands"]]
         arguments["bands"] = tuple(chosen)
     if arguments.get("angle_band") is not None:
         arguments["angle_band"] = band_index(arguments["angle_band"], bands or ())
-    return AUGMENTATIONS[name](**arguments)
+    return make(**arguments)
 
 
-def _check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
-    parameters = inspect.signature(AUGMENTATIONS[name]).parameters
+def _check_arguments(
+    name: str, make: Callable[..., Any], arguments: Mapping[str, Any]
+) -> None:
+    parameters = inspect.signature(make).parameters
     needed = {k for k, v in parameters.items() if v.default is v.empty}
     unknown, missing = set(arguments) - set(parameters), needed - set(arguments)
     if unknown or missing:

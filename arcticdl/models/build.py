@@ -12,6 +12,7 @@ from arcticdl.models.decoders.table import DECODERS
 from arcticdl.models.encode import build_encoder, check_fusion, encode
 from arcticdl.models.heads import HeadSpec, check_head, dense_head, pooled_head
 from arcticdl.models.penalties import initialise_weights, penalise_weights
+from arcticdl.tasks import reconcile
 
 Options = Mapping[str, Any]
 
@@ -139,22 +140,23 @@ def build_multitask(
             ``P5``, such as any ``FeaturePyramidBackbone`` of KerasHub; it keeps the
             weights that it has.
         decoder: One of ``DECODERS``; ``None`` when no head is dense.
-        heads: Name -> ``{"task": one of HEADS, ...}`` with ``num_classes``,
-            ``num_outputs`` or ``quantiles``, as the task needs, and perhaps its own
-            ``dropout``.
+        heads: Name -> ``{"task": one of arcticdl.tasks.TASKS, ...}`` with
+            ``num_classes``, ``num_outputs`` or ``quantiles``, as the task needs, and
+            perhaps its own ``dropout``; ``feed.card["heads"]`` will do.
         num_bands: Bands of the image; or give ``bands``.
         bands: Their names, in the order of the image's last axis.
-        card: JSON dict that the model shall carry; see ``get_card``.
+        card: JSON dict that the model shall carry, such as ``feed.card``; what the
+            heads are is written into it. See ``get_card``.
         weights: ``"imagenet"``, a name of ``list_weights()``, or the path of a
             checkpoint, for the backbone; ``None``: random. Where the card has no
             normaliser, it gets the one that the weights were trained with.
         adapter: How pretrained kernels fit the bands, one of
-            ``arcticdl.models.weights.adapter.MODES``.
+            ``ADAPTERS``.
         input_size: Height and width in pixels if they are always the same; any size
             otherwise.
         num_times: Images in a series, or ``None``: any number, or no series.
         fusion: One of ``FUSIONS`` for a series ``(batch, time, y, x, band)``.
-        norm: One of ``layers.blocks.NORMS``, for the decoder, and for the
+        norm: One of ``contracts.NORMS``, for the decoder, and for the
             backbone where it has a choice; ``None``: as published.
         activation: Keras activation name, likewise.
         dropout: Share of feature channels dropped before each head, in [0, 1).
@@ -174,6 +176,7 @@ def build_multitask(
     Raises:
         ValueError: Unknown names or options, no bands, no heads, a dense head without
             a decoder.
+        TaskError: A head does not fit the label of its name in ``card``.
 
     Example:
         >>> model = build_multitask(
@@ -202,7 +205,8 @@ def build_multitask(
     )
     times = () if fusion is None else (num_times,)
     image = keras.Input((*times, *(input_size or (None, None)), count), name="image")
-    x = Card(encoder.card(card), name="card")(image)
+    known = {**(encoder.card(card) or {}), "heads": _describe_heads(specs, card)}
+    x = Card(known, name="card")(image)
     features, reference = encode(encoder.model, x, fusion)
     style = {"norm": norm, "activation": activation or "relu"}
     decoded = _decode(features, decoder, {**style, **(decoder_options or {})})
@@ -236,6 +240,17 @@ def _check_heads(
             f"Received: decoder={decoder!r}, heads {sorted(specs)}."
         )
     return specs
+
+
+def _describe_heads(
+    specs: Mapping[str, HeadSpec], card: Options | None
+) -> dict[str, dict[str, Any]]:
+    """What the heads are, joined with what the card says of their labels."""
+    heads = {name: spec.head for name, spec in specs.items()}
+    labels = (card or {}).get("heads")
+    if labels:
+        heads = reconcile(heads, labels)
+    return {name: head.to_card() for name, head in heads.items()}
 
 
 def _decode(

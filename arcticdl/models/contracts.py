@@ -1,10 +1,22 @@
 """What backbones, decoders and heads promise each other."""
 
-from typing import Any, NamedTuple
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import keras
 
 Pyramid = dict[str, Any]
 """Levels of a backbone: ``Pk`` is a tensor ``(batch, y, x, channel)`` of stride
 ``2**k``."""
+
+NORMS = ("batch", "group", "instance", "layer", "none")
+"""Choices of ``norm``: batch statistics, groups of channels, single channels, all
+channels of a pixel, or no normalisation (convolutions then have a bias)."""
 
 
 class Decoded(NamedTuple):
@@ -20,7 +32,92 @@ class Decoded(NamedTuple):
     features: Any
     level: int
     kernel_size: int
-    auxiliary: tuple["Decoded", ...] = ()
+    auxiliary: tuple[Decoded, ...] = ()
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """One family of backbones, as ``BACKBONES`` holds it under each of its names.
+
+    Attributes:
+        build: Function ``(name, num_bands, **options)`` that returns a
+            ``keras.Model`` named ``"backbone"``, without pretrained weights, from
+            ``(batch, y, x, band)`` to a dict of levels.
+        options_of: The function whose keyword-only arguments are the options, where
+            ``build`` passes them on.
+
+    Example:
+        >>> def build(name, num_bands, *, width=8, drop_path=0.0): ...
+        >>> Backbone(build).options
+        ('drop_path', 'width')
+        >>> Backbone(build).takes("output_stride")
+        False
+    """
+
+    build: Callable[..., keras.Model]
+    options_of: Callable[..., Any] | None = None
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of its options, sorted."""
+        parameters = inspect.signature(self.options_of or self.build).parameters
+        return tuple(
+            sorted(k for k, v in parameters.items() if v.kind is v.KEYWORD_ONLY)
+        )
+
+    def takes(self, option: str) -> bool:
+        """Whether it has an option.
+
+        Some are asked for by name: ``norm`` and ``activation`` (another one than
+        published), ``drop_path`` (stochastic depth) and ``output_stride`` (dilation
+        instead of the last halvings).
+        """
+        return option in self.options
+
+    def check_options(self, name: str, given: Iterable[str]) -> None:
+        """Refuses options that the family lacks.
+
+        Args:
+            name: Name of the backbone, for the message.
+            given: Names of options.
+
+        Raises:
+            ValueError: One that it lacks.
+        """
+        unknown = sorted(set(given) - set(self.options))
+        if unknown:
+            raise ValueError(
+                f"Backbone {name!r} has the options {list(self.options)}. "
+                f"Received: {unknown}."
+            )
+
+
+def all_levels(levels: list[int]) -> list[int]:
+    """Returns every level, for decoders that climb step by step."""
+    return levels
+
+
+def levels_from_stride_4(levels: list[int]) -> list[int]:
+    """Returns the levels from ``P2`` on, or the coarsest one where there are none."""
+    return [level for level in levels if level >= 2] or levels[-1:]
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """One decoder, as ``DECODERS`` holds it.
+
+    Attributes:
+        build: Function ``(features, *, norm, activation, **options) -> Decoded`` of
+            the levels that it asks for, of an image whose size is a multiple of the
+            coarsest stride.
+        levels: Which levels of those there are it uses. The others are cut from the
+            backbone, so that no weight is left without a gradient.
+        output_stride: Coarsest stride that it wants of a backbone that can dilate.
+    """
+
+    build: Callable[..., Decoded]
+    levels: Callable[[list[int]], list[int]] = all_levels
+    output_stride: int = 32
 
 
 def pyramid_levels(features: Pyramid) -> list[int]:

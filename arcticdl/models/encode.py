@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import keras
 from keras import layers
 
-from arcticdl.choices import choose
+from arcticdl.choices import check_choice, choose
 from arcticdl.models.backbones.networks import as_backbone
-from arcticdl.models.backbones.table import accepted_options, build_backbone
+from arcticdl.models.backbones.table import BACKBONES, build_backbone
 from arcticdl.models.contracts import Pyramid, pyramid_levels
 from arcticdl.models.decoders.table import DECODERS
+from arcticdl.models.fusions import FUSIONS
 from arcticdl.models.layers.shapes import PadToStride
-from arcticdl.models.layers.temporal import FUSIONS, FoldTime, MergeTime, SplitTime
+from arcticdl.models.layers.temporal import FoldTime, MergeTime, SplitTime
 from arcticdl.models.penalties import initialise_weights
 from arcticdl.models.weights.adapter import mixing_matrix
 from arcticdl.models.weights.load import find_pretrained, load_weights
@@ -78,12 +79,12 @@ def build_encoder(
     entry = None if decoder is None else choose("decoder", decoder, DECODERS)
     normalizer = None
     if isinstance(backbone, str):
-        accepted = accepted_options(backbone)
+        family = choose("backbone", backbone, BACKBONES)
         wanted: dict[str, Any] = dict(style)
         if entry is not None and entry.output_stride != 32:
             wanted["output_stride"] = entry.output_stride
         for option, value in wanted.items():
-            if value is not None and option in accepted:
+            if value is not None and family.takes(option):
                 options.setdefault(option, value)
         if drop_path is not None:
             options.setdefault("drop_path", drop_path)
@@ -170,7 +171,7 @@ def check_fusion(fusion: str | None, num_times: int | None) -> None:
             times where it must be known.
     """
     if fusion is not None:
-        choose("fusion", fusion, FUSIONS)
+        check_choice("fusion", fusion, FUSIONS)
     if fusion is None and num_times is not None:
         raise ValueError(
             f"`fusion` must be one of {sorted(FUSIONS)} when `num_times` is given. "
@@ -203,9 +204,9 @@ def encode(encoder: keras.Model, image: Any, fusion: str | None) -> tuple[Pyrami
         x = MergeTime(name="merge_time")(x)
     stride = 2 ** pyramid_levels(encoder.output)[-1]
     features = encoder(PadToStride(stride, name="pad")(x))
-    fuse = FUSIONS[fusion] if fusion else None
-    if fuse is None:
+    if fusion in (None, "fold"):
         return features, x
+    fuse = FUSIONS[fusion]
     fused = {}
     for level, feature in features.items():
         series = SplitTime(name=f"split_time_{level}")([feature, image])

@@ -52,7 +52,7 @@ def from_segmentation_models(
         bands: Their names, in the order of the image's last axis.
         weights: ``"imagenet"``, which the package fetches, adapted to the bands; or
             ``None``.
-        adapter: One of ``arcticdl.models.weights.adapter.MODES`` but ``project_1x1``.
+        adapter: One of ``ADAPTERS`` but ``project_1x1``.
         card: JSON dict that the model shall carry.
         input_size: Height and width in pixels. ``PSPNet`` needs it.
         name: Name of the output.

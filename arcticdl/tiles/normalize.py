@@ -5,22 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.choices import check_choice
 from arcticdl.scene.stats import BandStats
-
-NORMALIZERS = {
-    "constants": "(x - offset) / scale with given constants a band",
-    "db": "decibels, then median 0 and spread 1; for linear radar intensities",
-    "log": "log(1 + x), then median 0 and spread 1; for x >= 0",
-    "minmax": "least value 0, greatest 1",
-    "none": "source units",
-    "per_image": "mean 0, deviation 1 over each whole image",
-    "per_image_robust": "median 0, spread 1 over each whole image",
-    "percentile": "2nd percentile 0, 98th 1, clipped",
-    "robust": "median 0, spread 1",
-    "zscore": "mean 0, deviation 1 over the training fold",
-}
-"""The methods. *Spread* is the interquartile range over 1.349 (the deviation of a
-normal distribution)."""
+from arcticdl.tiles.table import NORMALIZERS
 
 FITTED = ("db", "log", "minmax", "percentile", "robust", "zscore")
 """The methods that are fitted to the statistics of a training fold."""
@@ -68,10 +55,7 @@ class Normalizer:
         *,
         constants: Mapping[str, tuple[float, float]] | None = None,
     ) -> None:
-        if method not in NORMALIZERS:
-            raise ValueError(
-                f"`method` must be one of {sorted(NORMALIZERS)}. Received: {method!r}."
-            )
+        check_choice("method", method, NORMALIZERS)
         self.method = method
         self.bands = tuple(str(band) for band in bands)
         self.offset_: np.ndarray | None = None

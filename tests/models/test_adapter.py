@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
+from arcticdl.models import ADAPTERS
 from arcticdl.models.weights.adapter import (
-    MODES,
     adapt_kernel,
     adapt_vector,
     copy_weights,
@@ -171,7 +171,7 @@ def test_copy_weights_refuses_another_network():
         copy_weights(small, large, 3, 3)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ADAPTERS)
 def test_every_rule_is_the_identity_or_a_mean_on_its_own_bands(kernel, mode):
     adapted, _ = adapt_kernel(kernel, RGB, RGB, mode)
     if mode in ("by_band", "random", "repeat", "zero"):

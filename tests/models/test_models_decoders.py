@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from arcticdl.models import DECODERS, build_backbone, build_segmenter
+from arcticdl.models import DECODERS, build_segmenter
 from arcticdl.models.layers.resampling import (
     AdaptiveMeanPool,
     ResizeLike,
@@ -145,13 +145,3 @@ def test_bad_decoders_are_refused(decoder, options, message):
             backbone_options={"width": 2},
             decoder_options=options,
         )
-
-
-def test_backbone_of_ones_own_stands_in_the_table(monkeypatch):
-    from arcticdl.models import BACKBONES
-
-    monkeypatch.setitem(
-        BACKBONES, "mine", lambda name, bands: build_backbone("plain", bands, width=2)
-    )
-    model = build_segmenter("mine", num_bands=1, num_classes=2)
-    assert model.output_shape[-1] == 2

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import keras
 
 from arcticdl.models.backbones.rewrite import rewrite
+from arcticdl.models.contracts import Backbone
 
 MOBILENETS = ("mobilenetv2",)
 EFFICIENTNETS: dict[str, str] = {
@@ -46,7 +47,7 @@ def build_mobilenet(
         name: One of ``MOBILENETS``.
         num_bands: Bands of the image.
         alpha: Width factor; 0.35, 0.5, 0.75, 1, 1.3 and 1.4 have ImageNet weights.
-        norm: One of ``layers.blocks.NORMS`` instead of batch normalisation.
+        norm: One of ``contracts.NORMS`` instead of batch normalisation.
         activation: Keras activation name instead of ReLU6.
         drop_path: Share of residual branches dropped in the last block, in [0, 1).
 
@@ -72,6 +73,9 @@ def build_mobilenet(
             # 0.999 there: statistics would need thousands of steps to arrive.
             layer.momentum = 0.9
     return _pyramid(model, MOBILENET_LEVELS)
+
+
+MOBILENET = Backbone(build_mobilenet)
 
 
 def build_efficientnet(
@@ -102,6 +106,9 @@ def build_efficientnet(
     for i, layer in enumerate(drops, start=1):
         layer.rate = drop_path * i / len(drops)
     return _pyramid(full, _efficientnet_levels(full))
+
+
+EFFICIENTNET = Backbone(build_efficientnet)
 
 
 def _efficientnet_levels(model: keras.Model) -> dict[str, str]:

@@ -11,6 +11,7 @@ import numpy as np
 from keras import layers
 
 from arcticdl.models.backbones.rewrite import drop_branch
+from arcticdl.models.contracts import Backbone
 from arcticdl.models.layers.shapes import Shape
 
 CONVNEXTS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
@@ -71,6 +72,9 @@ def build_convnext(
             )
         pyramid[f"P{stage + 2}"] = x
     return keras.Model(inputs, pyramid, name="backbone")
+
+
+CONVNEXT = Backbone(build_convnext)
 
 
 def _block(

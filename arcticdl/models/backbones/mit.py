@@ -10,6 +10,7 @@ import numpy as np
 from keras import layers
 
 from arcticdl.models.backbones.rewrite import drop_branch
+from arcticdl.models.contracts import Backbone
 from arcticdl.models.layers.transformers import Attention
 
 EPSILON = 1e-6
@@ -70,6 +71,9 @@ def build_mit(
         x = _norm(f"stage{stage}_norm")(x)
         pyramid[f"P{stage + 2}"] = x
     return keras.Model(inputs, pyramid, name="backbone")
+
+
+MIT = Backbone(build_mit)
 
 
 def _norm(name: str, epsilon: float = EPSILON) -> layers.LayerNormalization:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from arcticdl.models.contracts import Backbone
 from arcticdl.models.layers.blocks import conv_block
 
 MAX_WIDENING = 16
@@ -33,7 +34,7 @@ def build_plain(
         width: Channels of the finest level.
         depth: Halvings of the resolution; the pyramid ends at ``P{depth}``.
         full_resolution: Whether the pyramid starts at ``P0``; else at ``P1``.
-        norm: One of ``layers.blocks.NORMS``; ``None``: batch.
+        norm: One of ``contracts.NORMS``; ``None``: batch.
         activation: Keras activation name; ``None``: ReLU.
 
     Returns:
@@ -69,3 +70,6 @@ def build_plain(
             x = conv_block(x, filters, name=f"level{level}_{step}", **style)
         pyramid[f"P{level}"] = x
     return keras.Model(inputs, pyramid, name="backbone")
+
+
+PLAIN = Backbone(build_plain)

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from arcticdl.models.backbones.rewrite import rewrite
+from arcticdl.models.contracts import Backbone
 
 RESNETS: dict[str, tuple[str, tuple[int, int, int, int]]] = {
     "resnet18": ("basic_block", (2, 2, 2, 2)),
@@ -40,7 +41,7 @@ def build_resnet(
     Args:
         name: One of ``RESNETS``.
         num_bands: Bands of the image.
-        norm: One of ``layers.blocks.NORMS`` instead of batch normalisation.
+        norm: One of ``contracts.NORMS`` instead of batch normalisation.
         activation: Keras activation name instead of ReLU.
         drop_path: Share of residual branches dropped in the last block, in [0, 1).
         output_stride: 32, or 16 or 8 by dilation. The coarsest level is then ``P4`` or
@@ -87,6 +88,9 @@ def build_resnet(
     _initialise_like_reference(model)
     pyramid = {level: model.get_layer(end).output for level, end in ends.items()}
     return keras.Model(model.input, pyramid, name="backbone")
+
+
+RESNET = Backbone(build_resnet)
 
 
 def _initialise_like_reference(model: keras.Model) -> None:

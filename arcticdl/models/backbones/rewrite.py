@@ -29,7 +29,7 @@ def rewrite(
     Args:
         model: Functional model; its residual sums are ``Add`` layers whose second
             input is the residual branch.
-        norm: One of ``layers.blocks.NORMS``; ``None`` or ``"batch"``: kept.
+        norm: One of ``contracts.NORMS``; ``None`` or ``"batch"``: kept.
         activation: Keras activation name instead of each ReLU; ``None``: kept.
         drop_path: Share of residual branches dropped at the last sum, growing linearly
             from 0 at the first one (Huang et al. 2016,

@@ -18,6 +18,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from arcticdl.models.contracts import Backbone
 from arcticdl.models.layers.shapes import Shape
 
 PREFIX = "sm_"
@@ -88,6 +89,9 @@ def build_sm_encoder(name: str, num_bands: int) -> keras.Model:
         where = {"index" if isinstance(tap, int) else "name": tap}
         pyramid[f"P{level}"] = model.get_layer(**where).output
     return keras.Model(model.input, pyramid, name="backbone")
+
+
+SM_ENCODER = Backbone(build_sm_encoder)
 
 
 def load_module(name: str) -> Any:

@@ -12,6 +12,7 @@ import keras
 from keras import layers, ops
 
 from arcticdl.choices import choose
+from arcticdl.models.contracts import Backbone
 from arcticdl.models.layers.shapes import PadToStride, Shape
 from arcticdl.models.layers.window_attention import KERNEL, WindowAttention
 from arcticdl.models.layers.windows import pad_to_windows
@@ -117,6 +118,9 @@ def assemble_swin(
         norm = layers.LayerNormalization(epsilon=1e-5, name=f"stage{stage}_norm")
         levels[f"P{stage + 1}"] = norm(x) if output_norm else x
     return keras.Model(image, levels, name="backbone")
+
+
+SWIN = Backbone(build_swin, options_of=assemble_swin)
 
 
 def _check_sizes(

@@ -14,6 +14,7 @@ from keras import layers, ops
 
 from arcticdl.choices import choose
 from arcticdl.models.backbones.swin import PatchMerging, SwinBlock, assemble_swin
+from arcticdl.models.contracts import Backbone
 from arcticdl.models.layers.window_attention import WindowAttention
 
 SWINS_V2: dict[str, tuple[int, tuple[int, ...], tuple[int, ...]]] = {
@@ -45,6 +46,9 @@ def build_swin_v2(name: str, num_bands: int, **options: Any) -> keras.Model:
     defaults = {"width": width, "depths": depths, "num_heads": num_heads}
     sizes = {"window_size": 8, **defaults}
     return assemble_swin(num_bands, SwinBlockV2, PatchMergingV2, **{**sizes, **options})
+
+
+SWIN_V2 = Backbone(build_swin_v2, options_of=assemble_swin)
 
 
 @keras.saving.register_keras_serializable(package="arcticdl")

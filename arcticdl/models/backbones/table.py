@@ -1,50 +1,89 @@
-"""The table of backbones: networks from an image to a pyramid of features.
+"""The backbones by name, listed without loading Keras, and how one is built.
 
 A backbone is a ``keras.Model`` from ``(batch, y, x, band)`` to a dict of levels
 ``{"P1": ..., "P5": ...}`` where ``Pk`` has stride ``2**k``. The decoders rely on
-nothing else, so a function of your own with the signature
-``build(name, num_bands, **options)`` can stand in the table.
+nothing else.
 """
 
-import inspect
-from collections.abc import Callable
-from typing import Any
+from __future__ import annotations
 
-import keras
+from typing import TYPE_CHECKING, Any
 
-from arcticdl.choices import choose
-from arcticdl.models.backbones.applications import (
-    EFFICIENTNETS,
-    MOBILENETS,
-    build_efficientnet,
-    build_mobilenet,
-)
-from arcticdl.models.backbones.convnext import CONVNEXTS, build_convnext
-from arcticdl.models.backbones.mit import MITS, build_mit
-from arcticdl.models.backbones.plain import build_plain
-from arcticdl.models.backbones.resnet import RESNETS, build_resnet
-from arcticdl.models.backbones.segmentation_models import SM_BACKBONES, build_sm_encoder
-from arcticdl.models.backbones.swin import SWINS, assemble_swin, build_swin
-from arcticdl.models.backbones.swin_v2 import SWINS_V2, build_swin_v2
-from arcticdl.models.backbones.vit import DINOS, VITS, build_dinov3, build_vit
+from arcticdl.choices import Table, choose
 
-BACKBONES: dict[str, Callable[..., keras.Model]] = {
-    "plain": build_plain,
-    **dict.fromkeys(CONVNEXTS, build_convnext),
-    **dict.fromkeys(DINOS, build_dinov3),
-    **dict.fromkeys(EFFICIENTNETS, build_efficientnet),
-    **dict.fromkeys(MITS, build_mit),
-    **dict.fromkeys(MOBILENETS, build_mobilenet),
-    **dict.fromkeys(RESNETS, build_resnet),
-    **dict.fromkeys(SM_BACKBONES, build_sm_encoder),
-    **dict.fromkeys(SWINS, build_swin),
-    **dict.fromkeys(SWINS_V2, build_swin_v2),
-    **dict.fromkeys(VITS, build_vit),
+if TYPE_CHECKING:
+    import keras
+
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "applications:EFFICIENTNET": (
+        "efficientnetv2_b0",
+        "efficientnetv2_b1",
+        "efficientnetv2_b2",
+        "efficientnetv2_b3",
+        "efficientnetv2_l",
+        "efficientnetv2_m",
+        "efficientnetv2_s",
+    ),
+    "applications:MOBILENET": ("mobilenetv2",),
+    "convnext:CONVNEXT": (
+        "convnext_base",
+        "convnext_large",
+        "convnext_small",
+        "convnext_tiny",
+    ),
+    "mit:MIT": ("mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5"),
+    "plain:PLAIN": ("plain",),
+    "resnet:RESNET": ("resnet101", "resnet152", "resnet18", "resnet34", "resnet50"),
+    "segmentation_models:SM_ENCODER": (
+        "sm_densenet121",
+        "sm_densenet169",
+        "sm_densenet201",
+        "sm_efficientnetb0",
+        "sm_efficientnetb1",
+        "sm_efficientnetb2",
+        "sm_efficientnetb3",
+        "sm_efficientnetb4",
+        "sm_efficientnetb5",
+        "sm_efficientnetb6",
+        "sm_inceptionresnetv2",
+        "sm_inceptionv3",
+        "sm_mobilenet",
+        "sm_mobilenetv2",
+        "sm_resnet101",
+        "sm_resnet152",
+        "sm_resnet18",
+        "sm_resnet34",
+        "sm_resnet50",
+        "sm_resnext50",
+        "sm_seresnet101",
+        "sm_seresnet152",
+        "sm_seresnet18",
+        "sm_seresnet34",
+        "sm_seresnet50",
+        "sm_seresnext50",
+        "sm_vgg16",
+        "sm_vgg19",
+    ),
+    "swin:SWIN": ("swin_b", "swin_l", "swin_s", "swin_t"),
+    "swin_v2:SWIN_V2": ("swin_v2_b", "swin_v2_s", "swin_v2_t"),
+    "vit:DINOV3": ("dinov3_base", "dinov3_large", "dinov3_small"),
+    "vit:VIT": ("vit_base", "vit_large", "vit_small", "vit_tiny"),
 }
-"""Name -> function ``(name, num_bands, **options)`` that builds it, without weights."""
+"""Module and record of a family -> the names of its members."""
 
-# Builders that pass their options on to another function.
-_OPTIONS_OF = {build_swin: assemble_swin, build_swin_v2: assemble_swin}
+BACKBONES = Table(
+    "arcticdl.backbones",
+    {
+        name: f"arcticdl.models.backbones.{record}"
+        for record, names in FAMILIES.items()
+        for name in names
+    },
+)
+"""Name -> the ``Backbone`` of its family.
+
+Packages beside this one add backbones by entry points of the group
+``arcticdl.backbones``, each a ``Backbone``.
+"""
 
 
 def build_backbone(name: str, num_bands: int, **options: Any) -> keras.Model:
@@ -53,8 +92,8 @@ def build_backbone(name: str, num_bands: int, **options: Any) -> keras.Model:
     Args:
         name: One of ``BACKBONES``.
         num_bands: Bands of the image, at least 1.
-        **options: Options of that backbone, e.g. ``width`` of ``"plain"``; see
-            ``accepted_options``.
+        **options: Options of that backbone, e.g. ``width`` of ``"plain"``;
+            ``BACKBONES["plain"].options`` lists them.
 
     Returns:
         Model named ``"backbone"`` from ``(batch, y, x, band)`` to a dict of levels.
@@ -67,28 +106,10 @@ def build_backbone(name: str, num_bands: int, **options: Any) -> keras.Model:
         >>> pyramid["P2"].shape
         (None, None, None, 32)
     """
-    builder = choose("backbone", name, BACKBONES)
+    entry = choose("backbone", name, BACKBONES)
     if num_bands < 1:
         raise ValueError(
             f"`num_bands` must be at least 1. Received: num_bands={num_bands}."
         )
-    unknown = set(options) - accepted_options(name)
-    if unknown:
-        raise ValueError(
-            f"Backbone {name!r} has the options {sorted(accepted_options(name))}. "
-            f"Received: {sorted(unknown)}."
-        )
-    return builder(name, num_bands, **options)
-
-
-def accepted_options(name: str) -> set[str]:
-    """Returns the names of the options that a backbone has.
-
-    Raises:
-        ValueError: Unknown name.
-    """
-    builder = choose("backbone", name, BACKBONES)
-    parameters = inspect.signature(_OPTIONS_OF.get(builder, builder)).parameters
-    return {
-        key for key, value in parameters.items() if value.kind is value.KEYWORD_ONLY
-    }
+    entry.check_options(name, options)
+    return entry.build(name, num_bands, **options)

@@ -7,7 +7,7 @@ import numpy as np
 from keras import layers, ops
 
 from arcticdl.models.backbones.rewrite import drop_branch
-from arcticdl.models.contracts import Pyramid
+from arcticdl.models.contracts import Backbone, Pyramid
 from arcticdl.models.layers.shapes import Shape
 from arcticdl.models.layers.transformers import Attention, GridPositions
 
@@ -81,6 +81,9 @@ def build_vit(
     return keras.Model(inputs, simple_pyramid(x), name="backbone")
 
 
+VIT = Backbone(build_vit)
+
+
 def _block(x: Any, num_heads: int, rate: float, mlp_ratio: int, *, name: str) -> Any:
     width = x.shape[-1]
     shortcut = x
@@ -134,6 +137,9 @@ def build_dinov3(
         name="dinov3",
     )(inputs)
     return keras.Model(inputs, simple_pyramid(x), name="backbone")
+
+
+DINOV3 = Backbone(build_dinov3)
 
 
 @keras.saving.register_keras_serializable(package="arcticdl")

@@ -4,7 +4,13 @@ from typing import Any
 
 from keras import layers
 
-from arcticdl.models.contracts import Decoded, Pyramid, pyramid_levels
+from arcticdl.models.contracts import (
+    Decoded,
+    Decoder,
+    Pyramid,
+    levels_from_stride_4,
+    pyramid_levels,
+)
 from arcticdl.models.layers.blocks import conv_block
 from arcticdl.models.layers.resampling import (
     AdaptiveMeanPool,
@@ -29,7 +35,7 @@ def pyramid_pooling(
         x: Features ``(batch, y, x, channel)``.
         channels: Channels of each pooled map.
         bins: Sizes of the pooled maps.
-        norm: One of ``layers.blocks.NORMS``.
+        norm: One of ``contracts.NORMS``.
         activation: Keras activation name.
         align_corners: As in ``UpsampleBilinear``.
         name: Prefix of the layer names.
@@ -70,7 +76,7 @@ def decode_pspnet(
 
     Args:
         features: Levels of a backbone; the coarsest one is used.
-        norm: One of ``layers.blocks.NORMS``; ``None``: batch.
+        norm: One of ``contracts.NORMS``; ``None``: batch.
         activation: Keras activation name.
         channels: Channels of the result.
         bins: Sizes of the pooled maps.
@@ -96,6 +102,13 @@ def decode_pspnet(
     return Decoded(x, level=level, kernel_size=3)
 
 
+def _coarsest(levels: list[int]) -> list[int]:
+    return levels[-1:]
+
+
+PSPNET = Decoder(decode_pspnet, _coarsest, output_stride=8)
+
+
 def decode_deeplabv3plus(
     features: Pyramid,
     *,
@@ -114,7 +127,7 @@ def decode_deeplabv3plus(
 
     Args:
         features: Levels of a backbone; the finest given and the coarsest are used.
-        norm: One of ``layers.blocks.NORMS``; ``None``: batch.
+        norm: One of ``contracts.NORMS``; ``None``: batch.
         activation: Keras activation name.
         channels: Channels of the atrous pyramid and of the result.
         atrous_rates: Dilations of its 3 x 3 convolutions in pixels of that level.
@@ -142,6 +155,14 @@ def decode_deeplabv3plus(
     x = layers.Concatenate(name="decoder_join")([x, skip])
     x = conv_block(x, channels, name="decoder_fuse", separable=True, **style)
     return Decoded(x, level=finest, kernel_size=1)
+
+
+def _finest_and_coarsest(levels: list[int]) -> list[int]:
+    used = levels_from_stride_4(levels)
+    return sorted({used[0], used[-1]})
+
+
+DEEPLABV3PLUS = Decoder(decode_deeplabv3plus, _finest_and_coarsest, output_stride=16)
 
 
 def _atrous_pyramid(

@@ -4,7 +4,13 @@ from typing import Any
 
 from keras import layers
 
-from arcticdl.models.contracts import Decoded, Pyramid, pyramid_levels
+from arcticdl.models.contracts import (
+    Decoded,
+    Decoder,
+    Pyramid,
+    levels_from_stride_4,
+    pyramid_levels,
+)
 from arcticdl.models.decoders.context import pyramid_pooling
 from arcticdl.models.layers.blocks import conv_block
 from arcticdl.models.layers.resampling import (
@@ -31,7 +37,7 @@ def decode_fpn(
 
     Args:
         features: Levels of a backbone; those from ``P2`` on are used.
-        norm: One of ``layers.blocks.NORMS``; ``None``: group, as there.
+        norm: One of ``contracts.NORMS``; ``None``: group, as there.
         activation: Keras activation name.
         pyramid_channels: Channels of the top-down path.
         channels: Channels of the result.
@@ -63,6 +69,9 @@ def decode_fpn(
     return Decoded(x, level=levels[0], kernel_size=1)
 
 
+FPN = Decoder(decode_fpn, levels_from_stride_4)
+
+
 def _enlarge(
     x: Any, doublings: int, level: int, channels: int, norm: str, activation: str
 ) -> Any:
@@ -86,7 +95,7 @@ def decode_upernet(
 
     Args:
         features: Levels of a backbone; those from ``P2`` on are used.
-        norm: One of ``layers.blocks.NORMS``; ``None``: batch.
+        norm: One of ``contracts.NORMS``; ``None``: batch.
         activation: Keras activation name.
         channels: Channels of all maps.
         bins: Sizes of the pooled maps.
@@ -125,6 +134,9 @@ def decode_upernet(
     return Decoded(x, level=levels[0], kernel_size=1)
 
 
+UPERNET = Decoder(decode_upernet, levels_from_stride_4)
+
+
 def decode_segformer(
     features: Pyramid,
     *,
@@ -137,7 +149,7 @@ def decode_segformer(
 
     Args:
         features: Levels of a backbone; those from ``P2`` on are used.
-        norm: One of ``layers.blocks.NORMS``; ``None``: batch.
+        norm: One of ``contracts.NORMS``; ``None``: batch.
         activation: Keras activation name.
         channels: Channels of each level; 256 for B0 and B1, 768 for larger ones there.
         dropout: Share of channels dropped in training, in [0, 1).
@@ -160,3 +172,6 @@ def decode_segformer(
     if dropout:
         x = layers.SpatialDropout2D(dropout, name="decoder_dropout")(x)
     return Decoded(x, level=levels[0], kernel_size=1)
+
+
+SEGFORMER = Decoder(decode_segformer, levels_from_stride_4)

@@ -5,7 +5,7 @@ from typing import Any
 from keras import layers
 
 from arcticdl.choices import choose
-from arcticdl.models.contracts import Decoded, Pyramid, pyramid_levels
+from arcticdl.models.contracts import Decoded, Decoder, Pyramid, pyramid_levels
 from arcticdl.models.layers.attention import attention_gate, squeeze_scse
 from arcticdl.models.layers.blocks import activate, apply_norm, conv_block
 from arcticdl.models.layers.resampling import UpsampleNearest
@@ -34,7 +34,7 @@ def decode_unet(
 
     Args:
         features: Levels of a backbone.
-        norm: One of ``layers.blocks.NORMS``; ``None``: batch.
+        norm: One of ``contracts.NORMS``; ``None``: batch.
         activation: Keras activation name.
         channels: Channels of the steps, coarse to fine; the first ones are used when
             the pyramid has fewer levels.
@@ -77,6 +77,9 @@ def decode_unet(
     return steps[-1]._replace(auxiliary=auxiliary)
 
 
+UNET = Decoder(decode_unet)
+
+
 def decode_unetplusplus(
     features: Pyramid,
     *,
@@ -95,7 +98,7 @@ def decode_unetplusplus(
 
     Args:
         features: Levels of a backbone.
-        norm: One of ``layers.blocks.NORMS``; ``None``: batch.
+        norm: One of ``contracts.NORMS``; ``None``: batch.
         activation: Keras activation name.
         channels: Channels of the last nodes, coarse to fine.
         attention: One of ``ATTENTIONS``.
@@ -140,6 +143,9 @@ def decode_unetplusplus(
     return Decoded(x, 0, 3, auxiliary if deep_supervision else ())
 
 
+UNETPLUSPLUS = Decoder(decode_unetplusplus)
+
+
 def decode_linknet(
     features: Pyramid,
     *,
@@ -154,7 +160,7 @@ def decode_linknet(
 
     Args:
         features: Levels of a backbone.
-        norm: One of ``layers.blocks.NORMS``; ``None``: batch.
+        norm: One of ``contracts.NORMS``; ``None``: batch.
         activation: Keras activation name.
         prefinal_channels: Channels at full resolution.
 
@@ -188,6 +194,9 @@ def decode_linknet(
         if skip is not None:
             x = layers.Add(name=f"{name}_add")([x, skip])
     return Decoded(x, level=0, kernel_size=1)
+
+
+LINKNET = Decoder(decode_linknet)
 
 
 def _climb(

@@ -5,17 +5,13 @@ from typing import Any
 import keras
 from keras import layers
 
-NORMS = ("batch", "group", "instance", "layer", "none")
-"""Choices of ``norm``: batch statistics, groups of channels, single channels, all
-channels of a pixel, or no normalisation (convolutions then have a bias)."""
+from arcticdl.choices import check_choice
+from arcticdl.models.contracts import NORMS
 
 
 def check_norm(norm: str) -> None:
     """Raises a ``ValueError`` unless ``norm`` is one of ``NORMS``."""
-    if norm not in NORMS:
-        raise ValueError(
-            f"`norm` must be one of {sorted(NORMS)}. Received: norm={norm!r}."
-        )
+    check_choice("norm", norm, NORMS)
 
 
 def apply_norm(x: Any, norm: str, name: str, epsilon: float = 1e-5) -> Any:

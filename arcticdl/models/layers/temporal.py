@@ -4,7 +4,6 @@ The blocks work on their own in any Keras model; ``build_segmenter`` and the oth
 builders put them in by ``fusion=``.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -211,13 +210,3 @@ def fuse_attention(x: Any, *, name: str) -> Any:
 def fuse_convlstm(x: Any, *, name: str) -> Any:
     """Runs a convolutional LSTM over the times and keeps its last state."""
     return ConvLstm(x.shape[-1], name=name)(x)
-
-
-FUSIONS: dict[str, Callable[..., Any] | None] = {
-    "attention": fuse_attention,
-    "convlstm": fuse_convlstm,
-    "fold": None,
-    "mean": fuse_mean,
-}
-"""How the images of a series become one: ``"fold"`` before the encoder, the others
-after it, level by level. ``"convlstm"`` and ``"fold"`` need a known number of times."""

@@ -13,11 +13,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from arcticdl.models.weights.adapter_rules import RULES, Input, label_of, source_label
+from arcticdl.choices import choose
+from arcticdl.models.weights.adapter_rules import (
+    ADAPTERS,
+    Input,
+    label_of,
+    source_label,
+)
 from arcticdl.models.weights.bands import Band, resolve_bands
-
-MODES = tuple(sorted(RULES))
-"""Rules by which new bands get their first kernels."""
 
 Bands = Sequence[str | Band] | int
 
@@ -90,7 +93,7 @@ def adapt_kernel(
         source_bands: The ``c_src`` bands of the pretrained input, in order, or their
             number. ``by_band`` needs names on both sides unless the numbers are equal.
         target_bands: The new bands, in order, or their number.
-        mode: One of ``MODES``.
+        mode: One of ``ADAPTERS``.
         seed: Seed of ``random``.
 
     Returns:
@@ -141,7 +144,7 @@ def adapt_vector(
         values: ``(c_src,)``, float.
         source_bands: As in ``adapt_kernel``.
         target_bands: As in ``adapt_kernel``.
-        mode: One of ``MODES``.
+        mode: One of ``ADAPTERS``.
         neutral: Value that does nothing: 0 for a mean or an offset, 1 for a variance
             or a gain.
 
@@ -178,7 +181,7 @@ def mixing_matrix(
     Args:
         source_bands: As in ``adapt_kernel``.
         target_bands: As in ``adapt_kernel``.
-        mode: One of ``MODES``.
+        mode: One of ``ADAPTERS``.
         kernel: Pretrained kernel that ``by_band`` rescales for; without it ``by_band``
             keeps the sum of the weights.
 
@@ -188,13 +191,10 @@ def mixing_matrix(
     Raises:
         ValueError: As ``adapt_kernel``.
     """
-    if mode not in MODES:
-        raise ValueError(
-            f"`mode` must be one of {list(MODES)}. Received: mode={mode!r}."
-        )
+    weigh = choose("mode", mode, ADAPTERS)
     known = mode in ("by_band", "project_1x1", "random", "zero")
     source, target = _named(source_bands, known), _named(target_bands, known)
-    rows = RULES[mode](source, target)
+    rows = weigh(source, target)
     matrix = np.stack([weights for weights, _ in rows])
     if not matrix.any():
         raise ValueError(
@@ -233,7 +233,7 @@ def copy_weights(
             with ``adapt_kernel``.
         source_bands: As in ``adapt_kernel``.
         target_bands: As in ``adapt_kernel``.
-        mode: One of ``MODES`` except ``project_1x1``.
+        mode: One of ``ADAPTERS`` except ``project_1x1``.
         seed: Seed of ``random``.
 
     Returns:

@@ -72,7 +72,7 @@ def _project(source: Input, target: Input) -> list[Row]:
     return (_by_band if named else _repeat)(source, target)
 
 
-RULES: dict[str, Callable[[Input, Input], list[Row]]] = {
+ADAPTERS: dict[str, Callable[[Input, Input], list[Row]]] = {
     "by_band": _by_band,
     "mean": _mean,
     "project_1x1": _project,
@@ -81,6 +81,7 @@ RULES: dict[str, Callable[[Input, Input], list[Row]]] = {
     "sum": _sum,
     "zero": _zero,
 }
+"""How pretrained kernels fit other bands: name -> the rule; see ``adapt_kernel``."""
 
 
 def _match(band: Band, source: tuple[Band, ...]) -> Row:

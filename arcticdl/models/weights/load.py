@@ -154,7 +154,7 @@ def load_weights(
             architecture), or the path of a checkpoint or of converted weights.
         backbone: Name that ``model`` was built by.
         bands: Its bands by name; ``None``: only their number is known.
-        adapter: One of ``arcticdl.models.weights.adapter.MODES`` but ``project_1x1``.
+        adapter: One of ``ADAPTERS`` but ``project_1x1``.
         options: Options that ``model`` was built with.
         seed: Seed of the adapter ``random``.
         offline: Do not try the internet.

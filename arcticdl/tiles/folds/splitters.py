@@ -268,17 +268,6 @@ def nested_split(
         yield Fold(train, test), inside
 
 
-SPLITTERS = {
-    "block": SpatialBlockKFold,
-    "bootstrap": GroupBootstrap,
-    "group": GroupedKFold,
-    "hold_out": HoldOut,
-    "leave_one_out": LeaveOneGroupOut,
-    "time": TimeBlockKFold,
-}
-"""Every splitter by name."""
-
-
 def spatial_blocks(manifest: Any, block_size: float) -> np.ndarray:
     """Numbers of the blocks of ground that tiles' centres lie in: (tile,) int64."""
     centre = manifest.geometry.centroid

@@ -1,0 +1,24 @@
+# What the package offers, for its lazy loader, for mypy and for editors.
+from .backbones.table import BACKBONES as BACKBONES
+from .backbones.table import build_backbone as build_backbone
+from .build import build_classifier as build_classifier
+from .build import build_multitask as build_multitask
+from .build import build_regressor as build_regressor
+from .build import build_segmenter as build_segmenter
+from .card import get_card as get_card
+from .card import set_card as set_card
+from .contracts import NORMS as NORMS
+from .contracts import Backbone as Backbone
+from .contracts import Decoded as Decoded
+from .contracts import Decoder as Decoder
+from .decoders.table import DECODERS as DECODERS
+from .finetune import GradualUnfreezing as GradualUnfreezing
+from .finetune import freeze_stages as freeze_stages
+from .finetune import layer_factors as layer_factors
+from .fusions import FUSIONS as FUSIONS
+from .layers.temporal import ConvLstm as ConvLstm
+from .layers.temporal import TimeAttention as TimeAttention
+from .segmentation_models import from_segmentation_models as from_segmentation_models
+from .weights.adapter_rules import ADAPTERS as ADAPTERS
+from .weights.load import load_weights as load_weights
+from .weights.table import list_weights as list_weights

@@ -1,0 +1,31 @@
+"""Normalisers and splitters by name, listed without loading what they do."""
+
+from arcticdl.choices import Table
+
+NORMALIZERS = {
+    "constants": "(x - offset) / scale with given constants a band",
+    "db": "decibels, then median 0 and spread 1; for linear radar intensities",
+    "log": "log(1 + x), then median 0 and spread 1; for x >= 0",
+    "minmax": "least value 0, greatest 1",
+    "none": "source units",
+    "per_image": "mean 0, deviation 1 over each whole image",
+    "per_image_robust": "median 0, spread 1 over each whole image",
+    "percentile": "2nd percentile 0, 98th 1, clipped",
+    "robust": "median 0, spread 1",
+    "zscore": "mean 0, deviation 1 over the training fold",
+}
+"""The methods. *Spread* is the interquartile range over 1.349 (the deviation of a
+normal distribution)."""
+
+SPLITTERS = Table(
+    None,
+    {
+        "block": "arcticdl.tiles.folds.splitters:SpatialBlockKFold",
+        "bootstrap": "arcticdl.tiles.folds.splitters:GroupBootstrap",
+        "group": "arcticdl.tiles.folds.splitters:GroupedKFold",
+        "hold_out": "arcticdl.tiles.folds.splitters:HoldOut",
+        "leave_one_out": "arcticdl.tiles.folds.splitters:LeaveOneGroupOut",
+        "time": "arcticdl.tiles.folds.splitters:TimeBlockKFold",
+    },
+)
+"""Name -> the splitter's class."""
