@@ -9,10 +9,12 @@ from importlib import import_module
 from typing import Any
 
 from arcticdl.sources.bands import choose_bands
-from arcticdl.sources.open import READERS, Reader, open_scene
+from arcticdl.sources.open import open_scene
+from arcticdl.sources.reader import READERS, LabelContext, Reader
 
 __all__ = [
     "READERS",
+    "LabelContext",
     "Reader",
     "choose_bands",
     "open_reanalysis",

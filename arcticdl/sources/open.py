@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from arcticdl.choices import check_choice, check_choices
 from arcticdl.errors import GridMismatchError, SceneError, SourceError
 from arcticdl.scene import (
     GRID_TOLERANCE_PX,
@@ -25,10 +26,18 @@ from arcticdl.sources.core.assemble import (
 )
 from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.sources.labels import Codes, add_label
-from arcticdl.sources.reader import HEAD_BYTES, READERS, Reader
+from arcticdl.sources.reader import (
+    READERS,
+    LabelContext,
+    option_names,
+    sniffing_order,
+)
 
 PathLike = str | Path
 LabelSpec = PathLike | tuple[Any, ...]
+
+HEAD_BYTES = 4096
+"""What a reader may look at to tell a kind of file."""
 
 
 def open_scene(
@@ -96,17 +105,21 @@ def open_scene(
         opener = partial(_open_one, reader=reader, **reader_options)
         scene = _stack(paths, opener, bands, band_names)
     scene = _with_attributes(scene, attrs)
-    options = {k: v for k, v in reader_options.items() if k == "index"}
     for name, spec in (labels or {}).items():
-        scene = _with_label(
-            scene, name, spec, _codes_of(name, label_codes, labels or {}),
-            check_labels, {**options, **(label_options or {})}, paths[0],
-        )  # fmt: skip
+        context = LabelContext(name, scene, paths[0], reader_options)
+        codes = _codes_of(name, label_codes, labels or {})
+        scene = _with_label(context, spec, codes, check_labels, label_options or {})
     return check_scene(scene)
 
 
-def find_reader(path: PathLike) -> Reader:
-    """The reader for a file, by its content.
+def find_reader(path: PathLike) -> str:
+    """Name of the reader for a file, by its content.
+
+    Args:
+        path: A file or product folder.
+
+    Returns:
+        A name of ``READERS``.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -119,13 +132,12 @@ def find_reader(path: PathLike) -> Reader:
     if path.is_file():
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
-    for entry in READERS:
-        if entry.sniff(path, head):
-            return entry
+    for name in sniffing_order():
+        if READERS[name].sniff(path, head):
+            return name
     start = f"first bytes {head[:8]!r}" if path.is_file() else "a folder"
     raise SourceError(
-        f"{path} is of no kind that is read here: {sorted(r.name for r in READERS)}. "
-        f"Received: {start}."
+        f"{path} is of no kind that is read here: {sorted(READERS)}. Received: {start}."
     )
 
 
@@ -149,20 +161,28 @@ def _relative(pattern: str) -> str:
     return pattern[len(anchor) :]
 
 
+def _reader_of(path: PathLike, reader: str | None) -> str:
+    """Name of the reader that is told, or else found."""
+    if reader is not None:
+        check_choice("reader", reader, READERS)
+        if not str(path).startswith("/vsi") and not Path(path).exists():
+            raise FileNotFoundError(f"There is no file {path}.")
+        return reader
+    return "geotiff" if str(path).startswith("/vsi") else find_reader(path)
+
+
 def _open_one(path: PathLike, reader: str | None = None, **options: Any) -> xr.Dataset:
-    if reader is None:
-        if str(path).startswith("/vsi"):
-            reader = "geotiff"
-        else:
-            return find_reader(path).open(path, **options)
-    known = {entry.name: entry for entry in READERS}
-    if reader not in known:
-        raise ValueError(
-            f"`reader` must be one of {sorted(known)}. Received: reader={reader!r}."
-        )
-    if not str(path).startswith("/vsi") and not Path(path).exists():
-        raise FileNotFoundError(f"There is no file {path}.")
-    return known[reader].open(path, **options)
+    name = _reader_of(path, reader)
+    _check_options(name, READERS[name].open, options)
+    return READERS[name].open(path, **options)
+
+
+def _check_options(
+    name: str, function: Callable[..., Any], options: Mapping[str, Any]
+) -> None:
+    known = option_names(function)
+    if known is not None:
+        check_choices(f"options of reader {name!r}", options, known)
 
 
 def _with_attributes(scene: xr.Dataset, attrs: Mapping[str, Any]) -> xr.Dataset:
@@ -262,34 +282,27 @@ def _check_one_grid(paths: Sequence[PathLike], members: Sequence[xr.Dataset]) ->
 
 
 def _with_label(
-    scene: xr.Dataset,
-    name: str,
+    context: LabelContext,
     spec: LabelSpec,
     codes: Codes | None,
     check: bool,
     options: Mapping[str, Any],
-    image_path: PathLike,
 ) -> xr.Dataset:
-    path, classes, colors = _label_parts(name, spec)
-    opened = _open_one(path, **_known_options(path, options, image_path))
-    return add_label(scene, name, opened, classes=classes, colors=colors, codes=codes,
-                     check=check)  # fmt: skip
+    path, classes, colors = _label_parts(context.name, spec)
+    opened = _open_label(path, context, **options)
+    return add_label(context.scene, context.name, opened, classes=classes,
+                     colors=colors, codes=codes, check=check)  # fmt: skip
 
 
-def _known_options(
-    path: PathLike, options: Mapping[str, Any], image_path: PathLike
-) -> dict[str, Any]:
-    """``index`` counts images of an array file; a label of its own has none.
-
-    A file of annotations is told whose it should give.
-    """
-    known = dict(options)
-    kind = "" if str(path).startswith("/vsi") else find_reader(path).name
-    if kind != "numpy":
-        known.pop("index", None)
-    if kind == "coco":
-        known.setdefault("image", str(image_path))
-    return known
+def _open_label(
+    path: PathLike, context: LabelContext, reader: str | None = None, **options: Any
+) -> xr.Dataset:
+    name = _reader_of(path, reader)
+    function = READERS[name].open_label
+    if function is None:
+        return _open_one(path, name, **options)
+    _check_options(name, function, options)
+    return function(path, context, **options)
 
 
 def _label_parts(name: str, spec: LabelSpec) -> tuple[PathLike, Any, Any]:

@@ -3,12 +3,15 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import rasterio
 import xarray as xr
 
 from arcticdl.errors import SourceError
 from arcticdl.sources.bands import BandNames, choose_bands
-from arcticdl.sources.formats.geotiff import open_geotiff
+from arcticdl.sources.formats.geotiff import is_tiff, open_geotiff
+from arcticdl.sources.reader import Reader
 
 COMPOSITES = {
     "truecolor": ("B01", "B04", "B03"),
@@ -60,3 +63,19 @@ def open_modis(
     scene.attrs["sensor"] = f"MODIS {found['craft'].capitalize()}"
     scene.attrs["time"] = f"{date[:4]}-{date[4:6]}-{date[6:]}T00:00:00Z"
     return scene
+
+
+def is_composite(path: Any, head: bytes) -> bool:
+    """A TIFF that NASA Worldview calls true or false colour of Aqua or Terra."""
+    kind = re.search(r"\.(aqua|terra)\.(true|false)color\.", path.name, re.IGNORECASE)
+    if kind is None or not is_tiff(path, head):
+        return False
+    try:  # a map made from a composite may bear its name
+        with rasterio.open(path) as file:
+            colours = tuple(c.name for c in file.colorinterp[:3])
+    except rasterio.errors.RasterioError:
+        return True  # and opening it says what is wrong
+    return colours == ("red", "green", "blue")
+
+
+READER = Reader(is_composite, open_modis)

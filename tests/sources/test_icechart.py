@@ -204,7 +204,7 @@ def test_what_is_no_chart_is_refused(tmp_path):
     box = shapely.box(0, -900, 900, 0)
     names = chart_file(tmp_path / "n.gpkg", [(box, {"NAME": "x"})])
     with pytest.raises(SourceError, match=r"n.gpkg, polygon 0: .* CT, ICEACT"):
-        open_scene(names)
+        open_scene(names, reader="icechart")
     wrong = chart_file(tmp_path / "w.gpkg", [(box, ice("eighty"))])
     with pytest.raises(SourceError, match="number from 0 to 99"):
         open_scene(wrong)

@@ -19,8 +19,10 @@ from arcticdl.sources.bands import BandNames, choose_bands
 from arcticdl.sources.charts.ai4arctic_bands import BANDS, denormalize, normalize
 from arcticdl.sources.charts.ai4arctic_labels import LABELS, label_variables
 from arcticdl.sources.core.assemble import make_scene, utc_text
+from arcticdl.sources.core.hdf5 import hdf5_holds
 from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.sources.core.tie_points import GeolocationGrid
+from arcticdl.sources.reader import Reader
 
 __all__ = ["BANDS", "LABELS", "denormalize", "normalize", "open_ai4arctic"]
 
@@ -281,3 +283,11 @@ def _attributes(source: xr.Dataset, path: str) -> dict[str, Any]:
     if len(stamp) == 15 and stamp[8] == "T" and stamp.replace("T", "").isdigit():
         attrs["time"] = utc_text(stamp)
     return attrs
+
+
+def is_ai4arctic(path: Any, head: bytes) -> bool:
+    """NetCDF-4 with the SAR channels of the AI4Arctic dataset."""
+    return hdf5_holds(path, head, "nersc_sar_primary")
+
+
+READER = Reader(is_ai4arctic, open_ai4arctic)

@@ -9,12 +9,14 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pyogrio
 import shapely
 import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from shapely.errors import ShapelyError
 
+from arcticdl.choices import check_choice
 from arcticdl.errors import SceneError, SourceError
 from arcticdl.scene import MAX_SIDE_PX, grid_coords, is_swath, scene_geobox
 from arcticdl.seaice import charts
@@ -25,6 +27,7 @@ from arcticdl.sources.core.assemble import make_scene, utc_text
 from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.sources.core.safe_xml import parse_xml
 from arcticdl.sources.core.zipped import check_zip
+from arcticdl.sources.reader import LabelContext, Reader
 
 LABEL_SCHEMES: Mapping[str, str] = {
     "FLOE": "autoice_floe",
@@ -337,3 +340,58 @@ def _scheme(scheme: str | ClassScheme) -> ClassScheme:
             f"Received: {scheme!r}."
         )
     return SCHEMES[scheme]
+
+
+def open_chart_label(
+    path: str | Path,
+    context: LabelContext,
+    *,
+    scheme: str | ClassScheme | None = None,
+    min_dominance: float = 0.65,
+    crs: Any = None,
+) -> xr.Dataset:
+    """Opens an ice chart as one label on the pixels of a scene.
+
+    Args:
+        path: See ``read_ice_chart``.
+        context: The scene, and the name of the label.
+        scheme: Class scheme; ``None``: that of ``LABEL_SCHEMES`` for the label's name.
+        min_dominance: Share of the ice that a class of stage or form needs.
+        crs: CRS of the polygons, where the file tells none.
+
+    Returns:
+        The label map as a scene of one band.
+
+    Raises:
+        ValueError: The name is none of ``LABEL_SCHEMES``, and no scheme is told.
+        SourceError: See ``read_ice_chart``.
+    """
+    if scheme is None:
+        check_choice("labels", context.name, LABEL_SCHEMES)
+        scheme = LABEL_SCHEMES[context.name]
+    labelled = add_chart_labels(
+        context.scene,
+        read_ice_chart(path, crs=crs),
+        schemes={context.name: scheme},
+        min_dominance=min_dominance,
+    )
+    return context.as_label(labelled[context.name].variable)
+
+
+_CHART_COLUMNS = frozenset({"CT", "ICEACT", "ICESOD", "POLY_TYPE"})
+
+
+def is_ice_chart(path: Any, head: bytes) -> bool:
+    """A shapefile or a GeoPackage with columns of an ice chart."""
+    is_package = head[:16] == b"SQLite format 3\0" and path.suffix.lower() == ".gpkg"
+    if head[:4] != b"\0\0\x27\x0a" and not is_package:
+        return False
+    try:
+        layers = [str(name) for name, _ in pyogrio.list_layers(path)]
+        columns = [pyogrio.read_info(path, layer)["fields"] for layer in layers]
+    except _DAMAGED:
+        return True  # and opening it says what is wrong
+    return any(_CHART_COLUMNS & {str(c).upper() for c in found} for found in columns)
+
+
+READER = Reader(is_ice_chart, open_ice_chart, open_chart_label)

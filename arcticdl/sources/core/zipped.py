@@ -15,6 +15,7 @@ from typing import Any
 import xarray as xr
 
 from arcticdl.errors import SourceError
+from arcticdl.sources.reader import READERS, Reader, sniffing_order
 
 MAX_PRODUCT_BYTES = 32 * 2**30
 """Size of a product out of its archive; the largest Sentinel products have 8 GB."""
@@ -240,12 +241,10 @@ def open_zipped(path: str | Path, **options: Any) -> xr.Dataset:
     Raises:
         SourceError: No archive, or one that holds no product, several, or is a bomb.
     """
-    from arcticdl.sources.reader import READERS
-
     root = product_root(Path(path))
-    for entry in READERS:
-        if entry.name in ("sentinel1", "sentinel2") and entry.sniff(root, b""):
-            return entry.open(root, **options)
+    for name in sniffing_order():
+        if READERS[name].sniff(root, b""):
+            return READERS[name].open(root, **options)
     raise SourceError(
         f"{path} must hold a SAFE product of Sentinel-1 or Sentinel-2. "
         f"Received: {root.name}."
@@ -289,3 +288,11 @@ def _read_index(
         for member in members
         if not member.is_dir()
     }
+
+
+def is_zipped(path: Any, head: bytes) -> bool:
+    """A zip archive by that name; what is in it is told when it is opened."""
+    return head[:4] == b"PK\x03\x04" and path.suffix.lower() == ".zip"
+
+
+READER = Reader(is_zipped, open_zipped)

@@ -20,6 +20,7 @@ from arcticdl.sources.bands import BandNames, choose_bands
 from arcticdl.sources.core.assemble import make_scene
 from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.sources.formats.coco_masks import Outline, read_outline
+from arcticdl.sources.reader import LabelContext, Reader
 from arcticdl.void import VOID_CLASS
 
 MAX_JSON_BYTES = 2 * 2**30
@@ -378,3 +379,21 @@ def _box(
             f"width, height] in pixels. Received: {given!r}."
         ) from None
     return left, top, left + width, top + height
+
+
+def open_coco_label(
+    path: str | Path, context: LabelContext, **options: Any
+) -> xr.Dataset:
+    """Opens the annotations of a scene's image, by the name of its file."""
+    return open_coco(path, **{"image": str(context.path), **options})
+
+
+def is_coco(path: Any, head: bytes) -> bool:
+    """JSON that begins as COCO annotations do."""
+    keys = (b'"images"', b'"annotations"', b'"categories"', b'"info"', b'"licenses"')
+    opens = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{"
+    is_json = opens and path.suffix.lower() == ".json"
+    return is_json and any(key in head for key in keys)
+
+
+READER = Reader(is_coco, open_coco, open_coco_label)

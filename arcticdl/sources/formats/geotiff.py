@@ -26,6 +26,7 @@ from arcticdl.sources.core.geolocation import (
 )
 from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.sources.core.raster import GREY, RasterFile
+from arcticdl.sources.reader import Reader
 from arcticdl.sources.tags import class_tags, scene_tags
 
 _MAX_METRES = 1e8  # beyond every map projection of the Earth, geostationary included
@@ -161,3 +162,11 @@ def _refuse_absurd(path: str, geobox: GeoBox) -> None:
             f"{path} claims a grid that does not lie on the Earth: "
             f"{describe_geobox(geobox)}."
         )
+
+
+def is_tiff(path: Any, head: bytes) -> bool:
+    """TIFF or BigTIFF of either byte order."""
+    return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+READER = Reader(is_tiff, open_geotiff, is_general=True)

@@ -13,6 +13,7 @@ from arcticdl.sources.bands import BandNames, choose_bands
 from arcticdl.sources.core.assemble import make_scene
 from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.sources.formats.geotiff import open_geotiff
+from arcticdl.sources.reader import LabelContext, Reader
 
 _MAX_CHANNELS = 64  # a longer last axis is taken for a side of the image
 
@@ -160,3 +161,25 @@ def _map_file(path: str) -> np.ndarray:
             f"Received: dtype {array.dtype}, shape {array.shape}."
         )
     return array
+
+
+def open_numpy_label(
+    path: str | Path, context: LabelContext, **options: Any
+) -> xr.Dataset:
+    """Opens the label map at the place in its file that the image has in its own."""
+    shared = {k: v for k, v in context.options.items() if k == "index"}
+    return open_numpy(path, **{**shared, **options})
+
+
+def is_image(path: Any, head: bytes) -> bool:
+    """PNG or JPEG."""
+    return head[:8] == b"\x89PNG\r\n\x1a\n" or head[:3] == b"\xff\xd8\xff"
+
+
+def is_numpy(path: Any, head: bytes) -> bool:
+    """NumPy ``.npy``."""
+    return head[:6] == b"\x93NUMPY"
+
+
+IMAGE = Reader(is_image, open_image, is_general=True)
+NUMPY = Reader(is_numpy, open_numpy, open_numpy_label, is_general=True)

@@ -15,7 +15,9 @@ from arcticdl.scene import MAX_SIDE_PX, class_attributes, grid_coords
 from arcticdl.sources.bands import BandNames, choose_bands
 from arcticdl.sources.core.assemble import make_scene, utc_text
 from arcticdl.sources.core.cf import PackedVariable, crs_of, metres_factor
+from arcticdl.sources.core.hdf5 import HDF5_MAGIC
 from arcticdl.sources.core.lazy import WindowArray
+from arcticdl.sources.reader import Reader
 
 MAIN_VARIABLES = ("cdr_seaice_conc", "cdr_seaice_conc_monthly", "ice_conc")
 """Variables that stand for their file where ``bands`` says nothing: the concentration
@@ -368,3 +370,17 @@ def _time(raw: xr.Dataset, time_index: int | None) -> Any:
         if raw.attrs.get(name):
             return str(raw.attrs[name])
     return None
+
+
+def is_netcdf(path: Any, head: bytes) -> bool:
+    """NetCDF of any generation; HDF5 is taken for NetCDF-4."""
+    return head[:3] == b"CDF" or head.startswith(HDF5_MAGIC)
+
+
+def is_zarr(path: Any, head: bytes) -> bool:
+    """The folder of a Zarr group, version 2 or 3."""
+    return any((path / name).is_file() for name in (".zgroup", "zarr.json"))
+
+
+NETCDF = Reader(is_netcdf, open_netcdf, is_general=True)
+ZARR = Reader(is_zarr, open_netcdf, is_general=True)

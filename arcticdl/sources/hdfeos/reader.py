@@ -19,6 +19,7 @@ from arcticdl.sources.bands import BandNames, choose_bands
 from arcticdl.sources.core.assemble import make_scene
 from arcticdl.sources.core.cf import PackedVariable
 from arcticdl.sources.core.geolocation import GcpPositions, swath_coords
+from arcticdl.sources.core.hdf5 import hdf5_holds
 from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.sources.formats.netcdf import plane_of, read_packed, read_packed_valid
 from arcticdl.sources.hdfeos.fields import SCALINGS, Part, field_bands
@@ -29,6 +30,7 @@ from arcticdl.sources.hdfeos.structure import (
     granule_attributes,
     parse_structure,
 )
+from arcticdl.sources.reader import Reader
 
 _HDF4 = b"\x0e\x03\x13\x01"
 
@@ -241,3 +243,13 @@ def _swath_position(
         lon.values.ravel().tolist(), lat.values.ravel().tolist(), "EPSG:4326", shape,
     )  # fmt: skip
     return dict(swath_coords(positions, shape)), shape
+
+
+def is_hdfeos(path: Any, head: bytes) -> bool:
+    """HDF4 of any kind, or HDF5 with the structure of HDF-EOS."""
+    if head[:4] == _HDF4:
+        return True
+    return hdf5_holds(path, head, "HDFEOS INFORMATION/StructMetadata.0")
+
+
+READER = Reader(is_hdfeos, open_hdfeos)

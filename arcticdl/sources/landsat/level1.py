@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -19,12 +20,14 @@ from arcticdl.sources.core.band_files import BandFiles, check_flags
 from arcticdl.sources.landsat.level2 import (
     QA_BITS,
     VOID_FLAGS,
+    is_landsat,
     metadata_path,
     mtl_attributes,
     parse_mtl,
     product_stem,
     read_quality,
 )
+from arcticdl.sources.reader import Reader
 
 PANCHROMATIC = "B8"
 """Band of twice the resolution, on a grid of its own."""
@@ -173,3 +176,13 @@ def brightness_temperature(radiance: np.ndarray, *, k1: float, k2: float) -> np.
     with np.errstate(divide="ignore", invalid="ignore"):
         kelvin = np.float32(k2) / np.log1p(np.float32(k1) / radiance)
     return np.where(radiance > 0, kelvin, np.float32(np.nan))
+
+
+def is_landsat_level1(path: Any, head: bytes) -> bool:
+    """A Landsat product of Level 1 by the name of its metadata file."""
+    found = list(path.glob("L*_MTL.*")) if path.is_dir() else [path]
+    named = [re.match(r"L[A-Z]\d\d_L1", file.name) is not None for file in found]
+    return is_landsat(path, head) and all(named)
+
+
+READER = Reader(is_landsat_level1, open_landsat_level1)

@@ -21,6 +21,7 @@ from arcticdl.scene import GRID_TOLERANCE_PX, grid_offset_px
 from arcticdl.sources.bands import BandNames, choose_bands
 from arcticdl.sources.core.band_files import BandFiles, check_flags, read_metadata
 from arcticdl.sources.core.raster import RasterFile
+from arcticdl.sources.reader import Reader
 
 QA_BITS = {
     "fill": 0, "dilated_cloud": 1, "cirrus": 2, "cloud": 3, "cloud_shadow": 4,
@@ -212,3 +213,13 @@ def mtl_attributes(mtl: Path, meta: dict[str, str]) -> dict[str, Any]:
     if any(parts):
         attrs["sensor"] = " ".join(part for part in parts if part)
     return attrs
+
+
+def is_landsat(path: Any, head: bytes) -> bool:
+    """The folder of a Landsat Collection 2 product, or its ``MTL`` file."""
+    if path.is_dir():
+        return next(path.glob("L*_MTL.*"), None) is not None
+    return path.stem.endswith("_MTL") and b"LANDSAT_METADATA_FILE" in head
+
+
+READER = Reader(is_landsat, open_landsat)

@@ -26,6 +26,7 @@ from arcticdl.sources.core.raster import open_handle
 from arcticdl.sources.core.safe_xml import find_count, find_text, parse_xml
 from arcticdl.sources.core.tie_points import GeolocationGrid
 from arcticdl.sources.core.zipped import ProductPath, product_path
+from arcticdl.sources.reader import Reader
 from arcticdl.sources.sentinel.sentinel1_luts import (
     LutVector,
     NoiseModel,
@@ -339,3 +340,16 @@ def _index(part: slice) -> np.ndarray:
 def _close_all(members: list[Channel]) -> None:
     for channel in members:
         channel.pool.close()
+
+
+def is_sentinel1(path: Any, head: bytes) -> bool:
+    """A SAFE folder of Sentinel-1, or its manifest."""
+    folder = path.parent if path.name == "manifest.safe" else path
+    if not (folder / "manifest.safe").is_file():
+        return False
+    return folder.name.startswith("S1") or any(
+        folder.glob("annotation/calibration/calibration-*.xml")
+    )
+
+
+READER = Reader(is_sentinel1, open_sentinel1)

@@ -20,6 +20,7 @@ from arcticdl.sources.bands import BandNames, choose_bands
 from arcticdl.sources.core.band_files import BandFiles, check_flags, read_metadata
 from arcticdl.sources.core.raster import RasterFile
 from arcticdl.sources.core.zipped import ProductPath, product_path
+from arcticdl.sources.reader import Reader
 
 BAND_ORDER = (
     "B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10",
@@ -253,3 +254,12 @@ def _attributes(mtd: ProductPath, root: ET.Element) -> dict[str, Any]:
         attrs["time"] = f"{start[:19]}Z"
     attrs["sensor"] = f"{_text(root, 'SPACECRAFT_NAME') or 'Sentinel-2'} MSI"
     return attrs
+
+
+def is_sentinel2(path: Any, head: bytes) -> bool:
+    """The folder of a Sentinel-2 product, or the metadata file in it."""
+    names = ("MTD_MSIL1C.xml", "MTD_MSIL2A.xml")
+    return path.name in names or any((path / name).is_file() for name in names)
+
+
+READER = Reader(is_sentinel2, open_sentinel2)

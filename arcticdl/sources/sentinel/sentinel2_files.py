@@ -22,6 +22,7 @@ from arcticdl.sources.core.assemble import utc_text
 from arcticdl.sources.core.band_files import BandFiles, check_flags, read_metadata
 from arcticdl.sources.core.raster import RasterFile
 from arcticdl.sources.core.zipped import ProductPath
+from arcticdl.sources.reader import Reader
 from arcticdl.sources.sentinel.sentinel2 import (
     BAND_ORDER,
     SCL_CLASSES,
@@ -268,3 +269,14 @@ def _attributes(folder: Path, product: str, item: dict[str, Any]) -> dict[str, A
     unit = craft[1].upper() if craft else ""
     attrs["sensor"] = f"Sentinel-2{unit} MSI"
     return attrs
+
+
+def is_sentinel2_files(path: Any, head: bytes) -> bool:
+    """A folder of single Sentinel-2 bands, or one band by ESA's name for it."""
+    if path.is_dir():
+        return any(band_of(file.name) is not None for file in path.iterdir())
+    found = band_of(path.name)
+    return found is not None and found.product != ""
+
+
+READER = Reader(is_sentinel2_files, open_sentinel2_files)
