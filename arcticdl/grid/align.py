@@ -26,6 +26,7 @@ from arcticdl.scene import (
     grid_coords,
     is_swath,
     label_names,
+    named_label,
     scene_geobox,
 )
 from arcticdl.sources.core.assemble import make_scene
@@ -280,12 +281,31 @@ def _rebuild(
         result = result.assign_coords(band_units=scene["band_units"].variable)
         result.set_close(scene.close)
     for name in label_names(scene):
-        label = scene[name].variable
-        result[name] = _label(label, shape, continuous, classes)
+        result[name] = _label(named_label(scene[name]), shape, continuous, classes)
     return result
 
 
 def _label(
+    label: xr.Variable, shape: tuple[int, ...], continuous: Any, classes: Any
+) -> xr.Variable:
+    """A label on the new pixels: channel by channel; of a whole image as it is."""
+    if "y" not in label.dims:
+        return label
+    if label.ndim == 2:
+        return _label_map(label, shape, continuous, classes)
+    layers = [_label_map(layer, shape, continuous, classes) for layer in label]
+    size = (len(layers), *shape)
+    reader = WindowArray(size, layers[0].dtype, partial(_read_layers, layers))
+    return reader.variable(tuple(map(str, label.dims)), label.attrs)
+
+
+def _read_layers(
+    layers: list[xr.Variable], chosen: list[int], rows: slice, cols: slice
+) -> np.ndarray:
+    return np.stack([layers[k][rows, cols].values for k in chosen])
+
+
+def _label_map(
     label: xr.Variable, shape: tuple[int, ...], continuous: Any, classes: Any
 ) -> xr.Variable:
     if label.dtype.kind != "f":

@@ -13,6 +13,7 @@ from arcticdl.scene import (
     describe_geobox,
     grid_offset_px,
     label_names,
+    named_label,
     scene_geobox,
 )
 from arcticdl.sources.core.assemble import all_valid, make_scene, stack_read
@@ -59,7 +60,7 @@ def stack(scenes: Sequence[xr.Dataset], scene_id: str | None = None) -> xr.Datas
     )
     for member in members:
         for name in label_names(member):
-            scene[name] = member[name].variable
+            scene[name] = named_label(member[name])
     return scene
 
 

@@ -2,13 +2,18 @@
 
 from arcticdl.scene.contract import (
     ATTRIBUTES,
+    CHANNEL,
     GRID_TOLERANCE_PX,
     MAX_SIDE_PX,
     NOT_LABELS,
+    channel_dim,
+    channel_names,
     check_scene,
     class_attributes,
     is_swath,
+    label_dims,
     label_names,
+    named_label,
     read_values,
 )
 from arcticdl.scene.grid import (
@@ -24,10 +29,13 @@ from arcticdl.scene.stats import BandStats, scene_band_stats
 
 __all__ = [
     "ATTRIBUTES",
+    "CHANNEL",
     "GRID_TOLERANCE_PX",
     "MAX_SIDE_PX",
     "NOT_LABELS",
     "BandStats",
+    "channel_dim",
+    "channel_names",
     "check_scene",
     "class_attributes",
     "describe_geobox",
@@ -35,7 +43,9 @@ __all__ = [
     "grid_corners",
     "grid_offset_px",
     "is_swath",
+    "label_dims",
     "label_names",
+    "named_label",
     "pixel_coords",
     "read_values",
     "scene_band_stats",

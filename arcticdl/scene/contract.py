@@ -4,8 +4,10 @@ A scene is an ``xarray.Dataset`` with ``image (band, y, x)``, the coordinate ``b
 of names, and one of three kinds of position: ``spatial_ref`` with regular ``x`` and
 ``y``; 2-D ``lat`` and ``lon`` for swath data; or neither, with ``x`` and ``y`` at pixel
 centres and the attribute ``georeferenced = False``. ``valid (y, x)`` is boolean,
-``True`` where a pixel is usable. Further variables ``(y, x)`` are labels: integer with
-255 for void, or float with NaN for void.
+``True`` where a pixel is usable. Further variables are labels, integer with 255 for
+void or float with NaN for void: ``(y, x)`` one value a pixel, ``()`` one value for the
+whole image; with a leading axis ``channel`` several values, or yes (1) or no (0) to
+several classes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,8 +19,12 @@ import xarray as xr
 from arcticdl.errors import LabelError, SceneError
 from arcticdl.void import VOID_CLASS
 
-NOT_LABELS = ("image", "valid")
-"""Data variables of a scene that are not labels."""
+NOT_LABELS = ("image", "valid", "lat", "lon", "spatial_ref")
+"""Variables of a scene that are not labels."""
+
+CHANNEL = "channel"
+"""The axis of a label of several channels; ``NAME_channel`` where labels differ in it.
+"""
 
 ATTRIBUTES = ("group", "region", "season", "sensor", "service", "time")
 """Optional scene attributes that travel into the manifest of a tile store."""
@@ -67,12 +73,70 @@ def check_scene(ds: xr.Dataset, labels: Iterable[str] | None = None) -> xr.Datas
 
 
 def label_names(ds: xr.Dataset) -> tuple[str, ...]:
-    """Names of a scene's label variables, in the order of the dataset."""
+    """Names of a scene's label variables, in the order of the dataset.
+
+    Example:
+        >>> scene = xr.Dataset({"ice": (("y", "x"), np.zeros((2, 2), "uint8"))})
+        >>> label_names(scene.assign(melting=((), np.uint8(1)), note=((), "cloudy")))
+        ('ice', 'melting')
+    """
     return tuple(
         str(name)
         for name, variable in ds.data_vars.items()
-        if name not in NOT_LABELS and variable.dims == ("y", "x")
+        if name not in NOT_LABELS and _is_label(variable)
     )
+
+
+def channel_dim(label: xr.DataArray) -> str | None:
+    """The axis of a label's channels: ``channel`` or ``NAME_channel``, or ``None``."""
+    own = (CHANNEL, f"{label.name}_{CHANNEL}")
+    return next((str(dim) for dim in label.dims if dim in own), None)
+
+
+def label_dims(label: xr.DataArray) -> tuple[str, ...]:
+    """The order of axes in which a label is stored: y, x and, last, the channels."""
+    channel = channel_dim(label)
+    space = ("y", "x") if {"y", "x"} <= set(label.dims) else ()
+    return (*space, channel) if channel else space
+
+
+def channel_names(label: xr.DataArray) -> tuple[str, ...]:
+    """Names of a label's channels; empty for a label without a channel axis.
+
+    They are the ``flag_meanings``, or the coordinate of the axis, or numbers.
+
+    Raises:
+        LabelError: Names repeat, or are not as many as channels.
+
+    Example:
+        >>> floes = xr.DataArray(
+        ...     np.zeros((2, 4, 4), "uint8"), {"channel": ["brash", "pancake"]},
+        ...     ("channel", "y", "x"))
+        >>> channel_names(floes)
+        ('brash', 'pancake')
+    """
+    channel = channel_dim(label)
+    if channel is None:
+        return ()
+    names = str(label.attrs.get("flag_meanings", "")).split()
+    if not names and channel in label.coords:
+        names = ["_".join(str(n).split()) for n in label[channel].values]
+    names = names or [str(number) for number in range(label.sizes[channel])]
+    if len(set(names)) != label.sizes[channel] or "" in names:
+        raise LabelError(
+            f"Label `{label.name}` must give every channel a name of its own. "
+            f"Received: {names} for {label.sizes[channel]} channels."
+        )
+    return tuple(names)
+
+
+def named_label(label: xr.DataArray) -> xr.Variable:
+    """A label without its coordinates, its channels named by ``flag_meanings``."""
+    names = channel_names(label)
+    attrs = {**label.attrs, "flag_meanings": " ".join(names)} if names else label.attrs
+    variable = label.variable.copy(deep=False)
+    variable.attrs = attrs
+    return variable
 
 
 def is_swath(ds: xr.Dataset) -> bool:
@@ -187,13 +251,15 @@ def _check_layer(ds: xr.Dataset, name: str, error: type[ValueError]) -> None:
 
 
 def _check_label(ds: xr.Dataset, name: str) -> None:
-    _check_layer(ds, name, LabelError)
     label = ds[name]
+    _check_label_dims(ds, label)
     if label.dtype.kind not in "iuf" or (label.dtype == np.int8):
         raise LabelError(
             f"Label `{name}` must be integer with {VOID_CLASS} for void, or float with "
             f"NaN for void. Received: dtype {label.dtype}."
         )
+    if channel_names(label):
+        return
     meanings = str(label.attrs.get("flag_meanings", "")).split()
     values = np.atleast_1d(label.attrs.get("flag_values", []))
     if len(meanings) != len(values):
@@ -201,3 +267,28 @@ def _check_label(ds: xr.Dataset, name: str) -> None:
             f"Label `{name}` must name one class a code. Received: flag_values="
             f"{values.tolist()}, flag_meanings={' '.join(meanings)!r}."
         )
+
+
+def _check_label_dims(ds: xr.Dataset, label: xr.DataArray) -> None:
+    channel = channel_dim(label)
+    space = tuple(dim for dim in label.dims if dim != channel)
+    wanted = tuple(ds["image"].shape[1:])
+    shape = tuple(label.sizes[dim] for dim in space)
+    first = channel is None or label.dims[0] == channel
+    if first and (not space or (space == ("y", "x") and shape == wanted)):
+        return
+    raise LabelError(
+        f"Label `{label.name}` must be (y, x) of shape {wanted}, as the image, or (), "
+        f"each with or without a leading axis `{CHANNEL}`. "
+        f"Received: dims {label.dims}, shape {label.shape}."
+    )
+
+
+def _is_label(variable: xr.DataArray) -> bool:
+    """Whether a variable lies as labels do; what is amiss then is an error."""
+    space = set(variable.dims) - {channel_dim(variable)}
+    if space == {"y", "x"}:
+        return True
+    # A number that stands alone may also name the projection, as CF has it.
+    of_grid = {"grid_mapping_name", "crs_wkt", "spatial_ref"} & set(variable.attrs)
+    return not space and variable.dtype.kind in "iuf" and not of_grid

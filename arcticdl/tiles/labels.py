@@ -1,12 +1,15 @@
 """What a label variable of a store is."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from arcticdl.void import VOID_CLASS
+
+SCORED = "scored"
+"""Column of the manifest with the pixels of a label that are not void."""
 
 
 @dataclass(frozen=True)
@@ -14,21 +17,33 @@ class LabelInfo:
     """What a label variable is.
 
     Attributes:
-        name: Of the variable.
-        dtype: As stored.
-        classes: Names, the position being the code; empty for a float label.
+        name: Name of the variable.
+        dtype: Type as it is stored: ``uint8`` for classes, ``float32`` for quantities.
+        classes: Names, the position being the code. With a channel axis: the names of
+            the channels, whatever the type. Empty for a float label without one.
         colors: ``#rrggbb`` of each class, or empty.
-        void: The value that is never scored: 255, or NaN for a float label.
+        target: ``"pixel"``: a value a pixel; ``"image"``: one for the whole image.
+        num_channels: Length of the channel axis; 0 where there is none. An integer
+            label with channels holds 0, 1 or void in each: yes or no to every class.
+        units: Unit of a float label, or empty.
+
+    Example:
+        >>> info = LabelInfo("floes", "uint8", ("brash", "pancake"), num_channels=2)
+        >>> info.tile_shape((4, 4)), info.max_code, info.to_dict()["num_channels"]
+        ((4, 4, 2), 1, 2)
     """
 
     name: str
     dtype: str
     classes: tuple[str, ...] = ()
     colors: tuple[str, ...] = ()
+    target: str = "pixel"
+    num_channels: int = 0
+    units: str = ""
 
     @property
     def void(self) -> float:
-        """The value that is never scored."""
+        """The value that is never scored: 255, or NaN for a float label."""
         return float("nan") if self.is_float else VOID_CLASS
 
     @property
@@ -36,16 +51,70 @@ class LabelInfo:
         """Whether the label is a quantity rather than a class."""
         return np.dtype(self.dtype).kind == "f"
 
+    @property
+    def is_pixel(self) -> bool:
+        """Whether the label has a value a pixel, rather than one an image."""
+        return self.target == "pixel"
+
+    @property
+    def max_code(self) -> int:
+        """The largest code of an integer label that is not void."""
+        if self.num_channels:
+            return 1
+        return (len(self.classes) or VOID_CLASS) - 1
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Dimensions of one tile of the label: of ``y``, ``x`` and its channels."""
+        space = ("y", "x") if self.is_pixel else ()
+        return (*space, f"{self.name}_channel") if self.num_channels else space
+
+    def tile_shape(self, tile_size_px: tuple[int, int]) -> tuple[int, ...]:
+        """The shape of one tile: (y, x), (y, x, channel), () or (channel,)."""
+        space = tuple(tile_size_px) if self.is_pixel else ()
+        return (*space, self.num_channels) if self.num_channels else space
+
+    def scored(self, label: np.ndarray) -> np.ndarray:
+        """Which entries of an array of this label are not void: booleans."""
+        return np.asarray(np.isfinite(label) if self.is_float else label != VOID_CLASS)
+
+    def scored_places(self, label: np.ndarray) -> np.ndarray:
+        """Which pixels (or images) have an entry that is not void, in any channel."""
+        scored = self.scored(label)
+        return np.asarray(scored.any(-1)) if self.num_channels else scored
+
+    def count(self, label: np.ndarray) -> np.ndarray:
+        """Counts what one tile of this label holds, void left out.
+
+        Args:
+            label: Of `tile_shape`.
+
+        Returns:
+            int64: pixels (for an image label: 0 or 1) of each class; of each channel
+            of yes-or-no labels those that say yes, of float channels those scored; of a
+            float label without channels an array of one, those scored. Without class
+            names as long as the largest code asks.
+        """
+        scored = self.scored(label)
+        if self.num_channels:
+            counted = scored if self.is_float else label == 1
+            return counted.reshape(-1, self.num_channels).sum(0)
+        if self.is_float:
+            return np.array([scored.sum()])
+        return np.bincount(label[scored].ravel(), minlength=max(len(self.classes), 1))
+
     def to_dict(self) -> dict[str, Any]:
-        """The label as plain JSON values."""
-        return asdict(self)
+        """The label as plain JSON values; what has its default is left out."""
+        return {
+            field.name: value
+            for field, value in zip(fields(self), asdict(self).values(), strict=True)
+            if field.default is MISSING
+            or field.name in ("classes", "colors")
+            or value != field.default
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "LabelInfo":
-        """The label from `to_dict`."""
-        return cls(
-            values["name"],
-            values["dtype"],
-            tuple(values["classes"]),
-            tuple(values["colors"]),
-        )
+        """The label from `to_dict`, of this or an earlier release."""
+        lists = {k: tuple(values[k]) for k in ("classes", "colors")}
+        return cls(**{**values, **lists})

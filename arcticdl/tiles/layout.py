@@ -5,11 +5,12 @@
     NAME.tiles/
       store.json         what the store is: sizes, bands, labels, fingerprint
       scenes.json        each scene: attributes, grid, statistics
-      manifest.parquet   GeoParquet, row i is tile i
+      manifest.parquet   GeoParquet, row i is tile i; labels of whole images
       tiles.zarr/        Zarr v3; one chunk a tile, many chunks a shard
         image            (tile, y, x, band), source dtype
         valid            (tile, y, x) bool
-        <label>          (tile, y, x), one array a label
+        <label>          (tile, y, x), or (tile, y, x, channel), one array a label
+                         of pixels
 """
 
 import json
@@ -58,7 +59,8 @@ def create_arrays(
     Args:
         path: Of the group.
         num_tiles: Length of every array.
-        specs: {name: (shape of one tile, dtype, fill value, dimension names)}.
+        specs: {name: (shape of one tile, dtype, fill value, names of its
+            dimensions)}.
         shard_tiles: Tiles in one shard.
         codec: One of `CODECS`.
         attributes: Of the group.
@@ -75,7 +77,7 @@ def create_arrays(
             dtype=dtype,
             fill_value=fill,
             compressors=_compressors(codec, np.dtype(dtype)),
-            dimension_names=("tile", "y", "x", *dims),
+            dimension_names=("tile", *dims),
         )
     consolidate(path)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arcticdl.errors import StoreError
+from arcticdl.tiles.labels import SCORED
 
 if TYPE_CHECKING:
     import geopandas
@@ -27,10 +28,25 @@ REQUIRED = (
 
 
 def count_columns(label: "LabelInfo") -> list[str]:
-    """Columns with the scored pixels of each class: ``label:class``."""
-    if label.is_float:
-        return [f"{label.name}:scored"]
-    return [f"{label.name}:{name}" for name in label.classes]
+    """Columns with what `LabelInfo.count` gives: ``label:class``."""
+    return [f"{label.name}:{name}" for name in label.classes or (SCORED,)]
+
+
+def value_columns(label: "LabelInfo") -> list[str]:
+    """Columns with the values of a label of images; none for one of pixels.
+
+    ``label_NAME``, or ``label_NAME_0``, ``label_NAME_1``, ... where it has channels.
+
+    Example:
+        >>> from arcticdl.tiles import LabelInfo
+        >>> value_columns(LabelInfo("area", "float32", ("a", "b"), (), "image", 2))
+        ['label_area_0', 'label_area_1']
+    """
+    if label.is_pixel:
+        return []
+    if label.num_channels:
+        return [f"label_{label.name}_{k}" for k in range(label.num_channels)]
+    return [f"label_{label.name}"]
 
 
 def build_manifest(

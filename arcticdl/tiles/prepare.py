@@ -324,7 +324,7 @@ def name_classes(
     for name, info in labels.items():
         if not info.is_float and not info.classes:
             most = max(len(row) for s in surveys for row in s["label_px"][name])
-            info = LabelInfo(name, info.dtype, tuple(str(code) for code in range(most)))
+            info = replace(info, classes=tuple(str(code) for code in range(most)))
         named[name] = info
     return named
 
@@ -340,10 +340,14 @@ def _create_arrays(
     size = collection.plans[0].tile_size_px
     dtype = collection.dtype
     fill = float("nan") if dtype.kind == "f" else 0
-    image = ((*size, len(collection.bands)), dtype.name, fill, ("band",))
-    specs: dict[str, Any] = {"image": image, "valid": (size, "bool", False, ())}
+    specs: dict[str, Any] = {
+        "image": ((*size, len(collection.bands)), dtype.name, fill, ("y", "x", "band")),
+        "valid": (size, "bool", False, ("y", "x")),
+    }
     for name, info in writer.labels.items():
-        specs[name] = (size, info.dtype, info.void, ())
+        if info.is_pixel:
+            shape = info.tile_shape(size)
+            specs[name] = (shape, info.dtype, info.void, info.dims)
     # Created elsewhere and renamed: a half-made group would pass for a whole one.
     making = root / f"{layout.ARRAYS}.new"
     shutil.rmtree(making, ignore_errors=True)
@@ -383,6 +387,8 @@ def _check_fits(collection: Collection, store: TileStore) -> Collection:
     theirs["dtype"] = collection.dtype.name
     for name, info in collection.labels.items():
         known = store.labels[name]
+        if not known.units:  # a store of an earlier release
+            info = replace(info, units="")
         # Without names of its own a label takes those of the store.
         if info.is_float or info.classes:
             mine[name], theirs[name] = known.to_dict(), info.to_dict()

@@ -119,15 +119,15 @@ def class_balance_weights(
     Args:
         store: The store.
         indices: The feed's tiles.
-        label: Name of an integer label.
+        label: Name of an integer label of one class each.
 
     Returns:
         (tile,) float64 for `WeightedSampler`.
 
     Raises:
-        ValueError: No tile has a scored pixel.
+        ValueError: No tile has a scored pixel, or the label has no classes.
     """
-    counts = store.class_counts(label)[store.check_indices(indices)].astype("float64")
+    counts = _count_classes(store, indices, label).astype("float64")
     total = counts.sum(0)
     if not total.any():
         raise ValueError(
@@ -150,13 +150,16 @@ def rarity_weights(
     Args:
         store: The store.
         indices: The feed's tiles.
-        label: Name of an integer label.
+        label: Name of an integer label of one class each.
         power: 0 is uniform, 1 the full inverse frequency; between, milder.
 
     Returns:
         (tile,) float64. Tiles without a scored pixel have weight 0.
+
+    Raises:
+        ValueError: The label has no classes.
     """
-    present = store.class_counts(label)[store.check_indices(indices)] > 0
+    present = _count_classes(store, indices, label) > 0
     frequency = np.maximum(present.mean(0), 1 / max(len(present), 1))
     weights = np.where(present, frequency**-power, 0.0)
     return weights.max(1)
@@ -188,3 +191,17 @@ def hard_example_weights(
     mean = np.nanmean(values)
     values = np.where(np.isfinite(values), values, mean)
     return np.exp(-(values - mean) / (values.std() or 1.0) / temperature)
+
+
+def _count_classes(
+    store: "TileStore", indices: Sequence[int] | np.ndarray, label: str
+) -> np.ndarray:
+    """Pixels of each class in each tile: (tile, class) int64."""
+    info = store.labels[store.check_label(label)]
+    if info.is_float or info.num_channels:
+        known = [n for n, i in store.labels.items() if not i.is_float]
+        raise ValueError(
+            "`label` must be an integer label of one class each, to tell rare classes "
+            f"from common ones. Received: {label!r}; integer labels are {known}."
+        )
+    return store.class_counts(label)[store.check_indices(indices)]

@@ -12,8 +12,8 @@ import numpy as np
 from arcticdl.errors import StoreError
 from arcticdl.scene.stats import BandStats
 from arcticdl.tiles import layout
-from arcticdl.tiles.labels import LabelInfo
-from arcticdl.tiles.manifest import count_columns, read_manifest
+from arcticdl.tiles.labels import SCORED, LabelInfo
+from arcticdl.tiles.manifest import count_columns, read_manifest, value_columns
 
 
 def open_store(path: str | Path) -> "TileStore":
@@ -101,12 +101,42 @@ class TileStore:
         return self._stats[scene_id]
 
     def class_counts(self, label: str) -> np.ndarray:
-        """Pixels of each class in each tile: (tile, class) int64, void not counted.
+        """What each tile holds of a label, void not counted.
 
-        Of a float label: (tile, 1), the scored pixels.
+        Returns:
+            (tile, class) int64: pixels of each class, or 1 for the class of the whole
+            image. Of yes-or-no channels those that say yes, of float channels those
+            scored: (tile, channel). Of a float label without channels: (tile, 1), the
+            scored pixels.
         """
         columns = count_columns(self.labels[self.check_label(label)])
         return self.manifest[columns].to_numpy("int64")
+
+    def scored_counts(self, label: str) -> np.ndarray:
+        """Pixels of each tile with a value that is not void: (tile,) int64.
+
+        Of a label of images: 1 where it has one, else 0.
+        """
+        info = self.labels[self.check_label(label)]
+        if info.num_channels:
+            column = self.manifest[f"{label}:{SCORED}"].to_numpy("int64")
+            return column if info.is_pixel else np.minimum(column, 1)
+        return self.class_counts(label).sum(1)
+
+    def image_labels(self, label: str) -> np.ndarray:
+        """A label of whole images: (tile,) or (tile, channel), in the label's dtype.
+
+        Raises:
+            ValueError: The store holds no such label, or it has a value a pixel.
+        """
+        info = self.labels[self.check_label(label)]
+        if info.is_pixel:
+            raise ValueError(
+                f"`label` must be of whole images. Received: {label!r}, which has a "
+                "value a pixel: use `read`."
+            )
+        cells = self.manifest[value_columns(info)].to_numpy(info.dtype)
+        return cells if info.num_channels else cells[:, 0]
 
     def check_label(self, label: str) -> str:
         """Returns the name of a label that the store holds.
@@ -154,7 +184,8 @@ class TileStore:
 
         Returns:
             {"image": (n, y, x, band) in the source dtype, "valid": (n, y, x) bool,
-            label: (n, y, x)}.
+            label: (n, y, x) or, with channels, (n, y, x, channel); of whole images
+            (n,) or (n, channel)}.
 
         Raises:
             StoreError: A tile is damaged; the message names it. Others still read.
@@ -195,6 +226,9 @@ class TileStore:
     def to_xarray(self, chunks: Any = None) -> Any:
         """The store as an `xarray.Dataset` over (tile, y, x, band), read lazily.
 
+        The channels of a label have the axis ``NAME_channel``; labels of whole images
+        have the axis ``tile`` alone.
+
         Args:
             chunks: As in `xarray.open_zarr`; ``{}`` gives dask arrays.
         """
@@ -203,7 +237,13 @@ class TileStore:
         data = xr.open_zarr(self.path / layout.ARRAYS, chunks=chunks)
         data = data.isel(tile=slice(len(self)))
         columns = ("scene_id", "group", "row", "col", "time", "valid_fraction")
-        coords = {c: ("tile", self.manifest[c].to_numpy()) for c in columns}
+        table = {c: self.manifest[c].to_numpy() for c in columns}
+        coords: dict[str, Any] = {c: ("tile", values) for c, values in table.items()}
+        for name, info in self.labels.items():
+            if not info.is_pixel:
+                data[name] = (("tile", *info.dims), self.image_labels(name))
+            if info.num_channels:
+                coords[info.dims[-1]] = list(info.classes)
         return data.assign_coords(band=list(self.bands), **coords)
 
     def array(self, name: str) -> Any:
@@ -237,6 +277,9 @@ class PendingRead:
         self._futures: dict[str, Any] = {}
         self._pixels: dict[str, np.ndarray] = {}
         for name in names:
+            if name in store.labels and not store.labels[name].is_pixel:
+                self._pixels[name] = store.image_labels(name)[indices]
+                continue
             # Most tiles are valid throughout, which the manifest already tells.
             if name == "valid" and store.fully_valid[indices].all():
                 shape = (len(indices), *store.tile_size_px)

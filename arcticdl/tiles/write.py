@@ -122,7 +122,9 @@ class ShardWriter:
         tiles = np.arange(first, end) - self.offset
         pixels = self.cut(tiles)
         for name, values in pixels.items():
-            self._write_array(name, first, values)
+            # Labels of whole images stand in the manifest.
+            if name not in self.labels or self.labels[name].is_pixel:
+                self._write_array(name, first, values)
         hashes = [hash_tile(pixels, i) for i in range(len(tiles))]
         layout.write_json(self.journal(shard), hashes)
 
@@ -150,7 +152,8 @@ class ShardWriter:
             "valid": np.zeros((count, *size), bool),
         }
         for name, info in self.labels.items():
-            pixels[name] = np.full((count, *size), info.void, info.dtype)
+            shape = (count, *info.tile_shape(size))
+            pixels[name] = np.full(shape, info.void, info.dtype)
         return pixels
 
     def _cut_row(
@@ -175,6 +178,9 @@ class ShardWriter:
         slab |= read_labels(scene, window, self.labels, slab["valid"], self.fixes)
         for slot, column in zip(slots, columns - left, strict=True):
             for name, values in slab.items():
+                if name in self.labels and not self.labels[name].is_pixel:
+                    pixels[name][slot] = values
+                    continue
                 tile = values[:, column : column + width]
                 pixels[name][slot, : tile.shape[0], : tile.shape[1]] = tile
 

@@ -348,7 +348,7 @@ def test_bad_requests_are_refused():
         align(scene, POLAR, crs="EPSG:3413", resolution_m=10.0)
     with pytest.raises(ValueError, match="resolution_m"):
         align(scene, crs="EPSG:3413")
-    with pytest.raises(ValueError, match="projected, in metres"):
+    with pytest.raises(ValueError, match="projected, both axes"):
         align(scene, crs="EPSG:4326", resolution_m=10.0)
     with pytest.raises(ValueError, match=r"\['bilinear', 'cubic', 'nearest'\]"):
         align(scene, POLAR, resampling="lanczos")
@@ -378,3 +378,21 @@ def test_integer_bands_are_rounded_and_read_under_dask():
     valid = aligned["valid"].values
     col, _ = truth(UTM, scene_geobox(aligned))
     assert np.abs(aligned["image"].values[0][valid] - col[valid]).max() <= 1.02
+
+
+def test_labels_of_channels_and_of_the_image_come_along():
+    rng = np.random.default_rng(0)
+    floes = rng.integers(0, 2, (2, *POLAR.shape)).astype("uint8")
+    scene = ramp(POLAR).assign(
+        floes=(("channel", "y", "x"), floes), stage=((), np.uint8(2), {"note": "old"})
+    )
+    scene = scene.assign_coords(channel=["brash", "pancake"])
+    shifted = GeoBox((20, 30), POLAR.transform * Affine.translation(7, 5), POLAR.crs)
+    moved = check_scene(align(scene, shifted))
+    assert np.array_equal(moved["floes"].values, floes[:, 5:25, 7:37])
+    assert np.array_equal(moved["floes"][1, 3:5].values, floes[1, 8:10, 7:37])
+    assert moved["floes"].attrs["flag_meanings"] == "brash pancake"
+    assert moved["stage"].values == 2 and moved["stage"].attrs == {"note": "old"}
+    stacked = stack([scene, ramp(POLAR).assign_coords(band=["a", "b"])])
+    assert np.array_equal(stacked["floes"].values, floes)
+    assert check_scene(stacked)["stage"].values == 2

@@ -230,7 +230,12 @@ def _tile_records(store: "TileStore") -> dict[str, Any]:
 def _array_records(store: "TileStore") -> dict[str, Any]:
     image = _array_field("image", [*store.tile_size_px, len(store.bands)])
     image["geocr:bandConfiguration"] = _bands(store)
-    maps = [_array_field(n, [*store.tile_size_px]) for n in ("valid", *store.labels)]
+    maps = [_array_field("valid", [*store.tile_size_px])]
+    maps += [
+        _array_field(name, list(info.tile_shape(store.tile_size_px)))
+        for name, info in store.labels.items()
+        if info.is_pixel
+    ]
     return {
         "@type": "cr:RecordSet",
         "@id": "pixels",

@@ -230,15 +230,16 @@ def _overlapping_scenes(manifest: Any) -> list[tuple[str, str]]:
 def _class_findings(store: "TileStore") -> Iterable[Finding]:
     for name, info in store.labels.items():
         total = store.class_counts(name).sum(0)
-        if not total.sum():
-            message = f"label {name!r} has no scored pixel at all."
+        scored, what = store.scored_counts(name).sum(), info.target
+        if not scored:
+            message = f"label {name!r} has no scored {what} at all."
             yield Finding("no_label", "error", "quality", message)
-        if info.is_float:
-            continue
-        absent = [c for c, n in zip(info.classes, total, strict=True) if not n]
-        if absent and total.sum():
-            message = f"label {name!r} has no pixel of {absent}."
+        absent = [c for c, n in zip(info.classes, total, strict=False) if not n]
+        if absent and scored:
+            message = f"label {name!r} has no {what} of {absent}."
             yield Finding("absent_class", "warning", "quality", message)
+        if info.is_float or info.num_channels:
+            continue
         if np.count_nonzero(total) == 1:
             message = f"label {name!r} has one class only: there is nothing to learn."
             yield Finding("one_class", "error", "quality", message)

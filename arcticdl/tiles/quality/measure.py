@@ -1,7 +1,7 @@
 """What is measured of each tile while its scene is surveyed."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ _IQR_OF_NORMAL = 1.3489795003921634
 def measure_tile(
     image: np.ndarray,
     valid: np.ndarray,
-    labels: Mapping[str, np.ndarray],
+    scored: Sequence[np.ndarray],
     stats: BandStats,
 ) -> dict[str, Any]:
     """Measures a tile.
@@ -39,7 +39,7 @@ def measure_tile(
     Args:
         image: (y, x, band) inside the scene.
         valid: (y, x) booleans.
-        labels: {name: (y, x)}.
+        scored: Of each label of pixels: (y, x) booleans, where it is not void.
         stats: Of the whole scene.
 
     Returns:
@@ -49,16 +49,13 @@ def measure_tile(
     usable = valid & finite
     pixels = image[usable]
     count = max(len(pixels), 1)
-    scored = np.zeros(valid.shape, bool)
-    for label in labels.values():
-        scored |= np.isfinite(label) if label.dtype.kind == "f" else label != 255
     low, high = (pixels.min(0), pixels.max(0)) if len(pixels) else (0, 0)
     return {
         "nonfinite_fraction": float(1 - finite.mean()),
         "outlier_fraction": _outliers(pixels, low, high, stats) / count,
         "saturated_fraction": _saturated(pixels, low, high, stats) / count,
         "constant_bands": int(np.sum(low == high)) if len(pixels) > 1 else 0,
-        "label_on_nodata": int((scored & ~valid).sum()),
+        "label_on_nodata": int(sum(scored, np.zeros(valid.shape, bool))[~valid].sum()),
         "image_key": _image_key(image, valid),
         "phash": perceptual_hash(image, usable, stats),
     }

@@ -208,7 +208,8 @@ def _access(store: "TileStore") -> Iterable[Finding]:
     import zarr
 
     group = zarr.open_group(store.path / layout.ARRAYS, mode="r")
-    absent = {"image", "valid", *store.labels} - set(group.array_keys())
+    of_pixels = {name for name, info in store.labels.items() if info.is_pixel}
+    absent = {"image", "valid", *of_pixels} - set(group.array_keys())
     if absent:
         message = f"arrays {sorted(absent)} are absent."
         yield Finding("arrays", "error", "access", message)

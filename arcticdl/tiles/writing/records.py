@@ -9,11 +9,12 @@ import numpy as np
 import xarray as xr
 
 from arcticdl.tiles import layout
-from arcticdl.tiles.labels import LabelInfo
+from arcticdl.tiles.labels import SCORED, LabelInfo
 from arcticdl.tiles.manifest import (
     SCENE_COLUMNS,
     build_manifest,
     count_columns,
+    value_columns,
     write_manifest,
 )
 from arcticdl.tiles.store import TileStore
@@ -118,7 +119,8 @@ def scene_rows(
             **survey["measures"][tile],
         }
         for name, info in labels.items():
-            row |= _count_cells(info, survey["label_px"][name][tile])
+            row |= _count_cells(info, survey, tile)
+            row |= _value_cells(info, survey["image_labels"].get(name))
         rows.append(row)
     return rows
 
@@ -146,6 +148,16 @@ def _shared_crs(scenes: dict[str, Any], before: TileStore | None) -> str | None:
     return None if before.manifest.crs is None else before.manifest.crs.to_wkt()
 
 
-def _count_cells(info: LabelInfo, counts: list[int]) -> dict[str, int]:
-    columns = count_columns(info)
-    return dict(zip(columns, counts + [0] * (len(columns) - len(counts)), strict=True))
+def _count_cells(info: LabelInfo, survey: dict[str, Any], tile: int) -> dict[str, int]:
+    counts, columns = survey["label_px"][info.name][tile], count_columns(info)
+    counts = counts + [0] * (len(columns) - len(counts))
+    cells = dict(zip(columns, counts, strict=True))
+    if info.num_channels:  # "no" to every class is not void
+        cells[f"{info.name}:{SCORED}"] = survey["scored_px"][info.name][tile]
+    return cells
+
+
+def _value_cells(info: LabelInfo, value: Any) -> dict[str, Any]:
+    columns, dtype = value_columns(info), np.dtype(info.dtype).type
+    cells = [info.void if v is None else v for v in np.atleast_1d(value)]
+    return {c: dtype(v) for c, v in zip(columns, cells, strict=False)}

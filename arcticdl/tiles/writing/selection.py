@@ -126,8 +126,7 @@ def _valid_enough(collection: Any, surveys: Any, selection: Selection) -> np.nda
 def _labelled_enough(collection: Any, surveys: Any, selection: Selection) -> np.ndarray:
     scored = np.zeros(sum(len(plan) for plan in collection.plans))
     for name in collection.labels:
-        rows = [sum(row) for s in surveys for row in s["label_px"][name]]
-        scored = np.maximum(scored, rows)
+        scored = np.maximum(scored, [n for s in surveys for n in s["scored_px"][name]])
     return scored / _tile_px(collection) >= selection.min_label_fraction
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import xarray as xr
 
 from arcticdl.errors import LabelError, SceneError
-from arcticdl.scene import read_values
+from arcticdl.scene import channel_names, label_dims, label_names, read_values
 from arcticdl.scene.stats import BandStats, scene_band_stats
-from arcticdl.tiles.labels import LabelInfo
+from arcticdl.tiles.labels import SCORED, LabelInfo
 from arcticdl.tiles.plan import TilePlan
 from arcticdl.tiles.quality.measure import measure_tile
 from arcticdl.void import VOID_CLASS
@@ -52,18 +52,12 @@ def read_valid(scene: xr.Dataset, window: Mapping[str, slice]) -> np.ndarray:
 def find_labels(
     scene: xr.Dataset, wanted: Sequence[str] | None
 ) -> dict[str, LabelInfo]:
-    """The label variables of a scene.
-
-    A label is any (y, x) variable beside ``valid`` and the geolocation.
+    """The label variables of a scene; see `arcticdl.scene.label_names`.
 
     Raises:
         LabelError: A wanted label is absent, or class codes are not 0, 1, 2, ...
     """
-    known = [
-        str(name)
-        for name, variable in scene.data_vars.items()
-        if set(variable.dims) == {"y", "x"} and name not in ("valid", "lat", "lon")
-    ]
+    known = label_names(scene)
     missing = sorted(set(wanted or ()) - set(known))
     if missing:
         raise LabelError(
@@ -74,30 +68,49 @@ def find_labels(
 
 
 def label_info(scene: xr.Dataset, name: str) -> LabelInfo:
-    """Reads what a label is from its CF flag attributes."""
+    """Reads what a label is from its dimensions and its CF attributes.
+
+    Raises:
+        LabelError: Names, codes and colours that do not fit each other.
+    """
     variable = scene[name]
+    channels = channel_names(variable)
+    target = "pixel" if {"y", "x"} <= set(variable.dims) else "image"
+    shared: dict[str, Any] = {"target": target, "num_channels": len(channels)}
+    if SCORED in channels:
+        raise LabelError(
+            f"A channel must not be called {SCORED!r}, which counts the pixels that "
+            f"are not void. Received: channels {channels} of label {name!r}."
+        )
     if variable.dtype.kind == "f":
-        return LabelInfo(name, "float32")
-    meanings = str(variable.attrs.get("flag_meanings", "")).split()
+        units = str(variable.attrs.get("units", ""))
+        return LabelInfo(name, "float32", channels, units=units, **shared)
+    classes, colors = _classes(variable, channels, scene_id(scene))
+    return LabelInfo(name, "uint8", classes, colors, **shared)
+
+
+def _classes(
+    variable: xr.DataArray, channels: tuple[str, ...], scene: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names and colours of an integer label's classes, in the order of their codes."""
+    meanings = channels or tuple(str(variable.attrs.get("flag_meanings", "")).split())
     colors = str(variable.attrs.get("flag_colors", "")).split()
     codes = [int(v) for v in np.atleast_1d(variable.attrs.get("flag_values", []))]
-    codes = codes or list(range(len(meanings)))
+    codes = codes if codes and not channels else list(range(len(meanings)))
     if len(codes) != len(meanings) or (colors and len(colors) != len(codes)):
         raise LabelError(
             "`flag_values`, `flag_meanings` and `flag_colors` must be of one length. "
             f"Received: {len(codes)}, {len(meanings)} and {len(colors)} for label "
-            f"{name!r} of scene {scene_id(scene)!r}."
+            f"{variable.name!r} of scene {scene!r}."
         )
     order = [i for i in np.argsort(codes) if codes[i] != VOID_CLASS]
     if [codes[i] for i in order] != list(range(len(order))):
         raise LabelError(
             "`flag_values` must be 0, 1, 2, ... (and 255 for void). Received: "
-            f"{codes} for label {name!r} of scene {scene_id(scene)!r}."
+            f"{codes} for label {variable.name!r} of scene {scene!r}."
         )
     names = tuple(meanings[i] for i in order)
-    return LabelInfo(
-        name, "uint8", names, tuple(colors[i] for i in order) if colors else ()
-    )
+    return names, tuple(colors[i] for i in order) if colors else ()
 
 
 def survey_scene(
@@ -116,8 +129,9 @@ def survey_scene(
 
     Returns:
         Plain JSON values: ``stats`` of the scene, ``unknown_px`` {label: {code:
-        pixels}}, and of every planned tile ``valid_px``, ``label_px`` {label: counts of
-        each code} and ``measures`` {name: value}.
+        pixels}}, ``image_labels`` {label: value or list, NaN as ``None``}, and of every
+        planned tile ``valid_px``, ``label_px`` {label: counts; see `LabelInfo.count`},
+        ``scored_px`` {label: pixels that are not void} and ``measures`` {name: value}.
 
     Raises:
         SceneError: The scene has no valid pixel.
@@ -143,6 +157,8 @@ def survey_scene(
         "label_on_nodata_px": sum(tile.pop("fixed_px") for tile in tiles),
         "valid_px": [tile["valid_px"] for tile in tiles],
         "label_px": {n: _pad_rows(tiles, n) for n in labels},
+        "scored_px": {n: [tile["scored_px"][n] for tile in tiles] for n in labels},
+        "image_labels": _image_labels(scene, labels),
         "measures": [tile["measures"] for tile in tiles],
     }
 
@@ -154,24 +170,35 @@ def read_labels(
     valid: np.ndarray,
     fixes: Collection[str] = (),
 ) -> dict[str, np.ndarray]:
-    """Reads a window of every label in its stored dtype: {name: (y, x)}.
+    """Reads a window of every label in its stored dtype.
 
     Codes outside the classes become void (`survey_scene` refuses them unless told not
     to). With ``"label_on_nodata"`` among the fixes, so does all that is not `valid`.
+
+    Returns:
+        {name: (y, x) or (y, x, channel)}; of a label of the whole image, which no
+        window changes, () or (channel,).
     """
     found = {}
     for name, info in labels.items():
-        label = read_values(scene[name].isel(window), "y", "x")
+        part = scene[name].isel(window) if info.is_pixel else scene[name]
+        label = read_values(part, *label_dims(part))
         if not info.is_float:
-            limit = len(info.classes) or VOID_CLASS
-            known = (label >= 0) & (label < limit)
-            label = np.where(known, label, 0).astype(info.dtype)
-            label[~known] = VOID_CLASS
+            known = (label >= 0) & (label <= info.max_code)
+            label = np.where(known, label, VOID_CLASS)
         label = label.astype(info.dtype)
-        if "label_on_nodata" in fixes:
-            label[~valid] = info.void
         found[name] = label
+    if "label_on_nodata" in fixes:
+        _void_nodata(found, labels, valid)
     return found
+
+
+def _void_nodata(
+    maps: dict[str, np.ndarray], labels: Mapping[str, LabelInfo], valid: np.ndarray
+) -> None:
+    for name, info in labels.items():
+        if info.is_pixel:
+            maps[name][~valid] = info.void
 
 
 def _survey_row(
@@ -189,30 +216,45 @@ def _survey_row(
     image = read_values(part["image"], "y", "x", "band")
     valid = read_valid(scene, {"y": rows})
     maps = read_labels(scene, {"y": rows}, labels, valid)
-    fixed = dict.fromkeys(labels, np.zeros(valid.shape, bool))
+    scored = _scored_maps(maps, labels, valid.shape)
+    fixed = np.zeros(valid.shape, "int64")
     if "label_on_nodata" in fixes:
-        fixed = {n: ~valid & _scored(maps[n], labels[n]) for n in labels}
-        maps = read_labels(scene, {"y": rows}, labels, valid, fixes)
+        fixed += sum(~valid & scored[n] for n, i in labels.items() if i.is_pixel)
+        _void_nodata(maps, labels, valid)
+        scored = _scored_maps(maps, labels, valid.shape)
     for slot in slots:
         cols = plan.inside(slot)[1]
-        cut = {n: m[:, cols] for n, m in maps.items()}
+        cut = {n: m[:, cols] if labels[n].is_pixel else m for n, m in maps.items()}
+        seen = {n: m[:, cols] for n, m in scored.items()}
+        on_pixels = [m for n, m in seen.items() if labels[n].is_pixel]
         tiles[slot] = {
             "valid_px": int(valid[:, cols].sum()),
-            "label_px": {n: _count(cut[n], labels[n]) for n in labels},
-            "fixed_px": sum(int(f[:, cols].sum()) for f in fixed.values()),
-            "measures": measure_tile(image[:, cols], valid[:, cols], cut, stats),
+            "label_px": {n: labels[n].count(c).tolist() for n, c in cut.items()},
+            "scored_px": {n: int(m.sum()) for n, m in seen.items()},
+            "fixed_px": int(fixed[:, cols].sum()),
+            "measures": measure_tile(image[:, cols], valid[:, cols], on_pixels, stats),
         }
 
 
-def _scored(label: np.ndarray, info: LabelInfo) -> np.ndarray:
-    return np.isfinite(label) if info.is_float else label != VOID_CLASS
+def _scored_maps(
+    maps: Mapping[str, np.ndarray],
+    labels: Mapping[str, LabelInfo],
+    shape: tuple[int, ...],
+) -> dict[str, np.ndarray]:
+    """Where each label is not void: (y, x) booleans, of an image's label all alike."""
+    places = {n: labels[n].scored_places(m) for n, m in maps.items()}
+    return {n: np.broadcast_to(p, shape) for n, p in places.items()}
 
 
-def _count(label: np.ndarray, info: LabelInfo) -> list[int]:
-    scored = label[_scored(label, info)]
-    if info.is_float:
-        return [scored.size]
-    return np.bincount(scored, minlength=max(len(info.classes), 1)).tolist()
+def _image_labels(scene: xr.Dataset, labels: Mapping[str, LabelInfo]) -> dict[str, Any]:
+    """Labels of the whole image as JSON values: a number or a list, NaN as ``None``."""
+    whole = {n: i for n, i in labels.items() if not i.is_pixel}
+    found = read_labels(scene, {}, whole, np.ones((), bool))
+    # Python has its own NaN, which JSON has not.
+    cells = {n: v.astype(object) for n, v in found.items()}
+    for name, values in cells.items():
+        values[~whole[name].scored(found[name])] = None
+    return {n: v.tolist() for n, v in cells.items()}
 
 
 def _pad_rows(tiles: list[Any], label: str) -> list[list[int]]:
@@ -227,16 +269,14 @@ def _unknown_codes(variable: xr.DataArray, info: LabelInfo) -> dict[str, int]:
     if info.is_float:
         return {}
     label = np.asarray(variable)
-    limit = len(info.classes) or VOID_CLASS
-    wrong = label[((label < 0) | (label >= limit)) & (label != VOID_CLASS)]
+    wrong = label[((label < 0) | (label > info.max_code)) & (label != VOID_CLASS)]
     codes, counts = np.unique(wrong, return_counts=True)
     return {str(c): int(n) for c, n in zip(codes, counts, strict=True)}
 
 
 def _refuse_codes(codes: dict[str, int], info: LabelInfo, name: str) -> None:
-    limit = len(info.classes) or VOID_CLASS
     raise LabelError(
-        f"Codes of label {info.name!r} must be 0...{limit - 1}, or 255 for void. "
+        f"Codes of label {info.name!r} must be 0...{info.max_code}, or 255 for void. "
         f"Received: scene {name!r}, {{code: pixels}} {codes}. Name the classes in "
         "`flag_values` and `flag_meanings`, or make them void with "
         "`quality={'unknown_class': 'fix'}`."
