@@ -1,0 +1,95 @@
+"""Commands about data: ``simulate``, ``prepare``, ``check``."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from arcticdl.cli.options import Config, Overwrite, Set
+
+
+class Schema(StrEnum):
+    """File layouts that the simulator writes."""
+
+    geotiff = "geotiff"
+    ai4arctic = "ai4arctic"
+    safe = "safe"
+    optical = "optical"
+
+
+def simulate(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the scenes.")],
+    scenes: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 4,
+    size: Annotated[int, typer.Option(min=64, help="Rows and columns, px.")] = 1024,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same scenes.")] = 0,
+    schema: Annotated[Schema, typer.Option(help="File layout.")] = Schema.geotiff,
+    charts: Annotated[
+        bool,
+        typer.Option(
+            "--charts",
+            help="Also write each scene's ice chart, NAME_chart.gpkg (SIGRID-3). Not "
+            "for optical scenes.",
+        ),
+    ] = False,
+) -> None:
+    """Write simulated polar SAR scenes with known ice types.
+
+    The scenes hold HH and HV backscatter (dB) and the incidence angle (degrees), in the
+    same file layouts as real ones, so that every later step can be tried without a
+    download. Simulated results say nothing about real ice.
+
+    Example: `arcticdl simulate data/demo --scenes 4 --size 768`
+    """
+    from arcticdl.simulate import simulate_scenes
+
+    paths = simulate_scenes(
+        out,
+        num_scenes=scenes,
+        size_px=size,
+        seed=seed,
+        schema=schema.value,
+        charts=charts,
+    )
+    for path in paths:
+        typer.echo(path)
+
+
+def prepare(config: Config, set_: Set = None, overwrite: Overwrite = False) -> None:
+    """Cut the scenes of a configuration into a tile store.
+
+    The store (NAME.tiles) is Zarr with a GeoParquet manifest; xarray and geopandas read
+    it without arcticdl. An interrupted call goes on where it ended.
+
+    Example: `arcticdl prepare configs/calving_front.yaml`
+    """
+    from arcticdl import experiment
+    from arcticdl.config import load_config
+
+    store = experiment.prepare(load_config(config, tuple(set_ or ())), overwrite)
+    scenes = store.manifest["scene_id"].nunique()
+    typer.echo(f"{store.path}: {len(store)} tiles of {scenes} scenes")
+
+
+def check(
+    store: Annotated[
+        Path, typer.Argument(metavar="STORE", help="Tile store, for example x.tiles.")
+    ],
+    html: Annotated[
+        Path | None, typer.Option(help="Also write the findings as a page.")
+    ] = None,
+) -> None:
+    """Check a tile store: AI-readiness and leakage between its folds.
+
+    Exit status 1 when something is wrong, so that a job script stops.
+
+    Example: `arcticdl check data/demo.tiles --html quality.html`
+    """
+    from arcticdl.tiles import check_store
+
+    result = check_store(store)
+    if html is not None:
+        result.write_html(html)
+    for finding in result.findings:
+        typer.echo(finding)
+    raise typer.Exit(0 if result.ok else 1)

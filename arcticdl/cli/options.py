@@ -1,0 +1,34 @@
+"""Arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Config = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CONFIG", help="Experiment file, for example configs/meltpond.yaml."
+    ),
+]
+Run = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Run folder, for example runs/meltpond.")
+]
+Model = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", help="Run folder, or a .keras file that carries a card."
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY.PATH=VALUE",
+        help="Override one value of the configuration; may be given several times. "
+        "Example: --set train.epochs=5 --set model.backbone=resnet34",
+    ),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what an earlier call wrote.")
+]

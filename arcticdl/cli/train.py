@@ -1,0 +1,95 @@
+"""``arcticdl train``: one fold here, or each in a process of its own."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from arcticdl.cli.options import Config, Overwrite, Set
+from arcticdl.cli.start import start_backend
+
+if TYPE_CHECKING:
+    from arcticdl.config import Experiment
+
+
+def train(
+    config: Config,
+    fold: Annotated[
+        str,
+        typer.Option(
+            metavar="K|all|full",
+            help="Number of the fold from 0, all of them, or full: every scene.",
+        ),
+    ] = "all",
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Run folder. Default: runs/NAME.")
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with folds that were interrupted, skip those that are done.",
+        ),
+    ] = False,
+    set_: Set = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train one fold, all of them, or the final model.
+
+    Writes runs/NAME/foldK with the model, its history and a checkpoint after every
+    epoch. On SIGTERM or SIGUSR1 (as a batch system sends before it takes the node) it
+    stops with exit status 75; the same call with --resume goes on. Every fold of `all`
+    runs in a process of its own, so that memory never adds up. Once the folds have told
+    how good the model will be, --fold full trains it on every scene, in runs/NAME/full.
+
+    Example: `arcticdl train configs/meltpond.yaml --fold 0 --set train.epochs=3`
+    """
+    from arcticdl import experiment
+    from arcticdl.config import load_config
+
+    checked = load_config(config, tuple(set_ or ()))
+    folder, folds = experiment.folds_to_train(
+        checked, fold, run_dir=run_dir, resume=resume, overwrite=overwrite
+    )
+    if len(folds) > 1:
+        experiment.open_prepared(checked)
+        status = train_each(checked, folder, folds, overwrite=overwrite)
+        if status:
+            raise typer.Exit(status)
+        return
+    start_backend()
+    experiment.train(checked, fold, run_dir=run_dir, resume=resume, overwrite=overwrite)
+
+
+def train_each(
+    config: "Experiment", folder: Path, folds: Sequence[int | str], *, overwrite: bool
+) -> int:
+    """Runs ``arcticdl train`` for one fold after the other.
+
+    Args:
+        config: The checked experiment.
+        folder: Run folder.
+        folds: Numbers of the folds.
+        overwrite: Whether they replace what an earlier call wrote.
+
+    Returns:
+        The first exit status that is not 0, after which no further fold is begun.
+    """
+    from arcticdl.config import dump_config
+    from arcticdl.files import write_text
+
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "config.yaml"
+        write_text(path, dump_config(config))
+        for fold in folds:
+            command = [sys.executable, "-m", "arcticdl.cli", "train", str(path)]
+            command += ["--fold", str(fold), "--run-dir", str(folder)]
+            command += ["--overwrite"] if overwrite else ["--resume"]
+            status = subprocess.run(command, check=False).returncode
+            if status:
+                return status
+    return 0

@@ -1,0 +1,151 @@
+"""Commands that use a trained model: evaluate, predict, export and report."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from arcticdl.cli.options import Model, Overwrite, Run
+from arcticdl.cli.start import start_backend
+
+
+class Tta(StrEnum):
+    """Views averaged in prediction."""
+
+    none = "none"
+    hflip = "hflip"
+    d4 = "d4"
+
+
+def evaluate(
+    run: Run,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Another tile store, scored whole. Default: held-out folds."),
+    ] = None,
+    fold: Annotated[
+        str, typer.Option(help="Fold number, or `all` that are trained.")
+    ] = "all",
+) -> None:
+    """Score trained folds on the scenes they did not see.
+
+    Writes foldK/metrics.json and summary.json: confusion matrix pooled over the
+    held-out scenes, IoU, precision, recall and F1 of every class, each with a bootstrap
+    interval over scenes.
+
+    Example: `arcticdl evaluate runs/meltpond`
+    """
+    from arcticdl import experiment
+
+    start_backend()
+    summary = experiment.evaluate(run, data=data, fold=fold)
+    for line in experiment.headline(summary):
+        typer.echo(line)
+
+
+def predict(
+    run: Model,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="INPUT",
+            help="Scene files. Default: the scenes that the fold was tested on.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            help="GeoTIFF for one scene, or a folder. Default: RUN/maps.",
+        ),
+    ] = None,
+    fold: Annotated[
+        str,
+        typer.Option(
+            metavar="K|all|full",
+            help="Whose model; all: their mean, with a map of their disagreement; "
+            "full: that of every scene.",
+        ),
+    ] = "0",
+    tta: Annotated[
+        Tta | None, typer.Option(help="Views averaged. Default: the configuration's.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Map whole scenes: class, confidence and, for line classes, the line.
+
+    The map has the CRS, transform and shape of its input and the classes' colours;
+    nodata stays nodata. Memory does not grow with the scene's length. Where the
+    configuration stacks several files to one scene, give the first file of each.
+    With --fold all the models of all folds map each INPUT together and
+    NAME_spread.tif tells where they disagree; without INPUT each fold maps the scenes
+    that it was tested on.
+
+    Example: `arcticdl predict runs/demo data/demo/scene_003.tif -o map.tif`
+    """
+    from arcticdl import experiment
+
+    start_backend()
+    for path in experiment.predict(
+        run,
+        inputs or (),
+        out,
+        fold=fold,
+        tta=tta.value if tta else None,
+        overwrite=overwrite,
+    ):
+        typer.echo(path)
+
+
+def export(
+    run: Model,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            help="NAME.onnx, or a folder for a TensorFlow SavedModel. "
+            "Default: model.onnx beside the model.",
+        ),
+    ] = None,
+    fold: Annotated[
+        str,
+        typer.Option(metavar="K|full", help="Whose model; full: that of every scene."),
+    ] = "0",
+    normalized: Annotated[
+        bool,
+        typer.Option(
+            "--normalized",
+            help="Take pixels that are already scaled as the card says; needed where "
+            "the scaling is that of each whole scene.",
+        ),
+    ] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a trained model as ONNX or SavedModel, scaling and softmax included.
+
+    The file takes pixels in source units, float32 (batch, y, x, band) of any size with
+    NaN where there is no data, and gives probabilities. An ONNX file is run once and
+    must answer as Keras does; it carries the card (bands, classes) as metadata.
+
+    Example: `arcticdl export runs/demo --fold 1 -o demo.onnx`
+    """
+    from arcticdl import experiment
+
+    start_backend()
+    written = experiment.export(
+        run, out, fold=fold, normalized=normalized, overwrite=overwrite
+    )
+    typer.echo(written)
+
+
+def report(run: Run) -> None:
+    """Write RUN/report.html, one file that opens offline.
+
+    Example: `arcticdl report runs/meltpond`
+    """
+    from arcticdl.evaluation import write_report
+
+    typer.echo(write_report(run))
