@@ -4,42 +4,8 @@ Submodules load on first use, so that importing the package loads neither Keras 
 GDAL.
 """
 
-from importlib import import_module
-from typing import Any
+import lazy_loader
 
 __version__ = "0.1.0"
 
-_SUBMODULES = (
-    "augment",
-    "evaluation",
-    "grid",
-    "inference",
-    "losses",
-    "metrics",
-    "models",
-    "plots",
-    "seaice",
-    "simulate",
-    "sources",
-    "tiles",
-    "training",
-)
-_FUNCTIONS = {
-    "open_scene": "arcticdl.sources",
-    "check_scene": "arcticdl.scene",
-    "predict_scene": "arcticdl.inference",
-}
-
-__all__ = ["__version__", *_FUNCTIONS, *_SUBMODULES]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _SUBMODULES:
-        return import_module(f"arcticdl.{name}")
-    if name in _FUNCTIONS:
-        return getattr(import_module(_FUNCTIONS[name]), name)
-    raise AttributeError(f"module 'arcticdl' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -2,7 +2,7 @@
 from .batch import Augmentation as Augmentation
 from .batch import Batch as Batch
 from .batch import WholeBatch as WholeBatch
-from .device import DeviceAugment as DeviceAugment
+from .device.layer import DeviceAugment as DeviceAugment
 from .policy import Policy as Policy
 from .policy import build_policy as build_policy
 from .table import AUGMENTATIONS as AUGMENTATIONS

@@ -3,27 +3,6 @@
 Modules load on first use; neither Keras nor scikit-learn is loaded before it is needed.
 """
 
-from importlib import import_module
-from typing import Any
+import lazy_loader
 
-_FUNCTIONS = {
-    "Calibration": "calibration",
-    "SegmentationEvaluation": "evaluate",
-    "counted_pixels": "coverage",
-    "evaluate_scenes": "scenes",
-    "pixel_baselines": "baselines",
-    "pool_folds": "evaluate",
-    "write_report": "report",
-}
-
-__all__ = sorted(_FUNCTIONS)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _FUNCTIONS:
-        raise AttributeError(f"module 'arcticdl.evaluation' has no attribute {name!r}")
-    return getattr(import_module(f"arcticdl.evaluation.{_FUNCTIONS[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

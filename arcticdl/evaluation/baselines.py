@@ -24,7 +24,7 @@ class LabelledTile(NamedTuple):
 
 
 def read_tiles(
-    store: Any, indices: Sequence[int], label: str, normalizer: Any
+    store: Any, indices: Sequence[int] | np.ndarray, label: str, normalizer: Any
 ) -> Iterator[LabelledTile]:
     """Reads tiles one by one, normalised, each pixel of a scene counted once.
 
@@ -60,8 +60,8 @@ def read_tiles(
 
 def pixel_baselines(
     store: Any,
-    train_indices: Sequence[int],
-    test_indices: Sequence[int],
+    train_indices: Sequence[int] | np.ndarray,
+    test_indices: Sequence[int] | np.ndarray,
     label: str,
     *,
     normalizer: Any = "zscore",
@@ -136,8 +136,8 @@ def pixel_baselines(
 
 def _check_arguments(
     store: Any,
-    train_indices: Sequence[int],
-    test_indices: Sequence[int],
+    train_indices: Sequence[int] | np.ndarray,
+    test_indices: Sequence[int] | np.ndarray,
     label: str,
     classifier: str,
     max_pixels: int,

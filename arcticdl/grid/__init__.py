@@ -6,19 +6,6 @@
 >>> both = stack([sar, optical])  # doctest: +SKIP
 """
 
-from arcticdl.grid.align import align, to_swath
-from arcticdl.grid.reanalysis import align_reanalysis
-from arcticdl.grid.stack import stack
-from arcticdl.grid.target import DEFAULT_CRS, choose_geobox
-from arcticdl.grid.vectors import axis_angle, rotate_vectors
+import lazy_loader
 
-__all__ = [
-    "DEFAULT_CRS",
-    "align",
-    "align_reanalysis",
-    "axis_angle",
-    "choose_geobox",
-    "rotate_vectors",
-    "stack",
-    "to_swath",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,15 +1,5 @@
 """From a trained model to maps of whole scenes."""
 
-from arcticdl.inference.export import export_model
-from arcticdl.inference.lines import draw_line, trace_line, write_line
-from arcticdl.inference.load import load_model
-from arcticdl.inference.predict import predict_scene
+import lazy_loader
 
-__all__ = [
-    "draw_line",
-    "export_model",
-    "load_model",
-    "predict_scene",
-    "trace_line",
-    "write_line",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -3,19 +3,6 @@
 NumPy only; nothing here opens a file.
 """
 
-from importlib import import_module
-from typing import Any
+import lazy_loader
 
-_SUBMODULES = ("charts", "colours", "indices", "labels", "sar", "schemes")
-
-__all__ = ["charts", "colours", "indices", "labels", "sar", "schemes"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _SUBMODULES:
-        return import_module(f"arcticdl.seaice.{name}")
-    raise AttributeError(f"module 'arcticdl.seaice' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_SUBMODULES])
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

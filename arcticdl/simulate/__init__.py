@@ -1,15 +1,5 @@
 """Scenes with known answers, in the same file schemas as the real ones."""
 
-from arcticdl.simulate.optical import OPTICAL_BANDS, SURFACES, optical_scene
-from arcticdl.simulate.scene import ICE_TYPES, scene_arrays
-from arcticdl.simulate.write import SCHEMAS, simulate_scenes
+import lazy_loader
 
-__all__ = [
-    "ICE_TYPES",
-    "OPTICAL_BANDS",
-    "SCHEMAS",
-    "SURFACES",
-    "optical_scene",
-    "scene_arrays",
-    "simulate_scenes",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

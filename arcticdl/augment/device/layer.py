@@ -11,8 +11,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from arcticdl.augment.device_moves import MOVES, Drawn, gather_source, turn_directions
-from arcticdl.augment.device_values import VALUES
+from arcticdl.augment.device.moves import MOVES, Drawn, gather_source, turn_directions
+from arcticdl.augment.device.values import VALUES
 from arcticdl.augment.policy import build_policy
 from arcticdl.void import VOID_CLASS
 

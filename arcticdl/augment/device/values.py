@@ -5,7 +5,7 @@ from typing import Any
 from keras import ops
 
 from arcticdl.augment import dropout, radiometry, sar
-from arcticdl.augment.device_moves import Drawn
+from arcticdl.augment.device.moves import Drawn
 
 _LOG_TO_DB = 4.342944819032518  # 10 / ln 10
 

@@ -1,0 +1,1 @@
+"""Policies on the device: one Keras layer, compiled with ``keras.ops``."""

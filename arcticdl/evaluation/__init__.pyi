@@ -1,0 +1,8 @@
+# What the package offers, for its lazy loader, for mypy and for editors.
+from .baselines import pixel_baselines as pixel_baselines
+from .calibration import Calibration as Calibration
+from .coverage import counted_pixels as counted_pixels
+from .evaluate import SegmentationEvaluation as SegmentationEvaluation
+from .evaluate import pool_folds as pool_folds
+from .report import write_report as write_report
+from .scenes import evaluate_scenes as evaluate_scenes

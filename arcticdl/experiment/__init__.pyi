@@ -1,0 +1,10 @@
+# What the package offers, for its lazy loader, for mypy and for editors.
+from .evaluate import evaluate as evaluate
+from .evaluate import headline as headline
+from .export import export as export
+from .predict import predict as predict
+from .scenes import open_scenes as open_scenes
+from .scenes import prepare as prepare
+from .split import open_prepared as open_prepared
+from .train import folds_to_train as folds_to_train
+from .train import train as train

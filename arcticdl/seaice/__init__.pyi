@@ -1,0 +1,7 @@
+# What the package offers, for its lazy loader, for mypy and for editors.
+from . import charts as charts
+from . import colours as colours
+from . import indices as indices
+from . import labels as labels
+from . import sar as sar
+from . import schemes as schemes

@@ -1,0 +1,8 @@
+# What the package offers, for its lazy loader, for mypy and for editors.
+from .optical import OPTICAL_BANDS as OPTICAL_BANDS
+from .optical import SURFACES as SURFACES
+from .optical import optical_scene as optical_scene
+from .scene import ICE_TYPES as ICE_TYPES
+from .scene import scene_arrays as scene_arrays
+from .write import SCHEMAS as SCHEMAS
+from .write import simulate_scenes as simulate_scenes
