@@ -10,8 +10,8 @@ from .combined import DiceFocal as DiceFocal
 from .combined import Sum as Sum
 from .lovasz import LovaszSoftmax as LovaszSoftmax
 from .multitask import GradNormWeights as GradNormWeights
-from .multitask import TaskLoss as TaskLoss
-from .multitask import TaskWeights as TaskWeights
+from .multitask import HeadLoss as HeadLoss
+from .multitask import HeadWeights as HeadWeights
 from .multitask import UncertaintyWeights as UncertaintyWeights
 from .noisy import BootstrappedCrossentropy as BootstrappedCrossentropy
 from .noisy import SymmetricCrossentropy as SymmetricCrossentropy

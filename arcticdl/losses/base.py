@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from arcticdl.choices import check_choice
 from arcticdl.void import VOID_CLASS
 
 REDUCTIONS = ("mean", "none", "sum")
@@ -39,8 +40,12 @@ class VoidAwareLoss(keras.losses.Loss):
         ValueError: If `reduction` or `void_class` is none of these.
     """
 
-    task = "segmentation"
-    """What the loss scores; ``arcticdl.testing.losses`` makes inputs by it."""
+    prediction_form = "classes"
+    """What the last axis of a prediction holds: ``"classes"``, ``"values"``,
+    ``"ordinal"``, ``"quantiles"``, ``"gaussian"`` or ``"boxes"``."""
+    label_form = "codes"
+    """What a label holds: ``"codes"``, ``"values"``, ``"boxes"``, ``"bounds"``,
+    ``"proportions"`` or ``"dominance"``."""
     permutable = True
     """Whether the order of pixels is of no account."""
 
@@ -74,16 +79,16 @@ class VoidAwareLoss(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Returns the loss before any scaling for distributed training."""
-        values, weights, poison = self.measure(y_true, y_pred, sample_weight)
-        return self.reduce(values, weights) * poison
+        values, weights, nan_if_invalid = self.measure(y_true, y_pred, sample_weight)
+        return self.reduce(values, weights) * nan_if_invalid
 
     def measure(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> tuple[Any, Any, Any]:
-        """Returns ``(values, weights, poison)``, float32, before reduction.
+        """Returns ``(values, weights, nan_if_invalid)``, float32, before reduction.
 
-        ``poison`` is 1, or NaN where a label is neither a class nor void: a graph
-        cannot raise, and a wrong code must not pass for a class.
+        ``nan_if_invalid`` is the factor 1, or NaN where a label is neither a class
+        nor void: a graph cannot raise, and a wrong code must not pass for a class.
         """
         raise NotImplementedError
 
@@ -203,18 +208,10 @@ def check_range(name: str, value: float, low: float, high: float) -> float:
     return float(value)
 
 
-def check_choice(name: str, value: Any, choices: Sequence[str]) -> Any:
-    """Returns a choice after checking it."""
-    if value not in choices:
-        raise ValueError(
-            f"`{name}` must be one of {sorted(choices)}. Received: {name}={value!r}."
-        )
-    return value
-
-
 def _standard_reduction(reduction: str | None) -> str:
     if reduction is None:
         return "none"
     if reduction in _KERAS_MEANS:
         return "mean"
-    return str(check_choice("reduction", reduction, REDUCTIONS))
+    check_choice("reduction", reduction, REDUCTIONS)
+    return reduction

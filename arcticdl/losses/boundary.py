@@ -6,7 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from arcticdl.losses.base import check_choice, check_range, ratio
+from arcticdl.choices import check_choice
+from arcticdl.losses.base import check_range, ratio
 from arcticdl.losses.pixels import Pixels
 from arcticdl.losses.segmentation import SegmentationLoss
 from arcticdl.void import VOID_CLASS
@@ -108,7 +109,8 @@ class CenterlineDice(SegmentationLoss):
         super().__init__(void_class, class_weights, **kwargs)
         self.classes = None if classes is None else tuple(int(c) for c in classes)
         self.num_iterations = int(check_range("num_iterations", num_iterations, 1, 256))
-        self.pool = str(check_choice("pool", pool, ("batch", "sample")))
+        check_choice("pool", pool, ("batch", "sample"))
+        self.pool = pool
         self.smooth = check_range("smooth", smooth, 1e-6, float("inf"))
 
     def score(self, pixels: Pixels) -> tuple[Any, Any]:

@@ -21,7 +21,7 @@ class BoxLoss(VoidAwareLoss):
         name: Name of the loss.
     """
 
-    task = "boxes"
+    prediction_form = label_form = "boxes"
 
     def __init__(
         self, *, reduction: str | None = "mean", name: str | None = None
@@ -31,7 +31,7 @@ class BoxLoss(VoidAwareLoss):
     def measure(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> tuple[Any, Any, Any]:
-        """Returns values, weights and poison, one a box."""
+        """Returns values, weights and `nan_if_invalid`, one a box."""
         label, box = to_float32(y_true), to_float32(y_pred)
         if label.shape[-1] != 4 or tuple(label.shape[1:]) != tuple(box.shape[1:]):
             raise ValueError(
@@ -47,8 +47,8 @@ class BoxLoss(VoidAwareLoss):
         scored = ops.expand_dims(weights > 0.0, -1)
         label, box = (ops.where(scored, x, 0.0) for x in (label, box))
         ordered = ops.all(label[..., 2:] >= label[..., :2])
-        poison = ops.where(ordered, 1.0, float("nan"))
-        return 1.0 - self.overlap(label, box), weights, poison
+        nan_if_invalid = ops.where(ordered, 1.0, float("nan"))
+        return 1.0 - self.overlap(label, box), weights, nan_if_invalid
 
     def overlap(self, label: Any, box: Any) -> Any:
         """Returns the overlap of each pair, at most 1."""

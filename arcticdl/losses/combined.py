@@ -33,8 +33,6 @@ class Sum(keras.losses.Loss):
     (1.0, 0.5)
     """
 
-    task = "segmentation"
-
     def __init__(
         self,
         losses: Sequence[keras.losses.Loss],
@@ -59,6 +57,16 @@ class Sum(keras.losses.Loss):
                 for weight, part in zip(self.weights, parts, strict=True)
             ]
             return sum(weighted[1:], weighted[0])
+
+    @property
+    def prediction_form(self) -> str:
+        """What the last axis of a prediction holds, as its first loss has it."""
+        return str(getattr(self.losses[0], "prediction_form", "values"))
+
+    @property
+    def label_form(self) -> str:
+        """What a label holds, as its first loss has it."""
+        return str(getattr(self.losses[0], "label_form", "values"))
 
     @property
     def permutable(self) -> bool:

@@ -6,7 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from arcticdl.losses.base import check_choice, ratio
+from arcticdl.choices import check_choice
+from arcticdl.losses.base import ratio
 from arcticdl.losses.pixels import Pixels
 from arcticdl.losses.segmentation import SegmentationLoss
 from arcticdl.void import VOID_CLASS
@@ -41,7 +42,8 @@ class LovaszSoftmax(SegmentationLoss):
     ) -> None:
         kwargs.setdefault("name", "lovasz_softmax")
         super().__init__(void_class, class_weights, **kwargs)
-        self.pool = str(check_choice("pool", pool, ("batch", "sample")))
+        check_choice("pool", pool, ("batch", "sample"))
+        self.pool = pool
 
     def score(self, pixels: Pixels) -> tuple[Any, Any]:
         """Returns losses and weights, ``(class,)`` or ``(batch, class)``."""

@@ -1,7 +1,8 @@
-"""Weights of the tasks of one model: learned uncertainty, and GradNorm.
+"""Weights of the heads of one model: learned uncertainty, and GradNorm.
 
-Fixed weights are Keras's own: ``model.compile(loss={...}, loss_weights={...})``. A
-task without labels in a batch adds nothing to a void-aware loss, whatever weighs it.
+The papers call heads tasks. Fixed weights are Keras's own:
+``model.compile(loss={...}, loss_weights={...})``. A head without labels in a batch
+adds nothing to a void-aware loss, whatever weighs it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,53 +15,53 @@ from arcticdl.losses.base import check_range, ratio, share_of_replica
 from arcticdl.losses.combined import has_labels
 
 
-class TaskWeights(keras.layers.Layer):
-    """Base of the layers that hold one weight a task and lend it to the losses.
+class HeadWeights(keras.layers.Layer):
+    """Base of the layers that hold one weight a head and lend it to the losses.
 
     A loss cannot own a trained variable, a layer can: the layer stands in the model,
     so that its weights are trained and saved with it, and :meth:`weigh` gives the
     losses for ``model.compile``.
 
     Args:
-        tasks: Names of the model's outputs.
+        heads: Names of the model's outputs.
         **kwargs: Keras's layer arguments.
 
     Raises:
         ValueError: If names are missing or double.
     """
 
-    def __init__(self, tasks: Sequence[str], **kwargs: Any) -> None:
+    def __init__(self, heads: Sequence[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.tasks = tuple(str(task) for task in tasks)
-        if not self.tasks or len(set(self.tasks)) < len(self.tasks):
+        self.heads = tuple(str(head) for head in heads)
+        if not self.heads or len(set(self.heads)) < len(self.heads):
             raise ValueError(
-                f"`tasks` must be names, each once. Received: tasks={list(self.tasks)}."
+                f"`heads` must be names, each once. Received: heads={list(self.heads)}."
             )
 
-    def weigh(self, losses: Mapping[str, keras.losses.Loss]) -> dict[str, "TaskLoss"]:
+    def weigh(self, losses: Mapping[str, keras.losses.Loss]) -> dict[str, "HeadLoss"]:
         """Returns the losses for ``model.compile(loss=...)``.
 
         After loading a saved model, compile it with these again: a loss in a file
         no longer knows the layer.
 
         Args:
-            losses: One loss a task.
+            losses: One loss a head.
 
         Raises:
-            ValueError: If the losses are not those of the tasks.
+            ValueError: If the losses are not those of the heads.
         """
-        if set(losses) != set(self.tasks):
+        if set(losses) != set(self.heads):
             raise ValueError(
-                f"`losses` must have one loss for each of {sorted(self.tasks)}. "
+                f"`losses` must have one loss for each of {sorted(self.heads)}. "
                 f"Received: {sorted(losses)}."
             )
-        return {task: TaskLoss(losses[task], task, self) for task in self.tasks}
+        return {head: HeadLoss(losses[head], head, self) for head in self.heads}
 
     def weigh_value(self, index: int, value: Any, some: Any) -> Any:
-        """Returns the weighted loss of a task.
+        """Returns the weighted loss of a head.
 
         Args:
-            index: Place of the task in ``tasks``.
+            index: Place of the head in ``heads``.
             value: Its loss, a scalar.
             some: Whether the batch has labels for it.
         """
@@ -68,40 +69,46 @@ class TaskWeights(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {**super().get_config(), "tasks": list(self.tasks)}
+        return {**super().get_config(), "heads": list(self.heads)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "HeadWeights":
+        """Builds the layer again; files of version 0.1 call the heads tasks."""
+        heads = config.pop("tasks", None)
+        return cls(**({"heads": heads} if heads else {}), **config)
 
 
-@keras.saving.register_keras_serializable(package="arcticdl")
-class TaskLoss(keras.losses.Loss):
-    """The loss of one task, weighted by a :class:`TaskWeights` layer.
+@keras.saving.register_keras_serializable(package="arcticdl", name="TaskLoss")
+class HeadLoss(keras.losses.Loss):
+    """The loss of one head, weighted by a :class:`HeadWeights` layer.
 
     Args:
-        loss: Loss of the task.
-        task: Its name.
+        loss: Loss of the head.
+        head: Its name.
         layer: The layer; ``None`` in a loss that came from a file.
     """
 
     def __init__(
-        self, loss: keras.losses.Loss, task: str, layer: TaskWeights | None = None
+        self, loss: keras.losses.Loss, head: str, layer: HeadWeights | None = None
     ) -> None:
-        super().__init__(name=f"{task}_{loss.name}", dtype="float32")
-        self.loss, self.task, self.layer = loss, task, layer
+        super().__init__(name=f"{head}_{loss.name}", dtype="float32")
+        self.loss, self.head, self.layer = loss, head, layer
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Returns the weighted loss, 0 where the task has no labels.
+        """Returns the weighted loss, 0 where the head has no labels.
 
         Raises:
             RuntimeError: If no layer is bound.
         """
         if self.layer is None:
             raise RuntimeError(
-                "A task's loss needs its layer, which a file does not bind again. "
+                "A head's loss needs its layer, which a file does not bind again. "
                 "Compile the loaded model with `layer.weigh(losses)` of its "
-                f"{TaskWeights.__name__} layer. Received: task={self.task!r}."
+                f"{HeadWeights.__name__} layer. Received: head={self.head!r}."
             )
         value = ops.cast(self.loss(y_true, y_pred, sample_weight), "float32")
         some = has_labels(self.loss, y_true, y_pred, sample_weight)
-        index = self.layer.tasks.index(self.task)
+        index = self.layer.heads.index(self.head)
         return ops.where(some, self.layer.weigh_value(index, value, some), 0.0)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -109,27 +116,27 @@ class TaskLoss(keras.losses.Loss):
         return self(y_true, y_pred)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the loss and its task; the layer is the model's."""
+        """Returns the loss and its head; the layer is the model's."""
         loss = keras.saving.serialize_keras_object(self.loss)
-        return {"loss": loss, "task": self.task}
+        return {"loss": loss, "head": self.head}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "TaskLoss":
-        """Builds the loss without its layer."""
+    def from_config(cls, config: dict[str, Any]) -> "HeadLoss":
+        """Builds the loss without its layer; files of version 0.1 say task."""
         loss = keras.saving.deserialize_keras_object(config["loss"])
-        return cls(loss, config["task"])
+        return cls(loss, config.get("head") or config["task"])
 
 
 @keras.saving.register_keras_serializable(package="arcticdl")
-class UncertaintyWeights(TaskWeights):
-    """Learns the weights of tasks from their noise.
+class UncertaintyWeights(HeadWeights):
+    """Learns the weights of heads from their noise.
 
-    Each task's loss ``L`` becomes ``exp(-s) L + s / 2`` with a trained log-variance
+    Each head's loss ``L`` becomes ``exp(-s) L + s / 2`` with a trained log-variance
     ``s``, at first 0. (For likelihoods with a factor 1/2 before ``L``, ``s`` shifts
     by ``ln 2`` and nothing else changes.) The layer hands the model's outputs on.
 
     Args:
-        tasks: Names of the outputs.
+        heads: Names of the outputs.
         **kwargs: Keras's layer arguments.
 
     Source:
@@ -144,9 +151,9 @@ class UncertaintyWeights(TaskWeights):
     """
 
     def build(self, input_shape: Any) -> None:
-        """Adds one log-variance a task."""
+        """Adds one log-variance a head."""
         self.log_variances = self.add_weight(
-            shape=(len(self.tasks),),
+            shape=(len(self.heads),),
             initializer="zeros",
             name="log_variances",
             dtype="float32",
@@ -168,15 +175,15 @@ class UncertaintyWeights(TaskWeights):
 
 
 @keras.saving.register_keras_serializable(package="arcticdl")
-class GradNormWeights(TaskWeights):
-    """Balances tasks so that each pulls the shared features as its progress asks.
+class GradNormWeights(HeadWeights):
+    """Balances heads so that each pulls the shared features as its progress asks.
 
     The layer stands where heads part: it takes the shared features and returns a
-    dict with the same features for each task. On the way back it sees every task's
+    dict with the same features for each head. On the way back it sees every head's
     gradient at that place and moves the weights ``w`` down the gradient of
     ``sum_i |w_i n_i - mean_j(w_j n_j) r_i**alpha|``, with ``n_i`` the norm of the
-    task's gradient and ``r_i`` its loss relative to its first batch's, over the mean
-    of the tasks. Weights stay above 0 and add up to the number of tasks. A task
+    head's gradient and ``r_i`` its loss relative to its first batch's, over the mean
+    of the heads. Weights stay above 0 and add up to the number of heads. A head
     without labels in a batch takes no part in its update.
 
     The paper takes norms at the last shared layer's weights; at the features they
@@ -184,8 +191,8 @@ class GradNormWeights(TaskWeights):
     positive.
 
     Args:
-        tasks: Names of the outputs.
-        alpha: How strongly slow tasks are favoured, >= 0.
+        heads: Names of the outputs.
+        alpha: How strongly slow heads are favoured, >= 0.
         **kwargs: Keras's layer arguments.
 
     Source:
@@ -203,21 +210,21 @@ class GradNormWeights(TaskWeights):
     """
 
     def __init__(
-        self, tasks: Sequence[str], *, alpha: float = 1.5, **kwargs: Any
+        self, heads: Sequence[str], *, alpha: float = 1.5, **kwargs: Any
     ) -> None:
-        super().__init__(tasks, **kwargs)
+        super().__init__(heads, **kwargs)
         self.alpha = check_range("alpha", alpha, 0, 100)
         self._in_training = False
 
     def build(self, input_shape: Any) -> None:
-        """Adds the tasks' weights, and their first and latest losses."""
-        self.task_weights = self._add("task_weights", "ones", _AddUpToCount())
+        """Adds the heads' weights, and their first and latest losses."""
+        self.head_weights = self._add("head_weights", "ones", _AddUpToCount())
         self.first_losses = self._add("first_losses", "zeros")
         self.last_losses = self._add("last_losses", "zeros")
 
     def _add(self, name: str, initializer: str, constraint: Any = None) -> Any:
         return self.add_weight(
-            shape=(len(self.tasks),),
+            shape=(len(self.heads),),
             initializer=initializer,
             name=name,
             dtype="float32",
@@ -227,13 +234,13 @@ class GradNormWeights(TaskWeights):
         )
 
     def call(self, features: Any, training: bool | None = None) -> dict[str, Any]:
-        """Returns the features once a task."""
+        """Returns the features once a head."""
         # The losses of this step are traced after this call: they remember their
         # values when it trains, and leave them when it validates.
         self._in_training = bool(training)
-        weights = ops.convert_to_tensor(self.task_weights)
+        weights = ops.convert_to_tensor(self.head_weights)
         copies = _copy_and_balance(features, weights, self._pace())
-        return {task: copies[i] for i, task in enumerate(self.tasks)}
+        return {head: copies[i] for i, head in enumerate(self.heads)}
 
     def _pace(self) -> Any:
         """Relative inverse training rates to the power alpha; 1 before any loss."""
@@ -251,11 +258,11 @@ class GradNormWeights(TaskWeights):
         """Returns the loss times its weight, and remembers the loss in training."""
         if self._in_training:
             self._remember(index, ops.stop_gradient(value), some)
-        weights = ops.convert_to_tensor(self.task_weights)
+        weights = ops.convert_to_tensor(self.head_weights)
         return ops.stop_gradient(weights[index]) * value
 
     def _remember(self, index: int, value: Any, some: Any) -> None:
-        here = ops.equal(ops.arange(len(self.tasks)), index)
+        here = ops.equal(ops.arange(len(self.heads)), index)
         here = ops.logical_and(here, some)
         first = ops.convert_to_tensor(self.first_losses)
         last = ops.convert_to_tensor(self.last_losses)
@@ -264,8 +271,8 @@ class GradNormWeights(TaskWeights):
         self.last_losses.assign(ops.where(here, value, last))
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, Any]:
-        """Returns the features' shape once a task."""
-        return dict.fromkeys(self.tasks, input_shape)
+        """Returns the features' shape once a head."""
+        return dict.fromkeys(self.heads, input_shape)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -283,9 +290,9 @@ class _AddUpToCount(keras.constraints.Constraint):
 
 @ops.custom_gradient
 def _copy_and_balance(features: Any, weights: Any, pace: Any) -> tuple[Any, Any]:
-    """Copies features once a task; the weights' gradient is GradNorm's."""
-    num_tasks = int(weights.shape[0])
-    copies = ops.stack([features] * num_tasks)
+    """Copies features once a head; the weights' gradient is GradNorm's."""
+    num_heads = int(weights.shape[0])
+    copies = ops.stack([features] * num_heads)
 
     def gradient(*args: Any, upstream: Any = None) -> tuple[Any, Any, Any]:
         # Keras's backends hand the upstream gradient over in two ways.

@@ -6,7 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from arcticdl.losses.base import check_choice, check_range
+from arcticdl.choices import check_choice
+from arcticdl.losses.base import check_range
 from arcticdl.losses.pixels import Pixels
 from arcticdl.losses.segmentation import (
     SegmentationLoss,
@@ -45,7 +46,8 @@ class BootstrappedCrossentropy(SegmentationLoss):
         kwargs.setdefault("name", "bootstrapped_crossentropy")
         super().__init__(void_class, class_weights, **kwargs)
         self.label_share = check_range("label_share", label_share, 0, 1)
-        self.opinion = check_choice("opinion", opinion, ("hard", "soft"))
+        check_choice("opinion", opinion, ("hard", "soft"))
+        self.opinion = opinion
 
     def score(self, pixels: Pixels) -> tuple[Any, Any]:
         """Returns cross-entropies and weights, one a pixel (or entry)."""

@@ -88,7 +88,7 @@ class CumulativeOrdinal(VoidAwareLoss):
         CNN for age estimation", equation 3, here a mean over thresholds.
     """
 
-    task = "ordinal"
+    prediction_form = "ordinal"
 
     def __init__(
         self,
@@ -109,10 +109,10 @@ class CumulativeOrdinal(VoidAwareLoss):
     def measure(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> tuple[Any, Any, Any]:
-        """Returns values, weights and poison, one an element."""
+        """Returns values, weights and `nan_if_invalid`, one an element."""
         logits = to_float32(y_pred)
         num_thresholds = int(logits.shape[-1])
-        code, valid, poison = read_codes(
+        code, valid, nan_if_invalid = read_codes(
             y_true, logits, self.void_class, num_thresholds + 1
         )
         weights = ops.cast(valid, "float32") * spread_weight(sample_weight, code)
@@ -121,7 +121,7 @@ class CumulativeOrdinal(VoidAwareLoss):
         above = ops.expand_dims(code, -1) > ops.arange(num_thresholds)
         sign = 2.0 * ops.cast(above, "float32") - 1.0
         weighted = ops.softplus(-sign * logits) * self._weights(num_thresholds)
-        return ops.mean(weighted, axis=-1), weights, poison
+        return ops.mean(weighted, axis=-1), weights, nan_if_invalid
 
     def _weights(self, num_thresholds: int) -> Any:
         if self.threshold_weights is None:

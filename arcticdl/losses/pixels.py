@@ -37,7 +37,7 @@ class Pixels:
         weight: float32 ``(batch, ..., 1)``, or ``(batch, ..., class)`` if
             `multilabel`; 0 under void.
         exclusive: Whether classes exclude each other (softmax).
-        poison: 1, or NaN where a label is neither a class nor void.
+        nan_if_invalid: 1, or NaN where a label is neither a class nor void.
 
     Raises:
         ValueError: If labels and logits do not fit together.
@@ -62,7 +62,9 @@ class Pixels:
         _check_shapes(y_true, logits, codes, not self.hard)
         if self.hard:
             num_codes = max(self.num_classes, 2)
-            code, valid, self.poison = read_codes(y_true, logits, void_class, num_codes)
+            code, valid, self.nan_if_invalid = read_codes(
+                y_true, logits, void_class, num_codes
+            )
             self._label, self._valid = code, ops.expand_dims(valid, -1)
         else:
             label, valid = split_void(y_true, void_class)
@@ -73,7 +75,7 @@ class Pixels:
 
     def _read_soft(self, label: Any, valid: Any) -> None:
         known = ops.logical_and(label >= 0.0, label <= 1.0)
-        self.poison = _poison(known)
+        self.nan_if_invalid = _nan_unless(known)
         if self.exclusive:
             some = ops.any(label > 0.0, axis=-1, keepdims=True)
             whole = ops.all(valid, axis=-1, keepdims=True)
@@ -201,7 +203,7 @@ def read_codes(
     known = ops.logical_and(code >= 0, code < num_codes)
     if "float" in str(label.dtype):
         known = ops.logical_and(known, ops.equal(ops.floor(label), label))
-    return ops.where(known, code, 0), valid, _poison(known)
+    return ops.where(known, code, 0), valid, _nan_unless(known)
 
 
 def _is_integer_map(y_true: Any, logits: Any) -> bool:
@@ -224,5 +226,5 @@ def _check_shapes(y_true: Any, logits: Any, codes: bool, maps: bool) -> None:
         )
 
 
-def _poison(known: Any) -> Any:
+def _nan_unless(known: Any) -> Any:
     return ops.where(ops.all(known), 1.0, float("nan"))

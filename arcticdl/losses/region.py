@@ -6,7 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from arcticdl.losses.base import check_choice, check_range, ratio
+from arcticdl.choices import check_choice
+from arcticdl.losses.base import check_range, ratio
 from arcticdl.losses.pixels import Pixels
 from arcticdl.losses.segmentation import SegmentationLoss
 from arcticdl.void import VOID_CLASS
@@ -47,7 +48,8 @@ class OverlapLoss(SegmentationLoss):
         **kwargs: Any,
     ) -> None:
         super().__init__(void_class, class_weights, **kwargs)
-        self.pool = str(check_choice("pool", pool, POOLS))
+        check_choice("pool", pool, POOLS)
+        self.pool = pool
         self.smooth = check_range("smooth", smooth, 0, float("inf"))
 
     def score(self, pixels: Pixels) -> tuple[Any, Any]:

@@ -28,14 +28,14 @@ class ValueLoss(VoidAwareLoss):
         name: Name of the loss.
     """
 
-    task = "regression"
+    prediction_form = label_form = "values"
     channels = 0
     """Channels of a prediction beside one label; 0: none, both of one shape."""
 
     def measure(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> tuple[Any, Any, Any]:
-        """Returns values, weights and poison, one an element."""
+        """Returns values, weights and `nan_if_invalid`, one an element."""
         y_pred = to_float32(y_pred)
         y_true = ops.convert_to_tensor(y_true)
         y_true, y_pred = self._fit_shapes(y_true, y_pred)
@@ -173,7 +173,7 @@ class Quantile(ValueLoss):
         Koenker and Bassett, 1978, "Regression quantiles".
     """
 
-    task = "quantile"
+    prediction_form = "quantiles"
 
     def __init__(
         self,
@@ -206,7 +206,8 @@ class GaussianLikelihood(ValueLoss):
     """Negative log-likelihood of a normal distribution with a variance of its own.
 
     ``(log v + (y - m)**2 / v) / 2`` from predictions ``(batch, ..., 2)``: mean ``m``
-    and ``log v``, the latter held within `log_variance_range`. The constant
+    and ``log v``, the latter held within `log_variance_range`; of labels ``(batch, ...,
+    n)`` from ``(batch, ..., 2 n)``, all means before all log-variances. The constant
     ``log(2 pi) / 2`` is left out, as in PyTorch.
 
     Args:
@@ -219,7 +220,7 @@ class GaussianLikelihood(ValueLoss):
         probability distribution".
     """
 
-    task = "gaussian"
+    prediction_form = "gaussian"
     channels = 2
 
     def __init__(
@@ -237,6 +238,16 @@ class GaussianLikelihood(ValueLoss):
                 f"Received: log_variance_range={log_variance_range}."
             )
         self.log_variance_range = (low, high)
+
+    def measure(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> tuple[Any, Any, Any]:
+        """Returns values, weights and `nan_if_invalid`, one an element."""
+        y_true, y_pred = ops.convert_to_tensor(y_true), to_float32(y_pred)
+        n = y_true.shape[-1]
+        if len(y_true.shape) == len(y_pred.shape) and y_pred.shape[-1] == 2 * n > 2:
+            y_pred = ops.stack([y_pred[..., :n], y_pred[..., n:]], axis=-1)
+        return super().measure(y_true, y_pred, sample_weight)
 
     def compare(self, label: Any, y_pred: Any) -> Any:
         """Returns one likelihood an element."""

@@ -59,9 +59,9 @@ class SegmentationLoss(VoidAwareLoss):
     def measure(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> tuple[Any, Any, Any]:
-        """Returns values, weights and poison of the prepared batch."""
+        """Returns values, weights and `nan_if_invalid` of the prepared batch."""
         pixels = self.prepare(y_true, y_pred, sample_weight)
-        return (*self.score(pixels), pixels.poison)
+        return (*self.score(pixels), pixels.nan_if_invalid)
 
     def score(self, pixels: Pixels) -> tuple[Any, Any]:
         """Returns ``(values, weights)`` of a prepared batch."""
@@ -69,7 +69,7 @@ class SegmentationLoss(VoidAwareLoss):
 
     def reduce_prepared(self, pixels: Pixels) -> Any:
         """Returns the reduced loss of a prepared batch."""
-        value = self.reduce(*self.score(pixels)) * pixels.poison
+        value = self.reduce(*self.score(pixels)) * pixels.nan_if_invalid
         return value if self.reduction == "none" else share_of_replica(value)
 
     def get_config(self) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from arcticdl.choices import check_choice
 from arcticdl.losses.base import (
     VoidAwareLoss,
-    check_choice,
     check_range,
     ratio,
     spread_weight,
@@ -50,7 +50,7 @@ class Interval(VoidAwareLoss):
     0.05
     """
 
-    task = "interval"
+    prediction_form, label_form = "values", "bounds"
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Interval(VoidAwareLoss):
     def measure(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> tuple[Any, Any, Any]:
-        """Returns values, weights and poison, one an element."""
+        """Returns values, weights and `nan_if_invalid`, one an element."""
         value, bounds = to_float32(y_pred), ops.convert_to_tensor(y_true)
         if len(value.shape) == len(bounds.shape) and value.shape[-1] == 1:
             value = ops.squeeze(value, -1)
@@ -88,10 +88,10 @@ class Interval(VoidAwareLoss):
         bounds = to_float32(bounds)
         low, high = bounds[..., 0], bounds[..., 1]
         ordered = ops.logical_or(low <= high, weights <= 0.0)
-        poison = ops.where(ops.all(ordered), 1.0, float("nan"))
+        nan_if_invalid = ops.where(ops.all(ordered), 1.0, float("nan"))
         outside = ops.relu(low - value) + ops.relu(value - high)
         values = ops.square(outside) if self.power == 2 else outside
-        return values, weights, poison
+        return values, weights, nan_if_invalid
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -135,7 +135,7 @@ class Proportion(VoidAwareLoss):
         learning from label proportions", section III.
     """
 
-    task = "proportion"
+    label_form = "proportions"
 
     def __init__(
         self,
@@ -150,13 +150,14 @@ class Proportion(VoidAwareLoss):
         super().__init__(void_class, reduction=reduction, name=name)
         most = float("inf") if void_class is None else void_class
         self.max_polygons = int(check_range("max_polygons", max_polygons, 1, most))
-        self.divergence = check_choice("divergence", divergence, ("kl", "l1"))
-        self.weigh_by = check_choice("weigh_by", weigh_by, ("area", "polygon"))
+        check_choice("divergence", divergence, ("kl", "l1"))
+        check_choice("weigh_by", weigh_by, ("area", "polygon"))
+        self.divergence, self.weigh_by = divergence, weigh_by
 
     def measure(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> tuple[Any, Any, Any]:
-        """Returns values, weights and poison, one a polygon."""
+        """Returns values, weights and `nan_if_invalid`, one a polygon."""
         logits, label = to_float32(y_pred), to_float32(y_true)
         if label.shape[-1] != logits.shape[-1] + 1 or len(label.shape) != len(
             logits.shape
@@ -245,7 +246,7 @@ class DominanceCrossentropy(Crossentropy):
         **kwargs: `label_smoothing`, `hard_fraction`, `reduction`, `name`.
     """
 
-    task = "dominance"
+    label_form = "dominance"
 
     def __init__(
         self,
@@ -277,7 +278,7 @@ class DominanceCrossentropy(Crossentropy):
         weight = weight * spread_weight(sample_weight, share)
         pixels = super().prepare(code, y_pred, weight)
         wrong = ops.any(ops.logical_or(share > 1.0, share < 0.0))
-        pixels.poison = ops.where(wrong, float("nan"), pixels.poison)
+        pixels.nan_if_invalid = ops.where(wrong, float("nan"), pixels.nan_if_invalid)
         return pixels
 
     def get_config(self) -> dict[str, Any]:

@@ -99,7 +99,7 @@ class ProbabilityMetric(keras.metrics.Metric):
         """
         raise NotImplementedError
 
-    def poison(self, value: Any) -> Any:
+    def nan_if_invalid(self, value: Any) -> Any:
         """Returns the value, or NaN once a pixel was wrong."""
         return ops.where(self._unknown.value()[0] > 0, float("nan"), value)
 
@@ -163,7 +163,9 @@ class _MeanOfPixels(ProbabilityMetric):
 
     def result(self) -> Any:
         """Returns the mean so far; NaN before the first scored pixel."""
-        return self.poison(safe_ratio(self._sum.value()[0], self._weight.value()[0]))
+        return self.nan_if_invalid(
+            safe_ratio(self._sum.value()[0], self._weight.value()[0])
+        )
 
 
 @keras.saving.register_keras_serializable(package="arcticdl")
@@ -309,11 +311,13 @@ class CalibrationError(ProbabilityMetric):
         """Returns the error so far; NaN before the first scored pixel."""
         count, confidence, correct = (total.value() for total in self._totals)
         gap = ops.sum(ops.abs(correct - confidence))
-        return self.poison(safe_ratio(gap, ops.sum(count)))
+        return self.nan_if_invalid(safe_ratio(gap, ops.sum(count)))
 
     def curve(self) -> dict[str, Any]:
         """Returns the reliability curve so far, as `reliability_curve` does."""
-        sums = (ops.convert_to_numpy(self.poison(t.value())) for t in self._totals)
+        sums = (
+            ops.convert_to_numpy(self.nan_if_invalid(t.value())) for t in self._totals
+        )
         return reliability_table(*(np.asarray(s, np.float64) for s in sums))
 
     def get_config(self) -> dict[str, Any]:

@@ -94,7 +94,7 @@ class ThresholdMetric(ProbabilityMetric):
         defined = ops.logical_and(support[:, 0] > 0, ops.sum(others, axis=1) > 0)
         support = ops.where(support > 0, support, 1.0)
         area = self.area(_from_above(own / support), _from_above(others / support))
-        return self.poison(ops.where(defined, area, float("nan")))
+        return self.nan_if_invalid(ops.where(defined, area, float("nan")))
 
     def result(self) -> Any:
         """Returns the area so far; NaN before there is one."""

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from arcticdl.choices import check_choice
+
 _Size = tuple[int, int, int]
 _SIZE: _Size = (2, 6, 6)
 _NUM_CLASSES = 3
@@ -47,12 +49,13 @@ def check_loss(loss: keras.losses.Loss, *, seed: int = 0) -> None:
     its configuration.
 
     Args:
-        loss: A loss with the attribute ``task``, reduced to a scalar.
+        loss: A loss with the attributes ``prediction_form`` and ``label_form``, reduced
+            to a scalar.
         seed: Seed of the batch.
 
     Raises:
         AssertionError: Naming the law that is broken.
-        ValueError: If no batch can be made for the loss's task.
+        ValueError: If no batch can be made for these forms.
 
     >>> from arcticdl.losses import Dice
     >>> check_loss(Dice())
@@ -77,23 +80,19 @@ def make_case(
     rng: np.random.Generator,
     size: _Size = _SIZE,
 ) -> LossCase:
-    """Returns labels and predictions of the loss's task.
+    """Returns labels and predictions of the forms that the loss scores.
 
     Args:
-        loss: A loss with the attribute ``task``.
+        loss: A loss with the attributes ``prediction_form`` and ``label_form``.
         rng: Source of the labels.
         size: ``(batch, y, x)``; of boxes there are ``y`` a sample.
 
     Raises:
-        ValueError: If the task is unknown.
+        ValueError: If the forms are unknown.
     """
-    task = getattr(loss, "task", None)
-    if task not in _CASES:
-        raise ValueError(
-            f"The loss's `task` must be one of {sorted(_CASES)}. "
-            f"Received: {type(loss).__name__} with task={task!r}."
-        )
-    return _CASES[task](loss, rng, size)
+    forms = tuple(getattr(loss, f"{end}_form", None) for end in ("prediction", "label"))
+    check_choice("(prediction_form, label_form)", forms, _CASES)
+    return _CASES[forms](loss, rng, size)
 
 
 def value_and_gradient(
@@ -237,7 +236,7 @@ def _check_perfect(loss: Any, case: LossCase, label: np.ndarray) -> None:
 def _check_permutation(
     loss: Any, label: np.ndarray, case: LossCase, rng: np.random.Generator
 ) -> None:
-    rank = 2 if getattr(loss, "task", "") == "boxes" else 3
+    rank = 2 if loss.prediction_form == "boxes" else 3
     order = rng.permutation(int(np.prod(label.shape[1:rank])))
 
     def shuffle(x: np.ndarray) -> np.ndarray:
@@ -352,14 +351,15 @@ def _proportion(loss: Any, rng: np.random.Generator, size: _Size) -> LossCase:
     return LossCase(label, logits, np.log(shares).astype("float32"), size)
 
 
-_CASES: dict[str, Callable[[Any, np.random.Generator, _Size], LossCase]] = {
-    "boxes": _boxes,
-    "dominance": _dominance,
-    "gaussian": _gaussian,
-    "interval": _interval,
-    "ordinal": _ordinal,
-    "proportion": _proportion,
-    "quantile": _quantile,
-    "regression": _regression,
-    "segmentation": _segmentation,
+_CASES: dict[Any, Callable[[Any, np.random.Generator, _Size], LossCase]] = {
+    ("boxes", "boxes"): _boxes,
+    ("classes", "codes"): _segmentation,
+    ("classes", "dominance"): _dominance,
+    ("classes", "proportions"): _proportion,
+    ("gaussian", "values"): _gaussian,
+    ("ordinal", "codes"): _ordinal,
+    ("quantiles", "values"): _quantile,
+    ("values", "bounds"): _interval,
+    ("values", "values"): _regression,
 }
+"""(Form of the prediction, form of the label) -> what makes a batch of both."""

@@ -1,4 +1,4 @@
-"""Weights of tasks: what they learn, and that a task without labels adds nothing."""
+"""Weights of heads: what they learn, and that a head without labels adds nothing."""
 
 import keras
 import numpy as np
@@ -43,7 +43,7 @@ def _sgd(rate=0.05):
     return keras.optimizers.SGD(rate)
 
 
-def test_fixed_weights_are_keras_own_and_an_unlabelled_task_adds_nothing():
+def test_fixed_weights_are_keras_own_and_an_unlabelled_head_adds_nothing():
     inputs, features = _shared()
     model = keras.Model(inputs, _heads(features, features))
     model.compile(_sgd(), loss=LOSSES, loss_weights={"sic": 2.0, "sod": 0.5})
@@ -74,11 +74,11 @@ def test_uncertainty_takes_one_step_as_on_paper():
     model.compile(_sgd(0.1), loss=layer.weigh(LOSSES))
     model.fit(IMAGE, y_true, batch_size=8, verbose=0)
     # d/ds (exp(-s) L + s / 2) at 0 is 1/2 - L.
-    expected = [-0.1 * (0.5 - plain[f"{task}_loss"]) for task in ("sic", "sod")]
+    expected = [-0.1 * (0.5 - plain[f"{head}_loss"]) for head in ("sic", "sod")]
     np.testing.assert_allclose(layer.log_variances.numpy(), expected, rtol=1e-4)
 
 
-def test_uncertainty_leaves_an_unlabelled_task_alone():
+def test_uncertainty_leaves_an_unlabelled_head_alone():
     model, layer = _uncertain()
     model.compile(_sgd(), loss=layer.weigh(LOSSES))
     y_true = {"sic": np.full_like(SIC, np.nan), "sod": SOD}
@@ -99,13 +99,13 @@ def test_gradnorm_copies_features_and_starts_at_the_plain_sum():
     np.testing.assert_array_equal(layer.last_losses.numpy(), 0)  # no training, no trace
 
 
-def test_gradnorm_turns_the_weight_of_a_loud_task_down():
+def test_gradnorm_turns_the_weight_of_a_loud_head_down():
     loud = losses.Sum([losses.MeanSquaredError()], [100.0])
     keras.utils.set_random_seed(0)
     model, layer = _balanced(alpha=0.0)
     model.compile(_sgd(1e-3), loss=layer.weigh({"sic": loud, "sod": LOSSES["sod"]}))
     model.fit(IMAGE, {"sic": SIC, "sod": SOD}, batch_size=8, epochs=20, verbose=0)
-    weights = layer.task_weights.numpy()
+    weights = layer.head_weights.numpy()
     assert weights[0] < 0.99 < 1.01 < weights[1]
     assert weights.sum() == pytest.approx(2, rel=1e-5)
     assert (layer.first_losses.numpy() > 0).all()
@@ -117,8 +117,8 @@ def test_gradnorm_takes_one_step_as_on_paper():
     y_true = {"sic": SIC, "sod": SOD}
     norms = []
     features = keras.Model(model.input, model.get_layer("shared").output)(IMAGE)
-    for task in ("sic", "sod"):
-        _, gradient = _feature_gradient(model, task, features, y_true[task])
+    for head in ("sic", "sod"):
+        _, gradient = _feature_gradient(model, head, features, y_true[head])
         norms.append(np.sqrt((gradient**2).sum()))
     rate = float(0.01 / max(norms))
     model.compile(_sgd(rate), loss=layer.weigh(LOSSES))
@@ -126,24 +126,24 @@ def test_gradnorm_takes_one_step_as_on_paper():
     # Weights are 1 and paces 1 at first: the slope is sign(n - mean n) n.
     step = 1 - rate * np.sign(norms - np.mean(norms)) * norms
     np.testing.assert_allclose(
-        layer.task_weights.numpy(), step / step.mean(), rtol=1e-5
+        layer.head_weights.numpy(), step / step.mean(), rtol=1e-5
     )
 
 
-def _feature_gradient(model, task, features, y_true):
+def _feature_gradient(model, name, features, y_true):
     from arcticdl.testing.losses import value_and_gradient
 
-    head = model.get_layer(f"{task}_head")
+    head = model.get_layer(f"{name}_head")
     return value_and_gradient(
-        lambda label, x: LOSSES[task](label, head(x)), y_true, features
+        lambda label, x: LOSSES[name](label, head(x)), y_true, features
     )
 
 
-def test_gradnorm_leaves_an_unlabelled_task_alone():
+def test_gradnorm_leaves_an_unlabelled_head_alone():
     model, layer = _balanced()
     model.compile(_sgd(), loss=layer.weigh(LOSSES))
     model.fit(IMAGE, {"sic": SIC, "sod": np.full_like(SOD, 255)}, epochs=2, verbose=0)
-    np.testing.assert_allclose(layer.task_weights.numpy(), [1, 1], rtol=1e-6)
+    np.testing.assert_allclose(layer.head_weights.numpy(), [1, 1], rtol=1e-6)
     assert layer.first_losses.numpy()[1] == 0
 
 
@@ -153,8 +153,8 @@ def test_weights_are_saved_and_the_losses_bound_again(build, tmp_path):
     y_true = {"sic": SIC, "sod": SOD}
     model.compile(_sgd(), loss=layer.weigh(LOSSES))
     model.fit(IMAGE, y_true, epochs=2, verbose=0)
-    model.save(tmp_path / "tasks.keras")
-    again = keras.models.load_model(tmp_path / "tasks.keras")
+    model.save(tmp_path / "heads.keras")
+    again = keras.models.load_model(tmp_path / "heads.keras")
     loaded = again.get_layer(layer.name)
     for old, new in zip(layer.weights, loaded.weights, strict=True):
         np.testing.assert_array_equal(old.numpy(), new.numpy())
@@ -166,8 +166,8 @@ def test_weights_are_saved_and_the_losses_bound_again(build, tmp_path):
     )
 
 
-def test_tasks_and_losses_must_agree():
-    with pytest.raises(ValueError, match="`tasks` must be names"):
+def test_heads_and_losses_must_agree():
+    with pytest.raises(ValueError, match="`heads` must be names"):
         losses.UncertaintyWeights(["sic", "sic"])
     layer = losses.UncertaintyWeights(["sic", "sod"])
     with pytest.raises(ValueError, match="`losses` must have one loss for each"):

@@ -120,7 +120,7 @@ def test_regressions_equal_scikit_learn():
         ),
     ]
     for loss, expected in pairs:
-        y_pred = SECOND[..., None] if loss.task == "quantile" else SECOND
+        y_pred = SECOND[..., None] if loss.prediction_form == "quantiles" else SECOND
         assert float(loss(y_true, y_pred)) == pytest.approx(expected, rel=1e-5)
 
 
