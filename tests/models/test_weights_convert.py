@@ -4,6 +4,8 @@ import json
 import os
 import pathlib
 import pickle
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -124,6 +126,96 @@ def test_tensors_must_lie_inside_their_storage(tmp_path):
     write_zip(path, tensor_program(0, (4,), (1,)), data, zipfile.ZIP_DEFLATED)
     with pytest.raises(WeightsError, match="uncompressed"):
         read_checkpoint(path)
+
+
+def text(value):
+    return b"X" + len(value).to_bytes(4, "little") + value.encode()
+
+
+# t0 = [1]; t1 = (t0, t0); t2 = (t1, t1) ...: written out, 2**60 numbers.
+LAUGHS = b"]K\x01a" + b"".join(
+    b"q" + bytes([n]) + b"h" + bytes([n]) + b"\x86" for n in range(60)
+)
+
+
+def nested(depth):
+    return b")" + b"\x85" * depth  # a tuple in a tuple in a tuple ...
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        (b"\x80\x02}" + nested(100_000) + b"K\x01s.", "a tuple as a key"),
+        (b"\x80\x02}" + text("a") + nested(100_000) + b"s.", "RecursionError"),
+        (b"\x80\x04" + text("torch") + LAUGHS + b"\x93.", "a tuple as a name"),
+        (b"\x80\x02}" + text("a") + b"(" + b"N0" * 2_000_000, "instruction"),
+        (b"\x80\x02(" + b"N" * 2_000_001, "2000000 instructions"),
+        (b"\x80\x02\x8d" + (3 << 30).to_bytes(8, "little"), "67108864 bytes"),
+        (b"\x80\x02]" + b"h\x00", "KeyError"),
+    ],
+    ids=["deep key", "deep value", "name", "not ours", "long", "long text", "no memo"],
+)
+def test_programs_that_would_not_end_are_refused(program, message, tmp_path):
+    write_zip(tmp_path / "bomb.pth", program)
+    with pytest.raises(WeightsError, match=message):
+        read_checkpoint(tmp_path / "bomb.pth")
+
+
+def test_shared_parts_are_resolved_once(tmp_path):
+    program = b"\x80\x02}" + text("epoch") + LAUGHS + b"s."
+    write_zip(tmp_path / "laughs.pth", program)
+    value = read_checkpoint(tmp_path / "laughs.pth")["epoch"]
+    for _ in range(60):
+        assert len(value) == 2 and value[0] is value[1]
+        value = value[0]
+    assert value == [1]
+
+
+@pytest.mark.parametrize("size", [(30_000, 30_000), (1 << 30, 1 << 30)])
+def test_one_value_does_not_fill_the_memory(size, tmp_path):
+    stride = (0, 0)
+    write_zip(tmp_path / "t.pth", tensor_program(0, size, stride, 1), b"\0" * 4)
+    with pytest.raises(WeightsError, match="must be in the file"):
+        read_checkpoint(tmp_path / "t.pth")
+
+
+def test_tied_tensors_share_their_storage_as_pytorch_lets_them(tmp_path):
+    data = np.arange(400, dtype="float32").tobytes()
+    one = tensor_program(0, (400,), (1,), 400)[2 + 1 + 6 : -2]
+    program = b"\x80\x02}" + text("a") + one + b"s" + text("b") + one + b"s."
+    write_zip(tmp_path / "tied.pth", program, data)
+    content = read_checkpoint(tmp_path / "tied.pth")
+    np.testing.assert_array_equal(content["a"], np.arange(400))
+    np.testing.assert_array_equal(content["a"], content["b"])
+
+
+@pytest.mark.parametrize("kind", ["stream", "text", "safetensors", "packed"])
+def test_a_file_of_3_gb_is_refused_in_bounded_memory_and_time(kind, tmp_path):
+    path = tmp_path / ("big.safetensors" if kind == "safetensors" else "big.pth")
+    start = {
+        "stream": b"\x80\x02\x8d" + (3 << 30).to_bytes(8, "little"),
+        "text": b"\x80\x02S'",
+        "safetensors": (2 << 30).to_bytes(8, "little"),
+    }
+    if kind == "packed":
+        write_zip(path, bytes(200_000_000), method=zipfile.ZIP_DEFLATED)
+    else:
+        path.write_bytes(start[kind])
+        os.truncate(path, 3 << 30)
+    code = (
+        "import resource, sys\n"
+        "from arcticdl.models.convert.checkpoint import read_checkpoint\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try:\n    read_checkpoint(sys.argv[1])\n"
+        "except ValueError as error:\n    print(type(error).__name__, error)\n"
+        "after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "assert after - before < 200_000, after - before"  # kB
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, timeout=20
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith("WeightsError")
 
 
 @pytest.mark.parametrize("name", ["small_zip.pth", "small_stream.pth"])

@@ -12,7 +12,8 @@ from arcticdl.models.convert.checkpoint import read_checkpoint
 from arcticdl.models.convert.families import convert_state
 from arcticdl.models.convert.whole import MODELS
 
-STORED = np.load(pathlib.Path(__file__).parents[1] / "reference" / "networks.npz")
+REFERENCE = pathlib.Path(__file__).parents[1] / "reference"
+STORED = np.load(REFERENCE / "networks.npz")
 DATA = pathlib.Path(
     os.environ.get(
         "ARCTICDL_SAMPLE_DATA",
@@ -41,6 +42,24 @@ def test_every_level_equals_timm(name):
     for level, value in levels.items():
         expected = STORED[f"{name}_{level}"]
         np.testing.assert_allclose(sample(value), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("family", "flattened"),
+    [("convnext", "stages_0."), ("resnet", None), ("swin", "layers_0.")],
+)
+def test_a_feature_extractor_of_timm_gives_its_maps(family, flattened):
+    stored = np.load(REFERENCE / "features.npz")
+    state = make_state(json.loads(str(stored[f"{family}_shapes"])))
+    assert flattened is None or any(key.startswith(flattened) for key in state)
+    result = convert_state({"state_dict": {f"module.{k}": v for k, v in state.items()}})
+    assert result.report.prefix == "module."
+    assert not result.report.missing and not result.report.unused
+    assert set(result.report.used) == {f"module.{key}" for key in state}
+    levels = result.model(make_image(2, 224, 224))
+    for level in ("P2", "P3", "P4", "P5"):
+        expected = stored[f"{family}_{level}"]
+        np.testing.assert_allclose(sample(levels[level]), expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["unet_3", "unet_13", "fpn_2", "deeplabv3plus_9"])

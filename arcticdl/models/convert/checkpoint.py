@@ -8,17 +8,25 @@ stream before.
 
 import hashlib
 import io
-import json
+import math
+import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
+import safetensors
 
+from arcticdl.choices import check_choice
 from arcticdl.errors import WeightsError
-from arcticdl.models.convert.pickle import Machine, Names
+from arcticdl.models.convert.pickle import MAX_BYTES, Machine, Names
 
-LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+MAX_COPIES = 5
+"""Bytes read from storages and copied into tensors, in sizes of the file: each value
+once read and once copied, and room for tensors that share storages."""
+
+STREAM_MAGIC = 0x1950A86A20F9469CFC6C
 """First number of PyTorch's single-stream format (``torch/serialization.py``)."""
 
 STORAGES: dict[str, str] = {
@@ -95,35 +103,22 @@ def _read(path: Path) -> Any:
         return _read_safetensors(path)
     if zipfile.is_zipfile(path):
         return _read_zip(path)
-    return _read_legacy(path)
+    return _read_stream(path)
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    """https://github.com/huggingface/safetensors: length, JSON header, values."""
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > path.stat().st_size:
-            raise WeightsError(
-                "A safetensors file must be as long as its header. "
-                f"Received: {str(path)!r}, {path.stat().st_size} bytes."
-            )
-        header = json.loads(file.read(length))
-        data = file.read()
-    header.pop("__metadata__", None)
-    return {key: _safe_tensor(data, **entry) for key, entry in header.items()}
+    # Opened first, which reads the header alone: no file is read that has a bad one.
+    with safetensors.safe_open(path, framework="numpy") as file:
+        for key in file.keys():  # noqa: SIM118  the file is no dict
+            check_choice("dtype", file.get_slice(key).get_dtype(), SAFETENSORS)
+    found = safetensors.deserialize(path.read_bytes())
+    return {key: _safe_tensor(**tensor) for key, tensor in found}
 
 
-def _safe_tensor(
-    data: bytes, dtype: str, shape: list[int], data_offsets: list[int]
-) -> np.ndarray:
-    if dtype not in SAFETENSORS:
-        raise WeightsError(
-            f"A tensor's type must be one of {sorted(SAFETENSORS)}. Received: {dtype}."
-        )
-    start, end = data_offsets
+def _safe_tensor(dtype: str, shape: list[int], data: bytes) -> np.ndarray:
     count = int(np.prod(shape, dtype="int64"))
-    kind = _Storage(SAFETENSORS[dtype])
-    return _to_array(data[start:end], kind, count, "little").reshape(shape)
+    kind = _Kind(SAFETENSORS[dtype])
+    return _to_array(data, kind, count, "little").reshape(shape)
 
 
 # --- the zip format ---------------------------------------------------------------
@@ -133,86 +128,69 @@ def _read_zip(path: Path) -> Any:
     with zipfile.ZipFile(path) as archive:
         (program,) = [n for n in archive.namelist() if n.endswith("data.pkl")]
         folder = program.removesuffix("data.pkl")
-        names = set(archive.namelist())
         order = "little"
-        if folder + "byteorder" in names:
-            order = archive.read(folder + "byteorder").decode()
+        if folder + "byteorder" in archive.namelist():
+            order = _read_stored(archive, folder + "byteorder", 16).decode()
 
-        def storage(identity: tuple) -> np.ndarray:
-            _, kind, key, _, count = identity[:5]
-            entry = archive.getinfo(f"{folder}data/{key}")
-            # PyTorch stores tensors uncompressed; a packed one could be a zip bomb.
-            if entry.compress_type != zipfile.ZIP_STORED:
-                raise WeightsError(
-                    f"Tensors must be stored uncompressed. Received: {entry.filename}."
-                )
-            return _to_array(archive.read(entry), kind, count, order)
+        def values(storage: _Storage) -> bytes:
+            name = f"{folder}data/{storage.key}"
+            return _read_stored(archive, name, storage.num_bytes)
 
-        return Machine(_NAMES, storage).run(io.BytesIO(archive.read(program)))
+        storages: dict[Any, _Storage] = {}
+        content = Machine(_NAMES, lambda identity: _storage(identity, storages)).run(
+            io.BytesIO(_read_stored(archive, program, MAX_BYTES))
+        )
+        return _Tensors(path, values, order).resolve(content)
+
+
+def _read_stored(archive: zipfile.ZipFile, name: str, max_bytes: int) -> bytes:
+    """An entry's bytes; PyTorch packs none, and a packed one could be a zip bomb."""
+    entry = archive.getinfo(name)
+    if entry.compress_type != zipfile.ZIP_STORED:
+        raise WeightsError(f"Tensors must be stored uncompressed. Received: {name}.")
+    with archive.open(entry) as file:
+        return file.read(max_bytes)
 
 
 # --- the single-stream format -----------------------------------------------------
 
 
-def _read_legacy(path: Path) -> Any:
+def _read_stream(path: Path) -> Any:
     with open(path, "rb") as file:
         plain = Machine(_NAMES, _no_storage)
-        if plain.run(file) != LEGACY_MAGIC:
+        if plain.run(file) != STREAM_MAGIC:
             raise WeightsError(
                 "A checkpoint must be a safetensors or PyTorch file. "
                 f"Received: {str(path)!r}."
             )
         plain.run(file)  # protocol version
         plain.run(file)  # byte order and sizes of the writing machine
-        storages: dict[str, _Lazy] = {}
-        content = Machine(_NAMES, lambda identity: _lazy(identity, storages)).run(file)
+        storages: dict[Any, _Storage] = {}
+        content = Machine(_NAMES, lambda identity: _storage(identity, storages)).run(
+            file
+        )
+        places = {}
         for key in plain.run(file):
-            storages[key].fill(file)
-    return _resolve(content)
+            places[key] = _skip_values(file, storages[key])
+
+        def values(storage: _Storage) -> bytes:
+            file.seek(places[storage.key])
+            return file.read(storage.num_bytes)
+
+        return _Tensors(path, values, "little").resolve(content)
 
 
-class _Lazy:
-    """A storage whose bytes come only after the program that names it."""
-
-    def __init__(self, kind: "_Storage", count: int) -> None:
-        self.kind, self.count = kind, count
-        self.array: np.ndarray | None = None
-
-    def fill(self, file: BinaryIO) -> None:
-        count = int.from_bytes(file.read(8), "little")
-        if count != self.count:
-            raise WeightsError(
-                f"A storage must have its stated length {self.count}. "
-                f"Received: {count}."
-            )
-        size = count * _item_size(self.kind)
-        self.array = _to_array(file.read(size), self.kind, count, "little")
-
-
-class _View(NamedTuple):
-    """A tensor of a storage that is yet to be read."""
-
-    storage: _Lazy
-    offset: int
-    size: tuple
-    stride: tuple
-
-
-def _lazy(identity: tuple, storages: dict[str, _Lazy]) -> _Lazy:
-    _, kind, key, _, count = identity[:5]
-    if len(identity) > 5 and identity[5] is not None:
-        raise WeightsError("A storage must own its values. Received: a view.")
-    return storages.setdefault(key, _Lazy(kind, count))
-
-
-def _resolve(value: Any) -> Any:
-    if isinstance(value, _View):
-        return _strided(value.storage.array, value.offset, value.size, value.stride)
-    if isinstance(value, dict):
-        return {key: _resolve(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-        return type(value)(_resolve(item) for item in value)
-    return value
+def _skip_values(file: BinaryIO, storage: "_Storage") -> int:
+    """Where a storage's values begin; the file is left behind them."""
+    count = int.from_bytes(file.read(8), "little")
+    if count != storage.num_values:
+        raise WeightsError(
+            f"A storage must have its stated length {storage.num_values}. "
+            f"Received: {count}."
+        )
+    start = file.tell()
+    file.seek(storage.num_bytes, os.SEEK_CUR)
+    return start
 
 
 def _no_storage(identity: tuple) -> Any:
@@ -222,65 +200,149 @@ def _no_storage(identity: tuple) -> Any:
 # --- tensors ----------------------------------------------------------------------
 
 
-class _Storage(NamedTuple):
-    """The kind of a storage; stands for its class in the program."""
+class _Kind(NamedTuple):
+    """The type of a storage's values; stands for its class in the program."""
 
     dtype: str
 
+    @property
+    def item_size(self) -> int:
+        return 2 if self.dtype == "bfloat16" else np.dtype(self.dtype).itemsize
 
-def _item_size(kind: _Storage) -> int:
-    return 2 if kind.dtype == "bfloat16" else np.dtype(kind.dtype).itemsize
+
+class _Storage(NamedTuple):
+    """Values that tensors share: their name in the file, their type and number."""
+
+    key: Any
+    kind: _Kind
+    num_values: int
+
+    @property
+    def num_bytes(self) -> int:
+        return self.num_values * self.kind.item_size
 
 
-def _to_array(data: bytes, kind: Any, count: int, order: str) -> np.ndarray:
-    if not isinstance(kind, _Storage) or len(data) < count * _item_size(kind):
+class _View(NamedTuple):
+    """A tensor of a storage that is yet to be read."""
+
+    storage: Any
+    offset: Any
+    size: Any
+    stride: Any
+
+
+def _storage(identity: tuple, storages: dict[Any, _Storage]) -> _Storage:
+    _, kind, key, _, count = identity[:5]
+    if len(identity) > 5 and identity[5] is not None:
+        raise WeightsError("A storage must own its values. Received: a view.")
+    if not isinstance(kind, _Kind) or not isinstance(count, int) or count < 0:
+        raise WeightsError("A storage must have a type of numbers and a length.")
+    return storages.setdefault(key, _Storage(key, kind, count))
+
+
+class _Tensors:
+    """Puts arrays in the place of the tensors of a program's result.
+
+    Many tensors may share one storage, and a stride of 0 makes one value fill any
+    size. So the bytes read and copied are counted, against those that the file has.
+
+    Args:
+        path: The file.
+        values: Reads the bytes of a storage.
+        order: Byte order of the values.
+    """
+
+    def __init__(
+        self, path: Path, values: Callable[[_Storage], bytes], order: str
+    ) -> None:
+        self._values, self._order = values, order
+        self._left = MAX_COPIES * path.stat().st_size
+        self._arrays: dict[Any, np.ndarray] = {}
+        self._done: dict[int, Any] = {}
+
+    def resolve(self, value: Any) -> Any:
+        """The same dicts, lists and tuples, with arrays; each shared part once."""
+        if id(value) not in self._done:
+            self._done[id(value)] = self._resolve(value)
+        return self._done[id(value)]
+
+    def _resolve(self, value: Any) -> Any:
+        if isinstance(value, _View):
+            return self._tensor(value)
+        if isinstance(value, dict):
+            return {key: self.resolve(item) for key, item in value.items()}
+        if type(value) in (list, tuple):
+            return type(value)(self.resolve(item) for item in value)
+        return value
+
+    def _tensor(self, view: _View) -> np.ndarray:
+        """The tensor inside its storage, refused where it would reach outside."""
+        size, stride = _check_view(view)
+        array = self._array(view.storage)
+        if 0 in size:
+            return np.zeros(size, array.dtype)
+        last = sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+        if view.offset + last >= len(array):
+            raise WeightsError(
+                "A tensor must lie inside its storage. Received: values up to "
+                f"{view.offset + last} of {len(array)}."
+            )
+        self._spend(math.prod(size) * array.itemsize)
+        steps = [step * array.itemsize for step in stride]
+        part = array[view.offset :]
+        return np.lib.stride_tricks.as_strided(part, size, steps).copy()
+
+    def _array(self, storage: _Storage) -> np.ndarray:
+        if storage.key not in self._arrays:
+            self._spend(storage.num_bytes)
+            data = self._values(storage)
+            self._arrays[storage.key] = _to_array(
+                data, storage.kind, storage.num_values, self._order
+            )
+        return self._arrays[storage.key]
+
+    def _spend(self, num_bytes: int) -> None:
+        self._left -= num_bytes
+        if self._left < 0:
+            raise WeightsError(
+                "The values of all tensors must be in the file, which shared storages "
+                f"may show {MAX_COPIES - 1} times at most. Received: more."
+            )
+
+
+def _check_view(view: _View) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    size, stride = view.size, view.stride
+    lists = isinstance(size, tuple) and isinstance(stride, tuple)
+    if not isinstance(view.storage, _Storage) or not lists or len(size) != len(stride):
+        raise WeightsError("A tensor must have a storage, sizes and as many strides.")
+    if any(not isinstance(n, int) or n < 0 for n in (view.offset, *size, *stride)):
+        raise WeightsError("A tensor must have whole sizes. Received: other ones.")
+    return size, stride
+
+
+def _to_array(data: bytes, kind: _Kind, count: int, order: str) -> np.ndarray:
+    if len(data) < count * kind.item_size:
         raise WeightsError(
             "A storage must hold the tensor values that it states. "
             f"Received: {len(data)} bytes for {count} values."
         )
     sign: Literal["<", ">"] = "<" if order == "little" else ">"
     if kind.dtype == "bfloat16":
+        # The upper half of a float32: the same sign and exponent, a shorter fraction.
         upper = np.frombuffer(data, sign + "u2", count).astype("uint32") << 16
         return upper.view("float32")
     array = np.frombuffer(data, np.dtype(kind.dtype).newbyteorder(sign), count)
     return array.astype(kind.dtype)
 
 
-def _rebuild_tensor(
-    storage: Any, offset: int, size: tuple, stride: tuple, *_: Any
-) -> Any:
-    if isinstance(storage, _Lazy):
-        return _View(storage, offset, size, stride)
-    return _strided(storage, offset, size, stride)
-
-
-def _strided(storage: Any, offset: int, size: tuple, stride: tuple) -> np.ndarray:
-    """The tensor inside its storage, refused where it would reach outside."""
-    whole = [offset, *size, *stride]
-    valid = isinstance(storage, np.ndarray) and len(size) == len(stride)
-    if not valid or any(not isinstance(n, int) or n < 0 for n in whole):
-        raise WeightsError(f"A tensor must have whole sizes. Received: {whole}.")
-    if 0 in size:
-        return np.zeros(size, storage.dtype)
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if last >= len(storage):
-        raise WeightsError(
-            "A tensor must lie inside its storage. Received: values up to "
-            f"{last} of {len(storage)}."
-        )
-    steps = [step * storage.itemsize for step in stride]
-    view = np.lib.stride_tricks.as_strided(storage[offset:], size, steps)
-    return view.copy()
-
-
 _NAMES = Names(
-    values={("torch", name): _Storage(dtype) for name, dtype in STORAGES.items()},
+    values={("torch", name): _Kind(dtype) for name, dtype in STORAGES.items()},
     functions={
         ("collections", "OrderedDict"): lambda items=(): dict(items),
         ("torch", "Size"): tuple,
         ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
-        ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
-        ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+        ("torch._utils", "_rebuild_tensor"): _View,
+        ("torch._utils", "_rebuild_tensor_v2"): lambda *parts: _View(*parts[:4]),
     },
 )
 """The few names that a checkpoint of tensors needs, and what they stand for here."""

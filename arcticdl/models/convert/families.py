@@ -1,7 +1,8 @@
 """Families of checkpoints: from the names of tensors to a Keras model that has them."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -124,7 +125,9 @@ def convert_state(
         WeightsError: No known architecture, several, or a partial match.
         ValueError: Unknown family.
     """
-    state = unwrap(content)
+    found = unwrap(content)
+    names = {part_name(key): key for key in found}
+    state = {name: found[key] for name, key in names.items()}
     if family is not None:
         choose("family", family, families)
     family, prefix = _recognise(state, family, prefix, families)
@@ -149,7 +152,25 @@ def convert_state(
         heads=kind.heads,
         allow_partial=allow_partial,
     )
+    report = replace(
+        report,
+        used=tuple(names[name] for name in report.used),
+        unused=tuple(names[name] for name in report.unused),
+    )
     return Converted(model, family, kind.task, name, options, report)
+
+
+def part_name(key: str) -> str:
+    """The name of a tensor in a network whose sequences were not flattened.
+
+    timm's ``features_only=True`` joins the name of a sequence and the number of its
+    part by ``_``, so that each part can be called by itself.
+
+    Example:
+        >>> part_name("module.stages_0.blocks.1.gamma")
+        'module.stages.0.blocks.1.gamma'
+    """
+    return re.sub(r"(^|\.)(layers|stages|stem)_(\d+)(?=\.)", r"\1\2.\3", key)
 
 
 def unwrap(content: Mapping[str, Any]) -> dict[str, np.ndarray]:

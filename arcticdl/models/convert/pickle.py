@@ -1,7 +1,7 @@
 """A stack machine for the harmless part of the pickle language.
 
-It imports nothing, calls nothing but the functions it is given, and stops at every
-instruction outside its table.
+It imports nothing, calls nothing but the functions it is given, stops at every
+instruction outside its table, and after a bounded number of bytes and steps.
 """
 
 import pickletools
@@ -11,7 +11,15 @@ from typing import Any, BinaryIO
 
 from arcticdl.errors import WeightsError
 
+MAX_BYTES = 1 << 26
+"""Longest program in bytes: that of a checkpoint names its tensors and holds none of
+their values; ten thousand tensors take about 2 MB."""
+
+MAX_STEPS = 2_000_000
+"""Most instructions of a program: about thirty a tensor, run in some seconds."""
+
 _MARK = object()
+_KEYS = (str, int, float, type(None))
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,10 @@ class Machine:
             WeightsError: An instruction or a name that is not allowed.
         """
         self._stack, self._memo = [], {}
-        for opcode, argument, _ in pickletools.genops(file):
+        program: Any = _Bounded(file)
+        for step, (opcode, argument, _) in enumerate(pickletools.genops(program)):
+            if step == MAX_STEPS:
+                raise _too_long(f"more than {MAX_STEPS} instructions")
             name = opcode.name
             if name == "STOP":
                 return self._stack.pop()
@@ -103,10 +114,17 @@ class Machine:
 
     def _set_items(self, _: Any) -> None:
         items = self._since_mark()
-        self._target(dict).update(zip(items[::2], items[1::2], strict=True))
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            self._set(key, value)
 
     def _set_item(self, _: Any) -> None:
         value, key = self._stack.pop(), self._stack.pop()
+        self._set(key, value)
+
+    def _set(self, key: Any, value: Any) -> None:
+        # To hash a tuple of tuples of tuples ... overflows the stack of C.
+        if not isinstance(key, _KEYS):
+            raise _refusal(f"a {type(key).__name__} as a key")
         self._target(dict)[key] = value
 
     def _appends(self, _: Any) -> None:
@@ -131,7 +149,10 @@ class Machine:
         self._push_name(module, name)
 
     def _push_name(self, module: Any, name: Any) -> None:
-        key = (str(module), str(name))
+        # Nothing but text is asked for its text, which of shared lists has no end.
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise _refusal(f"a {type(name).__name__} as a name")
+        key = (module, name)
         if key in self._names.functions:
             self._stack.append(_Function(key))
         elif key in self._names.values:
@@ -152,9 +173,37 @@ class Machine:
 
     def _persistent(self, _: Any) -> None:
         identity = self._stack.pop()
-        if not isinstance(identity, tuple) or len(identity) < 5:
+        known = isinstance(identity, tuple) and len(identity) >= 5
+        if not known or not isinstance(identity[2], _KEYS):
             raise _refusal("an unknown reference")
         self._stack.append(self._storage(identity))
+
+
+class _Bounded:
+    """The next bytes of a file, as many as a program may have."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._left = file, MAX_BYTES
+
+    def read(self, size: int) -> bytes:
+        if size > self._left:
+            raise _too_long(f"more than {MAX_BYTES} bytes")
+        self._left -= size
+        return self._file.read(size)
+
+    def readline(self) -> bytes:
+        line = self._file.readline(self._left + 1)
+        if len(line) > self._left:
+            raise _too_long(f"more than {MAX_BYTES} bytes")
+        self._left -= len(line)
+        return line
+
+
+def _too_long(what: str) -> WeightsError:
+    return WeightsError(
+        "A checkpoint's program must be short: it names tensors and plain values. "
+        f"Received: {what}. Save `model.state_dict()` alone, or a .safetensors file."
+    )
 
 
 def _refusal(what: str) -> WeightsError:
