@@ -1,11 +1,14 @@
 """The ``loss`` section: what training makes small."""
 
+from typing import Annotated
+
 from pydantic import Field
 
+from arcticdl.config.names import LOSS
 from arcticdl.config.section import Named
 
 
 class LossConfig(Named):
     """A name of ``arcticdl.losses.LOSSES`` and its arguments."""
 
-    name: str = Field("DiceFocal", description="Which loss.")
+    name: Annotated[str, LOSS] = Field("DiceFocal", description="Which loss.")

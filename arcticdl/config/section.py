@@ -25,6 +25,7 @@ class Section(BaseModel):
 class Named(Section):
     """A choice by name with its options; the name alone may stand for both."""
 
+    name: str = Field(description="Which one.")
     options: dict[str, Any] = Field(
         default_factory=dict, description="Arguments of what is named, by keyword."
     )

@@ -2,9 +2,49 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from arcticdl.config.section import Fraction, Section
+from arcticdl.config.names import METRIC, NORMALIZER, OPTIMIZER, SAMPLER, SCHEDULE, STEP
+from arcticdl.config.section import Named, Section
+
+
+class OptimizerConfig(Named):
+    """A name of ``arcticdl.training.OPTIMIZERS`` and its arguments."""
+
+    name: Annotated[str, OPTIMIZER] = Field("AdamW", description="Which optimiser.")
+
+
+class ScheduleConfig(Named):
+    """A name of ``arcticdl.training.SCHEDULES`` and its arguments."""
+
+    name: Annotated[str, SCHEDULE] = Field(
+        "cosine", description="How the learning rate goes on after the warm-up."
+    )
+
+
+class SamplerConfig(Named):
+    """A name of ``arcticdl.experiment.SAMPLERS`` and its arguments."""
+
+    name: Annotated[str, SAMPLER] = Field(
+        "uniform", description="Which tiles an epoch visits, and how often."
+    )
+
+
+class MetricConfig(Named):
+    """A name of ``arcticdl.metrics.METRICS`` and its arguments."""
+
+    name: Annotated[str, METRIC] = Field(description="Which metric.")
+
+
+class FreezeConfig(Section):
+    """Which part of the backbone keeps the weights that it starts with."""
+
+    stages: int | None = Field(
+        None, ge=0, description="First stages, from the image on; null: all of them."
+    )
+    fix_statistics: bool = Field(
+        False, description="Keep the batch statistics of the whole backbone as well."
+    )
 
 
 class EarlyStoppingConfig(Section):
@@ -22,12 +62,20 @@ class TrainConfig(Section):
     batch_size: PositiveInt = Field(8, description="Tiles a step.")
     epochs: PositiveInt = Field(20, description="Epochs of the whole training.")
     repeats: PositiveInt = Field(1, description="Passes over the tiles in an epoch.")
-    learning_rate: PositiveFloat = Field(1e-3, description="Peak learning rate.")
-    schedule: Literal["cosine", "constant"] = Field(
-        "cosine", description="How the learning rate goes on after the warm-up."
+    sampler: SamplerConfig = Field(
+        SamplerConfig(), description="Which tiles an epoch visits, and how often."
     )
-    warmup_fraction: Fraction = Field(
-        0.05, description="Share of the steps in which the rate rises."
+    optimizer: OptimizerConfig = Field(
+        OptimizerConfig(), description="How weights follow their gradients."
+    )
+    learning_rate: PositiveFloat = Field(1e-3, description="Peak learning rate.")
+    schedule: ScheduleConfig = Field(
+        ScheduleConfig(), description="How the learning rate goes on."
+    )
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None,
+        description="Share of the steps in which the rate rises; null: 0.05, or none "
+        "where the schedule rises by itself.",
     )
     weight_decay: float = Field(
         1e-4, ge=0, description="Decay of kernels; biases and norms have none."
@@ -35,12 +83,28 @@ class TrainConfig(Section):
     clip_norm: PositiveFloat | None = Field(
         1.0, description="Largest norm of the whole gradient; null: no limit."
     )
+    layer_decay: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None,
+        description="Factor of the rate from block to block towards the image, for "
+        "Adam, AdamW and SGD; null: one rate.",
+    )
     ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="Momentum of averaged weights, kept at the end."
     )
-    normalizer: str = Field("zscore", description="How bands become small numbers.")
-    augment: tuple[dict[str, Any], ...] = Field(
+    freeze: FreezeConfig | None = Field(
+        None, description="Part of the backbone that does not learn; null: none."
+    )
+    normalizer: Annotated[str, NORMALIZER] = Field(
+        "zscore", description="How bands become small numbers."
+    )
+    constants: dict[str, tuple[float, float]] | None = Field(
+        None, description="Band -> [offset, scale], for the normaliser constants."
+    )
+    augment: tuple[Annotated[dict[str, Any], STEP], ...] = Field(
         (), description="Steps, each a name, p (its probability) and its arguments."
+    )
+    metrics: tuple[MetricConfig, ...] | None = Field(
+        None, description="Scores that are logged; null: those of the task."
     )
     early_stopping: EarlyStoppingConfig | None = Field(
         None, description="Stop before the last epoch; null: never."
@@ -49,3 +113,25 @@ class TrainConfig(Section):
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
         "float32", description="Precision in which the network computes."
     )
+
+    @model_validator(mode="after")
+    def _constants_go_with_their_normalizer(self) -> "TrainConfig":
+        if (self.normalizer == "constants") != (self.constants is not None):
+            raise ValueError(
+                "`constants` and `normalizer: constants` need each other. Received: "
+                f"normalizer={self.normalizer!r}, constants={self.constants}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _layers_have_rates(self) -> "TrainConfig":
+        if self.layer_decay is not None and self.optimizer.name not in LAYER_DECAY:
+            raise ValueError(
+                f"`layer_decay` needs `optimizer` to be one of {list(LAYER_DECAY)}. "
+                f"Received: optimizer={self.optimizer.name!r}"
+            )
+        return self
+
+
+LAYER_DECAY = ("Adam", "AdamW", "SGD")
+"""Optimisers that may have a rate for each layer."""

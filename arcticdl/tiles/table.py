@@ -1,4 +1,4 @@
-"""Normalisers and splitters by name, listed without loading what they do."""
+"""Normalisers, splitters and samplers by name, listed without loading what they do."""
 
 from arcticdl.choices import Table
 
@@ -29,3 +29,14 @@ SPLITTERS = Table(
     },
 )
 """Name -> the splitter's class."""
+
+SAMPLERS = Table(
+    None,
+    {
+        "class_balance": "arcticdl.tiles.samplers:class_balance",
+        "curriculum": "arcticdl.tiles.samplers:curriculum",
+        "rarity": "arcticdl.tiles.samplers:rarity",
+        "uniform": "arcticdl.tiles.samplers:uniform",
+    },
+)
+"""Name -> function ``(store, indices, label, *, options) -> sampler`` for a feed."""

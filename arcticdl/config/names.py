@@ -1,0 +1,128 @@
+"""Names that must stand in a table: checked without loading what they name."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import PurePath
+from typing import Any
+
+from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import core_schema
+
+from arcticdl.choices import check_choice
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Marks a text as a name of a table, whose module loads with the first check.
+
+    Attributes:
+        argument: Name of the choice, for messages.
+        table: ``"module:TABLE"`` of a table that lists its names without Keras.
+    """
+
+    argument: str
+    table: str
+
+    @property
+    def names(self) -> Collection[str]:
+        """The table's names, those of plug-ins among them."""
+        module, _, attribute = self.table.partition(":")
+        found: Mapping[str, Any] = getattr(import_module(module), attribute)
+        return found.keys() if isinstance(found, Mapping) else tuple(found)
+
+    def check(self, name: str) -> str:
+        """Returns the name, if it is one.
+
+        Raises:
+            ValueError: It is none; the message holds the nearest and all names.
+            PluginError: A plug-in claims a name that is taken.
+        """
+        check_choice(self.argument, name, self.names)
+        return name
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "enum": sorted(self.names)}
+
+
+BACKBONE = OneOf("backbone", "arcticdl.models.backbones.table:BACKBONES")
+DECODER = OneOf("decoder", "arcticdl.models.decoders.table:DECODERS")
+ADAPTER = OneOf("adapter", "arcticdl.models.weights.adapter_rules:ADAPTERS")
+LOSS = OneOf("loss", "arcticdl.losses.table:LOSSES")
+METRIC = OneOf("metric", "arcticdl.metrics.table:METRICS")
+NORMALIZER = OneOf("normalizer", "arcticdl.tiles.table:NORMALIZERS")
+AUGMENTATION = OneOf("augment", "arcticdl.augment.table:AUGMENTATIONS")
+SPLITTER = OneOf("splitter", "arcticdl.tiles.table:SPLITTERS")
+SAMPLER = OneOf("sampler", "arcticdl.tiles.table:SAMPLERS")
+OPTIMIZER = OneOf("optimizer", "arcticdl.training.table:OPTIMIZERS")
+SCHEDULE = OneOf("schedule", "arcticdl.training.table:SCHEDULES")
+TASK = OneOf("task", "arcticdl.tasks.table:TASKS")
+
+CHECKPOINTS = (".ckpt", ".h5", ".hdf5", ".keras", ".npz", ".pt", ".pth", ".safetensors")
+"""Endings by which a file of weights without a folder is told from a name."""
+
+
+def is_path(weights: str) -> bool:
+    """Whether ``model.weights`` is a file rather than a name."""
+    path = PurePath(weights)
+    return len(path.parts) > 1 or path.suffix.lower() in CHECKPOINTS
+
+
+def _check_weights(weights: str) -> str:
+    from arcticdl.models.weights.table import list_weights
+
+    if not is_path(weights):
+        named = [info.name for info in list_weights()]
+        short = [name.partition(".")[2] for name in named]
+        check_choice("weights", weights, {"imagenet", *named, *short})
+    return weights
+
+
+WEIGHTS = AfterValidator(_check_weights)
+"""``imagenet``, a name of `arcticdl weights list`, or the form of a path."""
+
+
+def check_weights_of(backbone: str, weights: str) -> None:
+    """Refuses weights that are of another network.
+
+    Args:
+        backbone: Name of the network.
+        weights: A name that some network has weights of.
+
+    Raises:
+        ValueError: Not this one; the message holds those that it has.
+    """
+    from arcticdl.models.backbones.table import FAMILIES
+    from arcticdl.models.weights.table import list_weights
+
+    named = {info.name for info in list_weights(backbone)}
+    known = named | {name.partition(".")[2] for name in named}
+    for family, members in FAMILIES.items():
+        if family.startswith("applications:") and backbone in members:
+            known.add("imagenet")  # Keras fetches them itself
+    if weights not in known:
+        raise ValueError(
+            f"`weights` of {backbone!r} must be one of {sorted(known)}, or the path of "
+            f"a checkpoint. Received: weights={weights!r}."
+        )
+
+
+def _check_step(step: dict[str, Any]) -> dict[str, Any]:
+    if "name" not in step:
+        raise ValueError(
+            "a step needs its `name`, and may have `p` and arguments, as in "
+            "{name: hflip, p: 0.5}"
+        )
+    AUGMENTATION.check(step["name"])
+    return step
+
+
+STEP = AfterValidator(_check_step)
+"""One step of ``train.augment``."""

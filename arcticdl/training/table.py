@@ -1,0 +1,41 @@
+"""Optimisers and learning-rate schedules by name, listed without loading Keras."""
+
+from arcticdl.choices import Table
+
+OPTIMIZERS = Table(
+    None,
+    {
+        name: f"keras.optimizers:{name}"
+        for name in (
+            "Adadelta",
+            "Adafactor",
+            "Adagrad",
+            "Adam",
+            "AdamW",
+            "Adamax",
+            "Ftrl",
+            "Lamb",
+            "Lion",
+            "Muon",
+            "Nadam",
+            "RMSprop",
+            "SGD",
+        )
+    },
+)
+"""Name -> the class of Keras. An older Keras lacks the latest of them."""
+
+SCHEDULES = Table(
+    None,
+    {
+        "constant": "arcticdl.training.schedules:constant",
+        "cosine": "arcticdl.training.schedules:cosine_with_warmup",
+        "cosine_restarts": "arcticdl.training.schedules:cosine_restarts",
+        "cyclic": "arcticdl.training.schedules:cyclic",
+        "exponential": "arcticdl.training.schedules:exponential",
+        "one_cycle": "arcticdl.training.schedules:one_cycle",
+        "polynomial": "arcticdl.training.schedules:polynomial",
+        "step": "arcticdl.training.schedules:step",
+    },
+)
+"""Name -> function ``(learning_rate, num_steps, *, options) -> schedule``."""
