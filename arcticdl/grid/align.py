@@ -1,45 +1,23 @@
 """Scenes onto one grid, lazily; grids onto a swath."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
+from arcticdl.choices import check_choice
 from arcticdl.errors import BandNotFoundError, SceneError
-from arcticdl.grid.directions import DirectedBands
-from arcticdl.grid.positions import (
-    GridPlacement,
-    LonLatPlacement,
-    Placement,
-    whole_shift,
-)
-from arcticdl.grid.reduce import BlockMean, ScaledPlacement, ShiftedCopy, ShiftedLabel
-from arcticdl.grid.sample import KERNELS, ClassSampler, PointSampler
-from arcticdl.grid.swath import GridFromSwath, SwathPlacement
+from arcticdl.grid.averaging import AveragingRules, decibel_bands
+from arcticdl.grid.located import void_unlocated
+from arcticdl.grid.rebuild import rebuild
+from arcticdl.grid.resampler import Resampler, Resampling
+from arcticdl.grid.sample import ClassSampler, PointSampler
+from arcticdl.grid.swath import GridFromSwath
 from arcticdl.grid.target import choose_geobox
-from arcticdl.grid.vectors import FRAMES
-from arcticdl.scene import (
-    check_scene,
-    grid_coords,
-    is_swath,
-    label_names,
-    named_label,
-    scene_geobox,
-)
-from arcticdl.sources.core.assemble import make_scene
-from arcticdl.sources.core.lazy import WindowArray
-
-LABEL_RULES = ("auto", "majority", "nearest")
-"""How labels are resampled; ``"auto"``: majority where the target is coarser."""
-
-COARSE_RATIO = 2.0
-"""From this many source pixels a side on, a target pixel holds their mean."""
-
-_FINE_RATIO = 4  # source pixels a side that are left after whole blocks are averaged
-_MAX_POINTS = 16
+from arcticdl.grid.vectors import FRAMES, AngleReader, angle_reader, is_lonlat
+from arcticdl.scene import check_scene, grid_coords, is_swath, scene_geobox
 
 
 def align(
@@ -54,17 +32,17 @@ def align(
     min_valid_fraction: float = 1.0,
     angle_bands: Sequence[str] = (),
     vector_bands: Sequence[tuple[str, str]] = (),
-    vector_frame: str = "east_north",
+    vector_frame: str | None = None,
 ) -> Any:
     """Brings scenes onto one grid, without reading a pixel until asked.
 
     Continuous bands are interpolated, and averaged where a target pixel holds two or
-    more source pixels a side. A target pixel is valid where all of the source pixels
-    that its value comes from are, so that nothing is invented beside a gap or past the
-    edge. A scene that already lies on the grid, or is shifted by whole pixels, keeps
-    its values to the bit. Swaths, and scenes placed by ground control points, are
-    placed by inverting their positions in the plane of the target; longitude-latitude
-    fields modulo the circle.
+    more source pixels a side; bands whose unit is the decibel by their power. A target
+    pixel is valid where all of the source pixels that its value comes from are, so that
+    nothing is invented beside a gap, past the edge, or where a swath tells no position.
+    A scene that already lies on the grid, or is shifted by whole pixels, keeps its
+    values to the bit. Swaths, and scenes placed by ground control points, are placed by
+    inverting their positions in a plane; longitude-latitude fields modulo the circle.
 
     Args:
         scenes: One scene, or several.
@@ -80,59 +58,78 @@ def align(
         angle_bands: Bands in degrees of a full circle: interpolated as directions.
         vector_bands: Pairs of bands that are the x and y components of vectors, turned
             to the axes of the grid.
-        vector_frame: ``"east_north"`` or ``"grid"``: what the components refer to.
+        vector_frame: What the components refer to: ``"east_north"``, or ``"grid"``, the
+            axes that the scene comes on. ``None``: the scene's attribute
+            ``vector_frame`` says so, or longitudes and latitudes leave no choice.
 
     Returns:
-        The scene, or a list of them, each with ``valid``, on one grid.
+        The scene, or a list of them, each with ``valid``, on one grid. With vectors,
+        the attribute ``vector_frame`` is ``"grid"``.
 
     Raises:
-        ValueError: A choice is unknown, or the grid is told in two ways.
+        ValueError: A choice is unknown, the grid is told in two ways, or nothing tells
+            what vectors refer to.
         SceneError: A scene cannot be placed on the Earth.
-        BandNotFoundError: A named band is in none of the scenes.
+        BandNotFoundError: A named band is in none of the scenes, or half of a vector.
+
+    Example:
+        >>> import numpy as np
+        >>> from affine import Affine
+        >>> fine = GeoBox((4, 4), Affine(50, 0, 0, 0, -50, 200), "EPSG:3413")
+        >>> scene = xr.Dataset(
+        ...     {"image": (("band", "y", "x"), np.full((1, 4, 4), 7.0))},
+        ...     {"band": ["B04"], **grid_coords(fine)})
+        >>> coarse = align(scene, resolution_m=100.0)
+        >>> coarse["x"].values.tolist(), coarse["image"].values[0, 0].tolist()
+        ([50.0, 150.0], [7.0, 7.0])
     """
     single = isinstance(scenes, xr.Dataset)
     several = [scenes] if isinstance(scenes, xr.Dataset) else list(scenes)
     if not several:
         raise ValueError("`scenes` must hold a scene. Received: none.")
-    _check_choice("resampling", resampling, KERNELS)
-    _check_choice("label_resampling", label_resampling, LABEL_RULES)
-    _check_choice("vector_frame", vector_frame, FRAMES)
-    if not 0.0 < min_valid_fraction <= 1.0:
-        raise ValueError(
-            "`min_valid_fraction` must be above 0 and at most 1. "
-            f"Received: min_valid_fraction={min_valid_fraction}."
-        )
+    options = Resampling(resampling, label_resampling, min_valid_fraction)
+    directed = Directed(tuple(angle_bands), tuple(vector_bands), vector_frame)
     for scene in several:
         check_scene(scene)
-    _check_bands(several, [*angle_bands, *(b for pair in vector_bands for b in pair)])
+    directed.check(several)
     target = choose_geobox(
         several, geobox, like=like, crs=crs, resolution_m=resolution_m
     )
-    aligned = [
-        _align_one(scene, target, resampling, label_resampling, min_valid_fraction,
-                   angle_bands, vector_bands, vector_frame)
-        for scene in several
-    ]  # fmt: skip
+    aligned = [_align_one(scene, target, options, directed) for scene in several]
     return aligned[0] if single else aligned
 
 
 def to_swath(
-    scene: xr.Dataset, swath: xr.Dataset, *, resampling: str = "bilinear"
+    scene: xr.Dataset,
+    swath: xr.Dataset,
+    *,
+    resampling: str = "bilinear",
+    angle_bands: Sequence[str] = (),
+    vector_bands: Sequence[tuple[str, str]] = (),
+    vector_frame: str | None = None,
 ) -> xr.Dataset:
     """Brings a scene on a grid, such as a predicted map, back onto a swath.
 
     Args:
         scene: A scene on a grid.
-        swath: A scene with 2-D ``lat`` and ``lon``.
+        swath: A scene with 2-D ``lat`` and ``lon``; pixels without are void.
         resampling: As for ``align``; integer labels take the nearest code.
+        angle_bands: Bands in degrees of a full circle.
+        vector_bands: Pairs of bands that are components of vectors, turned to true east
+            and north, since a swath has no axes.
+        vector_frame: As for ``align``.
 
     Returns:
-        A scene with the positions of the swath.
+        A scene with the positions of the swath. With vectors, the attribute
+        ``vector_frame`` is ``"east_north"``.
 
     Raises:
         SceneError: ``scene`` has no grid, or ``swath`` no ``lat`` and ``lon``.
+        ValueError: A choice is unknown, or nothing tells what vectors refer to.
+        BandNotFoundError: A named band is not there.
     """
-    _check_choice("resampling", resampling, KERNELS)
+    options = Resampling(resampling)
+    directed = Directed(tuple(angle_bands), tuple(vector_bands), vector_frame)
     source = scene_geobox(check_scene(scene))
     if source is None or not is_swath(swath):
         raise SceneError(
@@ -140,209 +137,140 @@ def to_swath(
             f"`lon`. Received: {scene.attrs.get('scene_id')!r} and "
             f"{swath.attrs.get('scene_id')!r}."
         )
-    shape = tuple(swath["lat"].shape)
+    directed.check([scene])
     placement = GridFromSwath(source, swath)
+    plane = _polar_plane(swath)
+    turn_out = angle_reader(swath, "east_north", plane)
+    rules = directed.rules(scene, plane, averages=resampling != "nearest",
+                           turn_out=turn_out)  # fmt: skip
 
     def continuous(image: xr.Variable, valid: xr.Variable | None) -> PointSampler:
-        return PointSampler(image, valid, placement, kernel=resampling)
+        return PointSampler(image, valid, placement, kernel=options.kernel)
+
+    def bands(image: xr.Variable, valid: xr.Variable | None) -> Any:
+        return rules.wrap(continuous, image, valid)
 
     def classes(label: xr.Variable) -> ClassSampler:
         return ClassSampler(label, placement)
 
     coords = {"lat": swath["lat"].variable, "lon": swath["lon"].variable}
-    return _rebuild(scene, shape, coords, continuous, classes)
+    found = rebuild(scene, coords, bands=bands, continuous=continuous, classes=classes)
+    return _with_frame(found, "east_north" if rules.vectors else None)
+
+
+def _polar_plane(swath: xr.Dataset) -> str:
+    """A polar stereographic plane: conformal, and smooth over the nearer pole."""
+    lat = swath["lat"].variable
+    middle = float(lat[lat.shape[0] // 2, lat.shape[1] // 2])
+    return "EPSG:3031" if middle < 0.0 else "EPSG:3413"
 
 
 def _align_one(
-    scene: xr.Dataset,
-    target: GeoBox,
-    resampling: str,
-    label_resampling: str,
-    min_valid_fraction: float,
-    angle_bands: Sequence[str],
-    vector_bands: Sequence[tuple[str, str]],
-    vector_frame: str,
+    scene: xr.Dataset, target: GeoBox, options: Resampling, directed: "Directed"
 ) -> xr.Dataset:
-    engine = _Engine(scene, target, resampling, label_resampling, min_valid_fraction)
-    bands = [str(b) for b in scene["band"].values]
-    directed = DirectedBands(
-        bands,
-        angles=[b for b in angle_bands if b in bands],
-        vectors=[p for p in vector_bands if set(p) <= set(bands)],
-        source_crs=engine.source_crs if vector_frame == "grid" else "EPSG:4326",
-        target=target,
+    if is_swath(scene):
+        scene = void_unlocated(scene)
+    resampler = Resampler(scene, target, options)
+    rules = directed.rules(scene, target.crs, averages=not resampler.keeps_values)
+
+    def bands(image: xr.Variable, valid: xr.Variable | None) -> Any:
+        return rules.wrap(resampler.continuous, image, valid)
+
+    found = rebuild(
+        scene,
+        grid_coords(target),
+        bands=bands,
+        continuous=resampler.continuous,
+        classes=resampler.classes,
     )
-
-    def continuous(image: xr.Variable, valid: xr.Variable | None) -> Any:
-        if directed.is_empty or image.shape[0] != len(bands):
-            return engine.continuous(image, valid)
-        return directed.wrap(engine.continuous, image, valid)
-
-    shape = tuple(target.shape)
-    return _rebuild(scene, shape, grid_coords(target), continuous, engine.classes)
+    kept = resampler.shift is not None and scene.attrs.get("vector_frame") == "grid"
+    return _with_frame(found, "grid" if rules.vectors or kept else None)
 
 
-class _Engine:
-    """Chooses how one scene is resampled onto a grid, and makes the readers."""
+def _with_frame(scene: xr.Dataset, frame: str | None) -> xr.Dataset:
+    """Says what vectors refer to now; what referred to the old grid is told no more."""
+    if frame is not None:
+        scene.attrs["vector_frame"] = frame
+    elif scene.attrs.get("vector_frame") == "grid":
+        del scene.attrs["vector_frame"]
+    return scene
 
-    def __init__(
+
+@dataclass(frozen=True)
+class Directed:
+    """Bands that are angles or components of vectors, as a caller names them."""
+
+    angles: tuple[str, ...]
+    vectors: tuple[tuple[str, str], ...]
+    frame: str | None
+
+    def __post_init__(self) -> None:
+        if self.frame is not None:
+            check_choice("vector_frame", self.frame, FRAMES)
+
+    def check(self, scenes: Sequence[xr.Dataset]) -> None:
+        """Refuses names that are in none of the scenes, and halves of vectors."""
+        held = [{str(b) for b in scene["band"].values} for scene in scenes]
+        wanted = {*self.angles, *(name for pair in self.vectors for name in pair)}
+        missing = sorted(wanted - set().union(*held))
+        missing += [
+            name
+            for names in held
+            for pair in self.vectors
+            if len(names & set(pair)) == 1
+            for name in sorted(set(pair) - names)
+        ]
+        if missing:
+            raise BandNotFoundError(
+                "`angle_bands` and `vector_bands` must name bands of the scenes, both "
+                f"components of each vector. Received: {sorted(set(missing))}; they "
+                f"hold: {sorted(set().union(*held))}."
+            )
+
+    def rules(
         self,
         scene: xr.Dataset,
-        target: GeoBox,
-        kernel: str,
-        label_rule: str,
-        min_valid_fraction: float,
-    ) -> None:
-        self.kernel, self.label_rule = kernel, label_rule
-        self.min_valid_fraction = min_valid_fraction
-        source = scene_geobox(scene)
-        self.source_crs: Any = "EPSG:4326" if source is None else source.crs
-        self.shift = None if source is None else whole_shift(source, target)
-        if self.shift is None:
-            self.place = _placement(scene, source, target)
+        plane: Any,
+        *,
+        averages: bool,
+        turn_out: AngleReader | None = None,
+    ) -> AveragingRules:
+        """How the bands of one scene are averaged.
 
-    def continuous(self, image: xr.Variable, valid: xr.Variable | None) -> Any:
-        """A reader of continuous bands on the grid."""
-        if self.shift is not None:
-            return ShiftedCopy(image, valid, self.shift)
-        place, dtype = self.place, image.dtype
-        points = 1
-        if place.ratio >= COARSE_RATIO and self.kernel != "nearest":
-            factor = int(place.ratio // _FINE_RATIO)
-            if factor > 1 and place.period is None:
-                image, valid = _block_means(image, valid, factor)
-                place = ScaledPlacement(place, factor)
-            points = min(_MAX_POINTS, int(np.ceil(place.ratio)))
-        return PointSampler(
-            image,
-            valid,
-            place,
-            kernel=self.kernel,
-            points=points,
-            min_valid_fraction=self.min_valid_fraction,
-            dtype=dtype,
+        Args:
+            scene: The scene.
+            plane: CRS in which vectors are averaged.
+            averages: Whether pixels are averaged at all, and not only picked.
+            turn_out: Angle of the axes wanted, at target pixels; ``None``: the plane's.
+        """
+        names = [str(band) for band in scene["band"].values]
+        vectors = [
+            (names.index(u), names.index(v))
+            for u, v in self.vectors
+            if {u, v} <= set(names)
+        ]
+        turn_in = angle_reader(scene, self._frame_of(scene), plane) if vectors else None
+        angles = [names.index(name) for name in self.angles if name in names]
+        decibels = [names.index(name) for name in decibel_bands(scene)]
+        return AveragingRules(
+            len(names),
+            decibels=decibels if averages else (),
+            angles=angles if averages else (),
+            vectors=vectors,
+            turn_in=turn_in,
+            turn_out=turn_out if vectors else None,
         )
 
-    def classes(self, label: xr.Variable) -> Any:
-        """A reader of an integer label on the grid."""
-        if self.shift is not None:
-            return ShiftedLabel(label, self.shift)
-        points = 1
-        coarse = self.place.ratio >= COARSE_RATIO
-        if self.label_rule == "majority" or (self.label_rule == "auto" and coarse):
-            points = min(_MAX_POINTS, max(3, int(np.ceil(self.place.ratio))))
-        return ClassSampler(label, self.place, points)
-
-
-def _placement(scene: xr.Dataset, source: GeoBox | None, target: GeoBox) -> Placement:
-    if source is None:
-        if not is_swath(scene):
-            raise SceneError(
-                f"Scene {scene.attrs.get('scene_id')!r} has no position on the Earth, "
-                "so that it cannot be aligned."
-            )
-        return SwathPlacement(scene, target)
-    if source.crs is not None and source.crs.geographic:
-        return LonLatPlacement(source, target)
-    return GridPlacement(source, target)
-
-
-def _block_means(
-    image: xr.Variable, valid: xr.Variable | None, factor: int
-) -> tuple[xr.Variable, xr.Variable]:
-    mean = BlockMean(image, valid, factor)
-    lazy = WindowArray((len(image), *mean.shape), mean.dtype, mean.read)
-    weight = WindowArray(mean.shape, "float32", mean.read_weight)
-    return lazy.variable(("band", "y", "x")), weight.variable(("y", "x"))
-
-
-def _rebuild(
-    scene: xr.Dataset,
-    shape: tuple[int, ...],
-    coords: Mapping[str, Any],
-    continuous: Any,
-    classes: Any,
-) -> xr.Dataset:
-    """A scene with the same bands and labels, read through resamplers."""
-    image = scene["image"].variable
-    valid = scene["valid"].variable if "valid" in scene else None
-    reader = continuous(image, valid)
-    lazy = WindowArray((image.shape[0], *shape), reader.dtype, reader.read)
-    attrs = {k: v for k, v in scene.attrs.items() if k != "georeferenced"}
-    result = make_scene(
-        lazy.variable(("band", "y", "x"), image.attrs),
-        [str(b) for b in scene["band"].values],
-        valid=WindowArray(shape, bool, reader.read_valid).variable(("y", "x")),
-        coords=coords,
-        attrs=attrs,
-        close=scene.close,
-    )
-    if "band_units" in scene.coords:
-        result = result.assign_coords(band_units=scene["band_units"].variable)
-        result.set_close(scene.close)
-    for name in label_names(scene):
-        result[name] = _label(named_label(scene[name]), shape, continuous, classes)
-    return result
-
-
-def _label(
-    label: xr.Variable, shape: tuple[int, ...], continuous: Any, classes: Any
-) -> xr.Variable:
-    """A label on the new pixels: channel by channel; of a whole image as it is."""
-    if "y" not in label.dims:
-        return label
-    if label.ndim == 2:
-        return _label_map(label, shape, continuous, classes)
-    layers = [_label_map(layer, shape, continuous, classes) for layer in label]
-    size = (len(layers), *shape)
-    reader = WindowArray(size, layers[0].dtype, partial(_read_layers, layers))
-    return reader.variable(tuple(map(str, label.dims)), label.attrs)
-
-
-def _read_layers(
-    layers: list[xr.Variable], chosen: list[int], rows: slice, cols: slice
-) -> np.ndarray:
-    return np.stack([layers[k][rows, cols].values for k in chosen])
-
-
-def _label_map(
-    label: xr.Variable, shape: tuple[int, ...], continuous: Any, classes: Any
-) -> xr.Variable:
-    if label.dtype.kind != "f":
-        reader = classes(label)
-        return WindowArray(shape, reader.dtype, reader.read).variable(
-            ("y", "x"), label.attrs
-        )
-    as_band = WindowArray((1, *label.shape), label.dtype, partial(_one_band, label))
-    reader = continuous(as_band.variable(("band", "y", "x")), None)
-    return WindowArray(shape, label.dtype, partial(_first_band, reader)).variable(
-        ("y", "x"), label.attrs
-    )
-
-
-def _one_band(
-    label: xr.Variable, bands: list[int], rows: slice, cols: slice
-) -> np.ndarray:
-    return np.repeat(label[rows, cols].values[None], len(bands), axis=0)
-
-
-def _first_band(reader: Any, rows: slice, cols: slice) -> np.ndarray:
-    return reader.read([0], rows, cols)[0]
-
-
-def _check_choice(argument: str, value: str, choices: Iterable[str]) -> None:
-    if value not in choices:
+    def _frame_of(self, scene: xr.Dataset) -> str:
+        told = self.frame or scene.attrs.get("vector_frame")
+        if told is not None:
+            check_choice("vector_frame", told, FRAMES)
+            return str(told)
+        geobox = scene_geobox(scene)
+        if geobox is not None and is_lonlat(geobox):
+            return "east_north"
         raise ValueError(
-            f"`{argument}` must be one of {sorted(choices)}. "
-            f"Received: {argument}={value!r}."
-        )
-
-
-def _check_bands(scenes: Sequence[xr.Dataset], wanted: Sequence[str]) -> None:
-    there = {str(b) for scene in scenes for b in scene["band"].values}
-    missing = sorted(set(wanted) - there)
-    if missing:
-        raise BandNotFoundError(
-            "`angle_bands` and `vector_bands` must name bands of the scenes. "
-            f"Received: {missing}; they hold: {sorted(there)}."
+            "`vector_frame` must say what the components of `vector_bands` refer to: "
+            "'east_north', or 'grid', the axes that the scene comes on. Received: "
+            f"None, and scene {scene.attrs.get('scene_id')!r} has no such attribute."
         )

@@ -8,13 +8,20 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
+from arcticdl.grid.units import EARTH_RADIUS_M, metres_per_unit
 from arcticdl.scene import transform_points
 
 MAX_ERROR_PX = 0.005
-"""How far positions interpolated between exact ones may stray, in source pixels."""
+"""How far positions interpolated between exact ones may stray, in source pixels.
 
-_STEPS = (64, 32, 16, 8, 4, 2)
-_PROBES = 33
+Half of the hundredth that is promised, since a position off the middle of a cell's
+sides may stray a little further than the places that are looked at.
+"""
+
+_STEPS = (64, 32, 16, 8, 4, 2)  # px; past 64 nothing is left to be saved
+_PROBES = 33  # cells a side that stand for a grid: every one of 2048 px by steps of 64
+_SIDES = (((0, 0), (0, 1)), ((1, 0), (1, 1)), ((0, 0), (1, 0)), ((0, 1), (1, 1)))
+_TORN = 10.0  # times the usual distance of nodes: far past what a map stretches
 
 
 class Positions(NamedTuple):
@@ -52,37 +59,49 @@ class Lattice:
     Args:
         exact: ``exact(col, row)`` gives source ``(row, col)``, centres at whole
             numbers, of target pixel coordinates with corners at whole numbers.
-        shape: Of the target.
+        shape: Rows and columns of the target.
+
+    Attributes:
+        ratio: Source pixels along a target pixel.
+        step: Target pixels between nodes; 1: every position is exact.
     """
 
     def __init__(self, exact: Any, shape: Sequence[int]) -> None:
         self.exact = exact
-        self.step = next((s for s in _STEPS if self._error(shape, s) < MAX_ERROR_PX), 1)
-
-    def _error(self, shape: Sequence[int], step: int) -> float:
-        """Largest error halfway between nodes, over cells spread over the target.
-
-        Looked for on the sides of a cell as well as in its middle, where the errors of
-        both axes cancel between conformal projections.
-        """
-        row, col = (
-            np.unique(np.linspace(0, (n - 1) // step, _PROBES).round()) * step
-            for n in shape
+        self.ratio = pixel_ratio(exact, shape)
+        self.step = next(
+            (s for s in _STEPS if self._error_px(shape, s) < MAX_ERROR_PX), 1
         )
-        col, row = np.meshgrid(col, row)
-        at = np.stack(
-            [
-                np.stack(self.exact(col + step * j / 2, row + step * i / 2))
-                for i in range(3)
-                for j in range(3)
-            ]
-        ).reshape(3, 3, 2, *col.shape)
-        sides = at[::2, ::2].mean(axis=0), at[::2, ::2].mean(axis=1)
-        gaps = [at[1, ::2] - sides[0], at[::2, 1] - sides[1]]
-        gaps.append((at[1, 1] - sides[0].mean(axis=0))[None])
-        gap = np.abs(np.concatenate(gaps))
-        seen = np.isfinite(gap)
-        return float(gap[seen].max()) if seen.any() else np.inf
+
+    def _error_px(self, shape: Sequence[int], step: int) -> float:
+        """Largest error of bilinear positions, over cells spread over the target.
+
+        A cell is a square of four nodes. Bilinear positions are exact at the nodes and
+        stray most halfway between them: on the four sides and in the middle. All five
+        are looked at, since between conformal projections the errors of both axes are
+        of opposite sign and cancel in the middle, where the sides still stray.
+        """
+        row, col = np.meshgrid(
+            *(
+                np.unique(np.linspace(0, (n - 1) // step, _PROBES).round()) * step
+                for n in shape
+            ),
+            indexing="ij",
+        )
+
+        def exact_at(down: float, right: float) -> np.ndarray:
+            """Source row and column at a place in each cell, in sides of a cell."""
+            return np.stack(self.exact(col + step * right, row + step * down))
+
+        node = {(i, j): exact_at(i, j) for i in (0, 1) for j in (0, 1)}
+        strayed = [
+            exact_at((a[0] + b[0]) / 2, (a[1] + b[1]) / 2) - (node[a] + node[b]) / 2
+            for a, b in _SIDES
+        ]
+        strayed.append(exact_at(0.5, 0.5) - np.mean(list(node.values()), axis=0))
+        error = np.abs(strayed)
+        seen = np.isfinite(error)  # the rest lies off the source's projection
+        return float(error[seen].max()) if seen.any() else np.inf
 
     def locate(self, rows: slice, cols: slice, points: int) -> Positions:
         """See ``Placement.locate``."""
@@ -90,9 +109,21 @@ class Lattice:
         if self.step > 1:
             node_row, node_col = (_nodes(p, self.step) for p in (row, col))
             found = self.exact(*np.meshgrid(node_col, node_row))
-            if np.isfinite(found[0]).all() and np.isfinite(found[1]).all():
+            if self._is_whole(*found):
                 return self._between(found, (node_row, node_col), (row, col))
         return relative(*self.exact(*np.meshgrid(col, row)))
+
+    def _is_whole(self, row: np.ndarray, col: np.ndarray) -> bool:
+        """Whether positions at nodes are all there, and none of them leaps.
+
+        A source whose projection is cut, as a world map is at 180 degrees, gives nodes
+        on both of its ends; halfway between them lies the other side of the Earth.
+        """
+        at = np.stack([row, col])
+        if not np.isfinite(at).all():
+            return False
+        stride = max(np.hypot(*np.diff(at, axis=axis)).max() for axis in (1, 2))
+        return bool(stride <= _TORN * self.step * self.ratio)
 
     def _between(
         self,
@@ -100,8 +131,13 @@ class Lattice:
         nodes: tuple[np.ndarray, np.ndarray],
         places: tuple[np.ndarray, np.ndarray],
     ) -> Positions:
+        """Bilinear positions at places between nodes.
+
+        Single precision halves the time and holds a thousandth of a pixel only near
+        zero, so that positions are counted from the first source pixel needed.
+        """
         origin = int(np.floor(found[0].min())), int(np.floor(found[1].min()))
-        i = (places[0] - nodes[0][0]) / self.step
+        i = (places[0] - nodes[0][0]) / self.step  # rows in cells from the first node
         j = (places[1] - nodes[1][0]) / self.step
         i0 = np.minimum(i.astype(np.int64), len(nodes[0]) - 2)
         j0 = np.minimum(j.astype(np.int64), len(nodes[1]) - 2)
@@ -109,6 +145,7 @@ class Lattice:
         out = []
         for grid, start in zip(found, origin, strict=True):
             near = (grid - start).astype("float32")
+            # Columns first, on the few rows of nodes: rows multiply the work by step.
             along = near[:, j0]
             along += (near[:, j0 + 1] - along) * v
             above = along[i0]
@@ -157,20 +194,15 @@ class GridPlacement:
                 source.crs.proj,  # type: ignore[union-attr]
                 always_xy=True,
             )
-        self._back = ~source.transform
         self.lattice = Lattice(self.exact, target.shape)
-        self.ratio = pixel_ratio(self.exact, target.shape)
+        self.ratio = self.lattice.ratio
 
     def exact(self, col: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Source row and column of target pixel coordinates."""
         x, y = transform_points(self.target.transform, col, row)
         if self._change is not None:
             x, y = self._change.transform(x, y)
-        src_col, src_row = transform_points(self._back, x, y)
-        seen = np.isfinite(src_row) & np.isfinite(src_col)
-        return np.where(seen, src_row - 0.5, np.nan), np.where(
-            seen, src_col - 0.5, np.nan
-        )
+        return source_pixels(self.source, x, y)
 
     def locate(self, rows: slice, cols: slice, points: int) -> Positions:
         """See ``Placement.locate``."""
@@ -196,23 +228,38 @@ class LonLatPlacement:
             always_xy=True,
         )
         self.circle, self.period = longitude_circle(source)
-        metres = target.crs.projected  # type: ignore[union-attr]
+        # Pixels are compared along meridians, where a degree is the same everywhere.
         pixel = np.sqrt(abs(target.transform.determinant))
-        self.ratio = float(
-            pixel / (111_195.0 if metres else 1.0) / abs(source.transform.e)
-        )
+        if target.crs.projected:  # type: ignore[union-attr]
+            pixel *= np.degrees(metres_per_unit(target.crs) / EARTH_RADIUS_M)
+        self.ratio = float(pixel / abs(source.transform.e))
 
     def locate(self, rows: slice, cols: slice, points: int) -> Positions:
         """See ``Placement.locate``; exact, since longitudes jump."""
         places = np.meshgrid(sample_places(cols, points), sample_places(rows, points))
         x, y = transform_points(self.target.transform, *places)
         lon, lat = self._change.transform(x, y)
-        col, row = transform_points(~self.source.transform, lon, lat)
-        seen = np.isfinite(row) & np.isfinite(col)
-        wrapped = np.mod(np.where(seen, col, 0.0), self.circle)
-        return relative(
-            np.where(seen, row - 0.5, np.nan), np.where(seen, wrapped - 0.5, np.nan)
-        )
+        row, col = source_pixels(self.source, lon, lat)
+        return relative(row, np.mod(col + 0.5, self.circle) - 0.5)
+
+
+def source_pixels(
+    source: GeoBox, x: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fractional pixels of a grid at places in its CRS.
+
+    Args:
+        source: The grid.
+        x: Places, any shape; not finite where a projection gave none.
+        y: The same.
+
+    Returns:
+        ``(row, col)``, pixel centres at whole numbers; NaN: nowhere.
+    """
+    with np.errstate(invalid="ignore"):  # of what is not finite
+        col, row = transform_points(~source.transform, x, y)
+    seen = np.isfinite(row) & np.isfinite(col)
+    return np.where(seen, row - 0.5, np.nan), np.where(seen, col - 0.5, np.nan)
 
 
 def longitude_circle(source: GeoBox) -> tuple[float, int | None]:
@@ -226,13 +273,18 @@ def longitude_circle(source: GeoBox) -> tuple[float, int | None]:
         the way round, else ``None``.
     """
     circle = abs(360.0 / source.transform.a)
-    whole = abs(circle - round(circle)) < 1e-3
+    whole = (
+        abs(circle - round(circle)) < 1e-3
+    )  # steps such as 1/12 are rounded in files
     around = whole and source.shape.x >= round(circle)
     return circle, round(circle) if around else None
 
 
 def pixel_ratio(exact: Any, shape: Sequence[int]) -> float:
-    """Source pixels along a target pixel: the median over both axes of a grid."""
+    """Source pixels along a target pixel: the median over both axes of a grid.
+
+    The median, since a projection stretches without bound towards its edge.
+    """
     row, col = (np.linspace(0, max(n - 1, 1), _PROBES) for n in shape)
     col, row = np.meshgrid(col, row)
     here = np.stack(exact(col, row))
@@ -258,10 +310,12 @@ def whole_shift(source: GeoBox, target: GeoBox) -> tuple[int, int] | None:
     if not _same_pixels(s, t, target.shape):
         return None
     col, row = transform_points(~s, t.c, t.f)
+    # Origins come from decimal text: a ten-thousandth of a pixel is rounding.
     if abs(col - round(col)) > 1e-4 or abs(row - round(row)) > 1e-4:
         return None
     return round(row), round(col)
 
 
 def _same_pixels(s: Affine, t: Affine, shape: Sequence[int]) -> bool:
+    """Whether pixel sizes agree so well that they have not drifted at the far edge."""
     return abs(t.a / s.a - 1) * shape[1] < 1e-4 and abs(t.e / s.e - 1) * shape[0] < 1e-4

@@ -9,48 +9,76 @@ from pyproj import Transformer
 from scipy.spatial import KDTree
 
 from arcticdl.errors import SceneError
-from arcticdl.grid.positions import Lattice, Positions, longitude_circle, relative
+from arcticdl.grid.located import is_located
+from arcticdl.grid.positions import (
+    Lattice,
+    Positions,
+    longitude_circle,
+    pixel_ratio,
+    relative,
+    source_pixels,
+)
 from arcticdl.scene import transform_points
+from arcticdl.sources.core.geolocation import plane_around
 
-_MAX_TIES = 512
+_MAX_TIES = 512  # a side at first: 2 MiB a coordinate, and dense enough for most
 _TIE_ERROR_PX = 0.01
-_NEWTON_STEPS = 12
-_CONVERGED = 1e-5  # of a tie cell
+_STARTS = 16384  # tie points that may be the first guess: Newton needs no nearer one
+_NEWTON_STEPS = 12  # four or five do on any swath; the rest is for its far edges
+_CONVERGED = 1e-5  # of a tie cell: under a thousandth of a pixel for cells of 64 px
+_LOST = 1e-2  # of a tie cell: a step that stays this long never ends on the swath
 
 
 class TiePoints:
-    """The positions of a swath in a map projection, at every n-th row and column.
+    """The positions of a swath in a plane, at every n-th row and column.
 
     Between tie points the position is bilinear. They are made dense enough that it
     agrees with ``lat`` and ``lon`` to a hundredth of a pixel, so that the whole
-    position arrays are never held at once. All geometry happens in the plane of the
-    projection,
-    where neither the pole nor the antimeridian is special.
+    position arrays are never held at once. All geometry happens in a plane, where
+    neither the pole nor the antimeridian is special.
+
+    Tie points without a position are filled from their neighbours, so that the search
+    can pass through gaps; what lies in a gap is made void by ``void_unlocated``.
 
     Args:
         scene: A swath.
-        crs: The projection.
+        plane: CRS of the plane.
+
+    Raises:
+        SceneError: The swath has one row or column, or located pixels on a line only.
     """
 
-    def __init__(self, scene: xr.Dataset, crs: Any) -> None:
+    def __init__(self, scene: xr.Dataset, plane: Any) -> None:
         self.lat, self.lon = scene["lat"].variable, scene["lon"].variable
         self.shape = tuple(self.lat.shape)
         if min(self.shape) < 2:
             raise SceneError(
                 f"A swath needs two rows and columns. Received: shape {self.shape}."
             )
-        self._project = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+        self._project = Transformer.from_crs("EPSG:4326", plane, always_xy=True)
         steps = [max(1, -(-n // _MAX_TIES)) for n in self.shape]
         while True:
-            self.rows, self.cols = (
-                np.unique([*range(0, n, s), n - 1])
-                for n, s in zip(self.shape, steps, strict=True)
-            )
-            self.x, self.y = self._read(self.rows, self.cols)
+            self._lay(steps)
             if max(steps) == 1 or self._error_px() < _TIE_ERROR_PX:
                 break
             steps = [max(1, s // 2) for s in steps]
         self._tree: KDTree | None = None
+
+    def _lay(self, steps: list[int]) -> None:
+        """Reads tie points at every n-th row and column, the last ones included."""
+        self.rows, self.cols = (
+            np.unique([*range(0, n, step), n - 1])
+            for n, step in zip(self.shape, steps, strict=True)
+        )
+        x, y = self._read(self.rows, self.cols)
+        self.located = np.isfinite(x)
+        self.x, self.y = (fill_gaps(v, self.rows, self.cols) for v in (x, y))
+        if not np.isfinite(self.x).all():
+            raise SceneError(
+                "Pixels with `lat` and `lon` must span two rows and columns of a "
+                f"swath. Received: {int(self.located.sum())} located among "
+                f"{self.located.size} tie points."
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_tree": None}
@@ -67,12 +95,18 @@ class TiePoints:
                 for v in (self.lat, self.lon)
             )
         x, y = self._project.transform(lon.astype("float64"), lat.astype("float64"))
-        seen = np.isfinite(x) & np.isfinite(y)
+        seen = is_located(lat, lon) & np.isfinite(x) & np.isfinite(y)
         return np.where(seen, x, np.nan), np.where(seen, y, np.nan)
 
     def _error_px(self) -> float:
-        """Error of the bilinear positions halfway between tie points, in pixels."""
-        rows = ((self.rows[:-1] + self.rows[1:]) // 2)[:: max(1, len(self.rows) // 16)]
+        """Largest error of bilinear positions halfway between tie points, in pixels.
+
+        A dozen rows tell how a swath bends; beside filled tie points all of them are
+        looked at, since each gap strays by an amount of its own.
+        """
+        rows = (self.rows[:-1] + self.rows[1:]) // 2
+        if self.located.all():
+            rows = rows[:: max(1, len(rows) // 16)]
         cols = (self.cols[:-1] + self.cols[1:]) // 2
         x, y = self._read(rows, cols)
         i = np.interp(rows, self.rows, np.arange(len(self.rows)))
@@ -103,58 +137,60 @@ class TiePoints:
         return x, y, x_i, x_j, y_i, y_j
 
     def _start(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Nearest tie point of each position, as a first guess."""
+        """Nearest tie point of each position, as a first guess.
+
+        Only located ones: filled ones may lie anywhere, on top of others too.
+        """
         if self._tree is None:
-            step = [max(1, n // 128) for n in self.x.shape]
-            self._i, self._j = (
-                g.ravel()
-                for g in np.meshgrid(
-                    np.arange(0, self.x.shape[0], step[0]),
-                    np.arange(0, self.x.shape[1], step[1]),
-                    indexing="ij",
-                )
-            )
-            points = np.stack([self.x[self._i, self._j], self.y[self._i, self._j]], -1)
-            seen = np.isfinite(points).all(axis=1)
-            if not seen.any():
-                raise SceneError("No pixel of the swath lies in the projection.")
-            self._i, self._j = self._i[seen], self._j[seen]
-            self._tree = KDTree(points[seen])
+            i, j = np.nonzero(self.located)
+            some = slice(None, None, max(1, len(i) // _STARTS))
+            self._i, self._j = i[some], j[some]
+            at = self._i, self._j
+            self._tree = KDTree(np.stack([self.x[at], self.y[at]], -1))
         near = self._tree.query(np.stack([x, y], -1))[1]
         return self._i[near].astype("float64"), self._j[near].astype("float64")
 
     def locate(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Fractional row and column of projected positions, by Newton's method.
+        """Fractional row and column of positions in the plane, by Newton's method.
 
         Args:
-            x: Positions in the projection, any shape.
+            x: Positions in the plane, any shape; not finite: nowhere.
             y: The same.
 
         Returns:
             ``(row, col)``, pixel centres at whole numbers; NaN off the swath.
         """
-        shape = x.shape
-        x, y = x.ravel(), y.ravel()
+        somewhere = np.isfinite(x) & np.isfinite(y)
+        row, col = np.full((2, *x.shape), np.nan)
+        if somewhere.any():
+            row[somewhere], col[somewhere] = self._solve(x[somewhere], y[somewhere])
+        return row, col
+
+    def _solve(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         i, j = self._start(x, y)
         last = np.full(x.shape, np.inf)
         for _ in range(_NEWTON_STEPS):
             x_here, y_here, x_i, x_j, y_i, y_j = self._patch(i, j)
             det = x_i * y_j - x_j * y_i
+            # Cramer's rule; a cell without area has no inverse and gives no position.
             with np.errstate(divide="ignore", invalid="ignore"):
                 di = ((x - x_here) * y_j - (y - y_here) * x_j) / det
                 dj = ((y - y_here) * x_i - (x - x_here) * y_i) / det
             last = np.hypot(di, dj)
             if not (last > _CONVERGED).any():
                 break
+            # Two cells past the edge a position is off the swath for good; further on
+            # the linear extension may fold and lead back to a wrong place.
             i = np.clip(i + di, -2.0, len(self.rows) + 1.0)
             j = np.clip(j + dj, -2.0, len(self.cols) + 1.0)
-        off = ~(last < 1e-2)
-        row = np.where(off, np.nan, _unroll(i, self.rows))
-        col = np.where(off, np.nan, _unroll(j, self.cols))
-        return row.reshape(shape), col.reshape(shape)
+        off = ~(last < _LOST)
+        return (
+            np.where(off, np.nan, _unroll(i, self.rows)),
+            np.where(off, np.nan, _unroll(j, self.cols)),
+        )
 
     def pixel_size(self) -> float:
-        """Median distance of neighbouring pixels, in units of the projection."""
+        """Median distance of neighbouring pixels, in units of the plane."""
         down = np.hypot(np.diff(self.x, axis=0), np.diff(self.y, axis=0))
         across = np.hypot(np.diff(self.x, axis=1), np.diff(self.y, axis=1))
         both = np.concatenate([
@@ -162,6 +198,42 @@ class TiePoints:
             (across / np.diff(self.cols)).ravel(),
         ])  # fmt: skip
         return float(np.nanmedian(both))
+
+
+def fill_gaps(grid: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+    """Fills NaN along columns and then along rows, linear from the nearest numbers.
+
+    Columns first, since what swaths lose is whole scan lines.
+
+    Args:
+        grid: (row, col) coordinates, NaN where there are none.
+        rows: Position of each row, rising.
+        cols: Position of each column, rising.
+
+    Returns:
+        The grid; NaN is left only where no line has two numbers.
+
+    Example:
+        >>> grid = np.array([[0.0, 1.0], [np.nan, 2.0], [4.0, np.nan]])
+        >>> fill_gaps(grid, np.arange(3), np.arange(2)).tolist()
+        [[0.0, 1.0], [2.0, 2.0], [4.0, 3.0]]
+    """
+    along_columns = _fill_lines(grid.T, rows).T
+    return _fill_lines(along_columns, cols)
+
+
+def _fill_lines(lines: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Fills each line that has two numbers or more, and goes on with its slope."""
+    filled = lines.copy()
+    known = np.isfinite(lines)
+    num_known = known.sum(axis=1)
+    for line in np.flatnonzero((num_known >= 2) & (num_known < len(places))):
+        at, value = places[known[line]], lines[line, known[line]]
+        lost = places[~known[line]]
+        k = np.clip(np.searchsorted(at, lost) - 1, 0, len(at) - 2)
+        slope = (value[k + 1] - value[k]) / (at[k + 1] - at[k])
+        filled[line, ~known[line]] = value[k] + (lost - at[k]) * slope
+    return filled
 
 
 def _unroll(index: np.ndarray, ties: np.ndarray) -> np.ndarray:
@@ -173,6 +245,10 @@ def _unroll(index: np.ndarray, ties: np.ndarray) -> np.ndarray:
 class SwathPlacement:
     """Pixels of a grid in a swath.
 
+    The plane of the geometry is an equal-area one around the middle of the grid, not
+    that of the grid itself, which may be cut where the swath goes on: longitudes and
+    Mercator's map are at 180 degrees.
+
     Args:
         scene: A swath.
         target: Grid wanted.
@@ -182,18 +258,42 @@ class SwathPlacement:
 
     def __init__(self, scene: xr.Dataset, target: GeoBox) -> None:
         self.target = target
-        self.ties = TiePoints(scene, target.crs.proj)  # type: ignore[union-attr]
-        pixel = np.sqrt(abs(target.transform.determinant))
+        crs = target.crs.proj  # type: ignore[union-attr]
+        plane = _plane_of(target)
+        self._to_plane = Transformer.from_crs(crs, plane, always_xy=True)
+        self.ties = TiePoints(scene, plane)
+        pixel = pixel_ratio(self._plane_places, target.shape)
         self.ratio = float(pixel / self.ties.pixel_size())
         self.lattice = Lattice(self.exact, target.shape)
 
+    def _plane_places(
+        self, col: np.ndarray, row: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Places of target pixel coordinates in the plane."""
+        place = transform_points(self.target.transform, col, row)
+        return self._to_plane.transform(*place)
+
     def exact(self, col: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Swath row and column of target pixel coordinates."""
-        return self.ties.locate(*transform_points(self.target.transform, col, row))
+        return self.ties.locate(*self._plane_places(col, row))
 
     def locate(self, rows: slice, cols: slice, points: int) -> Positions:
         """See ``Placement.locate``."""
         return self.lattice.locate(rows, cols, points)
+
+
+def _plane_of(grid: GeoBox) -> str:
+    """An equal-area plane around the middle of a grid."""
+    rows, cols = grid.shape
+    col, row = np.meshgrid(np.linspace(0, cols, 9), np.linspace(0, rows, 9))
+    crs = grid.crs.proj  # type: ignore[union-attr]
+    lon, lat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(
+        *transform_points(grid.transform, col, row)
+    )
+    seen = is_located(lat, lon)
+    if not seen.any():
+        raise SceneError("The grid must lie on the Earth. Received: none of it does.")
+    return plane_around(lon[seen], lat[seen])
 
 
 class GridFromSwath:
@@ -225,10 +325,9 @@ class GridFromSwath:
             raise ValueError(f"`points` must be 1. Received: points={points}.")
         lat, lon = self.lat[rows, cols].values, self.lon[rows, cols].values
         x, y = self._project.transform(lon.astype("float64"), lat.astype("float64"))
-        col, row = transform_points(~self.source.transform, x, y)
-        seen = np.isfinite(row) & np.isfinite(col)
+        located = is_located(lat, lon)
+        places = source_pixels(self.source, x, y)
+        row, col = (np.where(located, place, np.nan) for place in places)
         if self.circle is not None:
-            col = np.mod(np.where(seen, col, 0.0), self.circle)
-        return relative(
-            np.where(seen, row - 0.5, np.nan), np.where(seen, col - 0.5, np.nan)
-        )
+            col = np.mod(col + 0.5, self.circle) - 0.5
+        return relative(row, col)

@@ -11,6 +11,8 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from arcticdl.errors import SceneError
+from arcticdl.grid.located import is_located
+from arcticdl.grid.units import metres_per_unit
 from arcticdl.scene import MAX_SIDE_PX, is_swath, scene_geobox, transform_points
 
 DEFAULT_CRS = "EPSG:3413"
@@ -38,15 +40,16 @@ def choose_geobox(
         scenes: The scenes.
         geobox: The grid itself.
         like: A scene whose grid is taken.
-        crs: CRS of the grid, in metres; ``EPSG:3413`` unless told.
-        resolution_m: Pixel size in metres.
+        crs: Projected CRS of the grid, in any unit of length; ``EPSG:3413`` unless
+            told.
+        resolution_m: Pixel size in metres, whatever the unit of the CRS.
 
     Returns:
         The grid; that of the first scene where nothing is told.
 
     Raises:
         ValueError: More than one of the three ways is used, or a CRS without
-            resolution, or one that is not in metres.
+            resolution, or one that is not projected.
         SceneError: The scene that should give its grid has none.
     """
     ways = {"geobox": geobox, "like": like, "crs, resolution_m": crs or resolution_m}
@@ -86,26 +89,20 @@ def _covering(
             "`resolution_m` must be a positive number of metres where `crs` is given. "
             f"Received: resolution_m={resolution_m}."
         )
-    if not crs.projected or any(
-        axis.unit_name != "metre" for axis in crs.proj.axis_info
-    ):
-        raise ValueError(
-            f"`crs` must be projected, in metres. Received: crs={str(crs)[:60]!r}."
-        )
+    step = resolution_m / metres_per_unit(crs)  # in the unit of the CRS
     points = [footprint_points(scene, crs) for scene in scenes]
     x = np.concatenate([p[0] for p in points])
     y = np.concatenate([p[1] for p in points])
-    low_x, low_y = (np.floor(v.min() / resolution_m + 1e-6) for v in (x, y))
-    high_x, high_y = (np.ceil(v.max() / resolution_m - 1e-6) for v in (x, y))
+    # A millionth of a pixel is rounding, for which no row of pixels is added.
+    low_x, low_y = (np.floor(v.min() / step + 1e-6) for v in (x, y))
+    high_x, high_y = (np.ceil(v.max() / step - 1e-6) for v in (x, y))
     shape = int(high_y - low_y), int(high_x - low_x)
     if max(shape) > MAX_SIDE_PX:
         raise ValueError(
             f"The grid that holds every scene must stay under {MAX_SIDE_PX} px a side. "
             f"Received: {shape} px at resolution_m={resolution_m}."
         )
-    transform = Affine(
-        resolution_m, 0, low_x * resolution_m, 0, -resolution_m, high_y * resolution_m
-    )
+    transform = Affine(step, 0, low_x * step, 0, -step, high_y * step)
     return GeoBox(shape, transform, crs)
 
 
@@ -130,7 +127,8 @@ def footprint_points(scene: xr.Dataset, crs: CRS) -> tuple[np.ndarray, np.ndarra
             for n, s in zip(scene["lat"].shape, step, strict=True)
         ]
         tied = scene[["lat", "lon"]].isel(y=picks[0], x=picks[1])
-        x, y = tied["lon"].values.ravel(), tied["lat"].values.ravel()
+        seen = is_located(tied["lat"].values, tied["lon"].values)
+        x, y = tied["lon"].values[seen], tied["lat"].values[seen]
         source = "EPSG:4326"
     else:
         raise SceneError(

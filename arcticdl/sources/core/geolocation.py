@@ -12,6 +12,7 @@ from scipy.interpolate import RBFInterpolator, RectBivariateSpline
 from arcticdl.errors import SourceError
 from arcticdl.scene import transform_points
 from arcticdl.sources.core.lazy import WindowArray
+from arcticdl.sources.core.tie_points import EVERYWHERE
 
 _MAX_SCATTERED = 2000  # a thin plate through more points takes too long
 _TIES = 33
@@ -70,7 +71,7 @@ class GcpPositions:
             CRS(crs), "EPSG:4326", always_xy=True
         ).transform(np.asarray(x, "float64"), np.asarray(y, "float64"))
         _check_spread(row, col, lon, lat)
-        plane = _plane_around(lon, lat)
+        plane = plane_around(lon, lat)
         to_plane = Transformer.from_crs("EPSG:4326", plane, always_xy=True)
         self._to_lonlat = Transformer.from_crs(plane, "EPSG:4326", always_xy=True)
         east, north = to_plane.transform(lon, lat)
@@ -109,9 +110,11 @@ def swath_coords(
     size = tuple(shape)
     lat = WindowArray(size, "float64", partial(_read, positions, 1))
     lon = WindowArray(size, "float64", partial(_read, positions, 0))
+    # A plane around control points covers the Earth; another projection may not.
+    known = EVERYWHERE if isinstance(positions, GcpPositions) else {}
     return {
-        "lat": lat.variable(("y", "x"), {"units": "degrees_north"}),
-        "lon": lon.variable(("y", "x"), {"units": "degrees_east"}),
+        "lat": lat.variable(("y", "x"), {"units": "degrees_north", **known}),
+        "lon": lon.variable(("y", "x"), {"units": "degrees_east", **known}),
     }
 
 
@@ -139,7 +142,7 @@ def _check_spread(
         )
 
 
-def _plane_around(lon: np.ndarray, lat: np.ndarray) -> str:
+def plane_around(lon: np.ndarray, lat: np.ndarray) -> str:
     """An equal-area plane whose centre is the mean direction of some points."""
     a, b = np.radians(lon), np.radians(lat)
     vector = np.stack([np.cos(b) * np.cos(a), np.cos(b) * np.sin(a), np.sin(b)]).mean(1)

@@ -9,6 +9,10 @@ from scipy.interpolate import RectBivariateSpline
 
 from arcticdl.sources.core.lazy import WindowArray
 
+EVERYWHERE = {"located": "everywhere"}
+"""Attribute of ``lat`` and ``lon`` that are computed and have no gaps, so that nobody
+needs to look for any."""
+
 
 @dataclass(frozen=True)
 class GeolocationGrid:
@@ -59,7 +63,7 @@ class GeolocationGrid:
         """The lazy coordinates ``lat`` and ``lon`` (y, x) of a swath scene."""
         return {
             name: WindowArray(shape, np.float64, partial(self._read, axis)).variable(
-                ("y", "x"), {"units": unit, "standard_name": standard}
+                ("y", "x"), {"units": unit, "standard_name": standard, **EVERYWHERE}
             )
             for axis, (name, unit, standard) in enumerate(
                 (
