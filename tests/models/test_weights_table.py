@@ -10,12 +10,15 @@ import threading
 import keras
 import numpy as np
 import pytest
-from torch_recipe import make_image, make_state
+from safetensors.numpy import save_file
+from torch_recipe import make_image, make_state, sample
 
 from arcticdl.errors import WeightsError
 from arcticdl.models.backbones.table import build_backbone
-from arcticdl.models.convert.sidecar import verify
-from arcticdl.models.convert.whole import load_converted
+from arcticdl.models.build import build_segmenter
+from arcticdl.models.convert.families import FAMILIES
+from arcticdl.models.convert.sidecar import convert, verify
+from arcticdl.models.convert.whole import MODELS, load_converted
 from arcticdl.models.weights import load as w
 from arcticdl.models.weights import table as weights_table
 from arcticdl.models.weights.bands import RGB, resolve_bands
@@ -137,22 +140,6 @@ def test_offline_says_which_file_to_put_where(tmp_path, monkeypatch):
         w.fetch("vit_small_16.sentinel2_all_mae")
 
 
-def write_safetensors(path, state):
-    header, blobs, start = {}, [], 0
-    for key, value in state.items():
-        blob = np.ascontiguousarray(value).tobytes()
-        end = start + len(blob)
-        header[key] = {
-            "dtype": "F32",
-            "shape": list(value.shape),
-            "data_offsets": [start, end],
-        }
-        blobs.append(blob)
-        start = end
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(blobs))
-
-
 @pytest.fixture
 def state_13():
     stored = np.load(REFERENCE / "networks.npz")
@@ -171,7 +158,7 @@ def test_fetch_converts_and_loading_sets_bands_and_normaliser(
     )
     monkeypatch.setitem(weights_table._table(), info.name, row)
     path.parent.mkdir()
-    write_safetensors(path, {f"module.encoder_q.{k}": v for k, v in state_13.items()})
+    save_file({f"module.encoder_q.{k}": v for k, v in state_13.items()}, path)
 
     weights = w.fetch(info.name, offline=True)
     assert weights == tmp_path / "resnet18.sentinel2_all_moco.weights.h5"
@@ -215,6 +202,38 @@ def test_fetch_converts_and_loading_sets_bands_and_normaliser(
         file.write(b"\x00\x01")
     with pytest.raises(WeightsError, match="SHA-256"):
         w.fetch(info.name, offline=True)
+
+
+@pytest.fixture
+def whole_unet(tmp_path):
+    """A checkpoint of a whole U-Net, with the ResNet inside that timm was run with."""
+    stored = np.load(REFERENCE / "networks.npz")
+    encoder = make_state(json.loads(str(stored["resnet18_3_shapes"])))
+    state = {f"encoder.{k}": v for k, v in encoder.items() if not k.startswith("fc.")}
+    whole = make_state(json.loads(str(stored["unet_3_shapes"])))
+    state |= {k: v for k, v in whole.items() if not k.startswith("encoder.")}
+    save_file(state, tmp_path / "unet.safetensors")
+    levels = {f"P{k}": stored[f"resnet18_3_P{k}"] for k in (1, 2, 3, 4, 5)}
+    return tmp_path / "unet.safetensors", levels
+
+
+@pytest.mark.parametrize("form", ["published", "converted whole", "converted encoder"])
+def test_a_whole_segmenter_gives_its_encoder_to_another_one(form, whole_unet):
+    path, expected = whole_unet
+    if form != "published":
+        families = MODELS if form == "converted whole" else FAMILIES
+        path, _ = convert(path, bands=RGB, families=families)
+        task = "segmentation" if form == "converted whole" else "features"
+        assert verify(path)["task"] == task
+    model = build_segmenter(
+        "resnet18", "unet", num_bands=3, num_classes=7, weights=path
+    )
+    levels = model.get_layer("backbone")(make_image(3, 61, 77, seed=3))
+    for level, value in levels.items():
+        np.testing.assert_allclose(sample(value), expected[level], atol=1e-4, rtol=0)
+    assert len(levels) == 5
+    with pytest.raises(WeightsError, match="'resnet34'"):
+        build_segmenter("resnet34", "unet", num_bands=3, num_classes=7, weights=path)
 
 
 @pytest.mark.real_data
