@@ -1,13 +1,16 @@
 """Files that are there whole or not at all: the one way in which results are written.
 
-A file is written under a temporary name in its own folder, flushed to the disk, checked
-if its format can be, and then renamed. A disk that fills, or a process that is killed,
-therefore leaves the older file as it was.
+A file is written under a temporary name in its own folder, read back where its format
+can tell whether it is whole, flushed to the disk, and then renamed. A disk that fills,
+or a process that is killed, therefore leaves the older file as it was. The same holds
+for folders.
 """
 
 import itertools
 import json
 import os
+import re
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +21,60 @@ from typing import Any
 PART = ".part"
 """Temporary names are ``.part-HOST-PROCESS-NUMBER.NAME``."""
 
+OLD = ".old-of."
+"""While a folder is replaced, the older one is called ``.old-of.NAME``."""
+
 _numbers = itertools.count()
+
+
+class PartFile:
+    """A file under a temporary name that is given its own when it is whole.
+
+    Temporary names differ between processes, so that two writers of one file never
+    meet: the last one wins, whole. What a killed process of this machine left of the
+    same file is removed.
+
+    Args:
+        path: File to write; its folder must exist.
+        verify: Called with the finished temporary file, after the check that its suffix
+            has in `CHECKS`; what it raises keeps the older file in place.
+
+    Attributes:
+        path: The file.
+        part: The temporary path: in the same folder, with the same suffixes.
+    """
+
+    def __init__(
+        self, path: str | Path, *, verify: Callable[[Path], Any] | None = None
+    ) -> None:
+        self.path, self.verify = Path(path), verify
+        self.part = temporary_path(self.path)
+        _remove_orphans(self.path)
+
+    def commit(self) -> Path:
+        """Reads the finished file back, flushes it and gives it its name.
+
+        Returns:
+            The path.
+
+        Raises:
+            OSError: The file is not whole, as on a full disk; the older one stays.
+        """
+        try:
+            _check_whole(self.part, self.path)
+            if self.verify is not None:
+                self.verify(self.part)
+            flush(self.part)
+            os.replace(self.part, self.path)
+            flush(self.path.parent)
+        except BaseException:
+            self.discard()
+            raise
+        return self.path
+
+    def discard(self) -> None:
+        """Removes the temporary file."""
+        self.part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -27,14 +83,9 @@ def atomic_path(
 ) -> Iterator[Path]:
     """Gives a temporary path that becomes ``path`` when the block ends well.
 
-    Temporary names differ between processes, so that two writers of one file never
-    meet: the last one wins, whole. What a killed process of this machine left of the
-    same file is removed.
-
     Args:
         path: File to write; its folder must exist.
-        verify: Called with the finished temporary file; what it raises keeps the older
-            file in place.
+        verify: As for `PartFile`.
 
     Yields:
         Path in the same folder, with the same suffixes.
@@ -50,19 +101,65 @@ def atomic_path(
         >>> target.read_text()
         'whole'
     """
+    file = PartFile(path, verify=verify)
+    try:
+        yield file.part
+    except BaseException:
+        file.discard()
+        raise
+    file.commit()
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Gives an empty folder that becomes ``path`` when the block ends well.
+
+    An older folder goes only then: the caller has made sure that it may.
+
+    Args:
+        path: Folder to write; the folder above it must exist.
+
+    Yields:
+        Path beside it, with the same suffixes.
+
+    Raises:
+        OSError: The disk is full, or a file is not whole.
+    """
     path = Path(path)
-    part = temporary_path(path)
+    restore_folder(path)
     _remove_orphans(path)
+    part = temporary_path(path)
+    part.mkdir()
     try:
         yield part
-        flush(part)
-        if verify is not None:
-            verify(part)
-        os.replace(part, path)
-        flush(path.parent)
+        flush_tree(part)
+        replace_folder(part, path)
     except BaseException:
-        part.unlink(missing_ok=True)
+        shutil.rmtree(part, ignore_errors=True)
         raise
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Renames a finished folder to ``path``; an older one is removed after that."""
+    old = path.with_name(f"{OLD}{path.name}")
+    restore_folder(path)
+    if path.exists():
+        os.replace(path, old)
+    os.replace(new, path)
+    flush(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def restore_folder(path: Path) -> None:
+    """Ends what a process began that was killed while it replaced a folder.
+
+    Between the two renames of `replace_folder` the older folder is the only one there
+    is: it gets its name back. After them it is superfluous.
+    """
+    old = path.with_name(f"{OLD}{path.name}")
+    if not path.exists() and old.exists():
+        os.replace(old, path)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def temporary_path(path: Path) -> Path:
@@ -72,19 +169,66 @@ def temporary_path(path: Path) -> Path:
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Writes bytes, whole or not at all."""
-    with atomic_path(path) as part:
+    """Writes bytes, whole or not at all.
+
+    Raises:
+        OSError: The disk is full, or the folder cannot be written.
+    """
+
+    def verify(part: Path) -> None:
+        if part.read_bytes() != content:
+            raise OSError(_not_whole(Path(path), "it differs from what was written"))
+
+    with atomic_path(path, verify=verify) as part:
         part.write_bytes(content)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes a text in UTF-8, whole or not at all."""
+    """Writes a text in UTF-8, whole or not at all; errors as of `write_bytes`."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Writes JSON that any reader understands (no NaN), whole or not at all."""
+    """Writes JSON that any reader understands (no NaN), whole or not at all.
+
+    Raises:
+        ValueError: A value is NaN or infinite.
+        OSError: As for `write_bytes`.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp()) / "a.json"
+        >>> write_json(target, {"epochs": 3})
+        >>> target.read_text().split()
+        ['{', '"epochs":', '3', '}']
+    """
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def safe_name(name: str) -> str:
+    """A name that comes from data, as one that is safe for a file on any system.
+
+    Whatever is neither a letter, a digit, nor one of ``._-+=,@`` becomes ``_``, and so
+    does a leading dot: no name leads out of its folder or hides in it. Two names that
+    differ may become one; who writes several files checks that.
+
+    Args:
+        name: Such as a scene's ``scene_id``.
+
+    Raises:
+        ValueError: Nothing is left of the name.
+
+    Example:
+        >>> safe_name("S1A_EW 2020-01-01"), safe_name("../../etc/passwd")
+        ('S1A_EW_2020-01-01', '_._.._etc_passwd')
+    """
+    text = re.sub(r"[^\w.\-+=,@]", "_", str(name))
+    text = re.sub(r"^\.", "_", text).rstrip(".")[:200]
+    if not text.strip("_"):
+        raise ValueError(
+            f"A name must hold a letter or a digit to name a file. Received: {name!r}."
+        )
+    return text
 
 
 def flush(path: Path) -> None:
@@ -99,18 +243,130 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def flush_tree(folder: Path) -> None:
+    """Reads back and flushes every file of a folder, then the folders."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_file():
+            _check_whole(path, path)
+        flush(path)
+    flush(folder)
+
+
+def _read_zip(path: Path) -> None:
+    """Of ``.keras`` and ``.npz``: every member has the checksum that was noted."""
+    from zipfile import ZipFile
+
+    with ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise OSError(f"member {damaged!r} is damaged")
+
+
+def _read_hdf5(path: Path) -> None:
+    """Of weights and NetCDF: every dataset can be read."""
+    import h5py
+
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: item[()] if hasattr(item, "shape") else None)
+
+
+def _read_raster(path: Path) -> None:
+    """Of GeoTIFF: every block is there and can be read."""
+    import warnings
+
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path) as file:
+            for band in file.indexes:
+                for (row, col), window in file.block_windows(band):
+                    file.read(band, window=window)
+                    # A block that was never written reads as nodata.
+                    tag = f"BLOCK_OFFSET_{col}_{row}"
+                    if file.get_tag_item(tag, "TIFF", bidx=band) is None:
+                        raise OSError(f"block {row}, {col} of band {band} is missing")
+
+
+def _read_geopackage(path: Path) -> None:
+    """Of GeoPackage: the database finds no fault in itself."""
+    import sqlite3
+    from contextlib import closing
+
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True)) as db:
+        found = db.execute("PRAGMA integrity_check").fetchall()
+    if found != [("ok",)]:
+        raise OSError(f"the database says {found[0][0]!r}")
+
+
+def _read_parquet(path: Path) -> None:
+    """Of Parquet: every column can be read."""
+    from pyarrow.parquet import read_table
+
+    read_table(path)
+
+
+def _read_image(path: Path) -> None:
+    """Of PNG and JPEG: the picture can be decoded."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        image.load()
+
+
+CHECKS: dict[str, Callable[[Path], None]] = {
+    ".gpkg": _read_geopackage,
+    ".h5": _read_hdf5,
+    ".jpg": _read_image,
+    ".keras": _read_zip,
+    ".nc": _read_hdf5,
+    ".npz": _read_zip,
+    ".parquet": _read_parquet,
+    ".png": _read_image,
+    ".tif": _read_raster,
+    ".tiff": _read_raster,
+}
+"""How a finished file is read back, by its suffix.
+
+Libraries buffer: GDAL, for one, says nothing when the last flush fails.
+"""
+
+
+def _check_whole(part: Path, path: Path) -> None:
+    check = CHECKS.get(part.suffix.lower())
+    if check is None:
+        return
+    try:
+        check(part)
+    except Exception as error:  # whatever a library raises at a torn file
+        raise OSError(_not_whole(path, str(error))) from error
+
+
+def _not_whole(path: Path, reason: str) -> str:
+    return (
+        "A file must be readable once it is written. Received: "
+        f"{path}, of which {reason}. It was not kept; is the disk full?"
+    )
+
+
 def _prefix(process: int | str) -> str:
     return f"{PART}-{socket.gethostname()}-{process}-"
 
 
 def _remove_orphans(path: Path) -> None:
-    """Removes temporary files of this file whose process is gone."""
+    """Removes temporary files and folders of this path whose process is gone."""
     start = _prefix("")[:-1]
-    for found in path.parent.glob(f"{start}*.{escape(path.name)}"):
+    for found in path.parent.glob(f"{escape(start)}*.{escape(path.name)}"):
         process, _, rest = found.name.removeprefix(start).partition("-")
         number, _, name = rest.partition(".")
         ours = process.isdigit() and number.isdigit() and name == path.name
-        if ours and not _alive(int(process)):
+        if not ours or _alive(int(process)):
+            continue
+        if found.is_dir():
+            shutil.rmtree(found, ignore_errors=True)
+        else:
             found.unlink(missing_ok=True)
 
 

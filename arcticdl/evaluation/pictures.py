@@ -1,21 +1,74 @@
 """The best and the worst tiles as pictures: image, label, prediction, errors."""
 
 import heapq
-import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from arcticdl.files import atomic_path, write_json
 from arcticdl.plots.maps import class_rgb, composite_rgb
 from arcticdl.plots.style import PALETTE
+from arcticdl.plots.values import scaled_rgb
 
 INDEX_NAME = "pictures.json"
 PANELS = ("image", "label", "prediction", "errors")
 CORRECT_COLOR, WRONG_COLOR = "#d9dee3", PALETTE[1]
+
+
+Painter = Callable[[np.ndarray, np.ndarray], list[np.ndarray]]
+"""From truth and prediction to three panels (y, x, 3) uint8: both, and the errors."""
+
+
+def paint_classes(colors: Sequence[str], void_class: int = 255) -> Painter:
+    """Panels of class codes ``(y, x)``, in class colours."""
+
+    def paint(y_true: np.ndarray, y_pred: np.ndarray) -> list[np.ndarray]:
+        void = y_true == void_class
+        wrong = np.where(void, 2, (y_true != y_pred).astype(int))
+        return [
+            class_rgb(y_true, colors, void_class=void_class),
+            class_rgb(y_pred, colors, void_class=void_class),
+            class_rgb(wrong, (CORRECT_COLOR, WRONG_COLOR), void_class=2),
+        ]
+
+    return paint
+
+
+def paint_values(y_true: np.ndarray, y_pred: np.ndarray) -> list[np.ndarray]:
+    """Panels of numbers ``(y, x)``: one scale for both, errors red above, blue below.
+
+    The scale spans the truth's 1st to 99th percentile, the errors' as far to both
+    sides of zero.
+    """
+    known = y_true[np.isfinite(y_true)]
+    low, high = np.percentile(known, [1, 99]) if known.size else (0.0, 1.0)
+    span = max(float(high - low), 1e-12)
+    error = np.where(np.isfinite(y_true), y_pred - y_true, np.nan)
+    return [
+        scaled_rgb(y_true, low, low + span, "viridis"),
+        scaled_rgb(y_pred, low, low + span, "viridis"),
+        scaled_rgb(error, -span, span, "RdBu_r"),
+    ]
+
+
+def paint_counts(y_true: np.ndarray, y_pred: np.ndarray) -> list[np.ndarray]:
+    """Panels of yes-or-no labels ``(y, x, class)``: how many hold, how many are wrong."""
+    void = (y_true == 255).all(axis=-1)
+    known = y_true != 255
+    counts = (
+        ((y_true == 1) & known).sum(-1),
+        ((y_pred > 0) & known).sum(-1),
+        ((y_true != y_pred) & known).sum(-1),
+    )
+    size = max(y_true.shape[-1], 1)
+    return [
+        scaled_rgb(np.where(void, np.nan, count), 0, size, name)
+        for count, name in zip(counts, ("viridis", "viridis", "Reds"), strict=True)
+    ]
 
 
 class _Kept(NamedTuple):
@@ -30,27 +83,24 @@ class TilePictures:
     """Keeps the few best and worst tiles of an evaluation, small, and writes them.
 
     Args:
-        colors: One colour a class.
+        paint: Makes the panels beside the image.
         num_best: Best tiles to keep.
         num_worst: Worst tiles to keep.
         bands: Band names, by which the colour composite is chosen.
-        void_class: Code of void pixels.
         max_side_px: Larger tiles are thinned to this side.
     """
 
     def __init__(
         self,
-        colors: Sequence[str],
+        paint: Painter,
         *,
         num_best: int = 4,
         num_worst: int = 8,
         bands: Sequence[str] = (),
-        void_class: int = 255,
         max_side_px: int = 256,
     ) -> None:
-        self._colors = tuple(colors)
+        self._paint_panels = paint
         self._bands = tuple(bands)
-        self._void_class = void_class
         self._max_side_px = max_side_px
         self._room = {"worst": num_worst, "best": num_best}
         self._kept: dict[str, list[_Kept]] = {"worst": [], "best": []}
@@ -70,8 +120,8 @@ class TilePictures:
             image_id: Shown with the picture.
             score: The higher the better, e.g. the tile's mean IoU.
             image: ``(y, x, band)``, any units.
-            y_true: Class codes ``(y, x)`` with void.
-            y_pred: Class codes ``(y, x)``.
+            y_true: As the painter takes it, such as class codes ``(y, x)`` with void.
+            y_pred: Likewise.
         """
         self._number += 1
         picture = None
@@ -108,7 +158,8 @@ class TilePictures:
             for place, tile in enumerate(tiles, start=1):
                 name = re.sub(r"[^\w.-]+", "_", tile.image_id)[:60]
                 file = f"{kind}_{place:02d}_{name}.png"
-                Image.fromarray(tile.picture).save(folder / file, optimize=True)
+                with atomic_path(folder / file) as part:
+                    Image.fromarray(tile.picture).save(part, optimize=True)
                 entries.append(
                     {
                         "file": file,
@@ -117,7 +168,7 @@ class TilePictures:
                         "score": tile.score,
                     }
                 )
-        (folder / INDEX_NAME).write_text(json.dumps(entries, indent=1))
+        write_json(folder / INDEX_NAME, entries)
         return entries
 
     def _ordered(self) -> dict[str, list[_Kept]]:
@@ -131,19 +182,15 @@ class TilePictures:
     def _paint(
         self, image: np.ndarray, y_true: np.ndarray, y_pred: np.ndarray
     ) -> np.ndarray:
-        step = max(1, -(-max(y_true.shape) // self._max_side_px))
+        step = max(1, -(-max(y_true.shape[:2]) // self._max_side_px))
         image, y_true, y_pred = (a[::step, ::step] for a in (image, y_true, y_pred))
-        void = y_true == self._void_class
-        wrong = np.where(void, 2, (y_true != y_pred).astype(int))
         panels = [
             composite_rgb(self._named(image)),
-            class_rgb(y_true, self._colors, void_class=self._void_class),
-            class_rgb(y_pred, self._colors, void_class=self._void_class),
-            class_rgb(wrong, (CORRECT_COLOR, WRONG_COLOR), void_class=2),
+            *self._paint_panels(y_true, y_pred),
         ]
         # Transparent between the panels: the page may be light or dark.
         gap = np.zeros((len(y_true), max(2, y_true.shape[1] // 32), 4), np.uint8)
-        opaque = np.full((*y_true.shape, 1), 255, np.uint8)
+        opaque = np.full((*y_true.shape[:2], 1), 255, np.uint8)
         spaced = [
             part
             for panel in panels

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from arcticdl import plots
 from arcticdl.evaluation.run_folder import RunFolder, read_run
+from arcticdl.files import write_text
 
 _MAX_IMAGE_ROWS = 200
 _MAX_TILES = {"worst": 8, "best": 4}
@@ -41,12 +42,7 @@ def write_report(run_dir: str | os.PathLike) -> Path:
     run = read_run(Path(run_dir))
     page = _environment().get_template("report.html.j2").render(_context(run))
     target = run.path / "report.html"
-    partial = run.path / ".report.html.partial"
-    try:
-        partial.write_text(page, encoding="utf-8")
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(target, page)
     return target
 
 

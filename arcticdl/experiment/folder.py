@@ -1,6 +1,5 @@
 """The run folder: what lies where, and who may write it."""
 
-import json
 import os
 import platform
 import shutil
@@ -8,9 +7,10 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from arcticdl.config import Experiment, dump_config, load_config
+from arcticdl.files import write_json, write_text
 
 _PACKAGES = (
     "arcticdl",
@@ -172,15 +172,3 @@ def _commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return found.stdout.strip()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text under a temporary name, then renames it."""
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON that any reader understands (no NaN), whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

@@ -1,6 +1,5 @@
 """A thin class as the one line it stands for: a calving front, an ice edge."""
 
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from rasterio import Affine
 from rasterio.transform import xy
 
+from arcticdl.files import atomic_path
 from arcticdl.metrics.fronts import front_path
 
 THRESHOLDS = (0.2, 0.1, 0.05)
@@ -116,12 +116,8 @@ def write_line(
         geometry=lines,
         crs=georeference.get("crs"),
     )
-    file = Path(file)
-    partial = file.with_name(f".{file.stem}.part.gpkg")
-    partial.unlink(missing_ok=True)
-    with warnings.catch_warnings():
+    with atomic_path(file) as part, warnings.catch_warnings():
         # An image without a CRS has a line without one; that is no oversight.
         warnings.filterwarnings("ignore", message="'crs' was not provided")
-        frame.to_file(partial, driver="GPKG", layer="line", geometry_type="LineString")
-    os.replace(partial, file)
-    return file
+        frame.to_file(part, driver="GPKG", layer="line", geometry_type="LineString")
+    return Path(file)

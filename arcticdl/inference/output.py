@@ -1,6 +1,5 @@
 """Map files: GeoTIFF written row by row under a temporary name."""
 
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
+from arcticdl.files import PartFile
 from arcticdl.scene import is_swath, scene_geobox
 from arcticdl.void import VOID_CLASS
 
@@ -62,7 +62,7 @@ class MapFile:
         colors: tuple[str, ...] = (),
     ):
         self.path = Path(path)
-        self._partial = self.path.with_name(f".{self.path.name}.part")
+        self._place = PartFile(self.path)
         profile = {
             "driver": "GTiff",
             "height": shape[0],
@@ -79,7 +79,7 @@ class MapFile:
             profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            self._file = rasterio.open(self._partial, "w", **profile)
+            self._file = rasterio.open(self._place.part, "w", **profile)
         self._file.update_tags(**(tags or {}))
         for number, name in enumerate(band_names, start=1):
             self._file.set_band_description(number, name)
@@ -92,15 +92,22 @@ class MapFile:
         self._file.write(rows, window=window)
 
     def commit(self) -> Path:
-        """Closes the file and gives it its name."""
-        self._file.close()
-        os.replace(self._partial, self.path)
-        return self.path
+        """Closes the file, reads every block of it back, and gives it its name.
+
+        Raises:
+            OSError: The file is not whole, as on a full disk; an older one stays.
+        """
+        try:
+            self._file.close()
+        except BaseException:
+            self._place.discard()
+            raise
+        return self._place.commit()
 
     def discard(self) -> None:
         """Closes and removes the unfinished file."""
         self._file.close()
-        self._partial.unlink(missing_ok=True)
+        self._place.discard()
 
 
 def _colormap(colors: tuple[str, ...]) -> dict[int, tuple[int, int, int, int]]:

@@ -17,6 +17,8 @@ from cycler import cycler
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from arcticdl.files import atomic_path
+
 PALETTE = (
     "#0072B2",  # blue
     "#D55E00",  # vermilion
@@ -182,11 +184,6 @@ def write_figure(figure: Figure, path: str | os.PathLike, *, dpi: int = 150) -> 
         raise ValueError(
             f"`path` must end with one of {sorted(known)}. Received: path={path!s}."
         )
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with house_style():
-            figure.savefig(partial, format=kind, dpi=dpi, bbox_inches="tight")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_path(path) as part, house_style():
+        figure.savefig(part, format=kind, dpi=dpi, bbox_inches="tight")
     return path

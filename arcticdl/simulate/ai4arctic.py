@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from arcticdl.files import atomic_path
 from arcticdl.simulate.chart import draw_chart
 from arcticdl.simulate.microwave import draw_microwave
 from arcticdl.simulate.scene import Truth
@@ -32,11 +33,10 @@ def write_ai4arctic(truth: Truth, out_dir: Path) -> Path:
     """
     stamp = str(truth.time).replace("-", "").replace(":", "")
     path = out_dir / f"{stamp}_{truth.scene_id}_prep.nc"
-    partial = path.with_suffix(".partial")
     dataset = to_ai4arctic(truth)
     encoding = {name: {"zlib": True, "complevel": 1} for name in dataset.data_vars}
-    dataset.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
-    partial.replace(path)
+    with atomic_path(path) as part:
+        dataset.to_netcdf(part, engine="h5netcdf", encoding=encoding)
     return path
 
 

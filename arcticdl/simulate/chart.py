@@ -12,6 +12,7 @@ import numpy as np
 import rasterio.features
 from shapely.geometry import shape as to_geometry
 
+from arcticdl.files import atomic_path
 from arcticdl.seaice import charts, labels, schemes
 from arcticdl.simulate import fields
 from arcticdl.simulate.scene import Truth
@@ -147,8 +148,6 @@ def write_chart(truth: Truth, path: Path, *, seed: int = 0) -> Path:
     )
     table.insert(0, "AREA", table.area)
     table.insert(1, "PERIMETER", table.length)
-    partial = path.with_name(f".{path.stem}.partial.gpkg")
-    partial.unlink(missing_ok=True)
-    table.to_file(partial, driver="GPKG", layer=path.stem)
-    partial.replace(path)
+    with atomic_path(path) as part:
+        table.to_file(part, driver="GPKG", layer=path.stem)
     return path

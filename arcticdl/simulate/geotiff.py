@@ -9,6 +9,7 @@ import rasterio
 import xarray as xr
 from rasterio.errors import NotGeoreferencedWarning
 
+from arcticdl.files import atomic_path
 from arcticdl.scene import scene_geobox
 from arcticdl.seaice import colours
 from arcticdl.void import VOID_CLASS
@@ -36,15 +37,16 @@ def write_geotiff(scene: xr.Dataset, label: str, out_dir: Path) -> Path:
     """
     path = out_dir / f"{scene.attrs['scene_id']}.tif"
     write_labels(scene, label, path.with_name(f"{path.stem}_labels.tif"))
-    partial = path.with_suffix(".partial")
     profile = _profile(scene, scene.sizes["band"], "float32", np.nan)
     bands = [str(name) for name in scene["band"].values]
-    with rasterio.open(partial, "w", **profile, predictor=3) as target:
+    with (
+        atomic_path(path) as part,
+        rasterio.open(part, "w", **profile, predictor=3) as target,
+    ):
         target.write(scene["image"].values)
         target.descriptions = bands
         target.units = _units(scene)
         target.update_tags(**_tags(scene))
-    partial.replace(path)
     return path
 
 
@@ -59,22 +61,20 @@ def write_labels(
         path: File to write.
         georeferenced: Off for labels in the geometry of a swath.
     """
-    partial = path.with_suffix(".partial")
     profile = _profile(scene, 1, "uint8", VOID_CLASS)
     if not georeferenced:
         del profile["crs"], profile["transform"]
     attrs = scene[label].attrs
     palette = str(attrs["flag_colors"]).split()
-    with warnings.catch_warnings():
+    with atomic_path(path) as part, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(partial, "w", **profile) as target:
+        with rasterio.open(part, "w", **profile) as target:
             target.write(scene[label].values, 1)
             target.set_band_description(1, label)
             target.write_colormap(1, colours.colormap(palette))
             tags = {key: _as_text(value) for key, value in attrs.items()}
             target.update_tags(1, **tags)
             target.update_tags(**_tags(scene))
-    partial.replace(path)
 
 
 def _profile(

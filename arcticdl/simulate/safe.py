@@ -5,7 +5,6 @@ under the names and in the units of the Sentinel-1 Product Specification; it is 
 complete product annotation.
 """
 
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -15,6 +14,7 @@ import rasterio
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 
+from arcticdl.files import atomic_folder
 from arcticdl.seaice import sar
 from arcticdl.simulate.geotiff import write_labels
 from arcticdl.simulate.scene import Truth, to_dataset
@@ -38,25 +38,26 @@ def write_safe(truth: Truth, out_dir: Path) -> Path:
         Path of the SAFE folder.
     """
     name = _product_name(truth)
-    partial, final = out_dir / f".{name}.partial", out_dir / f"{name}.SAFE"
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / "annotation" / "calibration").mkdir(parents=True)
-    (partial / "measurement").mkdir()
     labels = out_dir / f"{name}_labels.tif"
     write_labels(to_dataset(truth), "ice_type", labels, georeferenced=False)
+    with atomic_folder(out_dir / f"{name}.SAFE") as part:
+        _write_product(truth, part)
+    return out_dir / f"{name}.SAFE"
+
+
+def _write_product(truth: Truth, folder: Path) -> None:
+    annotation = folder / "annotation"
+    luts = annotation / "calibration"
+    luts.mkdir(parents=True)
+    (folder / "measurement").mkdir()
     for number, polarisation in enumerate(("hh", "hv"), start=1):
         stem = _stem(truth, polarisation, number)
-        annotation = partial / "annotation"
-        luts = annotation / "calibration"
         _save(_product_xml(truth, polarisation), annotation / f"{stem}.xml")
         _save(_calibration_xml(truth), luts / f"calibration-{stem}.xml")
         _save(_noise_xml(truth), luts / f"noise-{stem}.xml")
         power = getattr(truth.radar, polarisation)
-        _write_measurement(truth, power, partial / "measurement" / f"{stem}.tiff")
-    _save(_manifest_xml(), partial / "manifest.safe")
-    shutil.rmtree(final, ignore_errors=True)
-    partial.replace(final)
-    return final
+        _write_measurement(truth, power, folder / "measurement" / f"{stem}.tiff")
+    _save(_manifest_xml(), folder / "manifest.safe")
 
 
 def _stamp(truth: Truth) -> str:

@@ -1,8 +1,8 @@
 """Callbacks: progress that a person can read, and a history nobody loses."""
 
 import csv
+import io
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+
+from arcticdl.files import write_text
 
 
 def check_monitor(monitor: str, model: keras.Model, has_validation: bool) -> None:
@@ -132,10 +134,9 @@ class History(keras.callbacks.Callback):
         row |= {key: float(value) for key, value in (logs or {}).items()}
         self.rows = [old for old in self.rows if old["epoch"] < epoch + 1] + [row]
         names = list(dict.fromkeys(key for row in self.rows for key in row))
-        partial = self.path.with_suffix(".csv.part")
-        with open(partial, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            for row in self.rows:
-                writer.writerow(row | {"epoch": int(row["epoch"])})
-        os.replace(partial, self.path)
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, names)
+        writer.writeheader()
+        for row in self.rows:
+            writer.writerow(row | {"epoch": int(row["epoch"])})
+        write_text(self.path, table.getvalue())

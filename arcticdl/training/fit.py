@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from arcticdl.files import atomic_path
 from arcticdl.training.callbacks import History, RichProgress, check_monitor
 from arcticdl.training.resume import Checkpoint, Preempted
 from arcticdl.training.schedules import cosine_with_warmup
@@ -119,9 +120,7 @@ def fit(
 
 
 def save_model(model: keras.Model, path: str | Path) -> Path:
-    """Writes a ``.keras`` file under a temporary name, then renames it."""
-    path = Path(path)
-    partial = path.with_name(f".{path.stem}.part.keras")
-    model.save(partial)
-    partial.replace(path)
-    return path
+    """Writes a ``.keras`` file, whole or not at all."""
+    with atomic_path(path) as part:
+        model.save(part)
+    return Path(path)

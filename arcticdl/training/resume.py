@@ -7,14 +7,14 @@ signal ends training after the current batch, with the last whole epoch safe on 
 
 import json
 import math
-import os
-import shutil
 import signal
 import threading
 from pathlib import Path
 from typing import Any
 
 import keras
+
+from arcticdl.files import atomic_folder, restore_folder, write_json
 
 _STOPPING_STATE = ("wait", "best", "best_epoch", "stopped_epoch")
 
@@ -60,9 +60,7 @@ class Checkpoint(keras.callbacks.Callback):
             The number of whole epochs done; pass it as ``initial_epoch``. 0 where
             there is no checkpoint.
         """
-        old = self.folder.with_name(self.folder.name + ".old")
-        if not self.folder.exists() and old.exists():
-            os.replace(old, self.folder)  # killed between the two renames of a save
+        restore_folder(self.folder)  # where a save was killed
         path = self.folder / "state.json"
         if not path.exists():
             return 0
@@ -119,10 +117,12 @@ class Checkpoint(keras.callbacks.Callback):
         self._old = {}
 
     def _save(self, epochs_done: int) -> None:
-        partial = self.folder.with_name(self.folder.name + ".part")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        self.model.save_weights(partial / "model.weights.h5")
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_folder(self.folder) as part:
+            self._write(part, epochs_done)
+
+    def _write(self, folder: Path, epochs_done: int) -> None:
+        self.model.save_weights(folder / "model.weights.h5")
         state: dict[str, Any] = {"epochs_done": epochs_done, "stopping": None}
         if self.stopping is not None:
             state["stopping"] = {
@@ -134,14 +134,8 @@ class Checkpoint(keras.callbacks.Callback):
 
                 weights = self.stopping.best_weights
                 arrays = {f"w{i}": np.asarray(w) for i, w in enumerate(weights)}
-                np.savez(partial / "best.weights.npz", allow_pickle=False, **arrays)
-        (partial / "state.json").write_text(json.dumps(state), encoding="utf-8")
-        old = self.folder.with_name(self.folder.name + ".old")
-        shutil.rmtree(old, ignore_errors=True)
-        if self.folder.exists():
-            os.replace(self.folder, old)
-        os.replace(partial, self.folder)
-        shutil.rmtree(old, ignore_errors=True)
+                np.savez(folder / "best.weights.npz", allow_pickle=False, **arrays)
+        write_json(folder / "state.json", state)
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from arcticdl.files import OLD
 from arcticdl.training import (
     Checkpoint,
     Preempted,
@@ -112,7 +113,7 @@ def test_a_kill_between_the_renames_of_a_save_loses_nothing(tmp_path):
     model = compiled()
     fit(model, Feed(), tmp_path / "run" / "fold0", epochs=1)
     folder = tmp_path / "run" / "fold0" / "checkpoint"
-    folder.rename(folder.with_name("checkpoint.old"))
+    folder.rename(folder.with_name(f"{OLD}checkpoint"))
     assert Checkpoint(folder).restore(compiled()) == 1
 
 

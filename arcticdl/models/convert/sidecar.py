@@ -6,13 +6,13 @@ are for. PyTorch is not needed, and nothing in a checkpoint is executed.
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from arcticdl.errors import WeightsError
+from arcticdl.files import atomic_path, write_json
 from arcticdl.models.convert.checkpoint import read_checkpoint, sha256_of
 from arcticdl.models.convert.families import FAMILIES, Family, convert_state
 from arcticdl.models.convert.fill import ConversionReport
@@ -76,12 +76,6 @@ def _labels(bands: Sequence[str] | None, num_bands: int) -> list[str] | None:
     return labels
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", "utf-8")
-    os.replace(part, path)
-
-
 def convert(
     path: str | Path,
     out: str | Path | None = None,
@@ -130,8 +124,8 @@ def convert(
     )
     num_bands = result.model.input_shape[-1]
     labels = _labels(bands, num_bands)
-    part = out.with_name(out.name.removesuffix(SUFFIX) + ".part" + SUFFIX)
-    result.model.save_weights(part)
+    with atomic_path(out) as part:
+        result.model.save_weights(part)
     card = {
         "architecture": result.architecture,
         "options": result.options,
@@ -142,9 +136,8 @@ def convert(
         "normalizer": None if normalizer is None else dict(normalizer),
         "licence": licence,
         "source": {"file": path.name, "url": url, "sha256": sha256_of(path)},
-        "sha256": sha256_of(part),
+        "sha256": sha256_of(out),
         "report": asdict(result.report),
     }
-    _write_json(sidecar_path(out), card)
-    os.replace(part, out)
+    write_json(sidecar_path(out), card)
     return out, result.report

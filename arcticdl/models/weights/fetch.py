@@ -8,6 +8,7 @@ import urllib.request
 from pathlib import Path
 
 from arcticdl.errors import WeightsError
+from arcticdl.files import flush
 
 CHUNK_BYTES = 1 << 20
 ATTEMPTS = 3
@@ -93,6 +94,7 @@ def _verify_and_move(part: Path, path: Path, sha256: str, url: str) -> str:
             "A downloaded file must have the expected SHA-256. Received: "
             f"{found} instead of {sha256} from {url}. It was removed; fetch it again."
         )
+    flush(part)
     os.replace(part, path)
     return found
 
