@@ -22,6 +22,7 @@ class Table(Mapping[str, Any]):
         group: Group of the entry points, such as ``"arcticdl.losses"``; ``None`` where
             packages add nothing.
         entries: Name -> ``"module:attribute"``.
+        kind: Class of which a package's choice must be, where there is one.
 
     Example:
         >>> table = Table("example.numbers", {"pi": "math:pi"})
@@ -29,17 +30,32 @@ class Table(Mapping[str, Any]):
         (3.14, ['pi'])
     """
 
-    def __init__(self, group: str | None, entries: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        group: str | None,
+        entries: Mapping[str, str],
+        *,
+        kind: type | None = None,
+    ) -> None:
         self.group = group
         self.entries = dict(entries)
+        self.kind = kind
 
     def __getitem__(self, name: str) -> Any:
+        plugins = self._plugins()  # first: a name that is claimed twice is no choice
         if name in self.entries:
             module, _, attribute = self.entries[name].partition(":")
             return getattr(import_module(module), attribute)
-        if self.group and isinstance(name, str) and name in self._plugins():
-            return load(self.group, name)
-        raise KeyError(name)
+        if self.group is None or name not in plugins:
+            raise KeyError(name)
+        found = load(self.group, name)
+        if self.kind is not None and not isinstance(found, self.kind):
+            raise PluginError(
+                f"A choice of {self.group!r} must be a {self.kind.__name__} of "
+                f"{self.kind.__module__}. Received: {name!r}, a {type(found).__name__} "
+                f"of the plug-in {plugins[name]}."
+            )
+        return found
 
     def __iter__(self) -> Iterator[str]:
         yield from self.entries
@@ -49,11 +65,13 @@ class Table(Mapping[str, Any]):
         return len(self.entries) + len(self._plugins())
 
     def __contains__(self, name: object) -> bool:
-        return name in self.entries or name in self._plugins()
+        plugins = self._plugins()
+        return name in self.entries or name in plugins
 
-    def _plugins(self) -> Collection[str]:
+    def _plugins(self) -> Mapping[str, str]:
+        """The packages' choices, each with its package."""
         if self.group is None:
-            return ()
+            return {}
         found = installed(self.group)
         taken = sorted(set(found) & set(self.entries))
         if taken:
@@ -105,9 +123,9 @@ edge='shfit'. Did you mean 'shift'?
         known = False
     if known:
         return
-    names = sorted(map(str, choices))
-    near = difflib.get_close_matches(str(name).lower(), names, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    names = {str(choice).lower(): str(choice) for choice in choices}
+    near = difflib.get_close_matches(str(name).lower(), sorted(names), n=1)
+    hint = f" Did you mean {names[near[0]]!r}?" if near else ""
     listed = sorted(choices, key=str)
     raise ValueError(
         f"`{argument}` must be one of {listed}. Received: {argument}={name!r}.{hint}"
