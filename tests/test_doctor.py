@@ -125,7 +125,7 @@ def test_whole_machine_is_looked_at_and_nothing_raises(monkeypatch, capsys):
     by_status = {status: [] for status in ("ok", "warn", "fail")}
     for finding in findings:
         by_status[finding.status].append(finding)
-    assert len(findings) == 13
+    assert len(findings) == 14
     assert any("no such device" in f.message for f in by_status["warn"])
     assert {f.name for f in by_status["ok"]} >= {"python", "packages", "gdal", "gpu"}
     text = json.dumps([finding.to_dict() for finding in findings])

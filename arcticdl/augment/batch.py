@@ -46,6 +46,7 @@ class Batch:
         return self
 
 
+@runtime_checkable
 class Augmentation(Protocol):
     """One step of a policy: changes a batch, drawing from a generator."""
 

@@ -20,6 +20,7 @@ from arcticdl.augment.batch import (
 from arcticdl.augment.directions import Directions, band_index, find_directions
 from arcticdl.augment.table import AUGMENTATIONS
 from arcticdl.choices import choose
+from arcticdl.errors import PluginError
 
 Augmented = tuple[FloatArray, dict[str, NDArray[Any]], BoolArray]
 
@@ -107,6 +108,7 @@ def build_policy(
 
     Raises:
         ValueError: A step's name, an argument or its range is wrong.
+        PluginError: A package's step cannot be loaded, or is none.
 
     Example:
         >>> policy = build_policy([{"name": "hflip", "p": 1.0}])
@@ -131,7 +133,13 @@ def _build_step(entry: Mapping[str, Any], bands: Sequence[str] | None) -> Any:
         arguments["bands"] = tuple(chosen)
     if arguments.get("angle_band") is not None:
         arguments["angle_band"] = band_index(arguments["angle_band"], bands or ())
-    return make(**arguments)
+    step = make(**arguments)
+    if not isinstance(step, geometry.Movement | Augmentation | WholeBatch):
+        raise PluginError(
+            f"Augmentation {name!r} must make a step with `p` and `apply`, or "
+            f"`apply_all`. Received: a {type(step).__name__} from {make!r}."
+        )
+    return step
 
 
 def _check_arguments(

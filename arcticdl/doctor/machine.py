@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from arcticdl.doctor import accelerator, resources, software
+from arcticdl.doctor import accelerator, extensions, resources, software
 from arcticdl.doctor.finding import Finding
 
 
@@ -17,8 +17,8 @@ def check_machine(environ: Mapping[str, str] | None = None) -> list[Finding]:
         environ: Environment variables; those of this process by default.
 
     Returns:
-        The findings: Python, packages, backend, GPU, libraries, memory, disk, cache,
-        threads, open files, GDAL, projections, sample data.
+        The findings: Python, packages, plug-ins, backend, GPU, libraries, memory, disk,
+        cache, threads, open files, GDAL, projections, sample data.
     """
     environ = os.environ if environ is None else environ
     probe = accelerator.probe_backend(environ)
@@ -26,6 +26,7 @@ def check_machine(environ: Mapping[str, str] | None = None) -> list[Finding]:
     checks: dict[str, Callable[[], Finding]] = {
         "python": software.check_python,
         "packages": software.check_packages,
+        "plug-ins": extensions.check_plugins,
         "backend": lambda: accelerator.check_backend(probe),
         "gpu": lambda: accelerator.check_gpu(probe, environ, num_gpus, has_wheels),
         "libraries": lambda: accelerator.check_libraries(environ, has_wheels),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from arcticdl.choices import Table, choose
+from arcticdl.models.contracts import Backbone
 
 if TYPE_CHECKING:
     import keras
@@ -78,6 +79,7 @@ BACKBONES = Table(
         for record, names in FAMILIES.items()
         for name in names
     },
+    kind=Backbone,
 )
 """Name -> the ``Backbone`` of its family.
 

@@ -1,6 +1,7 @@
 """The decoders by name, listed without loading Keras."""
 
 from arcticdl.choices import Table
+from arcticdl.models.contracts import Decoder
 
 DECODERS = Table(
     "arcticdl.decoders",
@@ -14,6 +15,7 @@ DECODERS = Table(
         "unetplusplus": "arcticdl.models.decoders.unet:UNETPLUSPLUS",
         "upernet": "arcticdl.models.decoders.pyramid:UPERNET",
     },
+    kind=Decoder,
 )
 """Name -> its ``Decoder``, the record of its function and of the levels that it uses.
 
