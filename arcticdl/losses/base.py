@@ -96,6 +96,29 @@ class VoidAwareLoss(keras.losses.Loss):
         """Returns a boolean scalar: whether anything is scored."""
         return ops.any(self.measure(y_true, y_pred, sample_weight)[1] > 0.0)
 
+    def sums(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple:
+        """Returns sums over a batch that, added over batches, tell the loss of all.
+
+        The mean of the losses of batches is another number: a batch that is nearly
+        void weighs as much in it as a full one. `arcticdl.metrics.PooledLoss` adds
+        these sums up.
+
+        Returns:
+            A tuple of float32 tensors, here the weighted sum of the values and the sum
+            of the weights.
+        """
+        values, weights, nan_if_invalid = self.measure(y_true, y_pred, sample_weight)
+        return ops.sum(values * weights) * nan_if_invalid, ops.sum(weights)
+
+    def from_sums(self, sums: tuple) -> Any:
+        """Returns the loss of all batches whose sums were added.
+
+        Returns:
+            A float32 scalar, NaN where nothing was scored.
+        """
+        total, weight = sums
+        return total if self.reduction == "sum" else nan_ratio(total, weight)
+
     def reduce(self, values: Any, weights: Any) -> Any:
         """Reduces weighted values by the loss's own rule."""
         weighted = values * weights
@@ -134,6 +157,12 @@ def ratio(numerator: Any, denominator: Any) -> Any:
     some = ops.not_equal(denominator, 0.0)
     safe = ops.where(some, denominator, 1.0)
     return ops.where(some, numerator / safe, 0.0)
+
+
+def nan_ratio(numerator: Any, denominator: Any) -> Any:
+    """Divides; NaN where the denominator is 0."""
+    some = ops.not_equal(denominator, 0.0)
+    return ops.where(some, numerator / ops.where(some, denominator, 1.0), float("nan"))
 
 
 def to_float32(x: Any) -> Any:

@@ -28,7 +28,7 @@ class Boundary(SegmentationLoss):
         void_class: Code of void pixels.
         class_weights: One weight a class; 0 leaves a class out.
         radius_px: Distances saturate here, >= 1; time and memory grow with it.
-        **kwargs: `multilabel`, `reduction`, `name`.
+        **kwargs: `multilabel`, `from_logits`, `reduction`, `name`.
 
     Source:
         Kervadec et al., 2019, "Boundary loss for highly unbalanced segmentation",
@@ -85,7 +85,7 @@ class CenterlineDice(SegmentationLoss):
         pool: ``"batch"``, one skeleton score a class over all samples, or
             ``"sample"``. A class that its pool does not hold is not scored.
         smooth: Added to numerators and denominators, > 0.
-        **kwargs: `multilabel`, `reduction`, `name`.
+        **kwargs: `multilabel`, `from_logits`, `reduction`, `name`.
 
     Source:
         Shit et al., 2021, "clDice, a novel topology-preserving loss function for

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from arcticdl.losses.base import VoidAwareLoss, check_class_weights
+from arcticdl.losses.base import VoidAwareLoss, check_class_weights, nan_ratio
 from arcticdl.losses.region import Dice
 from arcticdl.losses.segmentation import Crossentropy, Focal, SegmentationLoss
 from arcticdl.void import VOID_CLASS
@@ -64,6 +64,11 @@ class Sum(keras.losses.Loss):
         return str(getattr(self.losses[0], "prediction_form", "values"))
 
     @property
+    def from_logits(self) -> bool:
+        """Whether predictions are logits, as its first loss has it."""
+        return bool(getattr(self.losses[0], "from_logits", True))
+
+    @property
     def label_form(self) -> str:
         """What a label holds, as its first loss has it."""
         return str(getattr(self.losses[0], "label_form", "values"))
@@ -81,13 +86,24 @@ class Sum(keras.losses.Loss):
         """Returns a boolean scalar: whether anything is scored."""
         return has_labels(self.losses[0], y_true, y_pred, sample_weight)
 
+    def sums(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple:
+        """Returns what its losses need of a batch; see `VoidAwareLoss.sums`."""
+        return tuple(
+            batch_sums(loss, y_true, y_pred, sample_weight) for loss in self.losses
+        )
+
+    def from_sums(self, sums: tuple) -> Any:
+        """Returns the loss of all batches whose sums were added."""
+        parts = zip(self.weights, self.losses, sums, strict=True)
+        return sum(weight * loss_of_sums(loss, part) for weight, loss, part in parts)
+
     def _shares_preparation(self) -> bool:
         first = self.losses[0]
         return isinstance(first, SegmentationLoss) and all(
             isinstance(loss, SegmentationLoss)
             and type(loss).prepare is SegmentationLoss.prepare
-            and (loss.void_class, loss.multilabel)
-            == (first.void_class, first.multilabel)
+            and (loss.void_class, loss.multilabel, loss.from_logits)
+            == (first.void_class, first.multilabel, first.from_logits)
             for loss in self.losses
         )
 
@@ -116,6 +132,8 @@ class Sum(keras.losses.Loss):
 
 class _DiceAnd(Sum):
     """Base of the sums of Dice and a pixel loss built from one set of arguments."""
+
+    options_of = SegmentationLoss  # whose keywords both parts take
 
     def __init__(
         self,
@@ -153,7 +171,8 @@ class DiceFocal(_DiceAnd):
         pool: Pool of :class:`Dice`.
         dice_weight: Weight of Dice.
         focal_weight: Weight of the focal loss.
-        **kwargs: `multilabel`, `reduction` (``"mean"`` or ``"sum"``), `name`.
+        **kwargs: `multilabel`, `from_logits`, `reduction` (``"mean"`` or ``"sum"``),
+            `name`.
     """
 
     def __init__(
@@ -186,7 +205,8 @@ class DiceCrossentropy(_DiceAnd):
         pool: Pool of :class:`Dice`.
         dice_weight: Weight of Dice.
         crossentropy_weight: Weight of the cross-entropy.
-        **kwargs: `multilabel`, `reduction` (``"mean"`` or ``"sum"``), `name`.
+        **kwargs: `multilabel`, `from_logits`, `reduction` (``"mean"`` or ``"sum"``),
+            `name`.
 
     Source:
         Isensee, Jaeger, Kohl, Petersen and Maier-Hein, 2021, "nnU-Net", whose
@@ -222,6 +242,24 @@ def has_labels(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any = None) -
     if isinstance(loss, VoidAwareLoss | Sum):
         return loss.has_labels(y_true, y_pred, sample_weight)
     return ops.convert_to_tensor(True)
+
+
+def batch_sums(
+    loss: keras.losses.Loss, y_true: Any, y_pred: Any, sample_weight: Any = None
+) -> tuple:
+    """Returns sums of any loss; one of Keras's counts by the samples of a batch."""
+    if isinstance(loss, VoidAwareLoss | Sum):
+        return loss.sums(y_true, y_pred, sample_weight)
+    count = ops.cast(ops.shape(y_pred)[0], "float32")
+    return loss(y_true, y_pred, sample_weight) * count, count
+
+
+def loss_of_sums(loss: keras.losses.Loss, sums: tuple) -> Any:
+    """Returns the loss of all batches whose `batch_sums` were added."""
+    if isinstance(loss, VoidAwareLoss | Sum):
+        return loss.from_sums(sums)
+    total, count = sums
+    return nan_ratio(total, count)
 
 
 def _check_parts(losses: Sequence[Any], weights: Sequence[float]) -> None:

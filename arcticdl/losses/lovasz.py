@@ -25,7 +25,7 @@ class LovaszSoftmax(SegmentationLoss):
         void_class: Code of void pixels.
         class_weights: One weight a class; 0 leaves a class out.
         pool: ``"batch"``, one index a class over all samples, or ``"sample"``.
-        **kwargs: `multilabel`, `reduction`, `name`.
+        **kwargs: `multilabel`, `from_logits`, `reduction`, `name`.
 
     Source:
         Berman, Rannen Triki and Blaschko, 2018, "The Lovasz-softmax loss", equations

@@ -27,7 +27,7 @@ class BootstrappedCrossentropy(SegmentationLoss):
         label_share: Share in 0-1 of the label; the rest is the prediction. The
             paper's values are 0.95 for ``"soft"`` and 0.8 for ``"hard"``.
         opinion: ``"soft"``, the probabilities, or ``"hard"``, the likeliest class.
-        **kwargs: `multilabel`, `reduction`, `name`.
+        **kwargs: `multilabel`, `from_logits`, `reduction`, `name`.
 
     Source:
         Reed et al., 2015, "Training deep neural networks on noisy labels with
@@ -89,7 +89,7 @@ class SymmetricCrossentropy(SegmentationLoss):
         alpha: Weight >= 0 of cross-entropy.
         beta: Weight >= 0 of reverse cross-entropy.
         log_zero: Value below 0 that stands for ``log 0``.
-        **kwargs: `multilabel`, `reduction`, `name`.
+        **kwargs: `multilabel`, `from_logits`, `reduction`, `name`.
 
     Source:
         Wang, Ma, Chen, Luo, Yi and Bailey, 2019, "Symmetric cross entropy for robust

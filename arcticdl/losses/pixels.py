@@ -7,6 +7,11 @@ from typing import Any
 from keras import ops
 
 from arcticdl.losses.base import spread_weight, to_float32
+from arcticdl.losses.probabilities import (
+    nan_if_probabilities,
+    nan_unless_probabilities,
+    to_logits,
+)
 from arcticdl.void import split_void
 
 
@@ -31,16 +36,20 @@ class Pixels:
         sample_weight: Weights ``(batch,)`` up to ``(batch, ...)``, or ``None``.
         void_class: Code of void.
         multilabel: Each channel is a yes or no of its own.
+        from_logits: Whether `y_pred` are logits; else they are probabilities, of
+            which logits are made.
 
     Attributes:
         logits: float32 ``(batch, ..., class)``; 0 under void.
         weight: float32 ``(batch, ..., 1)``, or ``(batch, ..., class)`` if
             `multilabel`; 0 under void.
         exclusive: Whether classes exclude each other (softmax).
-        nan_if_invalid: 1, or NaN where a label is neither a class nor void.
+        nan_if_invalid: 1, or NaN where a label is neither a class nor void, or
+            predictions are plainly not what `from_logits` says.
 
     Raises:
-        ValueError: If labels and logits do not fit together.
+        ValueError: If labels and predictions do not fit together; outside of a graph
+            also if predictions are not what `from_logits` says.
     """
 
     def __init__(
@@ -51,9 +60,10 @@ class Pixels:
         *,
         void_class: int | None = 255,
         multilabel: bool = False,
+        from_logits: bool = True,
     ) -> None:
-        logits = to_float32(y_pred)
-        y_true = ops.convert_to_tensor(y_true)
+        y_pred = ops.convert_to_tensor(y_pred)
+        logits, y_true = to_float32(y_pred), ops.convert_to_tensor(y_true)
         self.num_classes = int(logits.shape[-1])
         self.binary = self.num_classes == 1
         self.exclusive = not multilabel and not self.binary
@@ -69,9 +79,19 @@ class Pixels:
         else:
             label, valid = split_void(y_true, void_class)
             self._read_soft(to_float32(label), valid)
-        weight = self._weights(sample_weight)
-        self.weight = weight
-        self.logits = ops.where(ops.greater(weight, 0.0), logits, 0.0)
+        self.weight = self._weights(sample_weight)
+        self.logits = self._as_logits(y_pred, logits, from_logits)
+
+    def _as_logits(self, y_pred: Any, values: Any, from_logits: bool) -> Any:
+        scored = ops.greater(self.weight, 0.0)
+        if from_logits:
+            if self.exclusive:
+                self.nan_if_invalid *= nan_if_probabilities(y_pred, self.weight)
+            return ops.where(scored, values, 0.0)
+        even = 1.0 / self.num_classes if self.exclusive else 0.5
+        prob = ops.where(scored, values, even)
+        self.nan_if_invalid *= nan_unless_probabilities(prob, self.exclusive)
+        return to_logits(prob, self.exclusive)
 
     def _read_soft(self, label: Any, valid: Any) -> None:
         known = ops.logical_and(label >= 0.0, label <= 1.0)
@@ -163,17 +183,26 @@ class Pixels:
         Raises:
             ValueError: If there is not one weight a class.
         """
-        if class_weights is None:
-            return ops.ones((self.num_classes,), dtype="float32")
-        allowed = (1, 2) if self.binary else (self.num_classes,)
-        if len(class_weights) not in allowed:
-            raise ValueError(
-                "`class_weights` must hold one weight a class. Received: "
-                f"{len(class_weights)} weights for {self.num_classes} channels."
-            )
-        if self.binary:
-            return ops.convert_to_tensor([class_weights[-1]], dtype="float32")
-        return ops.convert_to_tensor(class_weights, dtype="float32")
+        return class_weight_vector(class_weights, self.num_classes)
+
+
+def class_weight_vector(
+    class_weights: Sequence[float] | None, num_channels: int
+) -> Any:
+    """Returns class weights as float32 ``(channel,)``; of one channel that of "yes".
+
+    Raises:
+        ValueError: If there is not one weight a class.
+    """
+    if class_weights is None:
+        return ops.ones((num_channels,), dtype="float32")
+    allowed = (1, 2) if num_channels == 1 else (num_channels,)
+    if len(class_weights) not in allowed:
+        raise ValueError(
+            "`class_weights` must hold one weight a class. Received: "
+            f"{len(class_weights)} weights for {num_channels} channels."
+        )
+    return ops.convert_to_tensor(class_weights[-num_channels:], dtype="float32")
 
 
 def read_codes(

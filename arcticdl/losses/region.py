@@ -7,8 +7,8 @@ import keras
 from keras import ops
 
 from arcticdl.choices import check_choice
-from arcticdl.losses.base import check_range, ratio
-from arcticdl.losses.pixels import Pixels
+from arcticdl.losses.base import check_range, nan_ratio, ratio
+from arcticdl.losses.pixels import Pixels, class_weight_vector
 from arcticdl.losses.segmentation import SegmentationLoss
 from arcticdl.void import VOID_CLASS
 
@@ -35,7 +35,7 @@ class OverlapLoss(SegmentationLoss):
             and classes together, so that large classes dominate.
         smooth: Added to numerator and denominator of a class's overlap, in weighted
             pixels, >= 0.
-        **kwargs: `multilabel`, `reduction`, `name`.
+        **kwargs: `multilabel`, `from_logits`, `reduction`, `name`.
     """
 
     def __init__(
@@ -55,18 +55,54 @@ class OverlapLoss(SegmentationLoss):
     def score(self, pixels: Pixels) -> tuple[Any, Any]:
         """Returns losses and weights, ``(class,)`` or ``(batch, class)``."""
         both, predicted, labelled = overlap_sums(pixels)
-        weights = pixels.class_weight_vector(self.class_weights)
-        if self.pool == "all":
-            sums = [ops.sum(s * weights) for s in (both, predicted, labelled)]
-            both, predicted, labelled = (ops.reshape(s, (1,)) for s in sums)
-            weights = ops.ones((1,), dtype="float32")
-        elif self.pool == "batch":
+        if self.pool != "sample":
             both, predicted, labelled = (
                 ops.sum(s, axis=0) for s in (both, predicted, labelled)
             )
+        weights = pixels.class_weight_vector(self.class_weights)
+        return self.score_sums(both, predicted, labelled, weights)
+
+    def score_sums(
+        self, both: Any, predicted: Any, labelled: Any, class_weights: Any
+    ) -> tuple[Any, Any]:
+        """Returns losses and weights from the three sums of each class.
+
+        Args:
+            both: float32 ``(class,)``, or ``(batch, class)`` of pools that are samples.
+            predicted: Likewise.
+            labelled: Likewise.
+            class_weights: float32 ``(class,)``.
+        """
+        if self.pool == "all":
+            sums = [ops.sum(s * class_weights) for s in (both, predicted, labelled)]
+            both, predicted, labelled = (ops.reshape(s, (1,)) for s in sums)
+            class_weights = ops.ones((1,), dtype="float32")
         present = ops.cast(labelled > 0.0, "float32")
         values = 1.0 - self.overlap(both, predicted, labelled)
-        return self.shape_loss(values), present * weights
+        return self.shape_loss(values), present * class_weights
+
+    def sums(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple:
+        """Returns the three sums of each class, which add up over batches.
+
+        A loss of ``pool="sample"`` has values that do so already.
+        """
+        if self.pool == "sample":
+            return super().sums(y_true, y_pred, sample_weight)
+        pixels = self.prepare(y_true, y_pred, sample_weight)
+        sums = overlap_sums(pixels)
+        return tuple(ops.sum(s, axis=0) * pixels.nan_if_invalid for s in sums)
+
+    def from_sums(self, sums: tuple) -> Any:
+        """Returns the loss of all batches as of one: the pool is all of them."""
+        if self.pool == "sample":
+            return super().from_sums(sums)
+        class_weights = class_weight_vector(self.class_weights, int(sums[0].shape[0]))
+        both, predicted, labelled = sums
+        values, weights = self.score_sums(both, predicted, labelled, class_weights)
+        total = ops.sum(values * weights)
+        if self.reduction == "sum":
+            return total
+        return nan_ratio(total, ops.sum(weights))
 
     def overlap(self, both: Any, predicted: Any, labelled: Any) -> Any:
         """Returns the overlap in 0-1 from the three sums."""
@@ -125,7 +161,7 @@ class Dice(OverlapLoss):
         smooth: Added to numerator and denominator, >= 0.
         generalized: One Dice for all classes of the pool, each weighted by
             ``1 / sum(t)**2``, so that a class counts the same whatever its size.
-        **kwargs: `multilabel`, `reduction`, `name`.
+        **kwargs: `multilabel`, `from_logits`, `reduction`, `name`.
 
     Sources:
         Milletari, Navab and Ahmadi, 2016, "V-Net", here with plain sums in the
@@ -157,20 +193,18 @@ class Dice(OverlapLoss):
                 "'batch' or 'sample'. Received: pool='all'."
             )
 
-    def score(self, pixels: Pixels) -> tuple[Any, Any]:
+    def score_sums(
+        self, both: Any, predicted: Any, labelled: Any, class_weights: Any
+    ) -> tuple[Any, Any]:
         """Returns losses and weights, one a class, or one a pool if generalised."""
         if not self.generalized:
-            return super().score(pixels)
-        both, predicted, labelled = overlap_sums(pixels)
-        if self.pool == "batch":
-            both, predicted, labelled = (
-                ops.sum(s, axis=0, keepdims=True) for s in (both, predicted, labelled)
-            )
+            return super().score_sums(both, predicted, labelled, class_weights)
+        # Sizes are relative to the largest class: squares of pixel counts overflow.
         size = labelled / ops.maximum(ops.max(labelled, -1, keepdims=True), 1e-30)
-        weight = pixels.class_weight_vector(self.class_weights)
-        weight = weight * ratio(ops.cast(size > 0, "float32"), size * size)
+        weight = class_weights * ratio(ops.cast(size > 0, "float32"), size * size)
         both, predicted, labelled = (
-            ops.sum(weight * s, axis=-1) for s in (both, predicted, labelled)
+            ops.reshape(ops.sum(weight * s, axis=-1), (-1,))
+            for s in (both, predicted, labelled)
         )
         values = 1.0 - self.overlap(both, predicted, labelled)
         return values, ops.cast(labelled > 0.0, "float32")
@@ -222,7 +256,7 @@ class Tversky(OverlapLoss):
         class_weights: One weight a class.
         alpha: Price of false positives, >= 0.
         beta: Price of false negatives, >= 0.
-        **kwargs: `pool`, `smooth`, `multilabel`, `reduction`, `name`.
+        **kwargs: `pool`, `smooth`, `multilabel`, `from_logits`, `reduction`, `name`.
 
     Source:
         Salehi, Erdogmus and Gholipour, 2017, "Tversky loss function for image
@@ -262,8 +296,8 @@ class FocalTversky(Tversky):
         class_weights: One weight a class.
         gamma: Exponent > 0 of each class's Tversky loss. The default is the paper's
             ``1 / gamma`` with its gamma of 4/3.
-        **kwargs: `alpha`, `beta`, `pool`, `smooth`, `multilabel`, `reduction`,
-            `name`.
+        **kwargs: `alpha`, `beta`, `pool`, `smooth`, `multilabel`, `from_logits`,
+            `reduction`, `name`.
 
     Source:
         Abraham and Khan, 2019, "A novel focal Tversky loss function with improved

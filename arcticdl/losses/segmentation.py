@@ -10,6 +10,7 @@ from arcticdl.losses.base import (
     VoidAwareLoss,
     check_class_weights,
     check_range,
+    ratio,
     share_of_replica,
 )
 from arcticdl.losses.pixels import Pixels
@@ -29,8 +30,14 @@ class SegmentationLoss(VoidAwareLoss):
         class_weights: One weight >= 0 a class; ``None``: all 1. In the binary form
             two, of class 0 and class 1.
         multilabel: Each channel is a yes or no of its own (sigmoid, not softmax).
+        from_logits: Whether predictions are logits. ``False`` for a network that ends
+            in a softmax (or sigmoid); gradients are better without one. Predictions
+            that are plainly the other thing are refused, in a graph by NaN.
         reduction: One of ``"mean"``, ``"none"``, ``"sum"``.
         name: Name of the loss.
+
+    Weights of classes belong here, in `class_weights`: ``model.fit(class_weight=...)``
+    of Keras takes one class a sample, and fails on maps with an error about shapes.
     """
 
     def __init__(
@@ -39,12 +46,13 @@ class SegmentationLoss(VoidAwareLoss):
         class_weights: Sequence[float] | None = None,
         *,
         multilabel: bool = False,
+        from_logits: bool = True,
         reduction: str | None = "mean",
         name: str | None = None,
     ) -> None:
         super().__init__(void_class, reduction=reduction, name=name)
         self.class_weights = check_class_weights(class_weights)
-        self.multilabel = bool(multilabel)
+        self.multilabel, self.from_logits = bool(multilabel), bool(from_logits)
 
     def prepare(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Pixels:
         """Returns the batch made ready; several losses may score the same one."""
@@ -54,6 +62,7 @@ class SegmentationLoss(VoidAwareLoss):
             sample_weight,
             void_class=self.void_class,
             multilabel=self.multilabel,
+            from_logits=self.from_logits,
         )
 
     def measure(
@@ -78,6 +87,7 @@ class SegmentationLoss(VoidAwareLoss):
             **super().get_config(),
             "class_weights": self.class_weights and list(self.class_weights),
             "multilabel": self.multilabel,
+            "from_logits": self.from_logits,
         }
 
 
@@ -85,9 +95,13 @@ class SegmentationLoss(VoidAwareLoss):
 class Crossentropy(SegmentationLoss):
     """Cross-entropy of classes, void pixels left out.
 
-    The mean is taken over pixel weight times class weight, as in PyTorch: a class
-    weight says how much a pixel counts, not how large the loss is. A soft label
-    counts with the mean of its classes' weights.
+    Each class's share of a label counts with the weight ``w`` of that class, and the
+    mean is over pixel weight times the weight of the label's class, as in
+    ``torch.nn.CrossEntropyLoss(weight=w, label_smoothing=e)``: ``sum_i sum_c w_c t_ic
+    (-log p_ic) / sum_i w_(y_i)`` with the smoothed label ``t``. Two things differ. A
+    class of weight 0 is left out whole, pixels and all; PyTorch's smoothing still lets
+    its pixels into the numerator. Soft labels are weighed by their classes' mean weight
+    in the denominator too, where PyTorch divides by the number of pixels.
 
     Args:
         void_class: Code of void pixels.
@@ -96,7 +110,7 @@ class Crossentropy(SegmentationLoss):
             all classes.
         hard_fraction: Share in (0, 1] of the scored pixels that count: those with
             the largest loss in the batch. ``None`` or 1: all.
-        **kwargs: `multilabel`, `reduction`, `name`.
+        **kwargs: `multilabel`, `from_logits`, `reduction`, `name`.
 
     Source:
         Hard pixels: Wu, Shen and van den Hengel, 2016, "High-performance semantic
@@ -129,7 +143,7 @@ class Crossentropy(SegmentationLoss):
     def score(self, pixels: Pixels) -> tuple[Any, Any]:
         """Returns cross-entropies and weights, one a pixel (or entry)."""
         weights = pixels.class_weight_map(self.class_weights)
-        values = smoothed_crossentropy(pixels, self.label_smoothing)
+        values = smoothed_crossentropy(pixels, self.label_smoothing, self.class_weights)
         if self.hard_fraction is not None and self.hard_fraction < 1:
             weights = weights * hardest(values, pixels.scored, self.hard_fraction)
         return elements(pixels, values), elements(pixels, weights)
@@ -155,7 +169,7 @@ class Focal(SegmentationLoss):
         void_class: Code of void pixels.
         class_weights: One weight a class.
         gamma: Focusing exponent >= 0.
-        **kwargs: `multilabel`, `reduction`, `name`.
+        **kwargs: `multilabel`, `from_logits`, `reduction`, `name`.
 
     Source:
         Lin, Goyal, Girshick, He and Dollar, 2017, "Focal loss for dense object
@@ -200,8 +214,20 @@ class Focal(SegmentationLoss):
         return {**super().get_config(), "gamma": self.gamma}
 
 
-def smoothed_crossentropy(pixels: Pixels, label_smoothing: float = 0.0) -> Any:
-    """Returns cross-entropies against smoothed labels, ``(batch, ..., 1 or class)``."""
+def smoothed_crossentropy(
+    pixels: Pixels,
+    label_smoothing: float = 0.0,
+    class_weights: Sequence[float] | None = None,
+) -> Any:
+    """Returns cross-entropies against smoothed labels, ``(batch, ..., 1 or class)``.
+
+    Args:
+        pixels: The prepared batch.
+        label_smoothing: Share of each label that is spread over all classes.
+        class_weights: Weights of exclusive classes, so that ``weight * value`` has each
+            term weighed by its own class; a weight of the label's class alone would
+            weigh what smoothing gives to the other classes wrongly.
+    """
     if not pixels.exclusive:
         target = pixels.target * (1.0 - label_smoothing) + 0.5 * label_smoothing
         return -(target * pixels.log_prob + (1.0 - target) * pixels.log_prob_not)
@@ -211,7 +237,12 @@ def smoothed_crossentropy(pixels: Pixels, label_smoothing: float = 0.0) -> Any:
     if label_smoothing:
         even = label_smoothing / pixels.num_classes
         target = target * (1.0 - label_smoothing) + even
-    return -ops.sum(target * pixels.log_prob, axis=-1, keepdims=True)
+    if class_weights is None:
+        return -ops.sum(target * pixels.log_prob, axis=-1, keepdims=True)
+    weights = pixels.class_weight_vector(class_weights)
+    own = ops.sum(pixels.target * weights, axis=-1, keepdims=True)
+    terms = ops.sum(target * weights * pixels.log_prob, axis=-1, keepdims=True)
+    return -ratio(terms, own)
 
 
 def hardest(values: Any, scored: Any, fraction: float) -> Any:

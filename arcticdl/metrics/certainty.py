@@ -186,6 +186,7 @@ class Brier(_MeanOfPixels):
     """
 
     default_name = "brier"
+    _direction = "down"  # what Keras's callbacks read for mode="auto"
 
     def measure(self, code: Any, prob: Any) -> Any:
         """Returns the squared error of each pixel."""
@@ -215,6 +216,8 @@ class TopKAccuracy(_MeanOfPixels):
     Raises:
         ValueError: `k` is no number of classes.
     """
+
+    _direction = "up"
 
     def __init__(
         self,
@@ -280,6 +283,7 @@ class CalibrationError(ProbabilityMetric):
     """
 
     default_name = "calibration_error"
+    _direction = "down"
 
     def __init__(
         self,

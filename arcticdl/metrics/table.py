@@ -15,6 +15,7 @@ METRICS = Table(
         "Matthews": "arcticdl.metrics.segmentation:Matthews",
         "MeanIoU": "arcticdl.metrics.segmentation:MeanIoU",
         "PRArea": "arcticdl.metrics.ranking:PRArea",
+        "PooledLoss": "arcticdl.metrics.pooled:PooledLoss",
         "Precision": "arcticdl.metrics.segmentation:Precision",
         "R2": "arcticdl.metrics.continuous:R2",
         "RMSE": "arcticdl.metrics.continuous:RMSE",

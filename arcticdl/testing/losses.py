@@ -279,11 +279,20 @@ def _segmentation(loss: Any, rng: np.random.Generator, size: _Size) -> LossCase:
         label = rng.integers(0, 2, (*size, num_classes)).astype("uint8")
         perfect = 40.0 * label.astype("float32") - 20.0
         logits = rng.normal(size=perfect.shape).astype("float32")
-        return LossCase(label, logits, perfect, label.shape)
+        best, guess = (_as_asked(loss, x, False) for x in (perfect, logits))
+        return LossCase(label, guess, best, label.shape)
     label = rng.integers(0, num_classes, size).astype("uint8")
     perfect = 20.0 * _one_hot(label, num_classes)
     logits = rng.normal(size=perfect.shape).astype("float32")
-    return LossCase(label, logits, perfect, size)
+    return LossCase(label, _as_asked(loss, logits), _as_asked(loss, perfect), size)
+
+
+def _as_asked(loss: Any, logits: np.ndarray, exclusive: bool = True) -> np.ndarray:
+    """Returns the logits, or probabilities for a loss that takes these."""
+    if getattr(loss, "from_logits", True):
+        return logits
+    prob = ops.softmax(logits) if exclusive else ops.sigmoid(logits)
+    return np.array(ops.convert_to_numpy(prob))
 
 
 def _dominance(loss: Any, rng: np.random.Generator, size: _Size) -> LossCase:

@@ -344,3 +344,33 @@ def test_symmetric_adds_the_reverse():
     loss = losses.SymmetricCrossentropy(alpha=0.1, beta=1.0, log_zero=-4.0)
     expected = 0.1 * 2 * LN2 + 4.0 * 0.75
     assert value(loss, [[1]], logits([0.75, 0.25])) == pytest.approx(expected)
+
+
+def test_smoothing_with_class_weights_is_pytorch_s():
+    # torch.nn.CrossEntropyLoss(weight, label_smoothing), as its documentation and
+    # aten/src/ATen/native/LossNLL.cpp have it: the smooth part of a pixel is weighed by
+    # every class's own weight, the mean is by the weights of the labels.
+    rng = np.random.default_rng(0)
+    pred = rng.normal(size=(1, 12, 4)).astype("float32")
+    label = rng.integers(0, 4, (1, 12))
+    weight, smoothing = np.array([1.0, 2.0, 0.5, 4.0]), 0.2
+    log_prob = pred[0] - np.log(np.exp(pred[0]).sum(-1, keepdims=True))
+    own = -weight[label[0]] * log_prob[np.arange(12), label[0]]
+    smooth = -(log_prob * weight).sum(-1)
+    total = weight[label[0]].sum()
+    expected = (
+        1 - smoothing
+    ) * own.sum() / total + smoothing / 4 * smooth.sum() / total
+    loss = losses.Crossentropy(class_weights=weight.tolist(), label_smoothing=smoothing)
+    assert value(loss, label, pred) == pytest.approx(expected, rel=1e-5)
+    old = (1 - smoothing) * own - smoothing / 4 * weight[label[0]] * log_prob.sum(-1)
+    assert abs(old.sum() / total - expected) > 1e-3  # what one weight a pixel gives
+
+
+def test_smoothing_leaves_a_class_of_weight_0_out():
+    loss = losses.Crossentropy(class_weights=[0.0, 3.0], label_smoothing=0.2)
+    # The second pixel alone: 0.9 of its own class, nothing of the other.
+    expected = -0.9 * np.log(0.25)
+    assert value(loss, [[0, 1]], logits([0.5, 0.5], [0.75, 0.25])) == pytest.approx(
+        expected
+    )
