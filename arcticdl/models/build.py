@@ -183,7 +183,7 @@ def build_multitask(
         ...     "plain", num_bands=2, backbone_options={"width": 4},
         ...     heads={"sod": {"task": "segmentation", "num_classes": 6},
         ...            "sic": {"task": "dense_regression"}})
-        >>> {name: shape[-1] for name, shape in model.output_shape.items()}
+        >>> {name: output.shape[-1] for name, output in model.output.items()}
         {'sod': 6, 'sic': 1}
     """
     specs = _check_heads(heads, decoder, dropout)

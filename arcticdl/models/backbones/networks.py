@@ -29,7 +29,7 @@ def as_backbone(model: keras.Model, num_bands: int) -> keras.Model:
         >>> image = keras.Input((None, None, 2))
         >>> half = keras.layers.Conv2D(8, 3, 2, padding="same")(image)
         >>> levels = {"P1": half, "P2": keras.layers.MaxPool2D(2)(half)}
-        >>> as_backbone(keras.Model(image, levels), 2).output_shape["P2"]
+        >>> as_backbone(keras.Model(image, levels), 2).output["P2"].shape
         (None, None, None, 8)
     """
     levels: Any = getattr(model, "pyramid_outputs", None)

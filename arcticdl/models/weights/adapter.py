@@ -105,6 +105,7 @@ def adapt_kernel(
             or a rule that would leave nothing of the pretrained kernel.
 
     Example:
+        >>> from arcticdl.models.weights.bands import RGB
         >>> kernel = np.ones((7, 7, 3, 64), "float32")
         >>> adapted, table = adapt_kernel(kernel, RGB, ["HH", "HV", "incidence_angle"])
         >>> adapted.shape
