@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from arcticdl.scene import read_values
-from arcticdl.tiles.writing.survey import read_valid
+from arcticdl.tiles.writing.scan import read_valid
 
 
 class Strip(NamedTuple):

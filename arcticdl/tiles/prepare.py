@@ -17,12 +17,12 @@ from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.quality.card import write_card
 from arcticdl.tiles.quality.checks import assess, check_actions
 from arcticdl.tiles.store import TileStore, open_store
-from arcticdl.tiles.write import SceneShelf, ShardWriter
+from arcticdl.tiles.write import SceneCache, ShardWriter
 from arcticdl.tiles.writing.collection import Collection, collect
 from arcticdl.tiles.writing.footprints import footprint_crs
 from arcticdl.tiles.writing.records import write_records
+from arcticdl.tiles.writing.scan import scan_scene
 from arcticdl.tiles.writing.selection import Selection, select_tiles
-from arcticdl.tiles.writing.survey import survey_scene
 from arcticdl.tiles.writing.work import Work, executor, write_lock
 
 
@@ -195,7 +195,7 @@ def _open_notes(root: Path, plan: dict[str, Any], overwrite: bool) -> Path:
         )
     if root.exists():
         shutil.rmtree(root)
-    for folder in ("survey", "shards"):
+    for folder in ("scan", "shards"):
         (root / folder).mkdir(parents=True)
     layout.write_json(note, plan)
     return root
@@ -208,13 +208,13 @@ def _write_new(
     plan: dict[str, Any],
     work: Work,
 ) -> None:
-    shelf = SceneShelf(collection.scenes)
-    surveys = survey_all(root, collection, selection.fixes, shelf, work)
-    collection = replace(collection, labels=name_classes(collection.labels, surveys))
-    table, kept, handled = select_tiles(collection, surveys, selection)
+    cache = SceneCache(collection.scenes)
+    scans = scan_all(root, collection, selection.fixes, cache, work)
+    collection = replace(collection, labels=name_classes(collection.labels, scans))
+    table, kept, handled = select_tiles(collection, scans, selection)
     writer = ShardWriter(
         root,
-        shelf,
+        cache,
         collection.plans,
         table,
         collection.labels,
@@ -238,7 +238,7 @@ def _write_new(
         "shard_tiles": writer.shard_tiles,
         "handled": handled,
     }
-    write_records(root, collection, surveys, kept, writer.hashes(), about)
+    write_records(root, collection, scans, kept, writer.hashes(), about)
     write_reports(root)
 
 
@@ -249,13 +249,13 @@ def _write_more(
     selection: Selection,
     work: Work,
 ) -> None:
-    shelf = SceneShelf(collection.scenes)
-    surveys = survey_all(notes, collection, selection.fixes, shelf, work)
-    table, kept, handled = select_tiles(collection, surveys, selection)
+    cache = SceneCache(collection.scenes)
+    scans = scan_all(notes, collection, selection.fixes, cache, work)
+    table, kept, handled = select_tiles(collection, scans, selection)
     layout.extend_arrays(store.path / layout.ARRAYS, len(store) + len(table))
     writer = ShardWriter(
         store.path,
-        shelf,
+        cache,
         collection.plans,
         table,
         store.labels,
@@ -269,7 +269,7 @@ def _write_more(
     work.run("Writing tiles", writer.write, writer.pending())
     about = {**store.about, "handled": store.about["handled"] + handled}
     hashes = writer.hashes()
-    write_records(store.path, collection, surveys, kept, hashes, about, store)
+    write_records(store.path, collection, scans, kept, hashes, about, store)
     write_reports(store.path)
 
 
@@ -282,48 +282,48 @@ def write_reports(root: Path) -> None:
     write_card(store)
 
 
-def survey_all(
+def scan_all(
     notes: Path,
     collection: Collection,
     fixes: Sequence[str],
-    shelf: SceneShelf,
+    cache: SceneCache,
     work: Work,
 ) -> list[dict[str, Any]]:
-    """Surveys every scene that has not been, and returns all surveys in order."""
-    files = [notes / "survey" / f"{k:06d}.json" for k in range(len(collection.ids))]
-    step = _Survey(collection, shelf, tuple(fixes), files)
+    """Scans every scene that has not been, and returns all scans in order."""
+    files = [notes / "scan" / f"{k:06d}.json" for k in range(len(collection.ids))]
+    step = _Scan(collection, cache, tuple(fixes), files)
     pending = [k for k, file in enumerate(files) if not file.exists()]
-    work.run("Surveying scenes", step, pending)
+    work.run("Scanning scenes", step, pending)
     return [json.loads(file.read_text("utf-8")) for file in files]
 
 
-class _Survey:
-    """Surveys one scene; a class, so that it travels to the workers of a cluster."""
+class _Scan:
+    """Scans one scene; a class, so that it travels to the workers of a cluster."""
 
     def __init__(
         self,
         collection: Collection,
-        shelf: SceneShelf,
+        cache: SceneCache,
         fixes: tuple[str, ...],
         files: list[Path],
     ) -> None:
         self.plans, self.labels = collection.plans, collection.labels
-        self.shelf, self.fixes, self.files = shelf, fixes, files
+        self.cache, self.fixes, self.files = cache, fixes, files
 
     def __call__(self, position: int) -> None:
-        scene, plan = self.shelf.get(position), self.plans[position]
-        found = survey_scene(scene, plan, self.labels, self.fixes)
+        scene, plan = self.cache.get(position), self.plans[position]
+        found = scan_scene(scene, plan, self.labels, self.fixes)
         layout.write_json(self.files[position], found)
 
 
 def name_classes(
-    labels: dict[str, LabelInfo], surveys: list[dict[str, Any]]
+    labels: dict[str, LabelInfo], scans: list[dict[str, Any]]
 ) -> dict[str, LabelInfo]:
     """Gives the classes of labels without ``flag_meanings`` their codes as names."""
     named = {}
     for name, info in labels.items():
         if not info.is_float and not info.classes:
-            most = max(len(row) for s in surveys for row in s["label_px"][name])
+            most = max(len(row) for s in scans for row in s["label_px"][name])
             info = replace(info, classes=tuple(str(code) for code in range(most)))
         named[name] = info
     return named
@@ -364,7 +364,7 @@ def _create_arrays(
 
 def _move_in(root: Path, path: Path) -> None:
     """Renames the finished store into place; an old one goes only then."""
-    for folder in ("survey", "shards"):
+    for folder in ("scan", "shards"):
         shutil.rmtree(root / folder, ignore_errors=True)
     (root / "plan.json").unlink(missing_ok=True)
     old = path.with_name(f"{path.name}.old")

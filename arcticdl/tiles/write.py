@@ -15,7 +15,7 @@ from arcticdl.scene import read_values
 from arcticdl.tiles import layout
 from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.plan import TilePlan
-from arcticdl.tiles.writing.survey import read_labels, read_valid
+from arcticdl.tiles.writing.scan import read_labels, read_valid
 
 _KEPT_BYTES = 512 << 20
 
@@ -37,7 +37,7 @@ class TileTable:
 
 
 @dataclass(eq=False)
-class SceneShelf:
+class SceneCache:
     """Scenes, the small ones loaded once and kept while there is room."""
 
     scenes: list[xr.Dataset]
@@ -74,7 +74,7 @@ class ShardWriter:
 
     Attributes:
         root: The unfinished store.
-        shelf: The scenes.
+        cache: The scenes.
         plans: Of the scenes.
         table: All tiles of the store.
         labels: To write.
@@ -87,7 +87,7 @@ class ShardWriter:
     """
 
     root: Path
-    shelf: SceneShelf
+    cache: SceneCache
     plans: list[TilePlan]
     table: TileTable
     labels: dict[str, LabelInfo]
@@ -164,7 +164,7 @@ class ShardWriter:
         top: int,
         columns: np.ndarray,
     ) -> None:
-        scene, plan = self.shelf.get(position), self.plans[position]
+        scene, plan = self.cache.get(position), self.plans[position]
         (height, width), left = plan.tile_size_px, int(columns.min())
         window = {
             "y": slice(top, min(top + height, plan.shape_px[0])),

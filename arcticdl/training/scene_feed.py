@@ -22,7 +22,7 @@ from arcticdl.scene.stats import (
 from arcticdl.tiles import Normalizer
 from arcticdl.tiles.normalize import FITTED
 from arcticdl.tiles.writing.collection import Collection, collect
-from arcticdl.tiles.writing.survey import read_labels, read_valid
+from arcticdl.tiles.writing.scan import read_labels, read_valid
 from arcticdl.training.batches import (
     Augment,
     BatchFeed,

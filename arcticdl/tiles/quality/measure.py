@@ -1,4 +1,4 @@
-"""What is measured of each tile while its scene is surveyed."""
+"""What is measured of each tile while its scene is scanned."""
 
 import hashlib
 from collections.abc import Sequence

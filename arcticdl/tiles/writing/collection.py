@@ -10,7 +10,7 @@ import xarray as xr
 from arcticdl.errors import LabelError, SceneError
 from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.plan import TilePlan, plan_tiles
-from arcticdl.tiles.writing.survey import band_names, find_labels, scene_id
+from arcticdl.tiles.writing.scan import band_names, find_labels, scene_id
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,7 @@ from arcticdl.tiles.writing.collection import Collection
 def write_records(
     root: Path,
     collection: Collection,
-    surveys: list[dict[str, Any]],
+    scans: list[dict[str, Any]],
     kept: list[np.ndarray],
     hashes: list[str],
     about: dict[str, Any],
@@ -36,18 +36,18 @@ def write_records(
     Args:
         root: The store's folder.
         collection: The scenes.
-        surveys: Of the scenes.
+        scans: Of the scenes.
         kept: Tiles of each scene's plan that are in the store.
         hashes: sha-256 of each of these tiles.
         about: The description, to be completed with number and fingerprint.
         before: The store that these scenes are appended to.
     """
-    scenes = describe_scenes(collection, surveys)
+    scenes = describe_scenes(collection, scans)
     crs = _shared_crs(scenes, before)
     labels = {v["name"]: LabelInfo.from_dict(v) for v in about["labels"]}
     rows: list[dict[str, Any]] = []
     for position, tiles in enumerate(kept):
-        rows += scene_rows(collection, surveys, labels, position, tiles, crs)
+        rows += scene_rows(collection, scans, labels, position, tiles, crs)
     for row, digest in zip(rows, hashes, strict=True):
         row["sha256"] = digest
     manifest = build_manifest(rows, crs)
@@ -72,11 +72,11 @@ def fingerprint(about: dict[str, Any], hashes: list[str]) -> str:
 
 
 def describe_scenes(
-    collection: Collection, surveys: list[dict[str, Any]]
+    collection: Collection, scans: list[dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
     """What the store keeps of each scene: {scene_id: JSON values}."""
-    pairs = zip(collection.ids, collection.scenes, surveys, strict=True)
-    return {name: _describe_scene(scene, survey) for name, scene, survey in pairs}
+    pairs = zip(collection.ids, collection.scenes, scans, strict=True)
+    return {name: _describe_scene(scene, scan) for name, scene, scan in pairs}
 
 
 def scene_time(scene: xr.Dataset) -> str | None:
@@ -92,14 +92,14 @@ def scene_time(scene: xr.Dataset) -> str | None:
 
 def scene_rows(
     collection: Collection,
-    surveys: list[dict[str, Any]],
+    scans: list[dict[str, Any]],
     labels: dict[str, LabelInfo],
     position: int,
     tiles: np.ndarray,
     crs: str | None,
 ) -> list[dict[str, Any]]:
     """The manifest's rows of one scene."""
-    scene, survey = collection.scenes[position], surveys[position]
+    scene, scan = collection.scenes[position], scans[position]
     plan = collection.plans[position].select(tiles)
     own = footprints.footprint_crs(scene)
     outlines = footprints.to_crs(footprints.tile_footprints(scene, plan), own, crs)
@@ -114,18 +114,18 @@ def scene_rows(
             "row": int(top),
             "col": int(left),
             "time": time,
-            "valid_fraction": survey["valid_px"][tile] / tile_px,
+            "valid_fraction": scan["valid_px"][tile] / tile_px,
             "geometry": outline,
-            **survey["measures"][tile],
+            **scan["measures"][tile],
         }
         for name, info in labels.items():
-            row |= _count_cells(info, survey, tile)
-            row |= _value_cells(info, survey["image_labels"].get(name))
+            row |= _count_cells(info, scan, tile)
+            row |= _value_cells(info, scan["image_labels"].get(name))
         rows.append(row)
     return rows
 
 
-def _describe_scene(scene: xr.Dataset, survey: dict[str, Any]) -> dict[str, Any]:
+def _describe_scene(scene: xr.Dataset, scan: dict[str, Any]) -> dict[str, Any]:
     attrs = {k: str(scene.attrs[k]) for k in SCENE_COLUMNS if k in scene.attrs}
     units = scene["image"].attrs.get("units")
     step = footprints.grid_step(scene)
@@ -138,7 +138,7 @@ def _describe_scene(scene: xr.Dataset, survey: dict[str, Any]) -> dict[str, Any]
         "bounds": list(footprints.scene_outline(scene).bounds),
         "units": units if units is None else str(units),
         "license": scene.attrs.get("license"),
-        "stats": survey["stats"],
+        "stats": scan["stats"],
     }
 
 
@@ -148,12 +148,12 @@ def _shared_crs(scenes: dict[str, Any], before: TileStore | None) -> str | None:
     return None if before.manifest.crs is None else before.manifest.crs.to_wkt()
 
 
-def _count_cells(info: LabelInfo, survey: dict[str, Any], tile: int) -> dict[str, int]:
-    counts, columns = survey["label_px"][info.name][tile], count_columns(info)
+def _count_cells(info: LabelInfo, scan: dict[str, Any], tile: int) -> dict[str, int]:
+    counts, columns = scan["label_px"][info.name][tile], count_columns(info)
     counts = counts + [0] * (len(columns) - len(counts))
     cells = dict(zip(columns, counts, strict=True))
     if info.num_channels:  # "no" to every class is not void
-        cells[f"{info.name}:{SCORED}"] = survey["scored_px"][info.name][tile]
+        cells[f"{info.name}:{SCORED}"] = scan["scored_px"][info.name][tile]
     return cells
 
 

@@ -80,7 +80,7 @@ class Selection:
 
 def select_tiles(
     collection: Collection,
-    surveys: list[dict[str, Any]],
+    scans: list[dict[str, Any]],
     selection: Selection,
 ) -> tuple[TileTable, list[np.ndarray], list[dict[str, Any]]]:
     """Chooses the tiles.
@@ -92,16 +92,16 @@ def select_tiles(
     Raises:
         ValueError: No tile is left.
     """
-    owner = np.repeat(np.arange(len(surveys)), [len(p) for p in collection.plans])
+    owner = np.repeat(np.arange(len(scans)), [len(p) for p in collection.plans])
     masks = {
-        "min_valid_fraction": _valid_enough(collection, surveys, selection),
-        "min_label_fraction": _labelled_enough(collection, surveys, selection),
-        "require_classes": _has_class(collection, surveys, selection),
+        "min_valid_fraction": _valid_enough(collection, scans, selection),
+        "min_label_fraction": _labelled_enough(collection, scans, selection),
+        "require_classes": _has_class(collection, scans, selection),
         "roi": _in_region(collection, selection),
     }
     keep = np.logical_and.reduce(list(masks.values()))
-    handled = [*_drop(collection, surveys, selection, owner, keep)]
-    handled += _describe_fixes(collection, surveys, selection)
+    handled = [*_drop(collection, scans, selection, owner, keep)]
+    handled += _describe_fixes(collection, scans, selection)
     if not keep.any():
         rest = {name: int(mask.sum()) for name, mask in masks.items()}
         raise ValueError(
@@ -110,7 +110,7 @@ def select_tiles(
             "were acted on."
         )
     starts = np.concatenate([plan.starts for plan in collection.plans])
-    kept = [np.flatnonzero(keep[owner == position]) for position in range(len(surveys))]
+    kept = [np.flatnonzero(keep[owner == position]) for position in range(len(scans))]
     return TileTable(owner[keep], starts[keep]), kept, handled
 
 
@@ -118,26 +118,26 @@ def _tile_px(collection: Collection) -> int:
     return int(np.prod(collection.plans[0].tile_size_px))
 
 
-def _valid_enough(collection: Any, surveys: Any, selection: Selection) -> np.ndarray:
-    valid = np.concatenate([survey["valid_px"] for survey in surveys])
+def _valid_enough(collection: Any, scans: Any, selection: Selection) -> np.ndarray:
+    valid = np.concatenate([scan["valid_px"] for scan in scans])
     return valid / _tile_px(collection) >= selection.min_valid_fraction
 
 
-def _labelled_enough(collection: Any, surveys: Any, selection: Selection) -> np.ndarray:
+def _labelled_enough(collection: Any, scans: Any, selection: Selection) -> np.ndarray:
     scored = np.zeros(sum(len(plan) for plan in collection.plans))
     for name in collection.labels:
-        scored = np.maximum(scored, [n for s in surveys for n in s["scored_px"][name]])
+        scored = np.maximum(scored, [n for s in scans for n in s["scored_px"][name]])
     return scored / _tile_px(collection) >= selection.min_label_fraction
 
 
-def _has_class(collection: Any, surveys: Any, selection: Selection) -> np.ndarray:
+def _has_class(collection: Any, scans: Any, selection: Selection) -> np.ndarray:
     count = sum(len(plan) for plan in collection.plans)
     if not selection.require_classes:
         return np.ones(count, bool)
     found = np.zeros(count, bool)
     for label, classes in selection.require_classes.items():
         codes = [collection.labels[label].classes.index(name) for name in classes]
-        rows = np.array([row for s in surveys for row in s["label_px"][label]])
+        rows = np.array([row for s in scans for row in s["label_px"][label]])
         found |= rows[:, codes].any(1)
     return found
 
@@ -154,13 +154,13 @@ def _in_region(collection: Collection, selection: Selection) -> np.ndarray:
 
 def _drop(
     collection: Collection,
-    surveys: list[dict[str, Any]],
+    scans: list[dict[str, Any]],
     selection: Selection,
     owner: np.ndarray,
     keep: np.ndarray,
 ) -> list[dict[str, Any]]:
     """Takes the tiles that checks drop out of `keep`, and says so."""
-    measures = [m for survey in surveys for m in survey["measures"]]
+    measures = [m for scan in scans for m in scan["measures"]]
     before = np.flatnonzero(keep)
     handled = []
     for check, flags in flag_tiles([measures[i] for i in before]).items():
@@ -174,17 +174,17 @@ def _drop(
 
 
 def _describe_fixes(
-    collection: Collection, surveys: list[dict[str, Any]], selection: Selection
+    collection: Collection, scans: list[dict[str, Any]], selection: Selection
 ) -> list[dict[str, Any]]:
     handled = []
-    for name, survey in zip(collection.ids, surveys, strict=True):
+    for name, scan in zip(collection.ids, scans, strict=True):
         if "unknown_class" in selection.fixes:
-            for label, codes in survey["unknown_px"].items():
+            for label, codes in scan["unknown_px"].items():
                 if codes:
                     message = f"codes {codes} of label {label!r} were made void."
                     handled.append(_note("unknown_class", message, [name], "fixed"))
-        if "label_on_nodata" in selection.fixes and survey["label_on_nodata_px"]:
-            message = f"{survey['label_on_nodata_px']} label pixels were made void."
+        if "label_on_nodata" in selection.fixes and scan["label_on_nodata_px"]:
+            message = f"{scan['label_on_nodata_px']} label pixels were made void."
             handled.append(_note("label_on_nodata", message, [name], "fixed"))
     return handled
 

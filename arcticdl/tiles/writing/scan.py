@@ -113,7 +113,7 @@ def _classes(
     return names, tuple(colors[i] for i in order) if colors else ()
 
 
-def survey_scene(
+def scan_scene(
     scene: xr.Dataset,
     plan: TilePlan,
     labels: Mapping[str, LabelInfo],
@@ -150,7 +150,7 @@ def survey_scene(
     tiles: list[Any] = [None] * len(plan)
     for top in np.unique(plan.starts[:, 0]):
         slots = np.flatnonzero(plan.starts[:, 0] == top)
-        _survey_row(scene, plan, labels, stats, fixes, slots, tiles)
+        _scan_row(scene, plan, labels, stats, fixes, slots, tiles)
     return {
         "stats": stats.to_dict(),
         "unknown_px": unknown,
@@ -172,7 +172,7 @@ def read_labels(
 ) -> dict[str, np.ndarray]:
     """Reads a window of every label in its stored dtype.
 
-    Codes outside the classes become void (`survey_scene` refuses them unless told not
+    Codes outside the classes become void (`scan_scene` refuses them unless told not
     to). With ``"label_on_nodata"`` among the fixes, so does all that is not `valid`.
 
     Returns:
@@ -201,7 +201,7 @@ def _void_nodata(
             maps[name][~valid] = info.void
 
 
-def _survey_row(
+def _scan_row(
     scene: xr.Dataset,
     plan: TilePlan,
     labels: Mapping[str, LabelInfo],
@@ -210,7 +210,7 @@ def _survey_row(
     slots: np.ndarray,
     tiles: list[Any],
 ) -> None:
-    """Surveys the tiles of one row, which is read once."""
+    """Scans the tiles of one row, which is read once."""
     rows = plan.inside(slots[0])[0]
     part = scene.isel(y=rows)
     image = read_values(part["image"], "y", "x", "band")
