@@ -126,7 +126,8 @@ edge='shfit'. Did you mean 'shift'?
     names = {str(choice).lower(): str(choice) for choice in choices}
     near = difflib.get_close_matches(str(name).lower(), sorted(names), n=1)
     hint = f" Did you mean {names[near[0]]!r}?" if near else ""
-    listed = sorted(choices, key=str)
+    numbers = all(isinstance(choice, int | float) for choice in choices)
+    listed = sorted(choices, key=None if numbers else str)
     raise ValueError(
         f"`{argument}` must be one of {listed}. Received: {argument}={name!r}.{hint}"
     )

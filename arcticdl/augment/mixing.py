@@ -7,7 +7,7 @@ not class 1.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from arcticdl.augment.batch import (
     is_void,
     void_of,
 )
+from arcticdl.choices import check_choice
 
 SEAMS = ("feather", "none", "void")
 
@@ -38,6 +39,7 @@ class CutMix:
 
     share: Interval = (0.1, 0.5)
     p: float = 0.5
+    mixes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_p(self.p)
@@ -76,6 +78,7 @@ class ClassMix:
     seam: str = "none"
     seam_px: float = 2.0
     p: float = 0.5
+    mixes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_p(self.p)
@@ -114,6 +117,7 @@ class CopyPaste:
     seam: str = "feather"
     seam_px: float = 2.0
     p: float = 0.5
+    mixes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_p(self.p)
@@ -159,6 +163,7 @@ class MixUp:
     alpha: float = 0.2
     num_classes: int | Mapping[str, int] | None = None
     p: float = 0.5
+    mixes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_p(self.p)
@@ -307,8 +312,6 @@ def check_seam(seam: str, seam_px: float) -> None:
     Raises:
         ValueError: They are wrong.
     """
-    if seam not in SEAMS or not seam_px > 0:
-        raise ValueError(
-            f"`seam` must be one of {sorted(SEAMS)} and `seam_px` above 0. "
-            f"Received: seam={seam!r}, seam_px={seam_px}."
-        )
+    check_choice("seam", seam, SEAMS)
+    if not seam_px > 0:
+        raise ValueError(f"`seam_px` must be above 0. Received: seam_px={seam_px}.")

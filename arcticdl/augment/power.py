@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from arcticdl.augment.batch import FloatArray
+from arcticdl.choices import check_choice
 
 UNITS = ("db", "power")
 
@@ -51,7 +52,4 @@ def check_units(units: Any) -> None:
     Raises:
         ValueError: They are others.
     """
-    if units not in UNITS:
-        raise ValueError(
-            f"`units` must be one of {sorted(UNITS)}. Received: units={units!r}."
-        )
+    check_choice("units", units, UNITS)

@@ -16,6 +16,7 @@ from arcticdl.augment.batch import (
     check_p,
     fields,
 )
+from arcticdl.choices import check_choice
 
 Bands = tuple[int, ...] | None
 
@@ -190,11 +191,7 @@ class Invert:
 
     def __post_init__(self) -> None:
         check_p(self.p)
-        if self.about not in ("mean", "range"):
-            raise ValueError(
-                "`about` must be one of ['mean', 'range']. "
-                f"Received: about={self.about!r}."
-            )
+        check_choice("about", self.about, ("mean", "range"))
 
     def apply(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """Returns the batch with its contrast turned round."""

@@ -18,6 +18,7 @@ from arcticdl.models.layers.shapes import PadToStride
 from arcticdl.models.layers.temporal import FoldTime, MergeTime, SplitTime
 from arcticdl.models.penalties import initialise_weights
 from arcticdl.models.weights.adapter import mixing_matrix
+from arcticdl.models.weights.adapter_rules import ADAPTERS
 from arcticdl.models.weights.load import find_pretrained, load_weights
 
 _log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ def build_encoder(
         WeightsError: Weights of another architecture, or not to be had.
     """
     entry = None if decoder is None else choose("decoder", decoder, DECODERS)
+    check_choice("adapter", adapter, ADAPTERS)
     normalizer = None
     if isinstance(backbone, str):
         family = choose("backbone", backbone, BACKBONES)

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from arcticdl.choices import choose
+from arcticdl.choices import check_choice, choose
 from arcticdl.models.backbones.segmentation_models import (
     ENCODERS,
     load_module,
@@ -17,6 +17,7 @@ from arcticdl.models.backbones.segmentation_models import (
 from arcticdl.models.card import Card, resolve_num_bands
 from arcticdl.models.layers.shapes import CropLike, PadToStride
 from arcticdl.models.weights.adapter import copy_weights
+from arcticdl.models.weights.adapter_rules import ADAPTERS
 from arcticdl.models.weights.bands import RGB
 
 ARCHITECTURES: dict[str, tuple[str, int]] = {
@@ -72,7 +73,8 @@ def from_segmentation_models(
         (None, None, None, 3)
     """
     module, stride = choose("architecture", architecture, ARCHITECTURES)
-    choose("backbone", backbone, dict.fromkeys(ENCODERS))
+    check_choice("backbone", backbone, ENCODERS)
+    check_choice("adapter", adapter, ADAPTERS)
     count = resolve_num_bands(num_bands, bands, card)
     if weights not in (None, "imagenet"):
         raise ValueError(

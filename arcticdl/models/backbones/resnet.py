@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from arcticdl.choices import check_choice
 from arcticdl.models.backbones.rewrite import rewrite
 from arcticdl.models.contracts import Backbone
 
@@ -56,11 +57,7 @@ def build_resnet(
     """
     from keras_hub.models import ResNetBackbone
 
-    if output_stride not in DILATIONS:
-        raise ValueError(
-            f"`output_stride` must be one of {sorted(DILATIONS)}. "
-            f"Received: output_stride={output_stride}."
-        )
+    check_choice("output_stride", output_stride, DILATIONS)
     block, blocks = RESNETS[name]
     hub = ResNetBackbone(
         input_conv_filters=[64],

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from arcticdl.choices import choose
+from arcticdl.choices import check_choice
 from arcticdl.errors import WeightsError
 from arcticdl.models.convert import convnext, resnet, swin
 from arcticdl.models.convert.fill import ConversionReport, Entry, State, fill
@@ -129,7 +129,7 @@ def convert_state(
     names = {part_name(key): key for key in found}
     state = {name: found[key] for name, key in names.items()}
     if family is not None:
-        choose("family", family, families)
+        check_choice("family", family, families)
     family, prefix = _recognise(state, family, prefix, families)
     kind = families[family]
     inner = {

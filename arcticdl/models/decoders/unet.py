@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import layers
 
-from arcticdl.choices import choose
+from arcticdl.choices import check_choice
 from arcticdl.models.contracts import Decoded, Decoder, Pyramid, pyramid_levels
 from arcticdl.models.layers.attention import attention_gate, squeeze_scse
 from arcticdl.models.layers.blocks import activate, apply_norm, conv_block
@@ -50,7 +50,7 @@ def decode_unet(
     Reference:
         Ronneberger et al. 2015, doi:10.1007/978-3-319-24574-4_28.
     """
-    choose("attention", attention, ATTENTIONS)
+    check_choice("attention", attention, ATTENTIONS)
     deepest = pyramid_levels(features)[-1]
     if not 0 <= output_level < deepest:
         raise ValueError(
@@ -111,7 +111,7 @@ def decode_unetplusplus(
     Reference:
         Zhou et al. 2018, doi:10.1007/978-3-030-00889-5_1.
     """
-    choose("attention", attention, ATTENTIONS)
+    check_choice("attention", attention, ATTENTIONS)
     levels = pyramid_levels(features)
     finest, deepest = levels[0], levels[-1]
     _check_channels(channels, deepest)

@@ -11,6 +11,8 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
+from arcticdl.choices import check_choice, choose
+
 KINDS = ("optical", "thermal", "sar", "passive_microwave", "auxiliary")
 """What a band measures; ``auxiliary`` is a field that is not imagery."""
 
@@ -37,10 +39,7 @@ class Band:
     polarisation: str | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(
-                f"`kind` must be one of {sorted(KINDS)}. Received: kind={self.kind!r}."
-            )
+        check_choice("kind", self.kind, KINDS)
 
     @property
     def label(self) -> str:
@@ -70,12 +69,7 @@ def sensor_bands(sensor: str) -> tuple[Band, ...]:
         >>> [band.centre for band in sensor_bands("landsat8")][:2]
         [0.443, 0.482]
     """
-    table = _table()
-    if sensor not in table:
-        raise ValueError(
-            f"`sensor` must be one of {list(sensors())}. Received: sensor={sensor!r}."
-        )
-    return tuple(dict.fromkeys(table[sensor].values()))
+    return tuple(dict.fromkeys(choose("sensor", sensor, _table()).values()))
 
 
 def resolve_bands(

@@ -12,12 +12,14 @@ from typing import Any
 
 import keras
 
+from arcticdl.choices import check_choice
 from arcticdl.errors import WeightsError
 from arcticdl.models.backbones.table import build_backbone
 from arcticdl.models.convert.checkpoint import read_checkpoint, sha256_of
 from arcticdl.models.convert.families import convert_state
 from arcticdl.models.convert.sidecar import convert, verify
 from arcticdl.models.weights.adapter import AdapterTable, Bands, copy_weights
+from arcticdl.models.weights.adapter_rules import ADAPTERS
 from arcticdl.models.weights.applications import APPLICATIONS, from_application
 from arcticdl.models.weights.bands import RGB, Band, resolve_bands
 from arcticdl.models.weights.fetch import download
@@ -166,6 +168,7 @@ def load_weights(
         ValueError: Unknown weights, bands or adapter.
         WeightsError: Weights of another architecture, or not to be had.
     """
+    check_choice("adapter", adapter, ADAPTERS)
     source = find_pretrained(weights, backbone, options=options, offline=offline)
     target: Bands = int(model.input_shape[-1]) if bands is None else list(bands)
     if bands is not None and len(bands) != model.input_shape[-1]:
