@@ -1,13 +1,17 @@
 """The whole of a configuration, and what its sections must agree on."""
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from arcticdl.choices import check_choice
 from arcticdl.config.data import DataConfig
 from arcticdl.config.folds import FoldsConfig
+from arcticdl.config.heads import HeadConfig, check_fit
 from arcticdl.config.loss import LossConfig
 from arcticdl.config.model import ModelConfig
+from arcticdl.config.names import TASK
 from arcticdl.config.predict import PredictConfig
 from arcticdl.config.section import Section
 from arcticdl.config.tiles import TilesConfig
@@ -31,8 +35,20 @@ class Experiment(Section):
     label: str | None = Field(
         None, description="Label to learn; null: the only, or the first, one."
     )
+    task: Annotated[str, TASK] | None = Field(
+        None,
+        description="What the network answers; null: segmentation, or dense_regression "
+        "for a quantity.",
+    )
+    loss: LossConfig | None = Field(
+        None, description="What training makes small; null: the task's own."
+    )
+    heads: dict[str, HeadConfig] = Field(
+        default_factory=dict,
+        description="Label -> its task, loss and metrics, to learn several at once; "
+        "in place of label, task, loss and train.metrics.",
+    )
     model: ModelConfig = Field(ModelConfig(), description="The network.")
-    loss: LossConfig = Field(LossConfig(), description="What training makes small.")
     train: TrainConfig = Field(TrainConfig(), description="The optimisation.")
     predict: PredictConfig = Field(
         PredictConfig(), description="How a whole scene is mapped."
@@ -57,23 +73,58 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _names_agree(self) -> "Experiment":
-        label = self.label_name
-        if label not in self.data.labels:
+        for label in self.heads or [self.label_name]:
+            check_choice("heads" if self.heads else "label", label, self.data.labels)
+        line, classes = self.predict.line, self.data.labels[self.label_name].classes
+        if line is not None:
+            check_choice("predict.line", line, classes)
+        return self
+
+    @model_validator(mode="after")
+    def _heads_stand_alone(self) -> "Experiment":
+        given = {
+            "label": self.label,
+            "task": self.task,
+            "loss": self.loss,
+            "train.metrics": self.train.metrics,
+        }
+        beside = [name for name, value in given.items() if value is not None]
+        if self.heads and beside:
             raise ValueError(
-                f"`label` must be one of {sorted(self.data.labels)}, got {label!r}"
-            )
-        line = self.predict.line
-        if line is not None and line not in self.data.labels[label].classes:
-            raise ValueError(
-                "`predict.line` must be one of "
-                f"{sorted(self.data.labels[label].classes)}, got {line!r}"
+                f"`heads` says for each label what {beside} would say of the only one; "
+                "give one or the other"
             )
         return self
 
+    @model_validator(mode="after")
+    def _heads_fit_their_labels(self) -> "Experiment":
+        for name, head in self.each_head.items():
+            check_task(name, self.task_of(name), bool(self.data.labels[name].classes))
+            check_fit(self.task_of(name), head.loss, head.metrics)
+        return self
+
+    @property
+    def each_head(self) -> dict[str, HeadConfig]:
+        """Label -> its head, also where there is one only; the first leads."""
+        if self.heads:
+            return self.heads
+        only = HeadConfig(task=self.task, loss=self.loss, metrics=self.train.metrics)
+        return {self.label_name: only}
+
+    def task_of(self, label: str) -> str:
+        """Name of the task that learns a label.
+
+        Args:
+            label: A key of ``each_head``.
+        """
+        task = self.each_head[label].task
+        default = "segmentation" if self.data.labels[label].classes else _QUANTITY
+        return task or default
+
     @property
     def label_name(self) -> str:
-        """The label that is learnt."""
-        return self.label or next(iter(self.data.labels))
+        """The label that is learnt; of several the first."""
+        return self.label or next(iter(self.heads or self.data.labels))
 
     @property
     def line_class(self) -> str | None:
@@ -85,3 +136,26 @@ class Experiment(Section):
     def store_path(self) -> Path:
         """Where the tile store lies."""
         return Path(self.tiles.store or f"data/{self.name}.tiles")
+
+
+_QUANTITY = "dense_regression"
+
+
+def check_task(label: str, task: str, has_classes: bool) -> None:
+    """Refuses a task that needs another kind of label.
+
+    Raises:
+        ValueError: It does; the message holds the tasks of this kind of label.
+    """
+    from arcticdl.tasks import TASKS
+    from arcticdl.tasks.table import VALUE
+
+    fitting = sorted(
+        name for name, spec in TASKS.items() if (spec.label != VALUE) == has_classes
+    )
+    if task not in fitting:
+        kind = "has `classes`" if has_classes else "is a quantity, without `classes`"
+        raise ValueError(
+            f"the task of {label!r} must be one of {fitting}, since the label {kind}. "
+            f"Received: task={task!r}"
+        )

@@ -45,7 +45,9 @@ class LabelConfig(Section):
     """One label map: from a file beside the scene, or from band thresholds."""
 
     classes: tuple[str, ...] = Field(
-        min_length=1, description="Names of the codes 0, 1, 2, ...; 255 is void."
+        (),
+        description="Names of the codes 0, 1, 2, ..., with 255 as void; none: a "
+        "quantity, with NaN as void.",
     )
     colors: tuple[str, ...] = Field(
         (), description="One colour a class, such as '#5ab4e6'."
@@ -65,6 +67,11 @@ class LabelConfig(Section):
     def _one_origin(self) -> "LabelConfig":
         if (self.file is None) == (not self.rules):
             raise ValueError("give either `file` or `rules`, and not both")
+        if not self.classes and (self.codes or self.rules or self.colors or self.sides):
+            raise ValueError(
+                "`codes`, `rules`, `colors` and `sides` need `classes`: a quantity has "
+                "none of them"
+            )
         names = {rule.name for rule in self.rules} - set(self.classes)
         if names:
             raise ValueError(

@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from arcticdl.config.names import METRIC, NORMALIZER, OPTIMIZER, SAMPLER, SCHEDULE, STEP
+from arcticdl.config.metrics import MetricConfig
+from arcticdl.config.names import NORMALIZER, OPTIMIZER, SAMPLER, SCHEDULE, STEP
 from arcticdl.config.section import Named, Section
 
 
@@ -28,12 +29,6 @@ class SamplerConfig(Named):
     name: Annotated[str, SAMPLER] = Field(
         "uniform", description="Which tiles an epoch visits, and how often."
     )
-
-
-class MetricConfig(Named):
-    """A name of ``arcticdl.metrics.METRICS`` and its arguments."""
-
-    name: Annotated[str, METRIC] = Field(description="Which metric.")
 
 
 class FreezeConfig(Section):

@@ -1,4 +1,5 @@
 # What the package offers, for its lazy loader, for mypy and for editors.
+from .check import check_options as check_options
 from .evaluate import evaluate as evaluate
 from .evaluate import headline as headline
 from .export import export as export

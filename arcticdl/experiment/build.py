@@ -1,11 +1,15 @@
-"""Feeds, networks, losses and optimisers from a configuration."""
+"""Feeds from a configuration."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from arcticdl.config import Experiment
-from arcticdl.errors import ConfigError
+from arcticdl.experiment.options import call_with
 from arcticdl.experiment.split import Split
-from arcticdl.tiles import TileStore
+from arcticdl.tiles import Normalizer, TileStore
+from arcticdl.tiles.table import SAMPLERS
 
 
 def build_feeds(
@@ -20,10 +24,10 @@ def build_feeds(
         store,
         split.train,
         batch_size=min(settings.batch_size, len(split.train) * settings.repeats),
-        labels=[config.label_name],
-        normalizer=settings.normalizer,
+        labels=list(config.each_head),
+        normalizer=_normalizer(config, store),
         augment=augment,
-        shuffle=True,
+        sampler=_build_sampler(config, store, split.train),
         seed=seed,
         repeats=settings.repeats,
         drop_last=True,  # a batch of one would upset batch normalisation
@@ -34,7 +38,7 @@ def build_feeds(
         store,
         split.validation,
         batch_size=min(settings.batch_size, len(split.validation)),
-        labels=[config.label_name],
+        labels=list(config.each_head),
         normalizer=feed.normalizer,
         shuffle=False,
     )
@@ -48,55 +52,24 @@ def _build_policy(config: Experiment, store: TileStore) -> Any:
     return build_policy(steps, bands=store.bands) if steps else None
 
 
-def build_model(config: Experiment, store: TileStore, feed: Any, num_steps: int) -> Any:
-    """The compiled network of an experiment."""
-    from arcticdl.losses import LOSSES
-    from arcticdl.metrics import MeanIoU
-    from arcticdl.models import build_segmenter
-    from arcticdl.training import build_optimizer
-
-    info = store.labels[config.label_name]
-    model = _call(
-        build_segmenter,
-        config.model.options,
-        "model.options",
-        backbone=config.model.backbone,
-        decoder=config.model.decoder,
-        bands=store.bands,
-        num_classes=len(info.classes),
-        card=feed.card,
-        **_pretrained(config),
-    )
-    if config.loss.name not in LOSSES:
-        raise ConfigError(
-            f"`loss.name` must be one of {sorted(LOSSES)}. "
-            f"Received: {config.loss.name!r}."
-        )
-    loss = _call(LOSSES[config.loss.name], config.loss.options, "loss.options")
+def _normalizer(config: Experiment, store: TileStore) -> str | Normalizer:
     settings = config.train
-    optimizer = build_optimizer(
-        settings.learning_rate,
-        num_steps=num_steps,
-        schedule=settings.schedule,
-        warmup_fraction=settings.warmup_fraction,
-        weight_decay=settings.weight_decay,
-        clip_norm=settings.clip_norm,
-        ema=settings.ema,
+    if settings.constants is None:
+        return settings.normalizer
+    return Normalizer(settings.normalizer, store.bands, constants=settings.constants)
+
+
+def _build_sampler(
+    config: Experiment, store: TileStore, indices: Sequence[int] | np.ndarray
+) -> Any:
+    settings = config.train.sampler
+    if settings.name == "uniform":
+        return None  # the feed's own order
+    return call_with(
+        SAMPLERS[settings.name],
+        settings.options,
+        "train.sampler.options",
+        store=store,
+        indices=indices,
+        label=config.label_name,
     )
-    metric = MeanIoU(num_classes=len(info.classes), name="mean_iou")
-    model.compile(optimizer, loss, metrics=[metric], jit_compile=settings.jit_compile)
-    return model
-
-
-def _pretrained(config: Experiment) -> dict[str, Any]:
-    if config.model.weights is None:
-        return {}
-    return {"weights": config.model.weights, "adapter": config.model.adapter}
-
-
-def _call(function: Any, options: dict[str, Any], key: str, **fixed: Any) -> Any:
-    """Calls with configured options; an unknown one is the configuration's error."""
-    try:
-        return function(**fixed, **options)
-    except TypeError as error:
-        raise ConfigError(f"`{key}` = {options} does not fit: {error}") from error

@@ -8,7 +8,7 @@ itself raises is never taken for a mistake in the configuration.
 import difflib
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, get_type_hints
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
@@ -47,7 +47,7 @@ def check_call(
     function: Callable[..., Any],
     options: Mapping[str, Any],
     key: str,
-    fixed: Mapping[str, Any] | set[str] = frozenset(),
+    fixed: Collection[str] = (),
     *,
     passes_on: Callable[..., Any] | None = None,
 ) -> None:

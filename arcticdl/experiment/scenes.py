@@ -35,7 +35,7 @@ def prepare(config: Experiment, overwrite: bool = False) -> TileStore:
         overlap_px=config.tiles.overlap_px,
         edge=config.tiles.edge,
         min_valid_fraction=config.tiles.min_valid_fraction,
-        labels=[config.label_name],
+        labels=list(config.each_head),
         overwrite=overwrite,
     )
 
@@ -141,8 +141,9 @@ def _file_labels(data: DataConfig, anchor: Anchor) -> dict[str, Any]:
     codes: dict[str, dict[int, int]] = {}
     for name, label in data.labels.items():
         if label.file is not None:
+            path = _beside(anchor.path, label.file)
             colors = (label.colors,) if label.colors else ()
-            files[name] = (_beside(anchor.path, label.file), label.classes, *colors)
+            files[name] = (path, label.classes, *colors) if label.classes else path
             if label.codes:
                 codes[name] = label.codes
     if not files:

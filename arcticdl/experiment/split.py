@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 
 from arcticdl.config import Experiment
 from arcticdl.errors import SplitError
-from arcticdl.tiles import TileStore, group_kfold, open_store
+from arcticdl.experiment.folds import build_splitter
+from arcticdl.tiles import TileStore, open_store
 
 
 def open_prepared(config: Experiment) -> TileStore:
@@ -42,9 +43,7 @@ def choose_folds(store: TileStore, config: Experiment) -> list[Split]:
     """
     settings = config.folds
     splits = []
-    folds = group_kfold(
-        store, settings.n_splits, group=settings.group, seed=settings.seed
-    )
+    folds = build_splitter(settings).split(store.manifest)
     for number, (train_part, test_part) in enumerate(folds):
         train_part = _only(store, np.asarray(train_part), settings.train_only)
         test_part = _only(store, np.asarray(test_part), settings.test_only)

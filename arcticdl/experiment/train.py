@@ -1,10 +1,12 @@
 """Training folds: each from the store to ``foldK/model.keras``."""
 
+from functools import partial
 from pathlib import Path
 
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
-from arcticdl.experiment.build import build_feeds, build_model
+from arcticdl.experiment.build import build_feeds
+from arcticdl.experiment.check import check_options
 from arcticdl.experiment.folder import (
     FULL,
     Fold,
@@ -14,6 +16,8 @@ from arcticdl.experiment.folder import (
     write_environment,
     write_json,
 )
+from arcticdl.experiment.folds import count_folds
+from arcticdl.experiment.network import build_network
 from arcticdl.experiment.split import (
     Split,
     choose_everything,
@@ -49,6 +53,8 @@ def train(
     folder, todo = folds_to_train(
         config, fold, run_dir=run_dir, resume=resume, overwrite=overwrite
     )
+    if todo:
+        check_options(config)
     store = open_prepared(config)
     splits: dict[Fold, Split] = (
         {FULL: choose_everything(store, config)}
@@ -89,7 +95,7 @@ def folds_to_train(
 
 
 def _fold_numbers(config: Experiment, fold: Fold) -> list[Fold]:
-    n_splits = config.folds.n_splits
+    n_splits = count_folds(config.folds, partial(open_prepared, config))
     if fold == "all":
         return list(range(n_splits))
     if fold == FULL:
@@ -124,7 +130,7 @@ def train_fold(
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(config.train.precision)
     feed, validation_feed = build_feeds(config, store, split, seed=seed)
-    model = build_model(config, store, feed, len(feed) * config.train.epochs)
+    model = build_network(config, feed.card, len(feed) * config.train.epochs)
     stopping = None
     if config.train.early_stopping is not None:
         rule = config.train.early_stopping

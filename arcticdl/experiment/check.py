@@ -1,0 +1,130 @@
+"""The second check of a configuration: options against signatures, before any data.
+
+The first one, ``load_config``, knows names; this one loads what they name, Keras among
+it, and compares the configured options with the signatures of what will take them.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from arcticdl.augment.table import AUGMENTATIONS
+from arcticdl.config import Experiment
+from arcticdl.config.names import is_path
+from arcticdl.errors import ConfigError
+from arcticdl.experiment.network import (
+    FIXED,
+    decoder_of,
+    fixed_of,
+    loss_key,
+    loss_of,
+    metric_key,
+    metrics_of,
+    read_heads,
+)
+from arcticdl.experiment.optimisers import check_optimizer
+from arcticdl.experiment.options import check_call, parameters
+from arcticdl.losses.table import LOSSES
+from arcticdl.metrics.table import METRICS
+from arcticdl.models.backbones.table import BACKBONES
+from arcticdl.models.decoders.table import DECODERS
+from arcticdl.tiles.table import SAMPLERS, SPLITTERS
+
+_SAMPLED = {"store", "indices", "label"}
+
+
+def check_options(config: Experiment) -> None:
+    """Compares every configured option with what will take it.
+
+    Args:
+        config: A configuration that ``load_config`` accepted.
+
+    Raises:
+        ConfigError: An option is unknown, missing or of another type, with its path
+            and, where one is near, the option that was meant.
+        FileNotFoundError: A file of weights is not there.
+    """
+    _check_heads(config)
+    _check_model(config)
+    check_optimizer(config.train)
+    check_preparation(config)
+
+
+def check_preparation(config: Experiment) -> None:
+    """The part of ``check_options`` that needs no Keras: splits and augmentation.
+
+    Raises:
+        ConfigError: As for ``check_options``.
+    """
+    splitter, sampler = config.folds.splitter, config.train.sampler
+    function = SPLITTERS[splitter.name]
+    given = fixed_of(function, dict.fromkeys(("n_splits", "group", "seed")))
+    check_call(function, splitter.options, "folds.splitter.options", given)
+    function = SAMPLERS[sampler.name]
+    check_call(function, sampler.options, "train.sampler.options", _SAMPLED)
+    for number, step in enumerate(config.train.augment):
+        options = {key: value for key, value in step.items() if key != "name"}
+        function = AUGMENTATIONS[step["name"]]
+        bands = ("bands", "angle_band")  # may be names, where the step wants numbers
+        check_call(
+            function,
+            {k: v for k, v in options.items() if k not in bands},
+            f"train.augment.{number}",
+            {k for k in bands if k in options and k in parameters(function)},
+        )
+        _refuse_bands(step, function, number)
+
+
+def _refuse_bands(step: dict[str, Any], function: Any, number: int) -> None:
+    unknown = {"bands", "angle_band"} & step.keys() - parameters(function).keys()
+    if unknown:
+        raise ConfigError(
+            f"`train.augment.{number}.{min(unknown)}` is no option of "
+            f"{step['name']!r}. Options: {sorted(parameters(function))}."
+        )
+
+
+def _check_heads(config: Experiment) -> None:
+    heads = read_heads(config)
+    for name, head in heads.items():
+        loss, options = loss_of(config.each_head[name], head)
+        fixed = fixed_of(LOSSES[loss], head.spec.loss_options(head.size))
+        check_call(LOSSES[loss], options, loss_key(config, name), fixed)
+        for number, metric in enumerate(metrics_of(config.each_head[name], head)):
+            function = METRICS[metric.name]
+            fixed = fixed_of(function, head.spec.metric_options(head.size))
+            key = metric_key(config, name, number)
+            check_call(function, metric.options, key, fixed)
+
+
+def _check_model(config: Experiment) -> None:
+    from arcticdl.models import build_multitask
+
+    settings = config.model
+    check_call(build_multitask, settings.options, "model.options", FIXED)
+    _check_nested(
+        BACKBONES[settings.backbone].options_of or BACKBONES[settings.backbone].build,
+        settings.options.get("backbone_options"),
+        "model.options.backbone_options",
+    )
+    decoder = decoder_of(config, read_heads(config))
+    if decoder is not None:
+        _check_nested(
+            DECODERS[decoder].build,
+            settings.options.get("decoder_options"),
+            "model.options.decoder_options",
+        )
+    weights = settings.weights
+    if weights is not None and is_path(weights) and not Path(weights).is_file():
+        raise FileNotFoundError(f"`model.weights`: there is no file {weights}.")
+
+
+def _check_nested(function: Any, options: Any, key: str) -> None:
+    """Checks the keyword-only options that a builder hands on, or gives itself."""
+    options = options or {}
+    given = {
+        name
+        for name, parameter in parameters(function).items()
+        if parameter.kind is not parameter.KEYWORD_ONLY
+        or (parameter.default is parameter.empty and name not in options)
+    }
+    check_call(function, options, key, given)

@@ -1,0 +1,115 @@
+"""Optimisers and learning-rate schedules from a configuration."""
+
+from collections.abc import Callable
+from typing import Any
+
+from arcticdl.config.train import TrainConfig
+from arcticdl.errors import ConfigError
+from arcticdl.experiment.options import call_with, check_call, parameters
+from arcticdl.training.table import OPTIMIZERS, SCHEDULES
+
+WARMUP_FRACTION = 0.05
+"""Where neither the configuration nor the schedule says another."""
+
+
+def build_optimizer(settings: TrainConfig, num_steps: int, model: Any = None) -> Any:
+    """Builds the optimiser of a training.
+
+    Args:
+        settings: The section ``train``.
+        num_steps: Optimiser steps of the whole training.
+        model: The network, for ``layer_decay``.
+
+    Returns:
+        A ``keras.optimizers.Optimizer``. Biases and normalisation do not decay.
+
+    Raises:
+        ConfigError: Options that the optimiser or the schedule does not take, or an
+            optimiser that this Keras lacks.
+    """
+    rate = build_schedule(settings, num_steps)
+    fixed = {"learning_rate": rate, **_common(settings)}
+    key = "train.optimizer.options"
+    if settings.layer_decay is not None:
+        from arcticdl.models.finetune import layer_factors
+
+        fixed["factors"] = layer_factors(model, settings.layer_decay)
+        return _layer_wise(settings, fixed)
+    optimizer = call_with(_class_of(settings), settings.optimizer.options, key, **fixed)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def build_schedule(settings: TrainConfig, num_steps: int) -> Any:
+    """Builds the learning rate of a training: a number or a schedule of Keras.
+
+    Raises:
+        ConfigError: Options that the schedule does not take.
+    """
+    function = SCHEDULES[settings.schedule.name]
+    fixed = {"learning_rate": settings.learning_rate, "num_steps": num_steps}
+    return call_with(
+        function,
+        settings.schedule.options,
+        "train.schedule.options",
+        **fixed,
+        **_warmup(settings, function),
+    )
+
+
+def check_optimizer(settings: TrainConfig) -> None:
+    """Refuses options that the optimiser or the schedule does not take.
+
+    Raises:
+        ConfigError: As for ``build_optimizer``.
+    """
+    build_schedule(settings, num_steps=100)
+    fixed = {"learning_rate", *_common(settings)}
+    options = settings.optimizer.options
+    check_call(_class_of(settings), options, "train.optimizer.options", fixed)
+
+
+def _common(settings: TrainConfig) -> dict[str, Any]:
+    """What every optimiser of Keras takes, and has a key of its own."""
+    return {
+        "weight_decay": settings.weight_decay,
+        "global_clipnorm": settings.clip_norm,
+        "use_ema": settings.ema is not None,
+        "ema_momentum": settings.ema if settings.ema is not None else 0.99,
+    }
+
+
+def _warmup(
+    settings: TrainConfig, function: Callable[..., Any]
+) -> dict[str, float | None]:
+    chosen = settings.warmup_fraction
+    if "warmup_fraction" in parameters(function):
+        return {"warmup_fraction": WARMUP_FRACTION if chosen is None else chosen}
+    if chosen is not None:
+        raise ConfigError(
+            f"`train.warmup_fraction` must be null with the schedule "
+            f"{settings.schedule.name!r}, which rises by itself. Received: {chosen}."
+        )
+    return {}
+
+
+def _class_of(settings: TrainConfig) -> Any:
+    try:
+        return OPTIMIZERS[settings.optimizer.name]
+    except AttributeError as error:
+        import keras
+
+        raise ConfigError(
+            f"`train.optimizer` {settings.optimizer.name!r} is not in Keras "
+            f"{keras.__version__}. Install a later one, or choose another."
+        ) from error
+
+
+def _layer_wise(settings: TrainConfig, fixed: dict[str, Any]) -> Any:
+    """An optimiser whose rate falls block by block towards the image."""
+    from arcticdl.models.finetune import LayerDecayAdam, LayerDecaySGD
+
+    kind = LayerDecaySGD if settings.optimizer.name == "SGD" else LayerDecayAdam
+    fixed = {**fixed, "kernel_decay": fixed["weight_decay"], "weight_decay": None}
+    key = "train.optimizer.options"
+    return call_with(kind, settings.optimizer.options, key, **fixed)
