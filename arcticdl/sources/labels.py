@@ -1,8 +1,10 @@
 """Label maps beside an image: codes checked, nodata turned into void."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -19,7 +21,62 @@ from arcticdl.sources.core.lazy import WindowArray, row_strips
 from arcticdl.sources.tags import carried_classes
 from arcticdl.void import VOID_CLASS
 
-Codes = Mapping[Any, int] | Callable[[np.ndarray], np.ndarray]
+Codes = Mapping[Any, Any] | Callable[[np.ndarray], np.ndarray]
+
+_INTERVAL = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*(?:-\s*(-?\d+(?:\.\d+)?)\s*)?")
+
+
+class CodeInterval(NamedTuple):
+    """Raw label values, both ends included, and the class that they stand for."""
+
+    low: float
+    high: float
+    code: int
+
+
+def code_intervals(codes: Mapping[Any, Any]) -> list[CodeInterval]:
+    """Reads what raw label values stand for, as YAML or Python tell it.
+
+    Args:
+        codes: Raw values to class codes. Keys are numbers, ``(low, high)``, or text
+            such as ``"248-255"``, both ends included; ``"void"`` as a code is 255.
+
+    Returns:
+        The intervals, in rising order.
+
+    Raises:
+        LabelError: A key or a code is none, or two intervals overlap.
+
+    Example:
+        >>> code_intervals({"0-7": 0, "248-255": 1, 128: "void"})[2]
+        CodeInterval(low=248.0, high=255.0, code=1)
+    """
+    found = sorted(_interval(key, code) for key, code in codes.items())
+    for one, other in pairwise(found):
+        if other.low <= one.high:
+            raise LabelError(
+                "`label_codes` must give each raw value one class. Received: "
+                f"{one.low:g} to {one.high:g} is {one.code}, and {other.low:g} to "
+                f"{other.high:g} is {other.code}."
+            )
+    return found
+
+
+def _interval(key: Any, code: Any) -> CodeInterval:
+    ends: Any = key if isinstance(key, tuple | list) else (key, key)
+    if isinstance(key, str):
+        text = _INTERVAL.fullmatch(key)
+        ends = (text[1], text[2] or text[1]) if text else ()
+    try:
+        low, high = (float(end) for end in ends)
+        if not low <= high or int(VOID_CLASS if code == "void" else code) < 0:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise LabelError(
+            "`label_codes` must give numbers, (low, high) or 'low-high' whole codes "
+            f"from 0, or 'void'. Received: {key!r}: {code!r}."
+        ) from None
+    return CodeInterval(low, high, VOID_CLASS if code == "void" else int(code))
 
 
 class LabelReader:
@@ -29,8 +86,8 @@ class LabelReader:
         name: Name of the label, for messages.
         scene: The label map, opened as a scene.
         classes: The codes that may occur; empty: any.
-        codes: Raw values to codes. A mapping, whose keys are values or ``(low, high)``
-            intervals with both ends included, or a function of the raw array.
+        codes: Raw values to codes: a mapping (see ``code_intervals``), or a function of
+            the raw array.
     """
 
     def __init__(
@@ -40,14 +97,15 @@ class LabelReader:
         self.image = scene["image"].variable
         self.valid = scene["valid"].variable if "valid" in scene else None
         self.classes = sorted(classes)
-        self.codes = codes
+        self.codes = code_intervals(codes) if isinstance(codes, Mapping) else codes
         self.shape = tuple(self.image.shape[1:])
         self.dtype = self._choose_dtype()
 
     def _choose_dtype(self) -> np.dtype:
         raw = self.image.dtype
         if self.classes or self.codes is not None:
-            top = max([*self.classes, VOID_CLASS])
+            given = [] if callable(self.codes) else [c.code for c in self.codes or ()]
+            top = max([*self.classes, *given, VOID_CLASS])
             low = min([*self.classes, 0])
             return np.result_type(np.min_scalar_type(top), np.min_scalar_type(low))
         if raw.kind == "f":
@@ -61,10 +119,11 @@ class LabelReader:
             LabelError: The window holds codes outside the classes.
         """
         raw = self._read_one_channel(rows, cols)
-        code = raw if self.codes is None else self._translate(raw)
-        void = ~np.isfinite(code)
+        void = ~np.isfinite(raw)
         if self.valid is not None:
             void |= ~self.valid[rows, cols].values
+        code = raw if self.codes is None else self._translate(raw, void)
+        void |= ~np.isfinite(code)
         if self.dtype.kind == "f":
             return np.where(void, np.nan, code).astype(self.dtype)
         whole = self._fill(code, void)
@@ -89,13 +148,12 @@ class LabelReader:
             )
         return block[0]
 
-    def _translate(self, raw: np.ndarray) -> np.ndarray:
+    def _translate(self, raw: np.ndarray, void: np.ndarray) -> np.ndarray:
         if callable(self.codes):
             return np.asarray(self.codes(raw))
         code = np.full(raw.shape, -1, "int64")
-        known = np.zeros(raw.shape, bool)
-        for key, value in (self.codes or {}).items():
-            low, high = key if isinstance(key, tuple) else (key, key)
+        known = void.copy()
+        for low, high, value in self.codes or ():
             here = (raw >= low) & (raw <= high)
             code[here] = value
             known |= here
@@ -108,9 +166,16 @@ class LabelReader:
         return code
 
     def _check(self, code: np.ndarray) -> None:
-        if not self.classes:
+        if not self.classes and self.codes is None:
             return
         found = np.unique(code)
+        if not self.classes and found[-1] > np.iinfo(self.dtype).max:
+            raise LabelError(
+                f"`label_codes` of label `{self.name}` must give codes up to "
+                f"{np.iinfo(self.dtype).max}. Received: {found[-1]}."
+            )
+        if not self.classes:
+            return
         wrong = sorted(set(found.tolist()) - {*self.classes, VOID_CLASS})
         if wrong:
             raise LabelError(
@@ -157,7 +222,7 @@ def add_label(
     attrs: dict[str, Any] = {}
     if named:
         attrs = class_attributes(list(named.values()), colors, list(named))
-    elif codes is None and label["image"].dtype.kind != "f":
+    elif codes is None:
         attrs = carried_classes(name, label["image"].attrs)
     reader = LabelReader(name, label, attrs.get("flag_values", ()), codes)
     if check and (attrs or codes is not None):

@@ -10,16 +10,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from arcticdl.errors import LabelError, SceneError
+from arcticdl.errors import LabelError
 from arcticdl.scene import ATTRIBUTES, class_attributes
-from arcticdl.sources.core.assemble import utc_text
+from arcticdl.sources.core.assemble import known_time
 from arcticdl.void import VOID_CLASS
 
 FLAG_TAGS = ("flag_values", "flag_meanings", "flag_colors")
 """CF attributes that name the classes of a label."""
 
 _CLASS_TAG = re.compile(r"class_(\d{1,5})")
-_ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_ISO_DATE = re.compile(r"\d{4}-(\d{2}-\d{2}|\d{3})")
 
 
 def scene_tags(tags: Mapping[str, str]) -> dict[str, str]:
@@ -38,11 +38,8 @@ def scene_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """
     found = {name: tags[name] for name in ATTRIBUTES if tags.get(name)}
     if "time" in found:
-        try:
-            dated = bool(_ISO_DATE.match(found["time"]))
-            found["time"] = utc_text(found["time"]) if dated else ""
-        except SceneError:
-            found["time"] = ""
+        dated = _ISO_DATE.match(found["time"])
+        found["time"] = (known_time(found["time"]) or "") if dated else ""
     return {name: value for name, value in found.items() if value}
 
 

@@ -1,4 +1,4 @@
-"""The table of readers: each format is one record, and a stranger's package adds one."""
+"""The table of readers: each format is one record; other packages add theirs."""
 
 import textwrap
 
@@ -103,5 +103,5 @@ def test_a_plug_in_that_fails_or_takes_a_name_is_named(tmp_path, install):
 
 def test_a_plug_in_cannot_take_the_name_of_a_reader(tmp_path, install):
     install(geotiff="gridtext_reader:TEXT")
-    with pytest.raises(PluginError, match="gridtext .* names 'geotiff'"):
+    with pytest.raises(PluginError, match=r"gridtext .* names 'geotiff'"):
         open_scene(grid_file(tmp_path / "a.txt"))

@@ -1,5 +1,6 @@
 """A Scene from its parts: lazy image, validity, position, attributes."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,20 +84,62 @@ def scene_attributes(
 def utc_text(time: Any) -> str:
     """A time as text in UTC, ``YYYY-MM-DDTHH:MM:SSZ``; naive times are taken as UTC.
 
+    Args:
+        time: A datetime, or text: ISO 8601, also with the day of the year
+            (``2021-045``), and with 24:00 for the end of a day.
+
+    Returns:
+        The time, cut to whole seconds.
+
     Raises:
         SceneError: It is no time.
 
-    >>> utc_text("2022-04-13 15:07:59+01:00")
-    '2022-04-13T14:07:59Z'
+    >>> utc_text("2022-04-13 15:07:59+01:00"), utc_text("2021-045T24:00Z")
+    ('2022-04-13T14:07:59Z', '2021-02-15T00:00:00Z')
     """
     try:
-        stamp = pd.Timestamp(time)
-    except (ValueError, TypeError):
+        stamp = _stamp(time)
+    except (ValueError, TypeError, OverflowError):
         stamp = pd.Timestamp("NaT")
     if pd.isna(stamp):
         raise SceneError(f"`time` must be a time. Received: time={time!r}.")
     utc = stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
     return utc.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+_MIDNIGHT = re.compile(r"(?<=[T ])24:?00(:?00(\.0+)?)?")
+_DAY_OF_YEAR = re.compile(r"(\d{4})-?(\d{3})(?!\d|-)")
+
+
+def _stamp(time: Any) -> pd.Timestamp:
+    if not isinstance(time, str):
+        return pd.Timestamp(time)
+    text, whole_days = _MIDNIGHT.subn("00:00:00", time.strip())
+    if found := _DAY_OF_YEAR.match(text):
+        first = pd.Timestamp(int(found[1]), 1, 1) + pd.Timedelta(int(found[2]) - 1, "D")
+        if not 1 <= int(found[2]) <= 366 or first.year != int(found[1]):
+            raise ValueError(text)
+        text = first.strftime("%Y-%m-%d") + text[found.end() :]
+    return pd.Timestamp(text) + pd.Timedelta(whole_days, "D")
+
+
+def known_time(told: Any) -> str | None:
+    """A time that a file's metadata tells, as text in UTC; ``None``: it tells none.
+
+    Args:
+        told: What stands there: a time, ``"unknown"``, ``"n/a"``, or nothing.
+
+    >>> known_time("unknown"), known_time(b"2021-01-04T18:00Z")
+    (None, '2021-01-04T18:00:00Z')
+    """
+    text = told.decode("utf-8", "replace") if isinstance(told, bytes) else told
+    # "now" and "5" are times to pandas; in a file they are not.
+    if text is None or (isinstance(text, str) and not re.match(r"\s*\d{4}", text)):
+        return None
+    try:
+        return utc_text(text)
+    except SceneError:
+        return None
 
 
 def stack_read(

@@ -10,7 +10,8 @@ import xarray as xr
 from arcticdl.errors import SceneError, SourceError
 from arcticdl.sources.bands import BandNames
 from arcticdl.sources.core.assemble import utc_text
-from arcticdl.sources.formats.netcdf import open_netcdf, open_raw
+from arcticdl.sources.formats.groups import open_raw
+from arcticdl.sources.formats.netcdf import open_netcdf
 
 TIME_NAMES = ("valid_time", "time")
 """Names of the time axis: of ERA5 since 2024, and before."""

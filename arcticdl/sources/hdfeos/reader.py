@@ -21,7 +21,8 @@ from arcticdl.sources.core.cf import PackedVariable
 from arcticdl.sources.core.geolocation import GcpPositions, swath_coords
 from arcticdl.sources.core.hdf5 import hdf5_holds
 from arcticdl.sources.core.lazy import WindowArray
-from arcticdl.sources.formats.netcdf import plane_of, read_packed, read_packed_valid
+from arcticdl.sources.formats.cf_position import plane_of
+from arcticdl.sources.formats.netcdf import read_packed, read_packed_valid
 from arcticdl.sources.hdfeos.fields import SCALINGS, Part, field_bands
 from arcticdl.sources.hdfeos.hdf4 import read_hdf4
 from arcticdl.sources.hdfeos.structure import (

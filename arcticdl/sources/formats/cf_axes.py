@@ -1,0 +1,219 @@
+"""Which dimensions of a NetCDF variable are rows and columns, and what the rest are."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import xarray as xr
+
+from arcticdl.errors import SourceError
+from arcticdl.sources.core.lazy import WindowArray
+
+_STANDARD = {
+    "projection_x_coordinate": "x", "projection_y_coordinate": "y",
+    "projection_x_angular_coordinate": "x", "projection_y_angular_coordinate": "y",
+    "longitude": "lon", "latitude": "lat",
+    "grid_longitude": "rlon", "grid_latitude": "rlat", "time": "time",
+}  # fmt: skip
+"""CF standard names that say what a coordinate is."""
+
+_AXES = {"X": "x", "Y": "y", "T": "time", "Z": "other"}
+_SIDE = {"x": "x", "lon": "x", "rlon": "x", "y": "y", "lat": "y", "rlat": "y"}
+_ROLES = {
+    "x": ("x", "xc", "xgrid", "nx", "ni", "easting", "xdim", "x_dim", "col", "cols",
+          "column", "columns", "sample", "samples", "pixel", "pixels", "xtrack",
+          "across_track", "cross_track"),
+    "y": ("y", "yc", "ygrid", "ny", "nj", "northing", "ydim", "y_dim", "row", "rows",
+          "line", "lines", "scan", "scans", "scanline", "atrack", "along_track"),
+    "lon": ("lon", "longitude"),
+    "lat": ("lat", "latitude"),
+    "rlon": ("rlon", "grid_longitude"),
+    "rlat": ("rlat", "grid_latitude"),
+    "time": ("time", "valid_time", "t", "tdim"),
+    "other": ("band", "bands", "channel", "channels", "wavelength", "level", "levels",
+              "depth", "height", "plev", "pressure_level", "isobaricinhpa", "number",
+              "member", "realization", "ensemble", "expver", "polarization",
+              "polarisation", "category", "class"),
+}  # fmt: skip
+_BY_NAME = {name: role for role, names in _ROLES.items() for name in names}
+_CORNERS = ("bnds", "bounds", "nv", "nv4", "vertices", "vertex", "corners", "nbnds",
+            "nchar", "strlen", "string")  # fmt: skip
+"""Dimensions of the corners of cells, and of letters: no field lies on them."""
+
+
+def role_of(name: str, variable: xr.Variable) -> str:
+    """What a coordinate variable holds, by CF attributes and then by its name.
+
+    Args:
+        name: Of the variable.
+        variable: The variable, of any number of dimensions.
+
+    Returns:
+        ``"x"``, ``"y"`` (projected), ``"lon"``, ``"lat"``, ``"rlon"``, ``"rlat"`` (of a
+        rotated pole), ``"time"``, ``"other"``, or ``""`` where nothing tells.
+    """
+    standard = str(variable.attrs.get("standard_name", "")).strip().lower()
+    units = str(variable.attrs.get("units", "")).strip().lower()
+    if standard in _STANDARD:
+        return _STANDARD[standard]
+    if units.startswith(("degrees_east", "degree_east")):
+        return "lon"
+    if units.startswith(("degrees_north", "degree_north")):
+        return "lat"
+    if " since " in units or variable.dtype.kind == "M":
+        return "time"
+    axis = _AXES.get(str(variable.attrs.get("axis", "")).strip().upper(), "")
+    by_name = _BY_NAME.get(name.lower(), "")
+    if variable.ndim > 1:
+        return by_name if by_name in ("lon", "lat") else ""
+    # An axis X says less than a name such as "lon", which is an x as well.
+    return by_name if axis in ("", _SIDE.get(by_name)) else axis
+
+
+def lines_over(raw: xr.Dataset, dim: str) -> dict[str, xr.Variable]:
+    """The 1-D variables along a dimension, that of its own name first."""
+    names = [
+        str(n) for n, v in raw.variables.items() if v.dims == (dim,) and str(n) != dim
+    ]
+    own = [dim] if dim in raw.variables and raw.variables[dim].dims == (dim,) else []
+    return {name: raw.variables[name] for name in [*own, *names]}
+
+
+def side_of(raw: xr.Dataset, dim: str) -> str:
+    """What a dimension is: ``"x"``, ``"y"``, ``"time"``, ``"other"`` or ``""``."""
+    roles = [role_of(name, line) for name, line in lines_over(raw, dim).items()]
+    known = {_SIDE.get(role, role) for role in roles if role}
+    # A time a row, as scans have, makes no time axis of the rows.
+    for side in ("x", "y"):
+        if side in known and not known & ({"x", "y"} - {side}):
+            return side
+    by_name = _BY_NAME.get(dim.lower(), "")
+    if by_name and dim not in raw.variables:
+        return _SIDE.get(by_name, by_name)
+    if dim.lower() in _CORNERS:
+        return "other"
+    if len(known) == 1:
+        return known.pop()
+    return _SIDE.get(by_name, by_name) or ("time" if "time" in dim.lower() else "")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Rows and columns of a variable.
+
+    Attributes:
+        y: Dimension of the rows.
+        x: Dimension of the columns.
+        is_told: Whether names or attributes say so, and not the order alone.
+    """
+
+    y: str
+    x: str
+    is_told: bool
+
+    @property
+    def dims(self) -> tuple[str, str]:
+        """Rows and columns."""
+        return self.y, self.x
+
+
+def find_layout(
+    raw: xr.Dataset, name: str, variable: xr.Variable, told: Sequence[str] | None
+) -> Layout | None:
+    """Rows and columns of a variable: by CF attributes, names, and last by order.
+
+    Args:
+        raw: The file.
+        name: Of the variable.
+        variable: The variable.
+        told: Names of the dimensions of rows and columns, where the caller tells them.
+
+    Returns:
+        The layout; ``None``: the variable lies on no two dimensions of a field.
+
+    Raises:
+        SourceError: More than two dimensions could be rows or columns.
+    """
+    dims = [str(dim) for dim in variable.dims]
+    if told is not None:
+        here = set(told) <= set(dims)
+        return Layout(told[0], told[1], True) if here else None
+    sides = {dim: side_of(raw, dim) for dim in dims}
+    ys = [dim for dim in dims if sides[dim] == "y"]
+    xs = [dim for dim in dims if sides[dim] == "x"]
+    if len(ys) == 1 and len(xs) == 1:
+        return Layout(ys[0], xs[0], True)
+    pair = _pair_of_positions(raw, dims)
+    if pair is not None and len(ys) + len(xs) <= 2:
+        return Layout(*pair, True)
+    if len(ys) > 1 or len(xs) > 1:
+        raise _undecided(name, variable)
+    free = [dim for dim in dims if not sides[dim]]
+    if len(free) > 2 - len(ys) - len(xs):  # one layer is no side of a picture
+        free = [dim for dim in free if variable.sizes[dim] > 1]
+    missing = 2 - len(ys) - len(xs)
+    if len(free) < missing:
+        return None
+    if len(free) > missing:
+        raise _undecided(name, variable)
+    if missing == 2:
+        return Layout(free[0], free[1], False)
+    return Layout(ys[0], free[0], True) if ys else Layout(free[0], xs[0], True)
+
+
+def _pair_of_positions(raw: xr.Dataset, dims: Sequence[str]) -> tuple[str, str] | None:
+    """Dimensions of 2-D latitudes within ``dims``, rows first as they are stored."""
+    pairs = {
+        (str(v.dims[-2]), str(v.dims[-1]))
+        for n, v in raw.variables.items()
+        if v.ndim >= 2 and role_of(str(n), v) == "lat"
+    }
+    found = [pair for pair in pairs if set(pair) <= set(dims)]
+    return found[0] if len(found) == 1 else None
+
+
+def _undecided(name: str, variable: xr.Variable) -> SourceError:
+    sizes = ", ".join(f"{dim}: {size}" for dim, size in variable.sizes.items())
+    return SourceError(
+        f"Two dimensions of variable {name!r} must be rows and columns, by coordinates "
+        f"with CF attributes or by names such as 'y' and 'x'. Received: ({sizes}); "
+        "tell them by `dims=(ROWS, COLUMNS)`."
+    )
+
+
+def upright(variable: xr.Variable, layout: Layout) -> xr.Variable:
+    """A 2-D variable with rows first, still lazy."""
+    if tuple(variable.dims) == layout.dims:
+        return variable
+    shape = (variable.sizes[layout.y], variable.sizes[layout.x])
+    lazy = WindowArray(shape, variable.dtype, partial(_read_turned, variable))
+    return lazy.variable(layout.dims, variable.attrs)
+
+
+def _read_turned(variable: xr.Variable, rows: slice, cols: slice) -> np.ndarray:
+    return np.asarray(variable[cols, rows].values).T
+
+
+def bounds_names(raw: xr.Dataset) -> set[str]:
+    """Names of variables that hold the corners of cells or times."""
+    named: Iterable[str] = (
+        str(v.attrs.get(key, v.encoding.get(key, "")))
+        for v in raw.variables.values()
+        for key in ("bounds", "climatology")
+    )
+    return {name for name in named if name} | {
+        str(name) for name in raw.variables if str(name).endswith(("_bnds", "_bounds"))
+    }
+
+
+def field_variables(raw: xr.Dataset) -> Iterator[tuple[str, xr.Variable]]:
+    """Variables of numbers over two dimensions or more that are no coordinates."""
+    bounds = bounds_names(raw)
+    for key, variable in raw.variables.items():
+        name = str(key)
+        is_field = variable.ndim >= 2 and variable.dtype.kind in "iuf"
+        if not is_field or name in bounds or 0 in variable.shape:
+            continue
+        if role_of(name, variable) not in ("lat", "lon", "time"):
+            yield name, variable
