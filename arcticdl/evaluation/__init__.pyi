@@ -3,6 +3,8 @@ from .baselines import pixel_baselines as pixel_baselines
 from .calibration import Calibration as Calibration
 from .coverage import counted_pixels as counted_pixels
 from .evaluate import SegmentationEvaluation as SegmentationEvaluation
-from .evaluate import pool_folds as pool_folds
+from .labels import LabelEvaluation as LabelEvaluation
+from .pool import pool_folds as pool_folds
 from .report import write_report as write_report
 from .scenes import evaluate_scenes as evaluate_scenes
+from .values import ValueEvaluation as ValueEvaluation

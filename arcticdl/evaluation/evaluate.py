@@ -1,4 +1,7 @@
-"""Streaming evaluation of class maps: one confusion matrix an image, nothing larger."""
+"""Streaming evaluation of class maps: one confusion matrix an image, nothing larger.
+
+``evaluation_for`` chooses the evaluation that a head's task asks for.
+"""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,14 +10,22 @@ from typing import Any
 import numpy as np
 
 from arcticdl.evaluation.calibration import Calibration
-from arcticdl.evaluation.pictures import TilePictures
+from arcticdl.evaluation.images import (
+    check_same,
+    finite_extra,
+    mean_extra,
+    summarise_extra,
+)
+from arcticdl.evaluation.labels import LabelEvaluation
+from arcticdl.evaluation.pictures import TilePictures, paint_classes
+from arcticdl.evaluation.values import ValueEvaluation
 from arcticdl.metrics import bootstrap_scores, confusion_matrix, scores
 from arcticdl.metrics.confusion import without_nan
 from arcticdl.plots.style import checked_colors
+from arcticdl.tasks import TASKS, Head
 from arcticdl.void import VOID_CLASS
 
 _MIN_PICTURE_SHARE = 0.1  # of its pixels must be scored for a tile to be shown
-_INTERVAL_OF_EXTRA = ("mean", "median")
 
 
 class SegmentationEvaluation:
@@ -26,6 +37,7 @@ class SegmentationEvaluation:
     Args:
         classes: Class names; code ``i`` is ``classes[i]``. At least two.
         colors: One colour a class, for the pictures; empty takes default colours.
+        task: Name of the task, which says how a class follows from probabilities.
         void_class: Code of pixels that are never scored.
         bands: Band names of the images, by which their composite is chosen.
         num_pictures: How many of the worst tiles to keep as pictures, and half as many
@@ -46,6 +58,7 @@ class SegmentationEvaluation:
         classes: Sequence[str],
         *,
         colors: Sequence[str] = (),
+        task: str = "segmentation",
         void_class: int = VOID_CLASS,
         bands: Sequence[str] = (),
         num_pictures: int = 8,
@@ -57,7 +70,7 @@ class SegmentationEvaluation:
                 "`classes` must hold at least two distinct names. "
                 f"Received: classes={list(classes)!r}."
             )
-        self.classes = tuple(classes)
+        self.classes, self.task = tuple(classes), task
         self.colors = checked_colors(classes, colors)
         self.void_class = void_class
         self._bootstrap = {"num_resamples": num_resamples, "seed": seed}
@@ -66,11 +79,10 @@ class SegmentationEvaluation:
         self._num_void = 0
         self._calibration = Calibration()
         self._pictures = TilePictures(
-            self.colors,
+            paint_classes(self.colors, void_class),
             num_worst=num_pictures,
             num_best=num_pictures // 2,
             bands=bands,
-            void_class=void_class,
         )
 
     def add(
@@ -111,7 +123,7 @@ class SegmentationEvaluation:
         matrix = confusion_matrix(label, y_pred, size, self.void_class)
         self._matrices[image_id] = self._matrices.get(image_id, 0) + matrix
         self._num_void += int(label.size - matrix.sum())
-        self._extras.setdefault(image_id, []).append(_finite(extra or {}))
+        self._extras.setdefault(image_id, []).append(finite_extra(extra or {}))
         scored = label != self.void_class
         if confidence is not None:
             correct = (y_pred == label)[scored]
@@ -127,8 +139,9 @@ class SegmentationEvaluation:
         """Returns everything that was counted and scored, ready for JSON.
 
         Returns:
-            ``classes``, ``colors``, ``void_class``; ``pooled``, a sentence that says
-            what is pooled; ``num_images``, ``num_pixels``, ``num_void_pixels``;
+            ``task``, ``scored_by``, ``classes``, ``colors``, ``void_class``;
+            ``pooled``, a sentence that says what is pooled; ``num_images``,
+            ``num_pixels``, ``num_void_pixels``;
             ``confusion_matrix`` ``[true][predicted]``; ``scores``
             (`arcticdl.metrics.scores`); ``intervals`` of 95 %, ``{score: [low,
             high]}``, empty for a single image; ``calibration`` (``None`` unless
@@ -144,6 +157,8 @@ class SegmentationEvaluation:
         pooled = stack.sum(axis=0)
         return without_nan(
             {
+                "task": self.task,
+                "scored_by": "classes",
                 "classes": list(self.classes),
                 "colors": list(self.colors),
                 "void_class": self.void_class,
@@ -155,7 +170,11 @@ class SegmentationEvaluation:
                 "scores": scores(pooled, self.classes),
                 "intervals": self._intervals(stack),
                 "calibration": self._calibration.result(),
-                "extra": self._extra_summary(),
+                "extra": summarise_extra(
+                    self._extras,
+                    self._bootstrap["seed"],
+                    self._bootstrap["num_resamples"],
+                ),
                 "images": self._image_entries(),
             }
         )
@@ -170,11 +189,7 @@ class SegmentationEvaluation:
         Raises:
             ValueError: If the classes differ.
         """
-        if tuple(result["classes"]) != self.classes:
-            raise ValueError(
-                "Evaluations must share their classes to be pooled. "
-                f"Received: {result['classes']!r} and {list(self.classes)!r}."
-            )
+        check_same(result, {"classes": list(self.classes)})
         for entry in result["images"]:
             image_id = entry["image_id"]
             matrix = np.asarray(entry["confusion_matrix"], np.int64)
@@ -214,7 +229,10 @@ class SegmentationEvaluation:
                 f"sums {total.min():.3g} to {total.max():.3g}. Pass logits through "
                 "softmax first."
             )
-        return prediction.argmax(axis=-1), prediction.max(axis=-1)
+        codes = TASKS[self.task].form.codes
+        assert codes is not None  # of a task with classes
+        y_pred = codes(prediction)
+        return y_pred, np.take_along_axis(prediction, y_pred[..., None], -1)[..., 0]
 
     def _intervals(self, stack: np.ndarray) -> dict[str, list[float]]:
         # One image resampled is the same image: an interval of no width says nothing.
@@ -233,89 +251,30 @@ class SegmentationEvaluation:
                     "num_pixels": int(matrix.sum()),
                     "mean_iou": found["mean_iou"],
                     "accuracy": found["accuracy"],
-                    "extra": _mean_extra(self._extras[image_id]),
+                    "extra": mean_extra(self._extras[image_id]),
                     "confusion_matrix": matrix.tolist(),
                 }
             )
         return entries
 
-    def _extra_summary(self) -> dict[str, Any]:
-        by_image = [_mean_extra(extras) for extras in self._extras.values()]
-        names = dict.fromkeys(name for extra in by_image for name in extra)
-        return {name: self._summary([e.get(name) for e in by_image]) for name in names}
 
-    def _summary(self, values: Sequence[float | None]) -> dict[str, Any]:
-        found = np.array([v for v in values if v is not None], float)
-        summary: dict[str, Any] = {
-            "num_images": len(found),
-            "num_missing": len(values) - len(found),
-            "mean": float(found.mean()) if found.size else None,
-            "median": float(np.median(found)) if found.size else None,
-            "intervals": {},
-        }
-        if len(found) > 1:
-            rng = np.random.default_rng(self._bootstrap["seed"])
-            size = (self._bootstrap["num_resamples"], len(found))
-            drawn = rng.choice(found, size=size)
-            for name in _INTERVAL_OF_EXTRA:
-                limits = np.percentile(getattr(np, name)(drawn, axis=1), [2.5, 97.5])
-                summary["intervals"][name] = limits.tolist()
-        return summary
+Evaluation = SegmentationEvaluation | LabelEvaluation | ValueEvaluation
 
 
-def pool_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Pools the evaluations of cross-validation folds into one.
-
-    Counts add up image by image, so the pooled scores are those of all test images
-    together, not means of the folds' scores.
+def evaluation_for(head: Head, **options: Any) -> Evaluation:
+    """Returns an empty evaluation of the kind that a head's task is scored by.
 
     Args:
-        folds: The folds' results, as `SegmentationEvaluation.result` gives them; with
-            ``fold`` and ``baselines`` where they hold these. At least one.
-
-    Returns:
-        The layout of a single result, and ``folds``: each fold's number, images and
-        headline scores.
-
-    Raises:
-        ValueError: If there is none, or their classes differ.
+        head: What the model answers.
+        **options: ``bands``, ``num_pictures``, ``num_resamples``, ``seed``.
     """
-    if not folds:
-        raise ValueError("`folds` must hold at least one result. Received: none.")
-    pooled = _pooled(folds)
-    pooled["folds"] = [
-        {
-            "fold": fold.get("fold", number),
-            "num_images": fold["num_images"],
-            "mean_iou": fold["scores"]["mean_iou"],
-            "extra": {n: e["median"] for n, e in (fold.get("extra") or {}).items()},
-            "accuracy": fold["scores"]["accuracy"],
-        }
-        for number, fold in enumerate(folds)
-    ]
-    shared = [
-        name for name in folds[0].get("baselines") or {} if _all_have(folds, name)
-    ]
-    pooled["baselines"] = {
-        name: {"title": folds[0]["baselines"][name]["title"]}
-        | _pooled([fold["baselines"][name] for fold in folds])
-        for name in shared
-    }
-    return pooled
-
-
-def _pooled(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    first = results[0]
-    evaluation = SegmentationEvaluation(
-        first["classes"], colors=first["colors"], void_class=first["void_class"]
+    if head.form.scored_by == "values":
+        return ValueEvaluation(head, **options)
+    if head.form.scored_by == "labels":
+        return LabelEvaluation(head, **options)
+    return SegmentationEvaluation(
+        head.classes, colors=head.colors, task=head.task, **options
     )
-    for result in results:
-        evaluation.merge(result)
-    return evaluation.result()
-
-
-def _all_have(folds: Sequence[Mapping[str, Any]], name: str) -> bool:
-    return all(name in (fold.get("baselines") or {}) for fold in folds)
 
 
 def _what_is_pooled(stack: np.ndarray) -> str:
@@ -324,20 +283,3 @@ def _what_is_pooled(stack: np.ndarray) -> str:
         f"One confusion matrix over the {int(stack.sum()):,} scored pixels of "
         f"{images}; void pixels are left out, and every pixel weighs the same."
     )
-
-
-def _finite(extra: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {
-        str(name): float(v) if v is not None and np.isfinite(v) else None
-        for name, v in extra.items()
-    }
-
-
-def _mean_extra(
-    extras: Sequence[Mapping[str, float | None]],
-) -> dict[str, float | None]:
-    found: dict[str, list[float]] = {}
-    for extra in extras:
-        for name, value in extra.items():
-            found.setdefault(name, []).extend([] if value is None else [value])
-    return {name: float(np.mean(v)) if v else None for name, v in found.items()}

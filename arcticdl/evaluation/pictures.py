@@ -56,7 +56,7 @@ def paint_values(y_true: np.ndarray, y_pred: np.ndarray) -> list[np.ndarray]:
 
 
 def paint_counts(y_true: np.ndarray, y_pred: np.ndarray) -> list[np.ndarray]:
-    """Panels of yes-or-no labels ``(y, x, class)``: how many hold, how many are wrong."""
+    """Panels of labels ``(y, x, class)``: how many hold, and how many are wrong."""
     void = (y_true == 255).all(axis=-1)
     known = y_true != 255
     counts = (

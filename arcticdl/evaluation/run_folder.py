@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from arcticdl.evaluation.evaluate import pool_folds
+from arcticdl.evaluation.pool import pool_folds
 
 _RESULT_KEYS = ("classes", "colors", "confusion_matrix", "images", "pooled", "scores")
 _PICTURES = ("map.png", "maps/*.png", "predictions/*.png")

@@ -1,6 +1,6 @@
 """Evaluation as the model will be used: whole scenes, blended, then scored."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -8,19 +8,23 @@ import numpy as np
 import xarray as xr
 from rich.progress import track
 
+from arcticdl.errors import TaskError
 from arcticdl.evaluation.coverage import counted_pixels
-from arcticdl.evaluation.evaluate import SegmentationEvaluation
-from arcticdl.inference import predict_scene
+from arcticdl.evaluation.evaluate import Evaluation, evaluation_for
+from arcticdl.inference.forward import Answers
+from arcticdl.inference.images import answer_image
 from arcticdl.inference.lines import draw_line, trace_line
+from arcticdl.inference.predict import answer_scene
+from arcticdl.inference.predictor import Predictor
 from arcticdl.metrics.fronts import front_distance, front_line
-from arcticdl.tiles import TileStore
+from arcticdl.tasks import Head
+from arcticdl.tiles import LabelInfo, TileStore
 
 
 def evaluate_scenes(
     model: keras.Model,
     store: TileStore,
     indices: Sequence[int] | np.ndarray,
-    label: str,
     *,
     line: str | None = None,
     tta: str = "none",
@@ -29,14 +33,14 @@ def evaluate_scenes(
     overlap_px: int | None = None,
     seed: int = 0,
     progress: bool = True,
-) -> SegmentationEvaluation:
-    """Maps each scene of the given tiles as ``predict_scene`` does, and scores it.
+) -> dict[str, Evaluation]:
+    """Answers for each scene of the given tiles as prediction does, and scores it.
 
     Args:
-        model: A model that carries its card.
+        model: A model that carries its card; each head is scored against the label of
+            its name.
         store: The tile store.
         indices: Tiles to score; each belongs to a scene, which is put together again.
-        label: The label with the truth.
         line: A class to reduce to a line; its distance to the true line is scored too.
         tta: Views averaged, as in ``predict_scene``.
         batch_size: Windows in one call of the model.
@@ -46,44 +50,84 @@ def evaluate_scenes(
         progress: Whether to show a progress bar.
 
     Returns:
-        The evaluation; one image a scene, every pixel counted once. With ``line`` each
-        image has ``distance_px`` (see ``arcticdl.metrics.front_distance``: the mean of
-        both directions), ``distance_matched_px`` and ``line_threshold``.
+        Name of the label -> its evaluation; one image a scene, every pixel counted
+        once. With ``line`` each image has ``distance_px`` (see
+        ``arcticdl.metrics.front_distance``: the mean of both directions),
+        ``distance_matched_px`` and ``line_threshold``.
+
+    Raises:
+        TaskError: The store has no label of a head's name, or one that does not fit.
     """
-    info = store.labels[label]
-    evaluation = SegmentationEvaluation(
-        info.classes,
-        colors=info.colors,
-        bands=store.bands,
-        seed=seed,
-        void_class=int(info.void),
+    predictor = Predictor(
+        model, tile_size_px=tile_size_px, batch_size=batch_size, tta=tta
     )
+    labels = match_labels(predictor.heads, store)
+    evaluations = {
+        labels[name].name: evaluation_for(
+            head,
+            bands=store.bands,
+            seed=seed,
+            **({} if head.spec.dense else {"num_pictures": 0}),
+        )
+        for name, head in predictor.heads.items()
+    }
     manifest = store.manifest.iloc[np.asarray(indices)]
     groups = manifest.groupby("scene_id", sort=True)
     for scene_id, rows in track(groups, "evaluate", disable=not progress):
         tiles = store.manifest.index.get_indexer(rows.index)
-        scene = assemble_scene(store, tiles)
-        maps = predict_scene(
-            model,
-            scene,
-            image_stats=store.scene_stats(scene_id),
-            tta=tta,
-            batch_size=batch_size,
-            tile_size_px=tile_size_px,
-            overlap_px=overlap_px,
-            outputs=("prob",),
-            progress=False,
-        )
-        prob = np.moveaxis(maps["prob"].values, 0, -1)
-        truth = np.where(scene["valid"].values, scene[label].values, info.void)
-        extra = {}
-        if line is not None:
-            extra = _line_scores(prob, truth, info.classes.index(line))
-        _add_tiles(evaluation, store, tiles, scene, truth, prob, extra)
-    return evaluation
+        scene, truths = assemble_scene(store, tiles)
+        stats = store.scene_stats(scene_id)
+        targets = {head.spec.target for head in predictor.heads.values()}
+        answers: Answers = {}
+        if "pixel" in targets:
+            answers |= answer_scene(
+                predictor, scene, image_stats=stats, overlap_px=overlap_px
+            )
+        if "image" in targets:
+            answers |= answer_image(predictor, scene, stats)
+        for name, head in predictor.heads.items():
+            info = labels[name]
+            evaluation, truth = evaluations[info.name], truths[info.name]
+            if not head.spec.dense:
+                _add_image(evaluation, str(scene_id), truth, answers.get(name))
+                continue
+            extra = {}
+            if line is not None and line in head.classes:
+                code = head.classes.index(line)
+                extra = _line_scores(answers[name], truth, code)
+            _add_tiles(evaluation, store, tiles, scene, truth, answers[name], extra)
+    return evaluations
 
 
-def assemble_scene(store: TileStore, tiles: Sequence[int]) -> xr.Dataset:
+def match_labels(heads: Mapping[str, Head], store: TileStore) -> dict[str, LabelInfo]:
+    """The label of a store that each head is scored against.
+
+    Raises:
+        TaskError: None of that name, or one of other classes or another target.
+    """
+    found = {}
+    for name, head in heads.items():
+        only = len(heads) == len(store.labels) == 1
+        info = next(iter(store.labels.values())) if only else store.labels.get(name)
+        if info is None:
+            raise TaskError(
+                f"Each head is scored against the label of its name, one of "
+                f"{sorted(store.labels)}. Received: a head {name!r}."
+            )
+        classes = info.classes if head.spec.label != "value" else head.classes
+        if info.target != head.spec.target or tuple(classes) != head.classes:
+            raise TaskError(
+                f"The head {name!r} must fit its label. Received: task {head.task!r} "
+                f"with classes {list(head.classes)} for a label of each {info.target} "
+                f"with classes {list(info.classes)}."
+            )
+        found[name] = info
+    return found
+
+
+def assemble_scene(
+    store: TileStore, tiles: Sequence[int]
+) -> tuple[xr.Dataset, dict[str, np.ndarray]]:
     """Puts the given tiles of one scene together again, in pixel coordinates.
 
     Args:
@@ -91,8 +135,9 @@ def assemble_scene(store: TileStore, tiles: Sequence[int]) -> xr.Dataset:
         tiles: Indices of tiles of one scene.
 
     Returns:
-        Scene with ``image``, ``valid`` and the labels; pixels of no tile are invalid
-        and void.
+        Scene with ``image`` and ``valid``, and the labels by name: ``(y, x)`` or
+        ``(y, x, channel)``, void where the image is invalid; of whole images ``()`` or
+        ``(channel,)``. Pixels of no tile are invalid and void.
     """
     manifest = store.manifest.iloc[np.asarray(tiles)]
     rows, cols = manifest["row"].to_numpy(int), manifest["col"].to_numpy(int)
@@ -100,26 +145,31 @@ def assemble_scene(store: TileStore, tiles: Sequence[int]) -> xr.Dataset:
     height, width = read["valid"].shape[1:]
     shape = (int(rows.max()) + height, int(cols.max()) + width)
     image = np.zeros((*shape, len(store.bands)), read["image"].dtype)
-    data: dict[str, Any] = {"valid": np.zeros(shape, bool)}
-    for name, info in store.labels.items():
-        void = info.void if info.classes else np.nan
-        data[name] = np.full(shape, void, read[name].dtype)
+    valid = np.zeros(shape, bool)
+    pixel = {n: info for n, info in store.labels.items() if info.is_pixel}
+    labels = {
+        n: np.full((*shape, *read[n].shape[3:]), info.void, read[n].dtype)
+        for n, info in pixel.items()
+    }
     for number, (row, col) in enumerate(zip(rows, cols, strict=True)):
         window = np.s_[row : row + height, col : col + width]
-        image[window] = read["image"][number]
-        for name in data:
-            data[name][window] = read[name][number]
-    variables: dict[str, Any] = {
-        name: (("y", "x"), array) for name, array in data.items()
+        image[window], valid[window] = read["image"][number], read["valid"][number]
+        for name, label in labels.items():
+            label[window] = read[name][number]
+    for name, label in labels.items():
+        label[~valid] = pixel[name].void
+    labels |= {n: read[n][0] for n in store.labels if n not in pixel}
+    variables = {
+        "image": (("band", "y", "x"), np.moveaxis(image, -1, 0)),
+        "valid": (("y", "x"), valid),
     }
-    variables["image"] = (("band", "y", "x"), np.moveaxis(image, -1, 0))
     coords = {
         "band": list(store.bands),
         "y": np.arange(shape[0]) + 0.5,
         "x": np.arange(shape[1]) + 0.5,
     }
     attrs = {"scene_id": str(manifest["scene_id"].iloc[0]), "georeferenced": False}
-    return xr.Dataset(variables, coords, {**attrs, "time": "", "sensor": ""})
+    return xr.Dataset(variables, coords, {**attrs, "time": "", "sensor": ""}), labels
 
 
 def _line_scores(prob: np.ndarray, truth: np.ndarray, code: int) -> dict[str, float]:
@@ -135,30 +185,37 @@ def _line_scores(prob: np.ndarray, truth: np.ndarray, code: int) -> dict[str, fl
     }
 
 
+def _add_image(
+    evaluation: Evaluation, scene_id: str, truth: np.ndarray, answer: Any
+) -> None:
+    """Scores an answer about a whole image as a map of one pixel."""
+    if answer is None:  # no valid pixel, so nothing was answered
+        return
+    evaluation.add(scene_id, np.asarray(truth)[None, None], answer[None])
+
+
 def _add_tiles(
-    evaluation: SegmentationEvaluation,
+    evaluation: Evaluation,
     store: TileStore,
     tiles: Sequence[int],
     scene: xr.Dataset,
     truth: np.ndarray,
-    prob: np.ndarray,
+    answer: np.ndarray,
     extra: dict[str, float],
 ) -> None:
     manifest = store.manifest.iloc[np.asarray(tiles)]
     rows, cols = manifest["row"].to_numpy(int), manifest["col"].to_numpy(int)
-    size = store.tile_size_px
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = store.tile_size_px
     ids = list(manifest["scene_id"])
-    counted = counted_pixels(ids, rows, cols, size)
+    counted = counted_pixels(ids, rows, cols, store.tile_size_px)
     image = np.moveaxis(scene["image"].values, 0, -1)
-    safe = np.where(np.isfinite(prob), prob, 1 / prob.shape[-1])
     names = manifest["tile_id"].astype(str)
     for row, col, mask, name in zip(rows, cols, counted, names, strict=True):
         window = np.s_[row : row + height, col : col + width]
         evaluation.add(
             ids[0],
             truth[window],
-            safe[window],
+            answer[window],
             image=image[window],
             counted=mask[: truth.shape[0], : truth.shape[1]],
             extra=extra,

@@ -1,7 +1,10 @@
 # What the package offers, for its lazy loader, for mypy and for editors.
 from .export import export_model as export_model
+from .images import predict_images as predict_images
 from .lines import draw_line as draw_line
 from .lines import trace_line as trace_line
 from .lines import write_line as write_line
 from .load import load_model as load_model
+from .predict import map_scene as map_scene
 from .predict import predict_scene as predict_scene
+from .predictor import Predictor as Predictor

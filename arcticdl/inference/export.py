@@ -18,8 +18,8 @@ from keras import ops
 from numpy.typing import NDArray
 
 from arcticdl.errors import MissingExtraError
-from arcticdl.inference.forward import head_tasks
-from arcticdl.models import get_card
+from arcticdl.models.card import get_card, model_heads
+from arcticdl.tasks import FORMS
 from arcticdl.tiles import Normalizer
 from arcticdl.tiles.normalize import DB_FLOOR
 
@@ -43,8 +43,10 @@ def export_model(
 
     The exported network takes ``image``, float32 ``(batch, y, x, band)`` of any size in
     source units, bands in the card's order, NaN where there is no data; a pixel with a
-    band that is not finite is nodata, as in `predict_scene`. It gives probabilities
-    0-1 ``(batch, y, x, class)`` of a segmentation head, values of any other. An ONNX
+    band that is not finite is nodata, as in `predict_scene`. It gives what each head's
+    answer means: probabilities 0-1 ``(batch, y, x, class)`` of classes, ordered classes
+    and labels; values, quantiles, or means and then variances, in the label's units; of
+    heads for whole images without ``y, x``. An ONNX
     file carries the card as the metadata ``arcticdl_card``, JSON, and as
     ``arcticdl_input`` either ``source units`` or ``normalized``.
 
@@ -112,7 +114,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
 
 
 def with_source_units(model: keras.Model, normalizer: Normalizer) -> keras.Model:
-    """A model from source units to probabilities; it shares the weights.
+    """A model from source units to probabilities or values; it shares the weights.
 
     Args:
         model: From normalised pixels to logits or values.
@@ -120,17 +122,35 @@ def with_source_units(model: keras.Model, normalizer: Normalizer) -> keras.Model
     """
     image = keras.Input((None, None, len(normalizer.bands)), name="image")
     outputs = model(SourceUnits(normalizer.to_dict(), name="source_units")(image))
-    tasks = head_tasks(model, get_card(model))
+    heads = model_heads(model)
     if not isinstance(outputs, dict):
-        outputs = {next(iter(tasks)): outputs}
+        outputs = {next(iter(heads)): outputs}
     answers = {
-        name: keras.layers.Softmax(name=f"{name}_prob")(value)
-        if tasks[name] == "segmentation"
-        else value
-        for name, value in outputs.items()
+        name: ReadAnswer(head.spec.kind, name=f"{name}_read")(outputs[name])
+        for name, head in heads.items()
     }
     single = len(answers) == 1
     return keras.Model(image, next(iter(answers.values())) if single else answers)
+
+
+@keras.saving.register_keras_serializable(package="arcticdl")
+class ReadAnswer(keras.layers.Layer):
+    """Turns what a head gives into what it means: probabilities, means, variances.
+
+    Args:
+        kind: Form of the answer, one of ``arcticdl.tasks.FORMS``.
+        **kwargs: Keras layer arguments.
+    """
+
+    def __init__(self, kind: str, **kwargs: Any) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.kind = kind
+
+    def call(self, x: Any) -> Any:
+        return FORMS[self.kind].activate(x, ops)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "kind": self.kind}
 
 
 @keras.saving.register_keras_serializable(package="arcticdl")
@@ -212,7 +232,7 @@ def _write_onnx(whole: keras.Model, path: Path, metadata: dict[str, str]) -> Non
         warnings.simplefilter("ignore", FutureWarning)  # Keras asks for np.object
         whole.export(str(path), format="onnx", verbose=False, opset_version=OPSET)
     written = onnx.load(path)
-    single = [name.removesuffix("_prob") for name in whole.output_names]
+    single = [name.removesuffix("_read") for name in whole.output_names]
     _name(written.graph, sorted(whole.output) if len(wanted) > 1 else single)
     onnx.helper.set_model_props(written, metadata)
     onnx.save(written, path)

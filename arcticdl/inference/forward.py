@@ -1,13 +1,19 @@
 """Models as one function of batches: compiled once, over members and views."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-Heads = dict[str, NDArray[np.float32]]
+from arcticdl.choices import check_choice
+from arcticdl.models.card import model_outputs
+from arcticdl.scene import BandStats
+from arcticdl.tasks import Head, entropy
+from arcticdl.tiles import Normalizer
+
+Answers = dict[str, NDArray[np.float32]]
 
 TTA = {
     "none": ((0, False),),
@@ -15,15 +21,6 @@ TTA = {
     "d4": tuple((turns, flip) for turns in range(4) for flip in (False, True)),
 }
 """Name -> (quarter turns, flip along x) of the views that are averaged."""
-
-
-def head_tasks(model: keras.Model, card: dict[str, Any] | None) -> dict[str, str]:
-    """Name -> task of every head; without a card every head is a segmentation."""
-    if card and card.get("heads"):
-        return {name: head["task"] for name, head in card["heads"].items()}
-    outputs = model.output
-    names = outputs if isinstance(outputs, dict) else {"segmentation": outputs}
-    return dict.fromkeys(names, "segmentation")
 
 
 def xla_helps() -> bool:
@@ -39,20 +36,14 @@ def xla_helps() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def head_channels(model: keras.Model, tasks: dict[str, str]) -> dict[str, int]:
-    """Name -> number of channels of every head."""
-    outputs = model.output
-    if not isinstance(outputs, dict):
-        outputs = {next(iter(tasks)): outputs}
-    return {name: int(tensor.shape[-1]) for name, tensor in outputs.items()}
-
-
 def _turn(array: NDArray[Any], turns: int, flip: bool) -> NDArray[Any]:
     turned = np.rot90(array, turns, axes=(1, 2))
     return turned[:, :, ::-1] if flip else turned
 
 
 def _turn_back(array: NDArray[Any], turns: int, flip: bool) -> NDArray[Any]:
+    if array.ndim < 4:  # one answer an image has no direction
+        return array
     return np.rot90(array[:, :, ::-1] if flip else array, -turns, axes=(1, 2))
 
 
@@ -61,15 +52,14 @@ class Member(NamedTuple):
 
     Attributes:
         model: Any Keras model from (batch, y, x, band) to logits or values.
-        normalize: Function of an image (batch, y, x, band) in source units and its
-            validity (batch, y, x) to float32; each fold has a scaling of its own.
+        normalizer: Fitted scaling of its bands; each fold has one of its own.
     """
 
     model: keras.Model
-    normalize: Callable[[NDArray[Any], NDArray[np.bool_]], NDArray[np.float32]]
+    normalizer: Normalizer
 
 
-Forward = Callable[[NDArray[Any], NDArray[np.bool_]], Heads]
+Forward = Callable[[NDArray[Any], NDArray[np.bool_], BandStats | None], Answers]
 
 
 def spread_of(head: str) -> str:
@@ -79,71 +69,108 @@ def spread_of(head: str) -> str:
 
 def build_forward(
     members: Sequence[Member],
-    tasks: dict[str, str],
+    heads: Mapping[str, Head],
     *,
     tta: str = "none",
     batch_size: int = 8,
     jit_compile: bool | None = None,
     spread: bool = False,
 ) -> Forward:
-    """Returns a function from source pixels to probabilities or values.
+    """Returns a function from source pixels to what each head's answers mean.
 
     The caller's models keep their own compile settings: twins that share their weights
     are compiled here. Short batches are filled up, so that one shape is compiled.
 
     Args:
         members: Models whose answers are averaged, of the same heads.
-        tasks: Name -> task of every head; softmax is applied to segmentations.
+        heads: Name -> what the output answers; activated as its form says.
         tta: ``"none"``, ``"hflip"`` or ``"d4"``: views whose results are averaged.
         batch_size: Images in one call of a model.
         jit_compile: Whether XLA compiles the twins; ``None``: where it helps.
         spread: Whether to give, under ``spread_of(head)``, also how far members and
             views disagree: about classes the mutual information of class and member
             (1 channel, over its maximum, 0-1; Depeweg et al. 2018, arXiv:1710.07283),
-            about values their variance.
+            about all else the variance of each activated number.
 
     Returns:
-        Function of (n, y, x, band) and (n, y, x), n <= batch_size, to a dict of float32
-        (n, y, x, class) by head name.
+        Function of (n, y, x, band) in source units, validity (n, y, x), n <=
+        batch_size, and statistics of the whole scene (``None`` where no normaliser
+        needs them) to a dict of float32 (n, y, x, channel) by head name, or (n,
+        channel) of a head that answers for whole images.
 
     Raises:
         ValueError: Unknown ``tta``.
     """
-    if tta not in TTA:
-        raise ValueError(f"`tta` must be one of {sorted(TTA)}. Received: tta={tta!r}.")
+    check_choice("tta", tta, TTA)
     views = TTA[tta]
-    share = np.float32(len(views) * len(members))
-    answers = [_compiled(member.model, tasks, jit_compile) for member in members]
+    answers = [_compiled(member.model, heads, jit_compile) for member in members]
 
-    def forward(image: NDArray[Any], valid: NDArray[np.bool_]) -> Heads:
-        total: dict[str, NDArray[Any]] = {}
+    def forward(
+        image: NDArray[Any], valid: NDArray[np.bool_], stats: BandStats | None
+    ) -> Answers:
+        means = {name: _Mean(head, spread) for name, head in heads.items()}
         for member, answer in zip(members, answers, strict=True):
-            filled = _filled(member.normalize(image, valid), batch_size)
+            scaled = member.normalizer(image, valid, stats)
+            filled = _filled(scaled, batch_size)
             for turns, flip in views:
-                heads = answer(_turn(filled, turns, flip))
-                if spread:
-                    heads |= _moments(heads, tasks)
-                for name, value in heads.items():
-                    back = _turn_back(value, turns, flip)[: len(image)] / share
-                    total[name] = total[name] + back if name in total else back
-        return total | (_spreads(total, tasks) if spread else {})
+                for name, value in answer(_turn(filled, turns, flip)).items():
+                    means[name].add(_turn_back(value, turns, flip)[: len(image)])
+        found = {name: mean.mean for name, mean in means.items()}
+        if spread:
+            found |= {spread_of(name): mean.spread() for name, mean in means.items()}
+        return found
 
     return forward
 
 
+class _Mean:
+    """The mean of members' answers, and how far they disagree."""
+
+    def __init__(self, head: Head, spread: bool) -> None:
+        self.of_classes = head.form.spread == "information"
+        self.wanted, self.count = spread, 0
+        self.mean: Any = 0.0
+        self.moment: Any = 0.0
+
+    def add(self, value: NDArray[np.float32]) -> None:
+        """Takes one member's answer into the mean, by Welford's update.
+
+        The sum of squared deviations is gathered about the running mean: the mean of
+        squares less the square of the mean would lose the spread of values far from 0,
+        such as temperatures in K, to the rounding of float32.
+        """
+        self.count += 1
+        step = value - self.mean
+        self.mean = self.mean + step / np.float32(self.count)
+        if self.wanted and self.of_classes:
+            self.moment = self.moment + entropy(value)[..., None]
+        elif self.wanted:
+            self.moment = self.moment + step * (value - self.mean)
+
+    def spread(self) -> NDArray[np.float32]:
+        """Mutual information over its maximum, or the population variance."""
+        told = self.moment / np.float32(self.count)
+        if self.of_classes:
+            most = np.float32(np.log(max(self.mean.shape[-1], 2)))
+            told = (entropy(self.mean)[..., None] - told) / most
+        return np.maximum(told, 0)
+
+
 def _compiled(
-    model: keras.Model, tasks: dict[str, str], jit_compile: bool | None
-) -> Callable[[NDArray[np.float32]], Heads]:
-    twin = keras.Model(model.inputs, model.output)
+    model: keras.Model, heads: Mapping[str, Head], jit_compile: bool | None
+) -> Callable[[NDArray[np.float32]], Answers]:
+    tensors = model_outputs(model)
+    single = list(tensors) == [""]
+    twin = keras.Model(model.inputs, tensors[""] if single else tensors)
     twin.compile(jit_compile=xla_helps() if jit_compile is None else jit_compile)
 
-    def answer(batch: NDArray[np.float32]) -> Heads:
+    def answer(batch: NDArray[np.float32]) -> Answers:
         outputs = twin.predict_on_batch(np.ascontiguousarray(batch))
         if not isinstance(outputs, dict):
-            outputs = {next(iter(tasks)): outputs}
+            outputs = {next(iter(heads)): outputs}
         return {
-            name: softmax(value) if tasks[name] == "segmentation" else value
-            for name, value in outputs.items()
+            name: head.form.activate(np.asarray(outputs[name], np.float32))
+            for name, head in heads.items()
         }
 
     return answer
@@ -154,40 +181,3 @@ def _filled(images: NDArray[np.float32], batch_size: int) -> NDArray[np.float32]
         return images
     fill = np.zeros((batch_size - len(images), *images.shape[1:]), images.dtype)
     return np.concatenate([images, fill])
-
-
-def _moments(heads: Heads, tasks: dict[str, str]) -> Heads:
-    """What is averaged over members beside their answers: entropies, squares."""
-    return {
-        spread_of(name): entropy(values)[..., None]
-        if tasks[name] == "segmentation"
-        else np.square(values, dtype=np.float32)
-        for name, values in heads.items()
-    }
-
-
-def _spreads(mean: Heads, tasks: dict[str, str]) -> Heads:
-    """The disagreement, from mean answers and mean moments."""
-    spreads = {}
-    for name, task in tasks.items():
-        values, moment = mean[name], mean[spread_of(name)]
-        if task == "segmentation":
-            told = entropy(values)[..., None] - moment
-            told /= np.float32(np.log(max(values.shape[-1], 2)))
-        else:
-            told = moment - np.square(values)
-        spreads[spread_of(name)] = np.maximum(told, 0)
-    return spreads
-
-
-def entropy(prob: NDArray[Any]) -> NDArray[np.float32]:
-    """Shannon entropy along the last axis, in nat."""
-    prob = np.clip(prob, 1e-12, 1)
-    return -(prob * np.log(prob)).sum(axis=-1, dtype=np.float32)
-
-
-def softmax(logits: NDArray[Any]) -> NDArray[np.float32]:
-    """Probabilities along the last axis, stable for any logits."""
-    logits = np.asarray(logits, np.float32)
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)

@@ -1,19 +1,108 @@
-"""What a prediction leaves behind: class, confidence, uncertainty, probabilities."""
+"""What a prediction leaves behind: the outputs of each head, as maps."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from arcticdl.inference.forward import Heads, entropy, spread_of
+from arcticdl.choices import check_choices
+from arcticdl.inference.forward import Answers, spread_of
 from arcticdl.inference.output import MapFile, scene_georeference
 from arcticdl.sources.formats.geotiff import open_geotiff
+from arcticdl.tasks import Head, Output
 from arcticdl.void import VOID_CLASS
 
-OUTPUTS = ("class", "confidence", "entropy", "spread", "prob")
-"""Outputs of a segmentation head; see ``predict_scene``."""
+
+class MapLayer(NamedTuple):
+    """One map: an output of a head.
+
+    Attributes:
+        name: Name of the variable and, but for the first one, end of the file's name.
+        head_name: Name of the head.
+        head: What it answers.
+        kind: Name of the output.
+        dim: Name of the axis of its bands, where there are several.
+    """
+
+    name: str
+    head_name: str
+    head: Head
+    kind: str
+    dim: str
+
+    @property
+    def output(self) -> Output:
+        """How it is read and written."""
+        return self.head.form.outputs[self.kind]
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of its bands; one may be nameless."""
+        return self.output.bands(self.head)
+
+    def read(self, answers: Answers, valid: NDArray[np.bool_]) -> NDArray[Any]:
+        """Rows of the map (band, y, x), nodata where there is no input."""
+        spread = self.kind == "spread"
+        key = spread_of(self.head_name) if spread else self.head_name
+        channels = self.head.form.activated(self.head.size)
+        values = answers.get(key)
+        if values is None:  # no valid pixel so far, so the model never ran
+            values = np.zeros((*valid.shape, channels), np.float32)
+        if spread and self.head.form.spread == "deviation":
+            values = np.sqrt(values)
+        rows = np.moveaxis(self.output.read(values, self.head), -1, 0)
+        rows = rows[: len(self.bands)]
+        filled = np.where(valid[None], rows, self.output.nodata)
+        return filled.astype(self.output.dtype)
+
+    def attrs(self) -> dict[str, Any]:
+        """CF attributes of the variable."""
+        attrs: dict[str, Any] = {"long_name": self.output.about}
+        if self.output.dtype != "uint8":
+            units = self.head.units if self.output.units is None else self.output.units
+            if self.output.limits is not None:
+                attrs["valid_range"] = list(self.output.limits)
+            return attrs | {"units": units or "1"}
+        if not self.output.palette:
+            return attrs | {"flag_values": [0, 1], "flag_meanings": "no yes"}
+        classes = [str(name).replace(" ", "_") for name in self.head.classes]
+        attrs |= {
+            "flag_values": list(range(len(classes))),
+            "flag_meanings": " ".join(classes),
+            "void_class": VOID_CLASS,
+        }
+        if self.head.colors:
+            attrs["flag_colors"] = " ".join(self.head.colors)
+        return attrs
+
+
+def plan_layers(
+    heads: Mapping[str, Head], outputs: Sequence[str] | None
+) -> list[MapLayer]:
+    """Which maps are made, in order; the first one is the chief map.
+
+    Args:
+        heads: Name -> what it answers.
+        outputs: Names of outputs; ``None``: those that each task shows.
+
+    Raises:
+        ValueError: An output that no head has, or none.
+    """
+    known = {name for head in heads.values() for name in head.form.outputs}
+    if outputs is not None:
+        check_choices("outputs", outputs or [None], known)
+    layers = []
+    for head_name, head in heads.items():
+        prefix = f"{head_name}_" if len(heads) > 1 else ""
+        for kind in head.chosen(outputs):
+            dim = {"prob": "prob_class", "quantiles": "quantile"}.get(kind, "output")
+            layers.append(
+                MapLayer(f"{prefix}{kind}", head_name, head, kind, f"{prefix}{dim}")
+            )
+    return layers
 
 
 class SceneMaps:
@@ -21,33 +110,23 @@ class SceneMaps:
 
     Args:
         scene: The scene that is mapped; its grid becomes the maps' grid.
-        out: Class map's file, or ``None`` for memory.
-        tasks: Name -> task of every head.
-        card: The model's card, for class names and colours.
-        channels: Name -> channels of every head.
-        outputs: Of ``OUTPUTS``.
+        out: The chief map's file, or ``None`` for memory.
+        layers: As from ``plan_layers``.
         overwrite: Whether files may be replaced.
+
+    Raises:
+        FileExistsError: A file exists and ``overwrite`` is false.
     """
 
     def __init__(
         self,
         scene: xr.Dataset,
         out: str | Path | None,
-        tasks: dict[str, str],
-        card: dict[str, Any] | None,
+        layers: list[MapLayer],
         *,
-        channels: dict[str, int],
-        outputs: tuple[str, ...],
         overwrite: bool,
     ):
-        unknown = sorted(set(outputs) - set(OUTPUTS))
-        if unknown or not outputs:
-            raise ValueError(
-                f"`outputs` must be of {sorted(OUTPUTS)}. Received: {list(outputs)}."
-            )
-        self.scene, self.tasks, self.outputs = scene, tasks, outputs
-        self.channels = channels
-        self.heads = (card or {}).get("heads", {})
+        self.scene, self.layers = scene, layers
         self.shape = (scene.sizes["y"], scene.sizes["x"])
         self.georeference = scene_georeference(scene)
         self.out = None if out is None else Path(out)
@@ -56,129 +135,76 @@ class SceneMaps:
         if self.out is not None:
             self._refuse_existing(overwrite)
 
-    def _names(self) -> list[str]:
-        names = []
-        for head, task in self.tasks.items():
-            prefix = f"{head}_" if len(self.tasks) > 1 else ""
-            names += [f"{prefix}{kind}" for kind in self._kinds(task)]
-        return names
-
-    def _kinds(self, task: str) -> tuple[str, ...]:
-        if task == "segmentation":
-            return self.outputs
-        return ("value", "spread") if "spread" in self.outputs else ("value",)
-
-    def _path(self, name: str) -> Path:
+    def _path(self, layer: MapLayer) -> Path:
         assert self.out is not None
-        first = self._names()[0]
-        suffix = "" if name == first else f"_{name}"
+        suffix = "" if layer is self.layers[0] else f"_{layer.name}"
         return self.out.with_name(f"{self.out.stem}{suffix}{self.out.suffix or '.tif'}")
 
     def _refuse_existing(self, overwrite: bool) -> None:
         assert self.out is not None
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        found = [str(p) for p in map(self._path, self._names()) if p.exists()]
+        found = [str(p) for p in map(self._path, self.layers) if p.exists()]
         if found and not overwrite:
             raise FileExistsError(
                 f"{', '.join(found)} exist already. Choose another `out`, or pass "
                 "overwrite=True."
             )
 
-    def write(self, row: int, heads: Heads, valid: NDArray[np.bool_]) -> None:
-        """Takes finished rows from ``row`` on; (y, x, class) a head."""
-        for head, task in self.tasks.items():
-            prefix = f"{head}_" if len(self.tasks) > 1 else ""
-            values = heads.get(head)
-            if values is None:  # no valid pixel so far, so the model never ran
-                values = np.zeros((*valid.shape, self.channels[head]), np.float32)
-            for kind in self._kinds(task):
-                shown = values
-                if kind == "spread":
-                    shown = heads.get(spread_of(head), np.zeros_like(values[..., :1]))
-                    shown = shown if task == "segmentation" else np.sqrt(shown)
-                self._store(f"{prefix}{kind}", head, row, _render(kind, shown, valid))
+    def write(self, row: int, answers: Answers, valid: NDArray[np.bool_]) -> None:
+        """Takes finished rows from ``row`` on; (y, x, channel) a head."""
+        for layer in self.layers:
+            rows = layer.read(answers, valid)
+            if self.out is not None:
+                if layer.name not in self.files:
+                    self.files[layer.name] = self._create(layer, len(rows))
+                self.files[layer.name].write_rows(row, rows)
+                continue
+            if layer.name not in self.arrays:
+                shape = (len(rows), *self.shape)
+                self.arrays[layer.name] = np.zeros(shape, rows.dtype)
+            self.arrays[layer.name][:, row : row + rows.shape[1]] = rows
 
-    def _store(self, name: str, head: str, row: int, rows: NDArray[Any]) -> None:
-        if self.out is None:
-            if name not in self.arrays:
-                self.arrays[name] = np.zeros((len(rows), *self.shape), rows.dtype)
-            self.arrays[name][:, row : row + rows.shape[1]] = rows
-            return
-        if name not in self.files:
-            self.files[name] = self._create(name, head, rows)
-        self.files[name].write_rows(row, rows)
-
-    def _create(self, name: str, head: str, rows: NDArray[Any]) -> MapFile:
-        classes = tuple(self.heads.get(head, {}).get("classes", ()))
-        colors = tuple(self.heads.get(head, {}).get("colors", ()))
-        is_class = rows.dtype == np.uint8
+    def _create(self, layer: MapLayer, count: int) -> MapFile:
+        classes, palette = layer.head.classes, layer.output.palette
+        tags = {f"class_{i}": c for i, c in enumerate(classes)} if palette else {}
+        attrs = layer.attrs()
+        tags |= {k: attrs[k] for k in ("units",) if attrs.get(k, "1") != "1"}
+        names = tuple(name or layer.name for name in layer.bands)
         return MapFile(
-            self._path(name),
+            self._path(layer),
             self.shape,
-            count=len(rows),
-            dtype=str(rows.dtype),
-            nodata=VOID_CLASS if is_class else float("nan"),
+            count=count,
+            dtype=layer.output.dtype,
+            nodata=layer.output.nodata,
             georeference=self.georeference,
-            tags={f"class_{i}": c for i, c in enumerate(classes)} if is_class else {},
-            band_names=classes if len(rows) == len(classes) > 1 else (name,),
-            colors=colors if is_class else (),
+            tags=tags,
+            band_names=names,
+            colors=layer.head.colors if palette else (),
         )
 
     def finish(self) -> xr.Dataset:
         """Names the files and returns the maps on the scene's grid."""
         data: dict[str, Any] = {}
-        for name in self._names():
-            if self.out is not None:
-                opened = open_geotiff(self.files[name].commit())
-                values: Any = opened["image"].variable.data
-            else:
-                values = self.arrays[name]
-            head = name.rpartition("_")[0] or next(iter(self.tasks))
-            kind = name.rpartition("_")[2]
-            dims: tuple[str, ...] = ("y", "x")
-            if kind == "prob":
-                dims = ("prob_class", "y", "x")
-            elif values.shape[0] > 1:  # a head of several values a pixel
-                dims = ("output", "y", "x")
-            values = values if len(dims) == 3 else values[0]
-            data[name] = (dims, values, self._attrs(kind, head))
-        coords = {k: self.scene.coords[k] for k in ("y", "x") if k in self.scene.coords}
+        coords: dict[str, Any] = {
+            k: self.scene.coords[k] for k in ("y", "x") if k in self.scene.coords
+        }
         if "spatial_ref" in self.scene.coords:
             coords["spatial_ref"] = self.scene.coords["spatial_ref"]
+        for layer in self.layers:
+            if self.out is not None:
+                opened = open_geotiff(self.files[layer.name].commit())
+                values: Any = opened["image"].variable.data
+            else:
+                values = self.arrays[layer.name]
+            many = values.shape[0] > 1
+            dims = (layer.dim, "y", "x") if many else ("y", "x")
+            data[layer.name] = (dims, values if many else values[0], layer.attrs())
+            if many:
+                coords[layer.dim] = (layer.dim, list(layer.bands))
         attrs = {k: v for k, v in self.scene.attrs.items() if k in ("scene_id", "time")}
         return xr.Dataset(data, coords, attrs)
-
-    def _attrs(self, kind: str, head: str) -> dict[str, Any]:
-        info = self.heads.get(head, {})
-        classes = [str(name).replace(" ", "_") for name in info.get("classes", ())]
-        if kind != "class" or not classes:
-            return {"units": "1"} if kind != "class" else {}
-        attrs = {
-            "flag_values": list(range(len(classes))),
-            "flag_meanings": " ".join(classes),
-            "void_class": VOID_CLASS,
-        }
-        if info.get("colors"):
-            attrs["flag_colors"] = " ".join(info["colors"])
-        return attrs
 
     def discard(self) -> None:
         """Removes unfinished files."""
         for file in self.files.values():
             file.discard()
-
-
-def _render(
-    kind: str, values: NDArray[np.float32], valid: NDArray[np.bool_]
-) -> NDArray[Any]:
-    """(y, x, class) probabilities or values to (band, y, x) of one output."""
-    if kind == "class":
-        classes = values.argmax(axis=-1).astype(np.uint8)
-        return np.where(valid, classes, np.uint8(VOID_CLASS))[None]
-    if kind == "confidence":
-        rendered = values.max(axis=-1)[None]
-    elif kind == "entropy":
-        rendered = (entropy(values) / np.log(max(values.shape[-1], 2)))[None]
-    else:  # "prob", "spread" and a regression head's "value"
-        rendered = np.moveaxis(values, -1, 0)
-    return np.where(valid[None], rendered, np.nan).astype(np.float32)

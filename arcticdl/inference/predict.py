@@ -1,36 +1,21 @@
-"""Whole scenes through a model, in memory bounded by a few rows of windows."""
+"""Whole-scene prediction: overlapping windows, blended, in bounded memory."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import keras
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from arcticdl.errors import BandNotFoundError
 from arcticdl.inference.blend import blend_weights, window_starts
-from arcticdl.inference.forward import (
-    TTA,
-    Forward,
-    Heads,
-    Member,
-    build_forward,
-    head_channels,
-    head_tasks,
-)
-from arcticdl.inference.load import load_model
+from arcticdl.inference.forward import Answers
 from arcticdl.inference.maps import SceneMaps
+from arcticdl.inference.predictor import AnyModel, Predictor
 from arcticdl.inference.strips import read_strips
-from arcticdl.models import get_card
-from arcticdl.scene import check_scene
-from arcticdl.scene.stats import BandStats, scene_band_stats
+from arcticdl.scene import BandStats
 from arcticdl.tiles import Normalizer
-
-AnyModel: TypeAlias = keras.Model | str | Path
 
 
 def predict_scene(
@@ -44,7 +29,7 @@ def predict_scene(
     overlap_px: int | None = None,
     batch_size: int = 4,
     tta: str = "none",
-    outputs: tuple[str, ...] = ("class", "confidence"),
+    outputs: tuple[str, ...] | None = None,
     jit_compile: bool | None = None,
     overwrite: bool = False,
     progress: bool = True,
@@ -60,8 +45,8 @@ def predict_scene(
             bands and heads, such as those of all folds, whose answers are averaged.
         scene: A Scene with ``image (band, y, x)``; bands are chosen by the card's
             names, in the card's order.
-        out: GeoTIFF for the class map; further outputs stand beside it as
-            ``NAME_confidence.tif`` and so on. A regression head writes its values.
+        out: GeoTIFF for the first output; further ones stand beside it as
+            ``NAME_confidence.tif`` and so on.
             Without ``out`` everything stays in memory.
         normalizer: Scaling of the bands; default: the one in each model's card.
         image_stats: Statistics of the whole scene for a per-image normaliser; default:
@@ -71,147 +56,152 @@ def predict_scene(
         overlap_px: Pixels shared by neighbouring windows; default: a quarter.
         batch_size: Windows in one call of the model.
         tta: ``"none"``, ``"hflip"`` or ``"d4"``.
-        outputs: Of ``"class"`` (uint8, 255 = nodata), ``"confidence"`` (largest
-            probability, 0-1), ``"entropy"`` (of the class probabilities, over its
-            maximum, 0-1), ``"spread"`` and ``"prob"`` (one band a class, 0-1).
-            ``"spread"`` tells how far several models, or the views of ``tta``,
-            disagree, window by window: the mutual information of class and member over
-            its maximum, 0-1, and of a regression head its values' standard deviation.
+        outputs: What to map; default: what each head's task shows. Of classes and
+            ordered classes ``"class"`` (uint8, 255 = nodata), ``"confidence"``
+            (probability of that class, 0-1), ``"entropy"`` (of the class
+            probabilities, over its maximum, 0-1) and ``"prob"`` (one band a class,
+            0-1); of multi-label heads ``"labels"`` (uint8 0 and 1, one band a class)
+            and ``"prob"``; of values ``"value"``, with ``"std"`` or ``"quantiles"``
+            where the head gives them, in the label's units. ``"spread"`` tells how far
+            several models, or the views of ``tta``, disagree, window by window: the
+            mutual information of class and member over its maximum, 0-1, else the
+            standard deviation. A head that has none of what is asked shows its chief
+            output; ``arcticdl.tasks.FORMS`` lists all.
         jit_compile: Whether XLA compiles the forward pass; ``None``: on accelerators.
         overwrite: Whether files at ``out`` may be replaced.
         progress: Whether to show a progress bar.
 
     Returns:
-        Dataset with the outputs as variables on the scene's grid: ``class (y, x)``
-        and so on, prefixed by the head's name where there are several heads. With
-        ``out`` the variables are lazy and read the files.
+        Dataset with the outputs as variables on the scene's grid: ``class (y, x)``,
+        ``prob (prob_class, y, x)`` and so on, prefixed by the head's name where there
+        are several heads. With ``out`` the variables are lazy and read the files.
 
     Raises:
         ValueError: The model carries no card and no ``normalizer`` is given, models
             differ in bands or heads, ``"spread"`` is asked of one model and one view,
             the scene lies on 2-D lat/lon, all pixels are nodata, or an option is
             unknown.
+        TaskError: A head answers for whole images; see ``predict_images``.
         BandNotFoundError: The scene lacks a band of the card.
         FileExistsError: ``out`` exists and ``overwrite`` is false.
     """
-    models = _load_all(model)
-    card = _common_card(models)
-    check_scene(scene)
-    scalings = [_choose_normalizer(normalizer, get_card(m)) for m in models]
-    _check_spread(outputs, len(models), tta)
-    scene = _choose_bands(scene, card)
-    window = _window_size(tile_size_px, card)
-    overlap = min(window) // 4 if overlap_px is None else overlap_px
-    tasks = head_tasks(models[0], card)
-    maps = SceneMaps(
+    predictor = Predictor(
+        model,
+        normalizer=normalizer,
+        tile_size_px=tile_size_px,
+        batch_size=batch_size,
+        tta=tta,
+        outputs=outputs,
+        jit_compile=jit_compile,
+    )
+    return map_scene(
+        predictor,
         scene,
         out,
-        tasks,
-        card,
-        channels=head_channels(models[0], tasks),
-        outputs=outputs,
+        image_stats=image_stats,
+        overlap_px=overlap_px,
         overwrite=overwrite,
+        progress=progress,
     )
-    if image_stats is None and any(n.needs_image_stats for n in scalings):
-        image_stats = scene_band_stats(scene)
-    forward = build_forward(
-        [
-            Member(m, partial(n, image_stats=image_stats))
-            for m, n in zip(models, scalings, strict=True)
-        ],
-        tasks,
-        tta=tta,
-        batch_size=batch_size,
-        jit_compile=jit_compile,
-        spread="spread" in outputs,
-    )
+
+
+def map_scene(
+    predictor: Predictor,
+    scene: xr.Dataset,
+    out: str | Path | None = None,
+    *,
+    image_stats: BandStats | None = None,
+    overlap_px: int | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> xr.Dataset:
+    """Maps a scene with models that are ready; see ``predict_scene``.
+
+    For many scenes this spares what ``predict_scene`` does anew for each: loading,
+    checking and compiling the models.
+
+    Args:
+        predictor: The models.
+        scene: As in ``predict_scene``, and so are the others.
+        out: GeoTIFF for the first output, or ``None``.
+        image_stats: Statistics of the whole scene for a per-image normaliser.
+        overlap_px: Pixels shared by neighbouring windows; default: a quarter.
+        overwrite: Whether files at ``out`` may be replaced.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        As ``predict_scene``.
+
+    Raises:
+        ValueError: As in ``predict_scene``.
+        TaskError: A head answers for whole images.
+        FileExistsError: ``out`` exists and ``overwrite`` is false.
+    """
+    layers = predictor.layers_of("pixel")
+    scene, image_stats = predictor.prepare(scene, image_stats)
+    overlap = min(predictor.window) // 4 if overlap_px is None else overlap_px
+    maps = SceneMaps(scene, out, layers, overwrite=overwrite)
     try:
         with Progress(disable=not progress, transient=True) as bar:
-            for row, heads, valid in _rows(
-                scene, forward, window, overlap, batch_size, bar
+            for row, answers, valid in _rows(
+                predictor, scene, image_stats, overlap, bar
             ):
-                maps.write(row, heads, valid)
+                maps.write(row, answers, valid)
         return maps.finish()
     except BaseException:
         maps.discard()
         raise
 
 
-def _load_all(model: AnyModel | Sequence[AnyModel]) -> list[keras.Model]:
-    given = [model] if isinstance(model, keras.Model | str | Path) else list(model)
-    if not given:
-        raise ValueError("`model` must be at least one model. Received: none.")
-    return [m if isinstance(m, keras.Model) else load_model(m) for m in given]
+def answer_scene(
+    predictor: Predictor,
+    scene: xr.Dataset,
+    *,
+    image_stats: BandStats | None = None,
+    overlap_px: int | None = None,
+) -> Answers:
+    """Answers for each pixel of a scene, in memory and before any decision.
 
+    Args:
+        predictor: Models whose heads answer for pixels.
+        scene: A Scene.
+        image_stats: Statistics of the whole scene for a per-image normaliser.
+        overlap_px: Pixels shared by neighbouring windows; default: a quarter.
 
-def _common_card(models: list[keras.Model]) -> dict[str, Any] | None:
-    """The card that all share but for the scaling, which each keeps for itself."""
-    cards = [get_card(model) for model in models]
-    first = cards[0]
-    for number, card in enumerate(cards[1:], start=1):
-        for key in ("bands", "heads"):
-            one, other = (first or {}).get(key), (card or {}).get(key)
-            if one != other:
-                raise ValueError(
-                    f"Models that map together must have the same {key}. Received: "
-                    f"{one} of the first, {other} of number {number + 1}."
-                )
-    return first
-
-
-def _check_spread(outputs: tuple[str, ...], num_models: int, tta: str) -> None:
-    if "spread" in outputs and num_models == 1 and len(TTA.get(tta, ())) == 1:
-        raise ValueError(
-            "`outputs` with 'spread' needs several members to disagree: pass several "
-            f"models, or tta='d4'. Received: one model, tta={tta!r}."
-        )
-
-
-def _choose_normalizer(
-    normalizer: Normalizer | None, card: dict[str, Any] | None
-) -> Normalizer:
-    if normalizer is not None:
-        return normalizer
-    if card is None or not card.get("normalizer"):
-        raise ValueError(
-            "The model carries no card, so its scaling of the bands is unknown and "
-            "the map would be wrong. Pass `normalizer=feed.normalizer`, or build the "
-            "model with `card=feed.card`."
-        )
-    return Normalizer.from_dict(card["normalizer"])
-
-
-def _choose_bands(scene: xr.Dataset, card: dict[str, Any] | None) -> xr.Dataset:
-    if not card or not card.get("bands"):
-        return scene
-    wanted, present = list(card["bands"]), [str(b) for b in scene["band"].values]
-    missing = [band for band in wanted if band not in present]
-    if missing:
-        raise BandNotFoundError(
-            f"The model needs bands {wanted}. Missing: {missing}; the scene has "
-            f"{present}. Name them with `open_scene(..., band_names=...)`."
-        )
-    return scene.sel(band=wanted)
-
-
-def _window_size(
-    tile_size_px: int | tuple[int, int] | None, card: dict[str, Any] | None
-) -> tuple[int, int]:
-    size = tile_size_px or (card or {}).get("tile_size_px") or 256
-    height, width = (size, size) if isinstance(size, int) else size
-    return int(height), int(width)
+    Returns:
+        Activated answers (y, x, channel) float32 by name of each head that answers for
+        pixels: probabilities, values.
+        Where there is no input, classes are all as likely and values 0.
+    """
+    scene, image_stats = predictor.prepare(scene, image_stats)
+    overlap = min(predictor.window) // 4 if overlap_px is None else overlap_px
+    shape = (scene.sizes["y"], scene.sizes["x"])
+    found: Answers = {}
+    dense = {n: head for n, head in predictor.heads.items() if head.spec.dense}
+    for name, head in dense.items():
+        channels = head.form.activated(head.size)
+        unknown = 1 / channels if head.form.codes is not None else 0.0
+        found[name] = np.full((*shape, channels), unknown, np.float32)
+    with Progress(disable=True) as bar:
+        for row, answers, valid in _rows(predictor, scene, image_stats, overlap, bar):
+            for name, values in answers.items():
+                if name in found:
+                    here = found[name][row : row + len(valid)]
+                    here[valid] = values[valid]
+    return found
 
 
 def _rows(
+    predictor: Predictor,
     scene: xr.Dataset,
-    forward: Forward,
-    window: tuple[int, int],
+    image_stats: BandStats | None,
     overlap: int,
-    batch_size: int,
     bar: Progress,
-) -> Iterator[tuple[int, Heads, NDArray[np.bool_]]]:
+) -> Iterator[tuple[int, Answers, NDArray[np.bool_]]]:
     """Yields finished rows: (first row, blended heads (y, x, class), validity)."""
-    (rows, cols), (height, width) = (scene.sizes["y"], scene.sizes["x"]), window
+    rows, cols = scene.sizes["y"], scene.sizes["x"]
+    window, batch_size = predictor.window, predictor.batch_size
+    height, width = window
     tops = window_starts(rows, height, overlap)
     lefts = window_starts(cols, width, overlap)
     weights = blend_weights(height, width, overlap)
@@ -229,7 +219,10 @@ def _rows(
             chosen = columns[start : start + batch_size]
             windows = [strip.window(c, window) for c in chosen]
             images, known = (np.stack(part) for part in zip(*windows, strict=True))
-            for name, values in forward(images, known).items():
+            answers = predictor.forward(images, known, image_stats)
+            for name, values in answers.items():
+                if values.ndim < 4:  # of a head that answers for whole images
+                    continue
                 if name not in total:
                     shape = (valid.shape[0], cols, values.shape[-1])
                     total[name] = np.zeros(shape, np.float32)

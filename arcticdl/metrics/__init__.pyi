@@ -31,6 +31,10 @@ from .ice_cover import melt_pond_fraction as melt_pond_fraction
 from .ice_cover import sea_ice_area_km2 as sea_ice_area_km2
 from .ice_cover import sea_ice_extent_km2 as sea_ice_extent_km2
 from .intervals import bootstrap_scores as bootstrap_scores
+from .labels import label_counts as label_counts
+from .labels import label_scores as label_scores
+from .multilabel import LabelF1 as LabelF1
+from .multilabel import LabelIoU as LabelIoU
 from .pooled import PooledLoss as PooledLoss
 from .probability import brier_score as brier_score
 from .probability import class_areas as class_areas

@@ -15,6 +15,9 @@ class MomentsMetric(keras.metrics.Metric):
         void_class: Code of void pixels in an integer truth; NaN is always void.
         name: Name in logs; default: the metric's name in lower case.
         dtype: As in Keras; the sums are float32 whatever it says.
+        channels: First channel of the prediction that is a value, and the one after
+            the last: of a Gaussian its means, of quantiles the middle one. ``None``:
+            all.
 
     Call arguments:
         y_true: Numbers ``(batch, ...)``, void NaN.
@@ -29,9 +32,12 @@ class MomentsMetric(keras.metrics.Metric):
         void_class: int | None = VOID_CLASS,
         name: str | None = None,
         dtype: Any = None,
+        *,
+        channels: tuple[int, int] | None = None,
     ) -> None:
         super().__init__(name=name or self.default_name, dtype=dtype)
         self.void_class = void_class
+        self.channels = None if channels is None else tuple(channels)
         names = ("weight", "mean", "spread", "squared", "absolute", "signed")
         for part in names:
             variable = self.add_variable((), "zeros", dtype="float32", name=part)
@@ -39,6 +45,8 @@ class MomentsMetric(keras.metrics.Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a batch."""
+        if self.channels is not None:
+            y_pred = ops.convert_to_tensor(y_pred)[..., slice(*self.channels)]
         true, error, weight = scored_error(
             y_true, y_pred, self.void_class, sample_weight
         )
@@ -59,7 +67,8 @@ class MomentsMetric(keras.metrics.Metric):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return super().get_config() | {"void_class": self.void_class}
+        own = {"void_class": self.void_class, "channels": self.channels}
+        return super().get_config() | own
 
     def _ratio(self, numerator: Any, denominator: Any) -> Any:
         # Variables become tensors first: JAX takes them nowhere else in compiled code.

@@ -30,6 +30,8 @@ class ConfusionMetric(keras.metrics.Metric):
         name: Name in logs; default: the metric's name in snake case, never numbered,
             so that callbacks can monitor it.
         dtype: As in Keras; the counts are float32 whatever it says.
+        ordinal: Predictions are ``num_classes - 1`` logits of "the class is above k";
+            the class is the number of those above 0.
 
     Call arguments:
         y_true: Integer codes ``(batch, ...)``; or one-hot or soft labels with a last
@@ -50,10 +52,13 @@ class ConfusionMetric(keras.metrics.Metric):
         void_class: int | None = VOID_CLASS,
         name: str | None = None,
         dtype: Any = None,
+        *,
+        ordinal: bool = False,
     ) -> None:
         super().__init__(name=name or self.default_name, dtype=dtype)
         check_num_classes(num_classes)
         self.num_classes = num_classes
+        self.ordinal = ordinal
         self.void_class = void_class
         self._counts = Total(self, (num_classes, num_classes), "counts")
         self._unknown = Total(self, (), "unknown")
@@ -61,7 +66,12 @@ class ConfusionMetric(keras.metrics.Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a batch."""
         counts, unknown = count_pixels(
-            y_true, y_pred, self.num_classes, self.void_class, sample_weight
+            y_true,
+            y_pred,
+            self.num_classes,
+            self.void_class,
+            sample_weight,
+            ordinal=self.ordinal,
         )
         self.add_counts(counts)
         self._unknown.add(unknown)
@@ -78,7 +88,7 @@ class ConfusionMetric(keras.metrics.Metric):
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         own = {"num_classes": self.num_classes, "void_class": self.void_class}
-        return super().get_config() | own
+        return super().get_config() | own | {"ordinal": self.ordinal}
 
 
 def count_pixels(
@@ -87,6 +97,8 @@ def count_pixels(
     num_classes: int,
     void_class: int | None = VOID_CLASS,
     sample_weight: Any = None,
+    *,
+    ordinal: bool = False,
 ) -> tuple[Any, Any]:
     """Counts a batch by true and predicted class, with ``keras.ops``.
 
@@ -96,13 +108,14 @@ def count_pixels(
         num_classes: Number of classes.
         void_class: Code of void pixels.
         sample_weight: Optional weight of each pixel or sample.
+        ordinal: As in `ConfusionMetric`.
 
     Returns:
         float32 counts ``(num_classes, num_classes)`` and the number of labels that are
         neither class nor void.
     """
     y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-    pred = _predicted_codes(y_pred, num_classes)
+    pred = _predicted_codes(y_pred, num_classes, ordinal)
     true, valid = true_codes(y_true, y_pred, void_class)
     check_shapes(true.shape, pred.shape)
     true, pred = ops.reshape(true, (-1,)), ops.reshape(pred, (-1,))
@@ -121,8 +134,15 @@ def count_pixels(
     )
 
 
-def _predicted_codes(y_pred: Any, num_classes: int) -> Any:
+def _predicted_codes(y_pred: Any, num_classes: int, ordinal: bool) -> Any:
     channels = y_pred.shape[-1]
+    if ordinal and channels == num_classes - 1:
+        return ops.sum(ops.cast(y_pred > 0, "int32"), axis=-1)
+    if ordinal:
+        raise ValueError(
+            "The last axis of ordinal `y_pred` must hold one logit a threshold, "
+            f"{num_classes - 1}. Received: {channels} for num_classes={num_classes}."
+        )
     if channels == 1 and num_classes == 2:
         return ops.cast(y_pred[..., 0] > 0, "int32")
     if channels != num_classes:
@@ -164,9 +184,13 @@ class AveragedMetric(ConfusionMetric):
         class_id: int | None = None,
         name: str | None = None,
         dtype: Any = None,
+        *,
+        ordinal: bool = False,
     ) -> None:
         check_average(average, class_id, num_classes, ("macro", "micro", "weighted"))
-        super().__init__(num_classes, void_class, name=name, dtype=dtype)
+        super().__init__(
+            num_classes, void_class, name=name, dtype=dtype, ordinal=ordinal
+        )
         self.average = average
         self.class_id = class_id
 

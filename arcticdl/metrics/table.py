@@ -11,6 +11,8 @@ METRICS = Table(
         "CalibrationError": "arcticdl.metrics.certainty:CalibrationError",
         "F1": "arcticdl.metrics.segmentation:F1",
         "Kappa": "arcticdl.metrics.segmentation:Kappa",
+        "LabelF1": "arcticdl.metrics.multilabel:LabelF1",
+        "LabelIoU": "arcticdl.metrics.multilabel:LabelIoU",
         "MAE": "arcticdl.metrics.continuous:MAE",
         "Matthews": "arcticdl.metrics.segmentation:Matthews",
         "MeanIoU": "arcticdl.metrics.segmentation:MeanIoU",

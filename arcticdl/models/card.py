@@ -7,6 +7,9 @@ from typing import Any
 
 import keras
 
+from arcticdl.errors import TaskError
+from arcticdl.tasks import TASKS, Head, read_head
+
 
 @keras.saving.register_keras_serializable(package="arcticdl")
 class Card(keras.layers.Layer):
@@ -50,8 +53,8 @@ def get_card(model: keras.Model) -> dict[str, Any] | None:
         >>> model = build_segmenter("plain", bands=["HH", "HV"], num_classes=3,
         ...                         backbone_options={"width": 4},
         ...                         card={"bands": ["HH", "HV"]})
-        >>> get_card(model)
-        {'bands': ['HH', 'HV']}
+        >>> get_card(model)["bands"], get_card(model)["heads"]["segmentation"]["task"]
+        (['HH', 'HV'], 'segmentation')
     """
     layer = _card_layer(model)
     return None if layer is None else layer.card
@@ -123,3 +126,73 @@ def resolve_num_bands(
     if bands is not None and len(set(bands)) != len(bands):
         raise ValueError(f"`bands` must differ. Received: bands={list(bands)}.")
     return next(iter(counts.values()))
+
+
+def model_outputs(model: keras.Model) -> dict[str, Any]:
+    """Name -> output tensor, of a model with one output or a dict of them."""
+    # Of a Sequential `output` is undefined until it was called.
+    output = model.outputs if isinstance(model, keras.Sequential) else model.output
+    if isinstance(output, list | tuple) and len(output) == 1:
+        output = output[0]
+    if isinstance(output, Mapping):
+        return dict(output)
+    if isinstance(output, list | tuple):
+        return dict(zip(model.output_names, output, strict=True))
+    return {"": output}
+
+
+def model_heads(model: keras.Model) -> dict[str, Head]:
+    """What each output of a model answers, from its card and the outputs' shapes.
+
+    Outputs that the card does not name, such as those of deep supervision, are left
+    out. Of a model without a card, a map is a segmentation and a vector a
+    classification.
+
+    Args:
+        model: Any Keras model; one built by ``arcticdl.models`` says what it is.
+
+    Returns:
+        Name of the output -> head, in the card's order.
+
+    Raises:
+        TaskError: The card names a head that is no output, or one of other channels.
+    """
+    outputs = model_outputs(model)
+    entries = (get_card(model) or {}).get("heads")
+    if not entries:
+        return {n or "segmentation": _guess(n, t) for n, t in outputs.items()}
+    if list(outputs) == [""] and len(entries) == 1:
+        outputs = {next(iter(entries)): outputs[""]}
+    missing = sorted(set(entries) - set(outputs))
+    if missing:
+        raise TaskError(
+            "Each head of a card must be an output of its model, one of "
+            f"{sorted(outputs)}. Received: heads {missing}."
+        )
+    return {name: _read(name, e, outputs[name]) for name, e in entries.items()}
+
+
+def _guess(name: str, output: Any) -> Head:
+    task = "segmentation" if len(output.shape) == 4 else "classification"
+    return read_head(name, {"task": task, "num_classes": int(output.shape[-1])})
+
+
+def _read(name: str, entry: Mapping[str, Any], output: Any) -> Head:
+    """Reads a head; cards of old say neither its size nor whether values are a map."""
+    entry, channels = dict(entry), int(output.shape[-1])
+    if entry.get("task") == "regression" and len(output.shape) == 4:
+        entry["task"] = "dense_regression"
+    task = TASKS.get(str(entry.get("task", "segmentation")))
+    if task is not None and task.kind == "values":
+        entry.setdefault("num_outputs", channels)
+    elif task is not None and task.kind in ("classes", "labels"):
+        entry.setdefault("num_classes", channels)
+    head = read_head(name, entry)
+    dense = len(output.shape) == 4
+    if head.form.channels(head.size) != channels or head.spec.dense != dense:
+        raise TaskError(
+            f"The card's head {name!r} must be what the output is. Received: task "
+            f"{head.task!r} of {head.form.channels(head.size)} channels for an output "
+            f"of shape {tuple(output.shape)}."
+        )
+    return head

@@ -1,9 +1,9 @@
-"""The table of heads: from features to float32 logits or values, one entry a task.
+"""Heads: from features to float32 logits or values, as ``arcticdl.tasks`` has them.
 
-Dense tasks give a value to each pixel, the others one to each scene or tile. What the
-last axis of an output holds depends on the kind of answer:
+What the last axis of an output holds depends on the form of the task's answer:
 
-- ``classes``: one logit a class (softmax for exclusive classes, sigmoid for several).
+- ``classes``: one logit a class (softmax; a single logit is of the second of two).
+- ``labels``: one logit a class (sigmoid each).
 - ``values``: one number a target.
 - ``ordinal``: ``num_classes - 1`` logits of "the class is above k", never rising in k.
 - ``quantiles``: one number a quantile, never falling.
@@ -11,93 +11,48 @@ last axis of an output holds depends on the kind of answer:
 """
 
 from collections.abc import Callable, Mapping
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 from keras import layers
 
-from arcticdl.choices import choose
 from arcticdl.models.contracts import Decoded
 from arcticdl.models.layers.answers import Increasing, OrderedThresholds, Variance
 from arcticdl.models.layers.resampling import UpsampleBilinear
 from arcticdl.models.layers.shapes import CropLike
+from arcticdl.tasks import Head, read_head
 
-
-class Answer(NamedTuple):
-    """One kind of answer: its option, its channels, and what follows the last layer.
-
-    Attributes:
-        option: The option that gives its size, as in ``{"num_classes": 5}``.
-        channels: Channels of the last layer, from that option's value.
-        finish: Layer after it, from the option's value and a name; or ``None``.
-    """
-
-    option: str
-    channels: Callable[[Any], int]
-    finish: Callable[[Any, str], Any] | None = None
-
-
-def _float32(layer: type, *args: Any, name: str) -> Any:
-    return layer(*args, dtype="float32", name=name)
-
-
-ANSWERS: dict[str, Answer] = {
-    "classes": Answer("num_classes", int),
-    "gaussian": Answer(
-        "num_outputs",
-        lambda n: 2 * n,
-        lambda n, name: _float32(Variance, n, name=name),
-    ),
-    "ordinal": Answer(
-        "num_classes",
-        lambda n: 1,
-        lambda n, name: _float32(OrderedThresholds, n, name=name),
-    ),
-    "quantiles": Answer(
-        "quantiles", len, lambda q, name: _float32(Increasing, name=name)
-    ),
-    "values": Answer("num_outputs", int),
+_LAST: dict[str, Callable[[Any, str], Any]] = {
+    "gaussian": lambda n, name: Variance(n, dtype="float32", name=name),
+    "ordinal": lambda n, name: OrderedThresholds(n, dtype="float32", name=name),
+    "quantiles": lambda q, name: Increasing(dtype="float32", name=name),
 }
-"""Kind of answer -> its form."""
+"""Form of answer -> the layer that makes it keep its own rule, from size and name."""
 
-
-class Head(NamedTuple):
-    """One entry of ``HEADS``: whether it answers for each pixel, and how."""
-
-    dense: bool
-    answer: str
-
-
-HEADS: dict[str, Head] = {
-    "classification": Head(False, "classes"),
-    "dense_gaussian": Head(True, "gaussian"),
-    "dense_multilabel": Head(True, "classes"),
-    "dense_ordinal": Head(True, "ordinal"),
-    "dense_quantile": Head(True, "quantiles"),
-    "dense_regression": Head(True, "values"),
-    "gaussian": Head(False, "gaussian"),
-    "multilabel": Head(False, "classes"),
-    "ordinal": Head(False, "ordinal"),
-    "quantile": Head(False, "quantiles"),
-    "regression": Head(False, "values"),
-    "segmentation": Head(True, "classes"),
-}
-"""Task -> the form of its output."""
-
-DEFAULT_SIZES = {"num_outputs": 1, "quantiles": (0.1, 0.5, 0.9)}
+_CONV_CHANNELS = {"ordinal": 1}
+"""Channels of the layer before it, where they differ from those of the output."""
 
 
 class HeadSpec(NamedTuple):
-    """A checked head: its task, the value of its size option, its dropout."""
+    """A head to build: what it answers, and its dropout."""
 
-    task: str
-    size: Any
+    head: Head
     dropout: float
 
     @property
     def dense(self) -> bool:
         """Whether it answers for each pixel."""
-        return HEADS[self.task].dense
+        return self.head.spec.dense
+
+    @property
+    def channels(self) -> int:
+        """Channels of the last convolution or dense layer."""
+        kind = self.head.spec.kind
+        return _CONV_CHANNELS.get(kind) or self.head.form.channels(self.head.size)
+
+    def finish(self, x: Any, name: str) -> Any:
+        """Applies the layer after the last one, where the form has one."""
+        last = _LAST.get(self.head.spec.kind)
+        return x if last is None else last(self.head.size, name)(x)
 
 
 def check_head(name: str, spec: Mapping[str, Any], dropout: float = 0.0) -> HeadSpec:
@@ -105,9 +60,7 @@ def check_head(name: str, spec: Mapping[str, Any], dropout: float = 0.0) -> Head
 
     Args:
         name: Name of the head.
-        spec: ``{"task": ..., "num_classes" | "num_outputs" | "quantiles": ...,
-            "dropout": ...}``; the size has the default 1 output, or quantiles 0.1,
-            0.5 and 0.9, except for classes.
+        spec: As for ``arcticdl.tasks.read_head``, and perhaps ``"dropout"``.
         dropout: Where the head does not tell its own.
 
     Raises:
@@ -115,34 +68,10 @@ def check_head(name: str, spec: Mapping[str, Any], dropout: float = 0.0) -> Head
             within (0, 1), dropout outside [0, 1).
     """
     options = dict(spec)
-    task = options.pop("task", "segmentation")
-    option = ANSWERS[choose("task", task, HEADS).answer].option
-    size = options.pop(option, DEFAULT_SIZES.get(option))
     dropout = options.pop("dropout", dropout)
-    if options:
-        raise ValueError(
-            f"A head of task {task!r} takes 'dropout', {option!r} and 'task'. "
-            f"Received: heads[{name!r}]={dict(spec)}."
-        )
-    _check_size(option, size, least=2 if HEADS[task].answer == "ordinal" else 1)
     if not 0 <= dropout < 1:
         raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout}.")
-    return HeadSpec(task, size, dropout)
-
-
-def _check_size(option: str, size: Any, least: int) -> None:
-    if option == "quantiles":
-        rising = [0.0, *size, 1.0]
-        if not size or any(a >= b for a, b in pairwise(rising)):
-            raise ValueError(
-                "`quantiles` must rise strictly within (0, 1). "
-                f"Received: quantiles={size}."
-            )
-    elif not isinstance(size, int) or size < least:
-        raise ValueError(
-            f"`{option}` must be an integer of at least {least}. "
-            f"Received: {option}={size!r}."
-        )
+    return HeadSpec(read_head(name, options), dropout)
 
 
 def dense_head(decoded: Decoded, image: Any, *, name: str, spec: HeadSpec) -> Any:
@@ -154,12 +83,11 @@ def dense_head(decoded: Decoded, image: Any, *, name: str, spec: HeadSpec) -> An
         name: Name of the head and of the model's output.
         spec: Checked description.
     """
-    answer = ANSWERS[HEADS[spec.task].answer]
     x = decoded.features
     if spec.dropout:
         x = layers.SpatialDropout2D(spec.dropout, name=f"{name}_dropout")(x)
     x = layers.Conv2D(
-        answer.channels(spec.size),
+        spec.channels,
         decoded.kernel_size,
         padding="same",
         dtype="float32",
@@ -167,8 +95,7 @@ def dense_head(decoded: Decoded, image: Any, *, name: str, spec: HeadSpec) -> An
     )(x)
     if decoded.level:
         x = UpsampleBilinear(2**decoded.level, dtype="float32", name=f"{name}_up")(x)
-    if answer.finish is not None:
-        x = answer.finish(spec.size, f"{name}_answer")(x)
+    x = spec.finish(x, f"{name}_answer")
     return CropLike(dtype="float32", name=name)([x, image])
 
 
@@ -180,10 +107,9 @@ def pooled_head(features: Any, *, name: str, spec: HeadSpec) -> Any:
         name: Name of the head and of the model's output.
         spec: Checked description.
     """
-    answer = ANSWERS[HEADS[spec.task].answer]
     x = layers.GlobalAveragePooling2D(name=f"{name}_pool")(features)
     if spec.dropout:
         x = layers.Dropout(spec.dropout, name=f"{name}_dropout")(x)
-    last = name if answer.finish is None else f"{name}_dense"
-    x = layers.Dense(answer.channels(spec.size), dtype="float32", name=last)(x)
-    return x if answer.finish is None else answer.finish(spec.size, name)(x)
+    last = f"{name}_dense" if spec.head.spec.kind in _LAST else name
+    x = layers.Dense(spec.channels, dtype="float32", name=last)(x)
+    return spec.finish(x, name)

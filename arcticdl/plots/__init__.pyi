@@ -14,3 +14,6 @@ from .style import house_style as house_style
 from .style import new_figure as new_figure
 from .style import write_figure as write_figure
 from .tiles import show_tiles as show_tiles
+from .values import coverage_curve as coverage_curve
+from .values import truth_scatter as truth_scatter
+from .values import value_map as value_map

@@ -11,6 +11,7 @@ from matplotlib.patheffects import withStroke
 
 from arcticdl.plots.maps import band_composite, class_map
 from arcticdl.plots.style import house_style, new_figure
+from arcticdl.plots.values import value_map
 from arcticdl.void import VOID_CLASS
 
 _MAX_SIDE_PX = 1200
@@ -35,7 +36,7 @@ class _Graticule(NamedTuple):
 
 def scene_map(
     scene: Any,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     *,
     classes: Sequence[str] = (),
     colors: Sequence[str] = (),
@@ -48,8 +49,9 @@ def scene_map(
         scene: Dataset with ``image (band, y, x)``, a label map ``(y, x)``, or both.
             Georeferenced by ``spatial_ref`` and regular ``x``, ``y``, or by 2-D
             ``lat``, ``lon``; a plain image is drawn without scale and north.
-        label: The label variable; by default the first that names its classes
-            (``flag_meanings``). A scene without any is drawn as an image alone.
+        label: The label variable, or several; by default the first that names its
+            classes (``flag_meanings``). One without classes is drawn as numbers, with
+            a scale in its ``units``. A scene without any is drawn as an image alone.
         classes: Class names, where the label does not carry them.
         colors: Class colours, where the label does not carry them.
         bands: Bands of the composite; see `arcticdl.plots.band_composite`.
@@ -62,8 +64,9 @@ def scene_map(
     Raises:
         ValueError: If there is neither an image nor a label, or the label is absent.
     """
-    label = _chosen_label(scene, label)
-    panels = [name for name in ("image", label) if name and name in scene]
+    wanted = [label] if label is None or isinstance(label, str) else list(label)
+    labels = [_chosen_label(scene, one) for one in wanted]
+    panels = [name for name in ("image", *labels) if name and name in scene]
     if not panels:
         raise ValueError(
             "`scene` must hold `image` or a label variable with `flag_meanings`. "
@@ -81,14 +84,24 @@ def scene_map(
                 valid = thin["valid"].values if "valid" in thin else None
                 band_composite(thin["image"], bands, ax, valid=valid, title="scene")
             else:
-                names, paint = _flags(thin[name], classes, colors)
-                values = _codes(thin[name])
-                class_map(values, names, paint, ax, title=name.replace("_", " "))
+                _draw_label(ax, thin[name], name.replace("_", " "), classes, colors)
             if graticule is not None:
                 _draw_frame(ax, graticule)
         figure.suptitle(title or "", x=0.01, ha="left", fontweight="bold")
         figure.supxlabel(_reference_line(scene), x=0.01, ha="left", fontsize=8.5)
     return figure
+
+
+def _draw_label(
+    ax: Axes, label: Any, title: str, classes: Sequence[str], colors: Sequence[str]
+) -> None:
+    names, paint = _flags(label, classes, colors)
+    if names:
+        class_map(_codes(label), names, paint, ax, title=title)
+        return
+    limits = label.attrs.get("valid_range")
+    units = str(label.attrs.get("units", ""))
+    value_map(label.values, ax, limits=limits, units=units, title=title)
 
 
 def _chosen_label(scene: Any, label: str | None) -> str | None:

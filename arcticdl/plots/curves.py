@@ -151,18 +151,22 @@ def baseline_bars(
     ax: Axes | None = None,
     *,
     label: str = "mean IoU",
+    largest: float | None = 1.0,
 ) -> Figure:
     """Draws a score of several methods as bars with their intervals.
 
     Args:
         values: By method name a mapping with ``value`` and, optionally, ``low`` and
-            ``high``; all in 0-1. The first is drawn in the accent colour.
+            ``high``; none below 0. The first is drawn in the accent colour.
         ax: Axes to draw into; a new figure by default.
-        label: Name of the score.
+        label: Name of the score, with its unit.
+        largest: End of the axis; ``None``: as far as the bars reach.
 
     Returns:
         The figure.
     """
+    ends = [max(v["value"], v.get("high") or 0.0) for v in values.values()]
+    most = largest if largest is not None else max(*ends, 1e-12)
     with house_style():
         height = 0.7 + 0.45 * len(values)
         ax = new_figure((7.6, height)).add_subplot() if ax is None else ax
@@ -170,13 +174,14 @@ def baseline_bars(
             color = PALETTE[0] if row == 0 else "#9aa3ab"
             ax.barh(row, score["value"], height=0.62, color=color)
             end = _draw_interval(ax, row, score)
-            text = f"{score['value']:.3f}"
-            ax.text(end + 0.015, row, text, va="center", fontweight="bold")
+            text = f"{score['value']:.3f}" if most <= 1 else f"{score['value']:.4g}"
+            ax.text(end + 0.015 * most, row, text, va="center", fontweight="bold")
         names = [name.replace("_", " ") for name in values]
         ax.set_yticks(range(len(names)), names)
         ax.invert_yaxis()
-        ax.set_xlim(0, 1.12)
-        ax.set_xticks(np.linspace(0, 1, 6))
+        ax.set_xlim(0, 1.12 * most)
+        if largest is not None:
+            ax.set_xticks(np.linspace(0, most, 6))
         ax.set_xlabel(label)
         ax.tick_params(axis="y", length=0)
         ax.grid(True, axis="x")

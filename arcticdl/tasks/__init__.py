@@ -7,16 +7,18 @@ Builders, cards, feeds, maps, evaluation, export, reports and configurations loo
 NumPy only: losses and metrics stand in it by name.
 """
 
-from arcticdl.tasks.answers import FORMS, Form, Output, entropy
+from arcticdl.tasks.answers import FORMS, SCORES, Form, Output, Score, entropy
 from arcticdl.tasks.head import Head, read_head, reconcile
 from arcticdl.tasks.table import TASKS, Task, check_loss, check_metric, label_task
 
 __all__ = [
     "FORMS",
+    "SCORES",
     "TASKS",
     "Form",
     "Head",
     "Output",
+    "Score",
     "Task",
     "check_loss",
     "check_metric",

@@ -131,6 +131,34 @@ class Output(NamedTuple):
         return VOID_CLASS if self.dtype == "uint8" else float("nan")
 
 
+class Score(NamedTuple):
+    """A score that is shown first.
+
+    Attributes:
+        key: Its name among the scores.
+        title: What a person calls it.
+        sign: 1 where more is better, -1 where less is.
+        has_units: Whether it is in the label's units.
+    """
+
+    key: str
+    title: str
+    sign: int = 1
+    has_units: bool = False
+
+
+SCORES: dict[str, tuple[Score, ...]] = {
+    "classes": (Score("mean_iou", "mean IoU"), Score("accuracy", "overall accuracy")),
+    "labels": (Score("mean_iou", "mean IoU"), Score("macro_f1", "macro F1")),
+    "values": (
+        Score("rmse", "RMSE", -1, has_units=True),
+        Score("r2", "R²"),
+        Score("bias", "bias", 0, has_units=True),
+    ),
+}
+"""Kind of evaluation -> its chief scores, the first one ranking images and methods."""
+
+
 class Form(NamedTuple):
     """One kind of answer.
 
@@ -146,6 +174,7 @@ class Form(NamedTuple):
             and member; ``"deviation"``: by the standard deviation of values.
         codes: From activated numbers to class codes, where it has classes.
         scored_by: Name of the evaluation: ``"classes"``, ``"labels"`` or ``"values"``.
+            ``SCORES`` says which of its scores are shown first.
     """
 
     option: str

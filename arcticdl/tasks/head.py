@@ -163,8 +163,18 @@ def reconcile(heads: Mapping[str, Head], labels: Mapping[str, Any]) -> dict[str,
                 f"Each head must bear the name of its label, one of {sorted(labels)}. "
                 f"Received: a head {name!r}."
             )
-        joined[name] = _fit_label(name, head, read_head(name, labels[name]))
+        joined[name] = _fit_label(name, head, _read_label(name, head, labels[name]))
     return joined
+
+
+def _read_label(name: str, head: Head, entry: Mapping[str, Any]) -> Head:
+    """Reads what a card says of a label; what it leaves open is as the head has it."""
+    task = TASKS.get(str(entry.get("task")))
+    named = entry.get("classes") or entry.get("outputs")
+    if named or task is None or task.form.option != head.form.option:
+        return read_head(name, entry)
+    told = {head.form.option: head.size} | dict(entry) | {"classes": head.classes}
+    return read_head(name, told)
 
 
 def _fit_label(name: str, head: Head, label: Head) -> Head:

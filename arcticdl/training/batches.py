@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from arcticdl.scene.stats import BandStats
+from arcticdl.tasks.table import CLASS, LABELS, VALUE, label_task
 from arcticdl.tiles import LabelInfo, Normalizer
 from arcticdl.training.orient import FLIPS, draw_orientations, orient
 
@@ -17,7 +18,7 @@ Augment = Callable[..., tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]]
 
 
 @dataclass(frozen=True)
-class Finishing:
+class BatchTransform:
     """How source pixels become a batch.
 
     Attributes:
@@ -60,7 +61,10 @@ class Finishing:
         if self.augment is None or isinstance(self.augment, str):
             turns = draw_orientations(self.augment, len(scene_ids), self.square, rng)
             image, valid = pixels["image"], pixels["valid"]
-            pixels = {n: orient(pixels[n], turns) for n in self.labels}
+            pixels = {
+                name: orient(pixels[name], turns) if info.is_pixel else pixels[name]
+                for name, info in self.labels.items()
+            }
             valid = valid if valid.all() else orient(valid, turns)
             image = self._turned_and_scaled(image, turns, valid, stats)
         else:
@@ -103,9 +107,10 @@ class Finishing:
     ) -> dict[str, np.ndarray]:
         image = np.array(pixels["image"], "float32")
         image = self._fill_missing(image, scene_ids)
-        labels = {name: pixels[name] for name in self.labels}
+        labels = {n: pixels[n] for n, info in self.labels.items() if info.is_pixel}
+        whole = {n: pixels[n] for n in self.labels if n not in labels}
         image, labels, valid = augment(image, labels, pixels["valid"], rng)
-        return {"image": image, "valid": valid, **labels}
+        return {"image": image, "valid": valid, **labels, **whole}
 
     def _fill_missing(self, image: np.ndarray, scene_ids: Sequence[str]) -> np.ndarray:
         """Gives pixels that are not finite their scene's mean, so that none spreads."""
@@ -124,19 +129,20 @@ class BatchFeed(keras.utils.PyDataset):
     """
 
     def __init__(
-        self, *, finishing: Finishing, batch_size: int, seed: int, prefetch: int
+        self, *, transform: BatchTransform, batch_size: int, seed: int, prefetch: int
     ) -> None:
         super().__init__(workers=1)
         check_at_least("batch_size", batch_size, 1)
         check_at_least("prefetch", prefetch, 0)
-        if isinstance(finishing.augment, str) and finishing.augment not in FLIPS:
+        if isinstance(transform.augment, str) and transform.augment not in FLIPS:
             raise ValueError(
                 f"`augment` must be one of {sorted(FLIPS)}, or a callable as from "
-                f"`augment.build_policy`. Received: {finishing.augment!r}."
+                f"`augment.build_policy`. Received: {transform.augment!r}."
             )
-        if not finishing.labels:
+        if not transform.labels:
             raise ValueError("`labels` must name at least one label. Received: none.")
-        self.finishing = finishing
+        _check_mixing(transform)
+        self.transform = transform
         self.batch_size, self.seed, self.prefetch = batch_size, seed, prefetch
         self.epoch = 0
         self._skipped = 0
@@ -153,32 +159,35 @@ class BatchFeed(keras.utils.PyDataset):
     def read_batch(
         self, epoch: int, batch: int
     ) -> tuple[dict[str, Any], Sequence[str]]:
-        """Source pixels of a batch as `Finishing` takes them, and each tile's scene."""
+        """Source pixels of a batch as `BatchTransform` takes them, and their scenes."""
         raise NotImplementedError
 
     @property
     def normalizer(self) -> Normalizer:
         """The fitted normaliser."""
-        return self.finishing.normalizer
+        return self.transform.normalizer
 
     @property
     def num_bands(self) -> int:
         """Bands of the image."""
-        return len(self.finishing.bands)
+        return len(self.transform.bands)
 
     @property
     def num_classes(self) -> int | dict[str, int]:
-        """Classes of the label (1 of a float label), or of each of several labels."""
-        labels = self.finishing.labels
-        counts = {name: max(len(info.classes), 1) for name, info in labels.items()}
+        """Classes of the label, or values of a float label; of several, of each."""
+        labels = self.transform.labels
+        counts = {
+            name: info.num_channels or max(len(info.classes), 1)
+            for name, info in labels.items()
+        }
         return counts if len(counts) != 1 else next(iter(counts.values()))
 
     def describe(self, tile_size_px: tuple[int, int]) -> dict[str, Any]:
         """The card: bands, normaliser, tile size and heads, as one JSON dict."""
-        heads = {n: _describe_head(i) for n, i in self.finishing.labels.items()}
+        heads = {n: _describe_label(i) for n, i in self.transform.labels.items()}
         height, width = tile_size_px
         return {
-            "bands": list(self.finishing.bands),
+            "bands": list(self.transform.bands),
             "normalizer": self.normalizer.to_dict(),
             "tile_size_px": height if height == width else [height, width],
             "heads": heads,
@@ -274,7 +283,7 @@ class BatchFeed(keras.utils.PyDataset):
     def _make(self, epoch: int, batch: int) -> tuple[np.ndarray, Any]:
         pixels, scene_ids = self.read_batch(epoch, batch)
         rng = np.random.default_rng((self.seed, epoch, batch, 1))
-        return self.finishing(pixels, scene_ids, rng)
+        return self.transform(pixels, scene_ids, rng)
 
 
 def check_at_least(name: str, value: int, least: int) -> None:
@@ -316,14 +325,31 @@ def check_bands(normalizer: Normalizer, bands: tuple[str, ...]) -> Normalizer:
 
 
 def _void(label: np.ndarray, valid: np.ndarray, info: LabelInfo) -> np.ndarray:
-    """The label with void where the image is invalid."""
-    if valid.all():
+    """The label with void where the image is invalid; one of the whole image stays."""
+    if valid.all() or not info.is_pixel:
         return label
     # A mixing policy may give soft labels (n, y, x, class).
     shown = valid[..., None] if label.ndim > valid.ndim else valid
     return np.where(shown, label, np.asarray(info.void, label.dtype))
 
 
-def _describe_head(info: LabelInfo) -> dict[str, Any]:
-    task = "regression" if info.is_float else "segmentation"
-    return {"task": task, "classes": list(info.classes), "colors": list(info.colors)}
+def _describe_label(info: LabelInfo) -> dict[str, Any]:
+    """The entry of a card that says what a label is, by the task that it is for."""
+    kind = VALUE if info.is_float else LABELS if info.num_channels else CLASS
+    card: dict[str, Any] = {"task": label_task(info.target, kind)}
+    if kind == VALUE:
+        outputs = info.classes or tuple(map(str, range(info.num_channels)))
+        return card | {"outputs": list(outputs) or [""], "units": info.units}
+    return card | {"classes": list(info.classes), "colors": list(info.colors)}
+
+
+def _check_mixing(transform: BatchTransform) -> None:
+    """Refuses steps that mix images where a label is of a whole one of them."""
+    whole = sorted(n for n, info in transform.labels.items() if not info.is_pixel)
+    steps = getattr(transform.augment, "steps", ())
+    mixing = sorted(type(s).__name__ for s in steps if getattr(s, "mixes", False))
+    if whole and mixing:
+        raise ValueError(
+            f"Labels of whole images, {whole}, cannot follow steps that mix images. "
+            f"Received: {mixing}."
+        )

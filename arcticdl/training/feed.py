@@ -11,7 +11,7 @@ from arcticdl.tiles.normalize import FITTED
 from arcticdl.training.batches import (
     Augment,
     BatchFeed,
-    Finishing,
+    BatchTransform,
     check_at_least,
     check_bands,
     check_shard,
@@ -89,7 +89,7 @@ class TileFeed(BatchFeed):
         self.shuffle, self.repeats, self.sampler = shuffle, repeats, sampler
         self.drop_last, self.shard = drop_last, shard
         self._order: tuple[int, np.ndarray] | None = None
-        finishing = Finishing(
+        transform = BatchTransform(
             bands=store.bands,
             labels={name: store.labels[store.check_label(name)] for name in names},
             normalizer=fit_normalizer(normalizer, store, self.indices, seed),
@@ -98,7 +98,7 @@ class TileFeed(BatchFeed):
             scene_stats=self._scene_stats,
         )
         super().__init__(
-            finishing=finishing, batch_size=batch_size, seed=seed, prefetch=prefetch
+            transform=transform, batch_size=batch_size, seed=seed, prefetch=prefetch
         )
         if not self.count_batches():
             raise ValueError(
@@ -128,7 +128,7 @@ class TileFeed(BatchFeed):
     ) -> tuple[dict[str, np.ndarray], Sequence[str]]:
         """Source pixels of a batch, and the scene of each tile."""
         tiles = self.tiles_of(epoch, batch)
-        pixels = self.store.read(tiles, ["image", "valid", *self.finishing.labels])
+        pixels = self.store.read(tiles, ["image", "valid", *self.transform.labels])
         return pixels, self._scene_of[tiles]
 
     @cached_property

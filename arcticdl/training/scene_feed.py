@@ -26,7 +26,7 @@ from arcticdl.tiles.writing.scan import read_labels, read_valid
 from arcticdl.training.batches import (
     Augment,
     BatchFeed,
-    Finishing,
+    BatchTransform,
     check_at_least,
     check_bands,
     check_shard,
@@ -106,12 +106,12 @@ class SceneFeed(BatchFeed):
         size = self.collection.plans[0].tile_size_px
         block = block_px or _block_of(scenes[0], geobox) or size
         self.layout = SuperTiles.for_tiles(size, block, passes, mix, supertile_px)
-        self._shelf = Shelf(self.collection, 3 * mix, num_workers)
+        self._cache = SuperTileCache(self.collection, 3 * mix, num_workers)
         self._plans: OrderedDict[int, EpochPlan] = OrderedDict()
         self._stats: dict[str, BandStats] = {}
         self._guard = Lock()
         self._named = dict(zip(self.collection.ids, opened, strict=True))
-        finishing = Finishing(
+        transform = BatchTransform(
             bands=self.collection.bands,
             labels=name_unnamed(self.collection),
             normalizer=self._fit(normalizer, seed),
@@ -120,7 +120,7 @@ class SceneFeed(BatchFeed):
             scene_stats=self._scene_stats,
         )
         super().__init__(
-            finishing=finishing, batch_size=batch_size, seed=seed, prefetch=prefetch
+            transform=transform, batch_size=batch_size, seed=seed, prefetch=prefetch
         )
         self._num_batches = batches_per_epoch or self._shortest_epoch()
         check_at_least("batches_per_epoch", self._num_batches, 1)
@@ -159,7 +159,7 @@ class SceneFeed(BatchFeed):
         tiles = []
         for slot, (owner, (top, left)) in enumerate(zip(owners, starts, strict=True)):
             rows, cols = plan.windows[owner]
-            source = self._shelf.get(int(plan.window_scene[owner]), rows, cols)
+            source = self._cache.get(int(plan.window_scene[owner]), rows, cols)
             y, x = top - rows.start, left - cols.start
             tiles.append(source["image"][y : y + height, x : x + width])
             for name, values in pixels.items():
@@ -173,13 +173,13 @@ class SceneFeed(BatchFeed):
         last = min((oldest // mix + 2) * mix, len(plan.windows))
         for number in range(oldest // mix * mix, last):
             scene = int(plan.window_scene[number])
-            self._shelf.start(scene, *plan.windows[number])
+            self._cache.start(scene, *plan.windows[number])
 
     def _empty(self, count: int) -> dict[str, np.ndarray]:
-        shape = (count, *self.layout.tile_size_px)
-        pixels = {"valid": np.empty(shape, bool)}
+        size = self.layout.tile_size_px
+        pixels = {"valid": np.empty((count, *size), bool)}
         for name, info in self.collection.labels.items():
-            pixels[name] = np.empty(shape, info.dtype)
+            pixels[name] = np.empty((count, *info.tile_shape(size)), info.dtype)
         return pixels
 
     def _scene_stats(self, scene_id: str) -> BandStats:
@@ -204,7 +204,7 @@ class SceneFeed(BatchFeed):
         parts = []
         for number in chosen:
             rows, cols = plan.windows[number]
-            source = self._shelf.get(int(plan.window_scene[number]), rows, cols)
+            source = self._cache.get(int(plan.window_scene[number]), rows, cols)
             image = source["image"]
             total = image.shape[0] * image.shape[1] * len(chosen)
             rate = sample_rate(total, MAX_SAMPLE_PX)
@@ -216,7 +216,7 @@ class SceneFeed(BatchFeed):
         return max(min(counts) // self.batch_size, 1)
 
 
-class Shelf:
+class SuperTileCache:
     """Super-tiles in memory: being read, and lately used.
 
     Args:
@@ -263,8 +263,16 @@ def name_unnamed(collection: Collection) -> dict[str, Any]:
 
     Raises:
         ValueError: An integer label without ``flag_meanings``: without reading every
-            pixel nobody knows how many classes it has.
+            pixel nobody knows how many classes it has; or a label of whole images,
+            which says nothing about a piece of one.
     """
+    whole = [name for name, info in collection.labels.items() if not info.is_pixel]
+    if whole:
+        raise ValueError(
+            "A scene feed cuts pieces out of scenes, and takes labels of pixels. "
+            f"Received: {whole}, of whole images. Prepare a store with one tile a "
+            "scene, and use a `TileFeed`."
+        )
     unnamed = [n for n, i in collection.labels.items() if not (i.is_float or i.classes)]
     if unnamed:
         raise ValueError(

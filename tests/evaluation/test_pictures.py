@@ -5,7 +5,7 @@ import pytest
 from fake_run import COLORS
 from PIL import Image
 
-from arcticdl.evaluation.pictures import TilePictures
+from arcticdl.evaluation.pictures import TilePictures, paint_classes
 
 
 def offer(pictures, score, name=None):
@@ -18,7 +18,7 @@ def offer(pictures, score, name=None):
 
 
 def test_the_worst_and_the_best_are_kept_in_order(tmp_path):
-    pictures = TilePictures(COLORS, num_worst=3, num_best=2)
+    pictures = TilePictures(paint_classes(COLORS), num_worst=3, num_best=2)
     for score in np.random.default_rng(0).permutation(20) / 20:
         offer(pictures, float(score))
     entries = pictures.write(tmp_path)
@@ -29,7 +29,7 @@ def test_the_worst_and_the_best_are_kept_in_order(tmp_path):
 
 
 def test_few_tiles_stand_under_one_heading_only(tmp_path):
-    pictures = TilePictures(COLORS, num_worst=8, num_best=4)
+    pictures = TilePictures(paint_classes(COLORS), num_worst=8, num_best=4)
     for score in (0.1, 0.5, 0.9):
         offer(pictures, score)
     names = [entry["image_id"] for entry in pictures.write(tmp_path)]
@@ -37,14 +37,14 @@ def test_few_tiles_stand_under_one_heading_only(tmp_path):
 
 
 def test_equal_scores_keep_the_first_come(tmp_path):
-    pictures = TilePictures(COLORS, num_worst=2, num_best=0)
+    pictures = TilePictures(paint_classes(COLORS), num_worst=2, num_best=0)
     for name in "abcd":
         offer(pictures, 0.5, name)
     assert [e["image_id"] for e in pictures.write(tmp_path)] == ["a", "b"]
 
 
 def test_panels_show_class_colours_and_errors(tmp_path):
-    pictures = TilePictures(COLORS)
+    pictures = TilePictures(paint_classes(COLORS))
     offer(pictures, 0.5)
     (entry,) = pictures.write(tmp_path)
     with Image.open(tmp_path / entry["file"]) as file:
@@ -59,7 +59,7 @@ def test_panels_show_class_colours_and_errors(tmp_path):
 
 
 def test_large_tiles_become_small_pictures(tmp_path):
-    pictures = TilePictures(COLORS, max_side_px=50)
+    pictures = TilePictures(paint_classes(COLORS), max_side_px=50)
     label = np.zeros((120, 200), np.uint8)
     pictures.add("big", 1.0, np.zeros((120, 200, 3)), label, label)
     (entry,) = pictures.write(tmp_path)
@@ -69,7 +69,7 @@ def test_large_tiles_become_small_pictures(tmp_path):
 
 def test_an_earlier_evaluation_leaves_no_picture_behind(tmp_path):
     (tmp_path / "worst_01_old.png").touch()
-    pictures = TilePictures(COLORS)
+    pictures = TilePictures(paint_classes(COLORS))
     offer(pictures, 0.5, "scene/a b")
     (entry,) = pictures.write(tmp_path)
     assert entry["file"] == "worst_01_scene_a_b.png"
@@ -77,7 +77,7 @@ def test_an_earlier_evaluation_leaves_no_picture_behind(tmp_path):
 
 
 def test_a_code_that_is_no_class_is_refused():
-    pictures = TilePictures(COLORS)
+    pictures = TilePictures(paint_classes(COLORS))
     label = np.full((4, 4), 9, np.uint8)
     with pytest.raises(ValueError, match="below 3 or void"):
         pictures.add("a", 0.0, np.zeros((4, 4, 1)), label, label)

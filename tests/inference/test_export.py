@@ -11,9 +11,9 @@ from arcticdl.cli import main
 from arcticdl.errors import MissingExtraError
 from arcticdl.inference import export_model
 from arcticdl.inference.export import SourceUnits, _scaling, with_source_units
-from arcticdl.inference.forward import softmax
-from arcticdl.models import build_multitask, build_segmenter
+from arcticdl.models import build_multitask, build_segmenter, get_card
 from arcticdl.scene.stats import scene_band_stats
+from arcticdl.tasks.answers import softmax
 from arcticdl.tiles import Normalizer
 from arcticdl.tiles.normalize import NORMALIZERS
 
@@ -129,7 +129,7 @@ def test_onnx_carries_the_card(tmp_path):
     model = segmenter()
     written = onnx.load(export_model(model, tmp_path / "m.onnx"))
     kept = {prop.key: prop.value for prop in written.metadata_props}
-    assert json.loads(kept["arcticdl_card"]) == card(fitted())
+    assert json.loads(kept["arcticdl_card"]) == get_card(model)
     assert kept["arcticdl_input"] == "source units"
     onnx.checker.check_model(written)
     (image,), (answers,) = written.graph.input, written.graph.output

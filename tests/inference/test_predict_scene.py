@@ -143,7 +143,7 @@ def test_a_missing_band_and_a_missing_card_are_refused(pointwise, scene_path):
     ("options", "message"),
     [
         ({"tta": "d8"}, r"`tta` must be one of \['d4', 'hflip', 'none'\]"),
-        ({"outputs": ("klass",)}, "`outputs` must be of"),
+        ({"outputs": ("klass",)}, "`outputs` must be one of .*mean 'class'"),
         ({"overlap_px": 32}, "smaller than the window"),
     ],
 )
@@ -245,7 +245,7 @@ def test_spread_of_values_is_their_standard_deviation(scene_path):
         carded = arcticdl.models.card.Card(card, name="card")(image)
         value = keras.layers.Rescaling(factor, name="sic")(carded[..., :1])
         models.append(keras.Model(image, value))
-    options = {"outputs": ("class", "spread"), "tile_size_px": 32, "progress": False}
+    options = {"outputs": ("value", "spread"), "tile_size_px": 32, "progress": False}
     maps = arcticdl.predict_scene(models, scene, **options)
     image = np.where(scene["valid"], scene["image"][0], np.nan)
     np.testing.assert_allclose(maps["value"], 2 * image, rtol=1e-5, atol=1e-6)

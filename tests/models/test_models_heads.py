@@ -4,12 +4,16 @@ import keras
 import numpy as np
 import pytest
 
-from arcticdl.models import HEADS, build_multitask
+from arcticdl.errors import TaskError
+from arcticdl.models import build_multitask, get_card
+from arcticdl.models.card import model_heads, set_card
 from arcticdl.models.layers.answers import Increasing, OrderedThresholds, Variance
+from arcticdl.tasks import TASKS
 
 SIZES = {
     "classes": ({"num_classes": 5}, 5),
     "gaussian": ({"num_outputs": 2}, 4),
+    "labels": ({"num_classes": 5}, 5),
     "ordinal": ({"num_classes": 5}, 4),
     "quantiles": ({"quantiles": (0.05, 0.5, 0.95)}, 3),
     "values": ({"num_outputs": 2}, 2),
@@ -19,7 +23,7 @@ SIZES = {
 @pytest.fixture(scope="module")
 def answers():
     heads = {
-        task: {"task": task, **SIZES[head.answer][0]} for task, head in HEADS.items()
+        name: {"task": name, **SIZES[task.kind][0]} for name, task in TASKS.items()
     }
     model = build_multitask(
         "plain",
@@ -35,10 +39,10 @@ def answers():
 
 
 @pytest.mark.backend
-@pytest.mark.parametrize("task", HEADS)
+@pytest.mark.parametrize("task", TASKS)
 def test_output_has_the_task_s_shape(task, answers):
-    channels = SIZES[HEADS[task].answer][1]
-    shape = (3, 7, 10, channels) if HEADS[task].dense else (3, channels)
+    channels = SIZES[TASKS[task].kind][1]
+    shape = (3, 7, 10, channels) if TASKS[task].dense else (3, channels)
     assert answers[task].shape == shape
     assert answers[task].dtype == np.float32
 
@@ -102,7 +106,7 @@ def test_heads_have_their_own_dropout():
         ({"a": {"task": "segmentaton"}}, "Did you mean 'segmentation'"),
         ({"a": {"task": "segmentation"}}, "`num_classes` must be an integer"),
         ({"a": {"task": "dense_ordinal", "num_classes": 1}}, "at least 2"),
-        ({"a": {"task": "dense_regression", "num_classes": 3}}, "takes 'dropout'"),
+        ({"a": {"task": "dense_regression", "num_classes": 3}}, "takes 'num_outputs'"),
         ({"a": {"task": "dense_quantile", "quantiles": (0.5, 0.1)}}, "rise strictly"),
         ({"a": {"task": "dense_quantile", "quantiles": ()}}, "rise strictly"),
         ({"a": {"task": "regression"}}, "`decoder` must be None"),
@@ -127,3 +131,72 @@ def test_loss_and_labels_are_given_by_head():
     labels = {"sod": np.zeros((1, 8, 8), "i4"), "sic": np.zeros((1, 8, 8, 1), "f4")}
     history = model.fit(np.ones((1, 8, 8, 1), "f4"), labels, verbose=0).history
     assert np.isfinite(history["loss"]).all()
+
+
+def tiny(heads, card=None, decoder="unet"):
+    return build_multitask(
+        "plain",
+        decoder,
+        bands=["HH"],
+        heads=heads,
+        card=card,
+        backbone_options={"width": 2, "depth": 2},
+        decoder_options={"channels": (4, 4)} if decoder else None,
+    )
+
+
+ICE = {"task": "segmentation", "classes": ["water", "ice"], "colors": ["#000", "#fff"]}
+
+
+def test_a_feed_s_card_describes_heads_to_build():
+    card = {"bands": ["HH"], "heads": {"ice": ICE, "sic": {"task": "dense_regression"}}}
+    model = tiny(card["heads"], card)
+    assert {n: t.shape[-1] for n, t in model.output.items()} == {"ice": 2, "sic": 1}
+    heads = model_heads(model)
+    assert heads["ice"].classes == ("water", "ice") and heads["sic"].units == ""
+
+
+def test_the_card_says_what_the_head_is_and_keeps_the_label_s_classes():
+    card = {"bands": ["HH"], "heads": {"ice": ICE}}
+    model = tiny({"h": {"task": "dense_ordinal", "num_classes": 2}}, card)
+    entry = get_card(model)["heads"]["ice"]
+    assert entry["task"] == "dense_ordinal" and entry["num_classes"] == 2
+    assert entry["classes"] == ICE["classes"] and entry["colors"] == ICE["colors"]
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        ({"task": "dense_regression"}, r"for the tasks \['dense_ordinal', 'segm"),
+        ({"task": "segmentation", "num_classes": 3}, "2 classes, \\['water', 'ice'"),
+    ],
+)
+def test_a_head_that_does_not_fit_its_label_is_refused(head, message):
+    with pytest.raises(TaskError, match=message):
+        tiny({"ice": head}, {"bands": ["HH"], "heads": {"ice": ICE}})
+
+
+def test_heads_bear_the_names_of_their_labels():
+    card = {"heads": {"ice": ICE, "sic": {"task": "dense_regression"}}}
+    with pytest.raises(TaskError, match=r"\['ice', 'sic'\]. Received: a head 'a'"):
+        tiny({"a": ICE, "sic": {"task": "dense_regression"}}, card)
+
+
+def test_a_regression_of_old_with_a_map_for_output_is_dense():
+    model = tiny({"sic": {"task": "dense_regression"}})
+    old = {"bands": ["HH"], "heads": {"sic": {"task": "regression", "classes": []}}}
+    set_card(model, old)
+    assert model_heads(model)["sic"].task == "dense_regression"
+
+
+def test_a_card_that_names_another_head_than_the_output_is_refused():
+    model = tiny({"ice": ICE})
+    set_card(model, {"heads": {"ice": {"task": "dense_quantile"}}})
+    with pytest.raises(TaskError, match="of 3 channels for an output"):
+        model_heads(model)
+
+
+def test_a_pooled_head_needs_a_label_of_images():
+    card = {"bands": ["HH"], "heads": {"ice": ICE}}
+    with pytest.raises(TaskError, match="one class a pixel"):
+        tiny({"ice": {"task": "classification", "num_classes": 2}}, card, None)

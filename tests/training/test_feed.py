@@ -158,7 +158,11 @@ def test_the_card_says_what_a_model_must_know(store):
     assert feed.num_classes == 3
     assert feed.describe((8, 6))["tile_size_px"] == [8, 6]
     heads = TileFeed(store, INDICES, labels=["sic"]).card["heads"]
-    assert heads["sic"]["task"] == "regression"
+    assert heads["sic"] == {
+        "task": "dense_regression",
+        "outputs": [""],
+        "units": "",
+    }
 
 
 def test_an_augmentation_sees_source_units(store):

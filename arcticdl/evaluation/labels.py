@@ -1,0 +1,186 @@
+"""Streaming evaluation of classes that can hold together: counts of each class."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from arcticdl.evaluation.images import (
+    check_same,
+    finite_extra,
+    mean_extra,
+    summarise_extra,
+)
+from arcticdl.evaluation.pictures import TilePictures, paint_counts
+from arcticdl.metrics.confusion import without_nan
+from arcticdl.metrics.labels import label_counts, label_scores
+from arcticdl.plots.style import checked_colors
+from arcticdl.tasks import Head
+from arcticdl.void import VOID_CLASS
+
+
+class LabelEvaluation:
+    """Scores a yes or no for each class, image by image, and pools the counts.
+
+    Args:
+        head: What the model answers.
+        bands: Band names of the images, by which their composite is chosen.
+        num_pictures: How many of the worst tiles to keep as pictures, and half as many
+            of the best; 0 keeps none.
+        num_resamples: Bootstrap resamples of images behind the intervals.
+        seed: Seed of the bootstrap.
+
+    Example:
+        >>> from arcticdl.tasks import read_head
+        >>> head = read_head("ice", {"task": "multilabel", "classes": ["a", "b"]})
+        >>> evaluation = LabelEvaluation(head)
+        >>> evaluation.add("x", np.array([[[1, 0]]]), np.array([[[0.9, 0.8]]]))
+        >>> evaluation.result()["scores"]["per_class"]["a"]["iou"]
+        1.0
+    """
+
+    def __init__(
+        self,
+        head: Head,
+        *,
+        bands: Sequence[str] = (),
+        num_pictures: int = 8,
+        num_resamples: int = 1000,
+        seed: int = 0,
+    ) -> None:
+        self.head, self._seed, self._num_resamples = head, seed, num_resamples
+        self._counts: dict[str, np.ndarray] = {}
+        self._extras: dict[str, list[dict[str, float | None]]] = {}
+        self._num_void = 0
+        self._pictures = TilePictures(
+            paint_counts,
+            num_worst=num_pictures,
+            num_best=num_pictures // 2,
+            bands=bands,
+        )
+
+    def add(
+        self,
+        image_id: str,
+        y_true: np.ndarray,
+        prediction: np.ndarray,
+        *,
+        image: np.ndarray | None = None,
+        counted: np.ndarray | None = None,
+        extra: Mapping[str, float] | None = None,
+        picture_id: str | None = None,
+    ) -> None:
+        """Scores one image, or one more tile of an image.
+
+        Args:
+            image_id: The image: the unit that the intervals resample.
+            y_true: 0, 1 or 255 for void ``(y, x, class)``.
+            prediction: Probabilities ``(y, x, class)``; above one half means yes.
+            image: ``(y, x, band)``, to show the tile among the best or worst.
+            counted: Boolean ``(y, x)``, ``False`` where a pixel is left out.
+            extra: More numbers about this image.
+            picture_id: Name of the tile within the image.
+
+        Raises:
+            ValueError: Shapes differ, or a truth is neither 0, 1 nor void.
+        """
+        true = np.asarray(y_true)
+        shown = true
+        if counted is not None:
+            true = np.where(counted[..., None], true, VOID_CLASS)
+        told = self.head.form.outputs["labels"].read(prediction, self.head)
+        counts = label_counts(true, told)
+        self._counts[image_id] = self._counts.get(image_id, 0) + counts
+        self._num_void += int(true.size - counts.sum())
+        self._extras.setdefault(image_id, []).append(finite_extra(extra or {}))
+        if image is not None and counts.any():
+            name = image_id if picture_id is None else f"{image_id}, tile {picture_id}"
+            score = label_scores(counts, self.head.classes)["mean_iou"]
+            score = 1.0 if np.isnan(score) else score
+            self._pictures.add(name, score, image, shown, told)
+
+    def result(self) -> dict[str, Any]:
+        """Returns everything that was counted and scored, ready for JSON.
+
+        Returns:
+            ``task``, ``scored_by``, ``classes``, ``colors``; ``pooled``;
+            ``num_images``, ``num_pixels`` (entries of all classes),
+            ``num_void_pixels``; ``counts`` ``[class][true][predicted]``; ``scores``
+            (`arcticdl.metrics.label_scores`); ``intervals`` of 95 %; ``extra``;
+            ``images``.
+
+        Raises:
+            ValueError: If nothing was added.
+        """
+        if not self._counts:
+            raise ValueError("No image was evaluated. Call `add` at least once.")
+        stack = np.stack(list(self._counts.values()))
+        pooled = stack.sum(axis=0)
+        classes = self.head.classes
+        return without_nan(
+            {
+                "task": self.head.task,
+                "scored_by": "labels",
+                "classes": list(classes),
+                "colors": list(checked_colors(classes, self.head.colors)),
+                "pooled": (
+                    f"Counts of each class over {len(stack)} "
+                    f"image{'s' if len(stack) > 1 else ''}; void is left out; means "
+                    "are over classes, not over pixels."
+                ),
+                "num_images": len(stack),
+                "num_pixels": int(pooled.sum()),
+                "num_void_pixels": self._num_void,
+                "counts": pooled.tolist(),
+                "scores": label_scores(pooled, classes),
+                "intervals": self._intervals(stack),
+                "calibration": None,
+                "extra": summarise_extra(self._extras, self._seed, self._num_resamples),
+                "images": [
+                    {
+                        "image_id": name,
+                        "num_pixels": int(counts.sum()),
+                        **_headline(counts, classes),
+                        "extra": mean_extra(self._extras[name]),
+                        "counts": counts.tolist(),
+                    }
+                    for name, counts in self._counts.items()
+                ],
+            }
+        )
+
+    def write_pictures(self, folder: str | os.PathLike) -> list[dict[str, Any]]:
+        """Writes the best and worst tiles as PNG; see `TilePictures.write`."""
+        return self._pictures.write(folder)
+
+    def merge(self, result: Mapping[str, Any]) -> None:
+        """Adds what another evaluation's `result` counted, e.g. another fold's.
+
+        Raises:
+            ValueError: If tasks or classes differ.
+        """
+        check_same(result, {"task": self.head.task, "classes": [*self.head.classes]})
+        for entry in result["images"]:
+            counts = np.asarray(entry["counts"], np.int64)
+            name = entry["image_id"]
+            self._counts[name] = self._counts.get(name, 0) + counts
+            self._extras.setdefault(name, []).append(dict(entry["extra"]))
+        self._num_void += result["num_void_pixels"]
+
+    def _intervals(self, stack: np.ndarray) -> dict[str, list[float]]:
+        # One image resampled is the same image: an interval of no width says nothing.
+        if len(stack) < 2:
+            return {}
+        rng = np.random.default_rng(self._seed)
+        drawn = rng.integers(0, len(stack), (self._num_resamples, len(stack)))
+        scores = [_headline(stack[one].sum(axis=0), self.head.classes) for one in drawn]
+        return {
+            key: np.nanpercentile([s[key] for s in scores], [2.5, 97.5]).tolist()
+            for key in scores[0]
+        }
+
+
+def _headline(counts: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
+    found = label_scores(counts, classes)
+    return {key: found[key] for key in ("mean_iou", "macro_f1")}

@@ -1,0 +1,87 @@
+"""Folds into one: counts add up image by image, scores are of all images together."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from arcticdl.evaluation.evaluate import evaluation_for
+from arcticdl.tasks import SCORES, read_head
+
+
+def pool_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Pools the evaluations of cross-validation folds into one.
+
+    Counts add up image by image, so the pooled scores are those of all test images
+    together, not means of the folds' scores.
+
+    Args:
+        folds: The folds' results, as an evaluation's ``result`` gives them, with
+            ``fold`` and ``baselines`` where they hold these; or, of several heads,
+            ``{"fold": ..., "heads": {name: result}}``. At least one.
+
+    Returns:
+        The layout of a single result, and ``folds``: each fold's number, images and
+        headline scores; of several heads ``{"heads": {name: pooled}}``.
+
+    Raises:
+        ValueError: If there is none, or they are of different things.
+    """
+    if not folds:
+        raise ValueError("`folds` must hold at least one result. Received: none.")
+    if "heads" not in folds[0]:
+        return _pool_head(folds)
+    heads = {
+        name: _pool_head(
+            [{"fold": fold.get("fold")} | fold["heads"][name] for fold in folds]
+        )
+        for name in folds[0]["heads"]
+    }
+    return {"heads": heads}
+
+
+def results_by_head(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Name -> result of each head; a single one has the name ``""``."""
+    return dict(result["heads"]) if "heads" in result else {"": result}
+
+
+def _pool_head(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    pooled = _pooled(folds)
+    pooled["folds"] = [
+        {
+            "fold": number if fold.get("fold") is None else fold["fold"],
+            "num_images": fold["num_images"],
+            **{s.key: fold["scores"][s.key] for s in SCORES[pooled["scored_by"]]},
+            "extra": {n: e["median"] for n, e in (fold.get("extra") or {}).items()},
+        }
+        for number, fold in enumerate(folds)
+    ]
+    shared = [
+        name for name in folds[0].get("baselines") or {} if _all_have(folds, name)
+    ]
+    pooled["baselines"] = {
+        name: {"title": folds[0]["baselines"][name]["title"]}
+        | _pooled([fold["baselines"][name] for fold in folds])
+        for name in shared
+    }
+    return pooled
+
+
+def _pooled(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    evaluation = evaluation_for(head_of(results[0]))
+    for result in results:
+        evaluation.merge(result)
+    return evaluation.result()
+
+
+def head_of(result: Mapping[str, Any]) -> Any:
+    """The head that a result is of; results of old say no task and are class maps."""
+    entry = {"task": result.get("task", "segmentation")}
+    keys = ("classes", "colors", "outputs", "units")
+    entry |= {key: result[key] for key in keys if result.get(key)}
+    levels = [c["level"] for c in result.get("coverage") or []]
+    if levels and entry["task"] in ("quantile", "dense_quantile"):
+        entry["quantiles"] = levels
+    return read_head("", entry)
+
+
+def _all_have(folds: Sequence[Mapping[str, Any]], name: str) -> bool:
+    return all(name in (fold.get("baselines") or {}) for fold in folds)

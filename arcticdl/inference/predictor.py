@@ -1,0 +1,176 @@
+"""Models made ready to answer: loaded, checked and compiled once for many scenes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import keras
+import xarray as xr
+
+from arcticdl.errors import BandNotFoundError, TaskError
+from arcticdl.inference.forward import TTA, Member, build_forward
+from arcticdl.inference.load import load_model
+from arcticdl.inference.maps import MapLayer, plan_layers
+from arcticdl.models.card import get_card, model_heads
+from arcticdl.scene import BandStats, check_scene, scene_band_stats
+from arcticdl.tasks import Head
+from arcticdl.tiles import Normalizer
+
+AnyModel: TypeAlias = keras.Model | str | Path
+
+
+class Predictor:
+    """One model or several, ready to answer about any number of scenes.
+
+    Args:
+        model: A Keras model, or the path of a ``.keras`` file; or several of the same
+            bands and heads, such as those of all folds, whose answers are averaged.
+        normalizer: Scaling of the bands; default: the one in each model's card.
+        tile_size_px: Window, in px, one number or (rows, columns); default: the card's
+            tile size, else 256.
+        batch_size: Windows in one call of the model.
+        tta: ``"none"``, ``"hflip"`` or ``"d4"``: views that are averaged.
+        outputs: Names of outputs; ``None``: what each head's task shows.
+        jit_compile: Whether XLA compiles the forward pass; ``None``: where it helps.
+
+    Attributes:
+        heads: Name -> what it answers.
+        layers: What is written of them.
+        window: (rows, columns) of a window, in px.
+
+    Raises:
+        ValueError: No model, models of different bands or heads, no normaliser,
+            ``"spread"`` of one model and one view, or an unknown option.
+        FileNotFoundError: A path without a file.
+    """
+
+    def __init__(
+        self,
+        model: AnyModel | Sequence[AnyModel],
+        *,
+        normalizer: Normalizer | None = None,
+        tile_size_px: int | tuple[int, int] | None = None,
+        batch_size: int = 4,
+        tta: str = "none",
+        outputs: Sequence[str] | None = None,
+        jit_compile: bool | None = None,
+    ) -> None:
+        models = _load_all(model)
+        self.card, self.heads = _in_common(models)
+        scalings = [_choose_normalizer(normalizer, get_card(m)) for m in models]
+        _check_spread(outputs or (), len(models), tta)
+        self.layers = plan_layers(self.heads, outputs)
+        self.window = _window_size(tile_size_px, self.card)
+        self.batch_size = batch_size
+        self._needs_stats = any(n.needs_image_stats for n in scalings)
+        self.forward = build_forward(
+            [Member(m, n) for m, n in zip(models, scalings, strict=True)],
+            self.heads,
+            tta=tta,
+            batch_size=batch_size,
+            jit_compile=jit_compile,
+            spread=any(layer.kind == "spread" for layer in self.layers),
+        )
+
+    def layers_of(self, target: str) -> list[MapLayer]:
+        """What is written of the heads that answer for each pixel, or each image.
+
+        Args:
+            target: ``"pixel"`` or ``"image"``.
+
+        Raises:
+            TaskError: No head does; the message names the function for the others.
+        """
+        layers = [a for a in self.layers if a.head.spec.target == target]
+        if not layers:
+            names = ("predict_scene", "predict_images")
+            here, there = names if target == "pixel" else names[::-1]
+            tasks = {name: head.task for name, head in self.heads.items()}
+            raise TaskError(
+                f"`{here}` needs a head that answers for each {target}; `{there}` is "
+                f"for the others. Received: {tasks}."
+            )
+        return layers
+
+    def prepare(
+        self, scene: xr.Dataset, image_stats: BandStats | None
+    ) -> tuple[xr.Dataset, BandStats | None]:
+        """A checked scene with the card's bands, and its statistics where needed.
+
+        Raises:
+            SceneError: The scene breaks its contract.
+            BandNotFoundError: It lacks a band of the card.
+        """
+        scene = _choose_bands(check_scene(scene), self.card)
+        if image_stats is None and self._needs_stats:
+            image_stats = scene_band_stats(scene)
+        return scene, image_stats
+
+
+def _load_all(model: AnyModel | Sequence[AnyModel]) -> list[keras.Model]:
+    given = [model] if isinstance(model, keras.Model | str | Path) else list(model)
+    if not given:
+        raise ValueError("`model` must be at least one model. Received: none.")
+    return [m if isinstance(m, keras.Model) else load_model(m) for m in given]
+
+
+def _in_common(
+    models: list[keras.Model],
+) -> tuple[dict[str, Any] | None, dict[str, Head]]:
+    """Card and heads that all share; the scaling each keeps for itself."""
+    card, heads = get_card(models[0]), model_heads(models[0])
+    for number, model in enumerate(models[1:], start=2):
+        bands = [(c or {}).get("bands") for c in (card, get_card(model))]
+        for what, one, other in (
+            ("bands", *bands),
+            ("heads", heads, model_heads(model)),
+        ):
+            if one != other:
+                raise ValueError(
+                    f"Models that answer together must have the same {what}. Received: "
+                    f"{one} of the first, {other} of number {number}."
+                )
+    return card, heads
+
+
+def _check_spread(outputs: Sequence[str], num_models: int, tta: str) -> None:
+    if "spread" in outputs and num_models == 1 and len(TTA.get(tta, ())) == 1:
+        raise ValueError(
+            "`outputs` with 'spread' needs several members to disagree: pass several "
+            f"models, or tta='d4'. Received: one model, tta={tta!r}."
+        )
+
+
+def _choose_normalizer(
+    normalizer: Normalizer | None, card: dict[str, Any] | None
+) -> Normalizer:
+    if normalizer is not None:
+        return normalizer
+    if card is None or not card.get("normalizer"):
+        raise ValueError(
+            "The model carries no card, so its scaling of the bands is unknown and "
+            "the map would be wrong. Pass `normalizer=feed.normalizer`, or build the "
+            "model with `card=feed.card`."
+        )
+    return Normalizer.from_dict(card["normalizer"])
+
+
+def _choose_bands(scene: xr.Dataset, card: dict[str, Any] | None) -> xr.Dataset:
+    if not card or not card.get("bands"):
+        return scene
+    wanted, present = list(card["bands"]), [str(b) for b in scene["band"].values]
+    missing = [band for band in wanted if band not in present]
+    if missing:
+        raise BandNotFoundError(
+            f"The model needs bands {wanted}. Missing: {missing}; the scene has "
+            f"{present}. Name them with `open_scene(..., band_names=...)`."
+        )
+    return scene.sel(band=wanted)
+
+
+def _window_size(
+    tile_size_px: int | tuple[int, int] | None, card: dict[str, Any] | None
+) -> tuple[int, int]:
+    size = tile_size_px or (card or {}).get("tile_size_px") or 256
+    height, width = (size, size) if isinstance(size, int) else size
+    return int(height), int(width)
