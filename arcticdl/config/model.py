@@ -2,16 +2,9 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from arcticdl.config.names import (
-    ADAPTER,
-    BACKBONE,
-    DECODER,
-    WEIGHTS,
-    check_weights_of,
-    is_path,
-)
+from arcticdl.config.names import ADAPTER, BACKBONE, DECODER, check_weights
 from arcticdl.config.section import Section
 
 
@@ -24,7 +17,7 @@ class ModelConfig(Section):
     decoder: Annotated[str, DECODER] = Field(
         "unet", description="Way back to the image's resolution."
     )
-    weights: Annotated[str, WEIGHTS] | None = Field(
+    weights: str | None = Field(
         None,
         description="imagenet, a name of `arcticdl weights list`, or a checkpoint's "
         "path; null: random.",
@@ -37,8 +30,9 @@ class ModelConfig(Section):
         description="Further arguments of the builder, such as backbone_options.",
     )
 
-    @model_validator(mode="after")
-    def _weights_fit(self) -> "ModelConfig":
-        if self.weights is not None and not is_path(self.weights):
-            check_weights_of(self.backbone, self.weights)
-        return self
+    @field_validator("weights")
+    @classmethod
+    def _weights_fit(cls, weights: str | None, info: ValidationInfo) -> str | None:
+        if weights is not None and "backbone" in info.data:
+            check_weights(weights, info.data["backbone"])
+        return weights

@@ -75,43 +75,33 @@ def is_path(weights: str) -> bool:
     return len(path.parts) > 1 or path.suffix.lower() in CHECKPOINTS
 
 
-def _check_weights(weights: str) -> str:
-    from arcticdl.models.weights.table import list_weights
-
-    if not is_path(weights):
-        named = [info.name for info in list_weights()]
-        short = [name.partition(".")[2] for name in named]
-        check_choice("weights", weights, {"imagenet", *named, *short})
-    return weights
-
-
-WEIGHTS = AfterValidator(_check_weights)
-"""``imagenet``, a name of `arcticdl weights list`, or the form of a path."""
-
-
-def check_weights_of(backbone: str, weights: str) -> None:
-    """Refuses weights that are of another network.
+def check_weights(weights: str, backbone: str) -> None:
+    """Refuses a name of weights that a network does not have.
 
     Args:
+        weights: ``imagenet``, a name of `arcticdl weights list` with or without the
+            network before it, or a path, which may be any.
         backbone: Name of the network.
-        weights: A name that some network has weights of.
 
     Raises:
-        ValueError: Not this one; the message holds those that it has.
+        ValueError: Another name; the message holds those that the network has.
     """
     from arcticdl.models.backbones.table import FAMILIES
     from arcticdl.models.weights.table import list_weights
 
     named = {info.name for info in list_weights(backbone)}
-    known = named | {name.partition(".")[2] for name in named}
+    if is_path(weights) or weights in named:
+        return
+    known = {name.partition(".")[2] for name in named}
     for family, members in FAMILIES.items():
         if family.startswith("applications:") and backbone in members:
             known.add("imagenet")  # Keras fetches them itself
-    if weights not in known:
+    if not known:
         raise ValueError(
-            f"`weights` of {backbone!r} must be one of {sorted(known)}, or the path of "
-            f"a checkpoint. Received: weights={weights!r}."
+            f"`weights` must be null or the path of a checkpoint, since {backbone!r} "
+            f"has none by name. Received: weights={weights!r}"
         )
+    check_choice("weights", weights, known)
 
 
 def _check_step(step: dict[str, Any]) -> dict[str, Any]:
