@@ -107,10 +107,10 @@ def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         ['name', 'rate']
     """
     found: dict[str, inspect.Parameter] = {}
-    for part in _constructors(function):
+    for depth, part in enumerate(_constructors(function)):
         own = inspect.signature(part).parameters.values()
         for parameter in own:
-            given = bool(found) and parameter.default is parameter.empty
+            given = depth > 0 and parameter.default is parameter.empty
             if parameter.kind in _NAMED and not given and parameter.name != "self":
                 found.setdefault(parameter.name, parameter)
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in own):

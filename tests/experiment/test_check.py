@@ -1,0 +1,99 @@
+"""The second check: options against signatures, with their path, before any data."""
+
+import pytest
+import yaml
+
+from arcticdl.config import load_config
+from arcticdl.errors import ConfigError
+from arcticdl.experiment import check_options, train
+
+LABEL = {"file": {"replace": {"images": "masks"}}, "classes": ["water", "ice"]}
+SIC = {"file": {"replace": {"images": "sic"}}}
+MINIMAL = {
+    "name": "x",
+    "data": {"scenes": "*.tif", "labels": {"ice": LABEL, "sic": SIC}},
+    "model": {"backbone": "plain"},
+}
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL))
+    return lambda *overrides: load_config(path, overrides)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.options={droput: 0.1}", r"`model\.options\.droput`.*'dropout'"),
+        ("model.options={dropout: lots}", r"`model\.options\.dropout`: .*number"),
+        ("model.options={bands: [HH]}", r"`model\.options\.bands` is set by"),
+        ("model.options={backbone_options: {widht: 4}}", r"backbone_options\.widht"),
+        ("model.options={backbone_options: {num_bands: 4}}", r"num_bands` is set by"),
+        ("model.options={decoder_options: {chanels: [4]}}", "Did you mean 'channels'"),
+        ("model.options={decoder_options: {channels: 4}}", "channels`: .*array|tuple"),
+        ("loss={name: DiceFocal, options: {gama: 2}}", r"`loss\.options\.gama`"),
+        ("loss={name: DiceFocal, options: {gamma: two}}", r"`loss\.options\.gamma`"),
+        (
+            "train.metrics=[{name: F1, options: {averag: micro}}]",
+            r"metrics\.0\.options",
+        ),
+        ("train.metrics=[{name: F1, options: {num_classes: 9}}]", "is set by"),
+        ("train.optimizer={name: SGD, options: {momentm: 1}}", "'momentum'"),
+        ("train.optimizer={name: SGD, options: {learning_rate: 1}}", "is set by"),
+        ("train.schedule={name: step, options: {factr: 1}}", "'factor'"),
+        ("train.schedule={name: step, options: {factor: 2}}", "`factor` must be"),
+        ("train.sampler={name: rarity, options: {powr: 1}}", "'power'"),
+        ("folds.splitter={name: block}", r"must give \['block_size'\]"),
+        ("folds.splitter={name: group, options: {bufer: 1}}", "'buffer'"),
+        ("folds.splitter={name: group, options: {n_splits: 5}}", "is set by"),
+        ("train.augment=[{name: hflip, q: 1}]", r"`train\.augment\.0\.q`"),
+        ("train.augment=[{name: hflip, bands: [HH]}]", r"augment\.0\.bands"),
+        ("train.augment=[{name: crop}]", "must give .*size_px"),
+        ("heads={ice: {options: {size: 3}}}", "takes 'num_classes'"),
+        ("heads={sic: {task: dense_quantile, options: {quantiles: [2]}}}", "rise"),
+        ("model.weights=absent/x.weights.h5", "there is no file absent/x.weights.h5"),
+    ],
+)
+def test_an_option_that_nothing_takes_is_refused_before_any_data(
+    load, override, message
+):
+    config = load(override)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        check_options(config)
+
+
+def test_warm_up_is_refused_where_a_schedule_rises_by_itself(load):
+    config = load("train.schedule=one_cycle", "train.warmup_fraction=0.1")
+    with pytest.raises(ConfigError, match=r"`train\.warmup_fraction` must be null"):
+        check_options(config)
+    check_options(load("train.schedule=one_cycle"))
+
+
+def test_training_checks_options_before_it_looks_for_the_store(load, tmp_path):
+    with pytest.raises(ConfigError, match="gama"):
+        train(load("loss={name: DiceFocal, options: {gama: 2}}"), 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model.options={dropout: 0.1, backbone_options: {width: 4, depth: 2}}"],
+        ["model={backbone: swin_t, options: {backbone_options: {depths: [2, 2]}}}"],
+        ["model.decoder=deeplabv3plus"],
+        ["loss={name: DiceFocal, options: {class_weights: [1, 3], gamma: 1}}"],
+        ["train.augment=[{name: noise, std: [0, 1], p: 0.5, bands: [HH]}]"],
+        ["train.optimizer={name: Lion, options: {beta_1: 0.95}}"],
+        ["train.optimizer=SGD", "train.layer_decay=0.7"],
+        ["train.optimizer={name: Adam, options: {gradient_accumulation_steps: 4}}"],
+        ["folds.splitter={name: block, options: {block_size: 1e4, buffer: 1e3}}"],
+        ["folds.splitter={name: hold_out, options: {test_fraction: 0.3}}"],
+        ["heads={ice: {task: dense_ordinal}, sic: {options: {dropout: 0.1}}}"],
+        ["label=sic", "task=dense_quantile"],
+    ],
+)
+def test_what_fits_passes(load, overrides):
+    check_options(load(*overrides))
