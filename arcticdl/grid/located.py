@@ -1,4 +1,4 @@
-"""Pixels of a swath that have a position, and those that have none."""
+"""Pixels of a swath that have no position are void."""
 
 from functools import partial
 from typing import Any
@@ -8,28 +8,8 @@ import xarray as xr
 
 from arcticdl.scene import label_names
 from arcticdl.sources.core.lazy import WindowArray
-from arcticdl.sources.core.tie_points import EVERYWHERE
+from arcticdl.sources.core.tie_points import EVERYWHERE, is_located
 from arcticdl.void import VOID_CLASS
-
-_FARTHEST_LON = 540.0  # degrees: a track that is counted on past the antimeridian
-
-
-def is_located(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
-    """Says which pixels have a position; fill values without an attribute have none.
-
-    Args:
-        lat: Degrees north, any shape.
-        lon: Degrees east, between -540 and 540 by any convention.
-
-    Returns:
-        bool, of the same shape.
-
-    Example:
-        >>> is_located(np.array([78.5, np.nan, -999.0]), np.array([190.0, 5.0, 5.0]))
-        array([ True, False, False])
-    """
-    with np.errstate(invalid="ignore"):
-        return (np.abs(lat) <= 90.0) & (np.abs(lon) <= _FARTHEST_LON)
 
 
 def void_unlocated(scene: xr.Dataset) -> xr.Dataset:

@@ -2,18 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
+from arcticdl.choices import check_choice
+from arcticdl.errors import BandNotFoundError, SourceError
 from arcticdl.grid.align import align, to_swath
+from arcticdl.grid.vectors import FRAMES
 from arcticdl.scene import is_swath
-from arcticdl.sources.formats.reanalysis import open_reanalysis
-
-WINDS = (
-    ("u10", "v10"), ("10u", "10v"), ("u100", "v100"), ("u10n", "v10n"), ("u", "v"),
-    ("uas", "vas"),
-)  # fmt: skip
-"""Components of the wind towards east and north, as ECMWF and CMIP name them."""
+from arcticdl.sources.formats.reanalysis import open_fields
+from arcticdl.sources.formats.winds import Vectors
 
 DIRECTIONS = ("wdir10", "wdir", "mwd")
 """Bands that are directions in degrees."""
@@ -26,38 +25,78 @@ def align_reanalysis(
     bands: Sequence[str] | None = None,
     max_gap_h: float = 3.0,
     resampling: str = "bilinear",
+    vector_frame: str | None = None,
 ) -> xr.Dataset:
     """Brings the weather at the time of a scene onto its pixels, lazily.
 
-    ``stack([scene, align_reanalysis("era5.nc", scene)])`` has both. On a grid the pairs
-    of ``WINDS`` are turned to its axes, and ``DIRECTIONS`` interpolated as directions
-    (they stay clockwise from north). On a swath, which has no axes, components stay
-    east and north.
+    ``stack([scene, align_reanalysis("era5.nc", scene)])`` has both. On a grid the
+    components of winds, and of other vectors that have standard names, are turned to
+    its axes; on a swath, which has no axes, to east and north. ``DIRECTIONS`` are
+    interpolated as directions (they stay clockwise from north).
 
     Args:
-        path: NetCDF or Zarr of a reanalysis, on latitudes and longitudes.
+        path: NetCDF or Zarr of a reanalysis.
         scene: A scene with a position and the attribute ``time``.
         bands: Variables to keep; ``None``: all.
         max_gap_h: Hours that the nearest time may lie off.
         resampling: ``"bilinear"``, ``"cubic"`` or ``"nearest"``.
+        vector_frame: What components refer to in the file: ``"east_north"``, or
+            ``"grid"``, the axes of its own grid. ``None``: the file tells. A grid of
+            longitudes and latitudes leaves no choice; that of CARRA has them along its
+            axes; else GRIB's flag ``uvRelativeToGrid`` or standard names tell, such as
+            ``eastward_wind``, ``x_wind`` and ``grid_eastward_wind``.
 
     Returns:
         The fields on the scene's pixels, with ``valid``; ``time`` and ``time_gap_s`` as
-        by ``arcticdl.sources.open_reanalysis``.
+        by ``arcticdl.sources.open_reanalysis``. With vectors, ``vector_frame`` says
+        what they refer to now, ``vector_frame_of_file`` what they did in the file, and
+        ``vector_frame_from`` what tells that.
 
     Raises:
-        SourceError: No time is near enough, or the file is unreadable.
+        SourceError: No time is near enough, the file is unreadable, or nothing tells
+            what components refer to.
         SceneError: The scene has no position, or no time.
-        BandNotFoundError: A variable is not there.
+        BandNotFoundError: A variable is not there, or one component of two.
+        ValueError: An unknown choice.
     """
-    fields = open_reanalysis(path, scene, bands=bands, max_gap_h=max_gap_h)
-    if is_swath(scene) and not is_swath(fields):
-        return to_swath(fields, scene, resampling=resampling)
-    held = {str(name) for name in fields["band"].values}
-    return align(
-        fields,
-        like=scene,
-        resampling=resampling,
-        vector_bands=[pair for pair in WINDS if set(pair) <= held],
-        angle_bands=[name for name in DIRECTIONS if name in held],
-    )
+    if vector_frame is not None:
+        check_choice("vector_frame", vector_frame, FRAMES)
+    fields, vectors = open_fields(path, scene, bands=bands, max_gap_h=max_gap_h)
+    frame, told = vector_frame, "the caller"
+    if frame is None:
+        frame, told = vectors.frame, vectors.told
+    on_swath = is_swath(scene) and not is_swath(fields)
+    if vectors.pairs or vectors.lone:
+        _check_vectors(path, vectors, frame, keeps_east=on_swath)
+    held = [str(name) for name in fields["band"].values]
+    options: dict[str, Any] = {
+        "resampling": resampling,
+        "angle_bands": [name for name in DIRECTIONS if name in held],
+        "vector_bands": vectors.pairs,
+        "vector_frame": frame if vectors.pairs else None,
+    }
+    if on_swath:
+        found = to_swath(fields, scene, **options)
+    else:
+        found = align(fields, like=scene, **options)
+    if vectors.pairs:
+        found.attrs |= {"vector_frame_of_file": frame, "vector_frame_from": told}
+    return found
+
+
+def _check_vectors(
+    path: str | Path, vectors: Vectors, frame: str | None, *, keeps_east: bool
+) -> None:
+    """Refuses components that would be left, or turned, in a way that nobody told."""
+    if frame is None:
+        raise SourceError(
+            f"{path} must tell what the components {vectors.pairs or vectors.lone} "
+            f"refer to. Received: {vectors.told}, which do not. Pass `vector_frame`: "
+            "'east_north', or 'grid', the axes of the file's own grid."
+        )
+    if vectors.lone and not (keeps_east and frame == "east_north"):
+        raise BandNotFoundError(
+            "Both components of a vector are needed to turn it. Received: "
+            f"{list(vectors.lone)} alone; add the other one to `bands`, or leave out "
+            "this one."
+        )

@@ -9,7 +9,6 @@ from pyproj import Transformer
 from scipy.spatial import KDTree
 
 from arcticdl.errors import SceneError
-from arcticdl.grid.located import is_located
 from arcticdl.grid.positions import (
     Lattice,
     Positions,
@@ -20,6 +19,7 @@ from arcticdl.grid.positions import (
 )
 from arcticdl.scene import transform_points
 from arcticdl.sources.core.geolocation import plane_around
+from arcticdl.sources.core.tie_points import fill_gaps, is_located
 
 _MAX_TIES = 512  # a side at first: 2 MiB a coordinate, and dense enough for most
 _TIE_ERROR_PX = 0.01
@@ -198,42 +198,6 @@ class TiePoints:
             (across / np.diff(self.cols)).ravel(),
         ])  # fmt: skip
         return float(np.nanmedian(both))
-
-
-def fill_gaps(grid: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-    """Fills NaN along columns and then along rows, linear from the nearest numbers.
-
-    Columns first, since what swaths lose is whole scan lines.
-
-    Args:
-        grid: (row, col) coordinates, NaN where there are none.
-        rows: Position of each row, rising.
-        cols: Position of each column, rising.
-
-    Returns:
-        The grid; NaN is left only where no line has two numbers.
-
-    Example:
-        >>> grid = np.array([[0.0, 1.0], [np.nan, 2.0], [4.0, np.nan]])
-        >>> fill_gaps(grid, np.arange(3), np.arange(2)).tolist()
-        [[0.0, 1.0], [2.0, 2.0], [4.0, 3.0]]
-    """
-    along_columns = _fill_lines(grid.T, rows).T
-    return _fill_lines(along_columns, cols)
-
-
-def _fill_lines(lines: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Fills each line that has two numbers or more, and goes on with its slope."""
-    filled = lines.copy()
-    known = np.isfinite(lines)
-    num_known = known.sum(axis=1)
-    for line in np.flatnonzero((num_known >= 2) & (num_known < len(places))):
-        at, value = places[known[line]], lines[line, known[line]]
-        lost = places[~known[line]]
-        k = np.clip(np.searchsorted(at, lost) - 1, 0, len(at) - 2)
-        slope = (value[k + 1] - value[k]) / (at[k + 1] - at[k])
-        filled[line, ~known[line]] = value[k] + (lost - at[k]) * slope
-    return filled
 
 
 def _unroll(index: np.ndarray, ties: np.ndarray) -> np.ndarray:

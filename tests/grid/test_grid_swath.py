@@ -9,8 +9,9 @@ from pyproj import Transformer
 
 from arcticdl.errors import SceneError
 from arcticdl.grid import align, choose_geobox, to_swath
-from arcticdl.grid.swath import TiePoints, fill_gaps
+from arcticdl.grid.swath import TiePoints
 from arcticdl.scene import check_scene, grid_coords
+from arcticdl.sources.core.tie_points import fill_gaps
 
 POLAR = Transformer.from_crs("EPSG:3413", "EPSG:4326", always_xy=True)
 ROWS, COLS = 60, 50

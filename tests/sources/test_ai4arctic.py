@@ -167,3 +167,45 @@ def test_simulated_files_open_whatever_their_number(tmp_path):
     for path in paths:
         assert open_scene(path).sizes["band"] == 23
         assert path.with_name(f"{path.stem}_chart.gpkg").is_file()
+
+
+def tie_grid(rows, cols):
+    """Latitudes and longitudes that are linear in lines and samples."""
+    line, sample = np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, cols),
+                               indexing="ij")  # fmt: skip
+    return 75.0 + line, -40.0 + 2.0 * sample
+
+
+@pytest.mark.parametrize("fill", [np.nan, -999.0])
+def test_a_lost_tie_point_leaves_the_rest_of_the_scene_in_place(
+    dataset, tmp_path, fill
+):
+    names = ("sar_grid2d_latitude", "sar_grid2d_longitude")
+    ties = dict(zip(names, tie_grid(7, 9), strict=True))
+    ties = {name: (("tie_row", "tie_col"), v.copy()) for name, v in ties.items()}
+    whole = dataset.drop_vars(["sar_grid_line", "sar_grid_sample"], errors="ignore")
+    whole.assign(ties).to_netcdf(tmp_path / "whole.nc", engine="h5netcdf")
+    for _, values in ties.values():
+        values[3, 4] = fill
+    whole.assign(ties).to_netcdf(tmp_path / "gap.nc", engine="h5netcdf")
+    first, second = (open_scene(tmp_path / f"{n}.nc") for n in ("whole", "gap"))
+    lat, lon = first["lat"].values, second["lon"].values
+    lost = np.isnan(second["lat"].values)
+    assert (np.isnan(lon) == lost).all() and 0 < lost.mean() < 0.1
+    rows, cols = np.nonzero(lost)
+    side_y, side_x = (lat.shape[0] - 1) / 6, (lat.shape[1] - 1) / 8
+    assert 2 * side_y <= rows.min() and rows.max() <= 4 * side_y
+    assert 3 * side_x <= cols.min() and cols.max() <= 5 * side_x
+    assert np.abs(second["lat"].values - lat)[~lost].max() < 1e-4
+
+
+def test_a_scene_without_positions_says_why(dataset, tmp_path):
+    lat, lon = tie_grid(5, 5)
+    dims = ("tie_row", "tie_col")
+    data = dataset.assign(
+        sar_grid2d_latitude=(dims, lat * np.nan), sar_grid2d_longitude=(dims, lon)
+    )
+    data.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    scene = open_scene(tmp_path / "a.nc")
+    assert scene.attrs["georeferenced"] is False
+    assert "0 of 25 points" in scene.attrs["georeferencing"]

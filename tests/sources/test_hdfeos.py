@@ -10,6 +10,7 @@ import xarray as xr
 
 from arcticdl import open_scene
 from arcticdl.errors import BandNotFoundError, SourceError
+from arcticdl.grid import align
 from arcticdl.scene import is_swath, scene_geobox
 from arcticdl.sources.hdfeos.fields import field_bands
 from arcticdl.sources.hdfeos.hdf4 import read_hdf4, split_subdataset
@@ -193,6 +194,39 @@ def test_tie_points_are_interpolated(tmp_path):
     scene = open_scene(path)
     np.testing.assert_allclose(scene["lat"].values, lat, atol=1e-4)
     np.testing.assert_allclose(scene["lon"].values, lon, atol=1e-3)
+
+
+@pytest.mark.parametrize("fill", [np.nan, -999.0])
+def test_pixels_around_a_lost_tie_point_have_no_position(tmp_path, fill):
+    rows, cols = np.meshgrid(np.arange(30), np.arange(25), indexing="ij")
+    lat, lon = 75 + 0.01 * rows, -20 + 0.03 * cols
+    ties = np.ix_(np.arange(2, 30, 5), np.arange(2, 25, 5))
+    lat_ties, lon_ties = lat[ties].copy(), lon[ties].copy()
+
+    def written(name):
+        return write(tmp_path / name, swath_text((6, 5), (2, 5), (30, 25)), {
+            "SWATHS/S1/Data Fields/a": (np.ones((30, 25), "f4"), {}),
+            "SWATHS/S1/Geolocation Fields/Latitude": (lat_ties, {}),
+            "SWATHS/S1/Geolocation Fields/Longitude": (lon_ties, {}),
+        })  # fmt: skip
+
+    whole = open_scene(written("whole.h5"))
+    lat_ties[2, 3] = lon_ties[2, 3] = fill  # of line 12 and column 17
+    scene = open_scene(written("gap.h5"))
+    lost = (rows >= 7) & (rows < 17) & (cols >= 12)  # the last column of cells goes on
+    for name, right in (("lat", lat), ("lon", lon)):
+        found = scene[name].values
+        assert (np.isnan(found) == lost).all()
+        np.testing.assert_allclose(found[~lost], right[~lost], atol=1e-3)
+    counts = [
+        align(each, crs="EPSG:3413", resolution_m=300.0)["valid"].values.sum()
+        for each in (scene, whole)
+    ]
+    # 10 x 13 of 30 x 25 pixels, and half a pixel around them.
+    assert counts[0] / counts[1] == pytest.approx(1 - 11 * 13.5 / (29 * 24), abs=0.01)
+    lat_ties[:] = np.nan
+    with pytest.raises(SourceError, match="0 of 30 points"):
+        open_scene(written("none.h5"))
 
 
 @pytest.mark.parametrize(

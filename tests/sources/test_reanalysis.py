@@ -148,3 +148,39 @@ def test_wrong_requests_are_refused(tmp_path):
     xr.Dataset(fields, odd).to_netcdf(tmp_path / "o.nc")
     with pytest.raises(SourceError, match="times that cannot be read"):
         open_reanalysis(tmp_path / "o.nc", HOURS[0])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("numbers", [[1, 5], [5, 1], None])
+def test_final_and_preliminary_data_are_merged(tmp_path, packed, numbers):
+    """ERA5 (expver 1) ends within the file and ERA5T (5) goes on from there."""
+    lat, lon = np.arange(90.0, 59.0, -1.0), np.arange(0.0, 360.0)
+    t2m = np.full((3, 2, 31, 360), np.nan, "f4")
+    t2m[:2, 0], t2m[1:, 1] = 250.0, 260.0
+    t2m[1, 0, :, 10:] = np.nan  # both, each with a part of the field
+    order = [0, 1] if numbers != [5, 1] else [1, 0]
+    dims = ("time", "expver", "latitude", "longitude")
+    data = xr.Dataset(
+        {"t2m": (dims, t2m[:, order], {"units": "K"}), "sst": (dims, t2m[:, order])},
+        {
+            "time": HOURS,
+            "latitude": ("latitude", lat, {"units": "degrees_north"}),
+            "longitude": ("longitude", lon, {"units": "degrees_east"}),
+        }
+        | ({"expver": numbers} if numbers else {}),
+    )
+    how = {"dtype": "i2", "scale_factor": 0.01, "add_offset": 250.0,
+           "_FillValue": np.int16(-32767)}  # fmt: skip
+    encoding = {"t2m": how, "sst": how} if packed else {}
+    data.to_netcdf(tmp_path / "e.nc", encoding=encoding)
+    for hour, expected in ((0, 250.0), (2, 260.0)):
+        scene = open_reanalysis(tmp_path / "e.nc", HOURS[hour])
+        assert list(scene["band"].values) == ["t2m", "sst"]
+        assert scene["valid"].values.all()
+        np.testing.assert_allclose(scene["image"].values, expected, atol=1e-3)
+    mixed = open_reanalysis(tmp_path / "e.nc", HOURS[1], bands=["t2m"])
+    assert mixed["valid"].values.all()
+    found = mixed["image"].values[0]
+    np.testing.assert_allclose(found[:, :10], 250.0, atol=1e-3)
+    np.testing.assert_allclose(found[:, 10:], 260.0, atol=1e-3)
+    np.testing.assert_allclose(mixed["image"].values[0, 3:5, 8:12], found[3:5, 8:12])

@@ -5,6 +5,7 @@ Cryosphere 18, 3471-3494. SAR and charts lie on a grid of 40 m (raw) or 80 m (re
 train); AMSR2 and ERA5 on one of 2 km, of which one cell spans 50 or 25 pixels.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ from arcticdl.errors import SourceError
 from arcticdl.sources.bands import BandNames, choose_bands
 from arcticdl.sources.charts.ai4arctic_bands import BANDS, denormalize, normalize
 from arcticdl.sources.charts.ai4arctic_labels import LABELS, label_variables
-from arcticdl.sources.core.assemble import make_scene, utc_text
+from arcticdl.sources.core.assemble import known_time, make_scene
 from arcticdl.sources.core.hdf5 import hdf5_holds
 from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.sources.core.tie_points import GeolocationGrid
@@ -51,7 +52,9 @@ def open_ai4arctic(
     Returns:
         A swath scene on the SAR grid: float32 bands in the units of ``BANDS``, fields
         of 2 km interpolated between the centres of their cells; ``valid`` where SAR is;
-        labels ``SIC``, ``SOD`` and ``FLOE`` where the file has charts.
+        labels ``SIC``, ``SOD`` and ``FLOE`` where the file has charts. Where tie points
+        give no position it is a plain image, and the attribute ``georeferencing`` says
+        why.
 
     Raises:
         SourceError: A variable is missing, of another shape, or the file is cut.
@@ -70,6 +73,7 @@ def open_ai4arctic(
     reader = _Reader(source, shape, _cell_px(source, path), normalized, path)
     for name in chosen:
         reader.check(name)
+    coords, told = _position(source, shape)
     image = WindowArray(
         (len(chosen), *shape), np.float32, partial(_read_image, reader, chosen)
     )
@@ -78,9 +82,9 @@ def open_ai4arctic(
         image.variable(("band", "y", "x")),
         names,
         valid=valid.variable(("y", "x")),
-        coords=_position(source, shape),
+        coords=coords,
         units=[found[name].unit for name in chosen],
-        attrs=_attributes(source, path),
+        attrs={**_attributes(source, path), **told},
         close=source.close,
     )
     charted = scene.assign(label_variables(source, shape, path, min_dominance))
@@ -243,22 +247,27 @@ _POSITION_NAMES = (
 )
 
 
-def _position(source: xr.Dataset, shape: tuple[int, int]) -> dict[str, Any] | None:
-    """Latitude and longitude from the tie points, ``None`` where there are none."""
+def _position(
+    source: xr.Dataset, shape: tuple[int, int]
+) -> tuple[dict[str, Any] | None, dict[str, str]]:
+    """Coordinates by the tie points; ``None``, and why, where there are none."""
     names = [pair for pair in _POSITION_NAMES if set(pair) <= set(source.variables)]
     if not names:
-        return None
+        return None, {"georeferencing": "the file has no grid of tie points"}
     lat, lon = (np.asarray(source[name].values, np.float64) for name in names[0])
-    if lat.ndim != 2 or min(lat.shape) < 2 or not np.isfinite([lat, lon]).all():
-        return None
+    if lat.ndim != 2 or min(lat.shape) < 2 or lat.shape != lon.shape:
+        told = f"tie points of shapes {lat.shape} and {lon.shape} are no grid"
+        return None, {"georeferencing": told}
     axes = [
         _tie_axis(source, name, count, size)
         for name, count, size in zip(
             ("sar_grid_line", "sar_grid_sample"), lat.shape, shape, strict=True
         )
     ]
-    grid = GeolocationGrid(axes[0], axes[1], lat, lon, np.zeros_like(lat))
-    return dict(grid.coords(shape))
+    try:
+        return dict(GeolocationGrid(axes[0], axes[1], lat, lon).coords(shape)), {}
+    except SourceError as error:
+        return None, {"georeferencing": str(error)}
 
 
 def _tie_axis(source: xr.Dataset, name: str, count: int, size: int) -> np.ndarray:
@@ -279,10 +288,8 @@ def _attributes(source: xr.Dataset, path: str) -> dict[str, Any]:
     service = source.attrs.get("ice_service")
     if service is not None:
         attrs["service"] = str(service)
-    stamp = name[:15]
-    if len(stamp) == 15 and stamp[8] == "T" and stamp.replace("T", "").isdigit():
-        attrs["time"] = utc_text(stamp)
-    return attrs
+    time = known_time(name[:15] if re.match(r"\d{8}T\d{6}", name) else None)
+    return attrs if time is None else {**attrs, "time": time}
 
 
 def is_ai4arctic(path: Any, head: bytes) -> bool:

@@ -7,6 +7,8 @@ with its ready-to-train files (Stokholm et al. 2024, The Cryosphere 18, 3471-349
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from arcticdl.choices import choose
+
 _FREQUENCIES = ("6_9", "7_3", "10_7", "18_7", "23_8", "36_5", "89_0")
 
 
@@ -86,6 +88,4 @@ def normalize(values: Any, band: str) -> Any:
 
 
 def _band(name: str) -> Band:
-    if name not in BANDS:
-        raise ValueError(f"`band` must be one of {sorted(BANDS)}. Received: {name!r}.")
-    return BANDS[name]
+    return choose("band", name, BANDS)

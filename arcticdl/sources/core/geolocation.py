@@ -12,7 +12,7 @@ from scipy.interpolate import RBFInterpolator, RectBivariateSpline
 from arcticdl.errors import SourceError
 from arcticdl.scene import transform_points
 from arcticdl.sources.core.lazy import WindowArray
-from arcticdl.sources.core.tie_points import EVERYWHERE
+from arcticdl.sources.core.tie_points import EVERYWHERE, extended
 
 _MAX_SCATTERED = 2000  # a thin plate through more points takes too long
 _TIES = 33
@@ -86,21 +86,9 @@ class GcpPositions:
     def lonlat(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
         """Longitude and latitude of a window, in degrees."""
         col, row = _centres(rows, cols)
-        return self._to_lonlat.transform(_at(self._x, row, col), _at(self._y, row, col))
-
-
-def _at(spline: RectBivariateSpline, row: np.ndarray, col: np.ndarray) -> np.ndarray:
-    """A spline on rows and columns, linear past its knots (SciPy's is constant)."""
-    knots = spline.get_knots()
-    near_row, near_col = (
-        v.clip(k[0], k[-1]) for v, k in zip((row, col), knots, strict=True)
-    )
-    value = spline(near_row, near_col)
-    if (row != near_row).any():
-        value = value + spline(near_row, near_col, dx=1) * (row - near_row)[:, None]
-    if (col != near_col).any():
-        value = value + spline(near_row, near_col, dy=1) * (col - near_col)
-    return np.asarray(value)
+        return self._to_lonlat.transform(
+            extended(self._x, row, col), extended(self._y, row, col)
+        )
 
 
 def swath_coords(

@@ -10,8 +10,10 @@ import xarray as xr
 from arcticdl.errors import SceneError, SourceError
 from arcticdl.sources.bands import BandNames
 from arcticdl.sources.core.assemble import utc_text
-from arcticdl.sources.formats.groups import open_raw
-from arcticdl.sources.formats.netcdf import open_netcdf
+from arcticdl.sources.formats.groups import open_group, open_raw
+from arcticdl.sources.formats.netcdf import scene_of
+from arcticdl.sources.formats.versions import merge_versions
+from arcticdl.sources.formats.winds import Vectors, find_vectors
 
 TIME_NAMES = ("valid_time", "time")
 """Names of the time axis: of ERA5 since 2024, and before."""
@@ -28,9 +30,9 @@ def open_reanalysis(
     """Opens the fields of a reanalysis that are nearest to a time, as a lazy scene.
 
     The file is NetCDF or Zarr with a time axis, such as the hourly ERA5 of the Climate
-    Data Store: latitude falling, longitudes of any convention. Components of the wind
-    stay as they are, east and north; ``arcticdl.grid.align_reanalysis`` turns them to
-    the axes of a scene's grid.
+    Data Store: latitude falling, longitudes of any convention. Final and preliminary
+    data along ``expver`` are merged, the final before. Components of the wind stay as
+    they are; ``arcticdl.grid.align_reanalysis`` turns them to the axes of a scene.
 
     Args:
         path: The file, or the folder of the store.
@@ -42,8 +44,10 @@ def open_reanalysis(
             earlier is taken.
 
     Returns:
-        The scene. Attributes ``time``, that of the fields, and ``time_gap_s``, by how
-        many seconds they are later than asked for.
+        The scene. Attributes ``time``, that of the fields; ``time_gap_s``, by how many
+        seconds they are later than asked for; and, where the file tells,
+        ``vector_frame``: whether vectors refer to ``"east_north"`` or to their
+        ``"grid"``, and ``vector_frame_from``: what tells it.
 
     Raises:
         SourceError: The file has no time axis, or no time within ``max_gap_h``.
@@ -51,6 +55,20 @@ def open_reanalysis(
         BandNotFoundError: A variable is not there.
         ValueError: ``max_gap_h`` is negative.
     """
+    return open_fields(
+        path, time, bands=bands, band_names=band_names, max_gap_h=max_gap_h
+    )[0]
+
+
+def open_fields(
+    path: str | Path,
+    time: Any,
+    *,
+    bands: Sequence[str] | None = None,
+    band_names: BandNames = None,
+    max_gap_h: float = 3.0,
+) -> tuple[xr.Dataset, Vectors]:
+    """Opens what ``open_reanalysis`` does, and tells which bands are vectors."""
     if not max_gap_h >= 0.0:
         raise ValueError(
             f"`max_gap_h` must be at least 0. Received: max_gap_h={max_gap_h}."
@@ -65,16 +83,29 @@ def open_reanalysis(
             f"{len(times)} times from {times.min()}Z to {times.max()}Z, the nearest "
             f"{abs(gaps_s[index]) / 3600.0:.2f} h off; `max_gap_h` allows more."
         )
-    scene = open_netcdf(
-        path,
-        bands=bands,
-        band_names=band_names,
-        time_index=index if len(times) > 1 else None,
-        reasons=False,
-    )
+    merged = merge_versions(open_group(str(path), None, bands))
+    try:
+        scene = scene_of(
+            merged,
+            str(path),
+            bands=bands,
+            band_names=band_names,
+            time_index=index if len(times) > 1 else None,
+            reasons=False,
+        )
+        vectors = find_vectors(scene, merged)
+    except BaseException:
+        merged.close()
+        raise
+    scene.set_close(merged.close)
     scene.attrs["time"] = utc_text(times[index])
     scene.attrs["time_gap_s"] = int(gaps_s[index])
-    return scene
+    if vectors.frame is not None:
+        scene.attrs |= {
+            "vector_frame": vectors.frame,
+            "vector_frame_from": vectors.told,
+        }
+    return scene, vectors
 
 
 def _wanted_time(time: Any) -> str:

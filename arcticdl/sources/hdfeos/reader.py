@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from arcticdl.choices import check_choice
 from arcticdl.errors import SourceError
 from arcticdl.scene import grid_coords
 from arcticdl.sources.bands import BandNames, choose_bands
 from arcticdl.sources.core.assemble import make_scene
 from arcticdl.sources.core.cf import PackedVariable
-from arcticdl.sources.core.geolocation import GcpPositions, swath_coords
 from arcticdl.sources.core.hdf5 import hdf5_holds
 from arcticdl.sources.core.lazy import WindowArray
+from arcticdl.sources.core.tie_points import GeolocationGrid
 from arcticdl.sources.formats.cf_position import plane_of
-from arcticdl.sources.formats.netcdf import read_packed, read_packed_valid
+from arcticdl.sources.formats.netcdf import VALID_FROM, read_packed, read_packed_valid
 from arcticdl.sources.hdfeos.fields import SCALINGS, Part, field_bands
 from arcticdl.sources.hdfeos.hdf4 import read_hdf4
 from arcticdl.sources.hdfeos.structure import (
@@ -71,15 +72,8 @@ def open_hdfeos(
         BandNotFoundError: A band is not there.
         ValueError: An unknown choice.
     """
-    for argument, value, choices in (
-        ("scaling", scaling, SCALINGS),
-        ("valid_from", valid_from, ("all", "any")),
-    ):
-        if value not in choices:
-            raise ValueError(
-                f"`{argument}` must be one of {sorted(choices)}. "
-                f"Received: {argument}={value!r}."
-            )
+    check_choice("scaling", scaling, SCALINGS)
+    check_choice("valid_from", valid_from, VALID_FROM)
     with Path(path).open("rb") as file:
         is_hdf4 = file.read(4) == _HDF4
     with ExitStack() as stack:
@@ -233,17 +227,13 @@ def _swath_position(
     lat, lon = (plane_of(k[:3].lower(), found[k]) for k in ("Latitude", "Longitude"))
     if swath.ties is None:
         return {"lat": lat, "lon": lon}, tuple(lat.shape)
-    shape = tuple(tie.size for tie in swath.ties)
+    shape = swath.ties[0].size, swath.ties[1].size
     marks = [
-        tie.offset + tie.step * np.arange(size) + 0.5
+        tie.offset + tie.step * np.arange(size)
         for tie, size in zip(swath.ties, lat.shape, strict=True)
     ]
-    rows, cols = np.meshgrid(*marks, indexing="ij")
-    positions = GcpPositions(
-        rows.ravel().tolist(), cols.ravel().tolist(),
-        lon.values.ravel().tolist(), lat.values.ravel().tolist(), "EPSG:4326", shape,
-    )  # fmt: skip
-    return dict(swath_coords(positions, shape)), shape
+    grid = GeolocationGrid(marks[0], marks[1], lat.values, lon.values)
+    return dict(grid.coords(shape)), shape
 
 
 def is_hdfeos(path: Any, head: bytes) -> bool:
