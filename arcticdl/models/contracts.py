@@ -93,12 +93,30 @@ class Backbone:
 
 
 def all_levels(levels: list[int]) -> list[int]:
-    """Returns every level, for decoders that climb step by step."""
+    """Returns every level, for decoders that climb step by step.
+
+    Args:
+        levels: Levels of a backbone, fine to coarse.
+
+    Returns:
+        The same list.
+    """
     return levels
 
 
 def levels_from_stride_4(levels: list[int]) -> list[int]:
-    """Returns the levels from ``P2`` on, or the coarsest one where there are none."""
+    """Returns the levels from ``P2`` on, where most decoders of transformers begin.
+
+    Args:
+        levels: Levels of a backbone, fine to coarse.
+
+    Returns:
+        Those of stride 4 and coarser; the coarsest one where there are none.
+
+    Example:
+        >>> levels_from_stride_4([1, 2, 3, 4, 5]), levels_from_stride_4([0, 1])
+        ([2, 3, 4, 5], [1])
+    """
     return [level for level in levels if level >= 2] or levels[-1:]
 
 
@@ -121,5 +139,16 @@ class Decoder:
 
 
 def pyramid_levels(features: Pyramid) -> list[int]:
-    """Returns the levels of a pyramid, fine to coarse: ``[1, 2, 3, 4, 5]``."""
+    """Returns the levels of a pyramid, fine to coarse.
+
+    Args:
+        features: Levels of a backbone, or anything by their names.
+
+    Returns:
+        Their numbers, binary logarithms of the strides.
+
+    Example:
+        >>> pyramid_levels({"P5": None, "P2": None})
+        [2, 5]
+    """
     return sorted(int(key[1:]) for key in features)

@@ -73,6 +73,9 @@ def build_encoder(
         options: Options of the backbone; they go before all others.
         pooled: Whether the coarsest level is needed in any case.
 
+    Returns:
+        The backbone with the levels that are used, and its weights' normaliser.
+
     Raises:
         ValueError: Unknown names or options.
         WeightsError: Weights of another architecture, or not to be had.
@@ -167,6 +170,10 @@ def _project(
 
 def check_fusion(fusion: str | None, num_times: int | None) -> None:
     """Checks that ``fusion`` and ``num_times`` go together.
+
+    Args:
+        fusion: One of ``FUSIONS``, or ``None``.
+        num_times: Images in a series, or ``None``: any number, or no series.
 
     Raises:
         ValueError: Unknown fusion, ``num_times`` without one, or an unknown number of

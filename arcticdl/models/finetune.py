@@ -17,7 +17,13 @@ BACKBONE = "backbone"
 
 
 def find_backbone(model: keras.Model) -> keras.Model:
-    """Finds the backbone of a model: the part named ``"backbone"``, or itself.
+    """Finds the backbone of a model.
+
+    Args:
+        model: A backbone, or a model of ours with one inside.
+
+    Returns:
+        The part named ``"backbone"``, or the model itself if that is its name.
 
     Raises:
         ValueError: No backbone in it.
@@ -98,8 +104,14 @@ def fix_batch_norm(model: keras.Model) -> list[str]:
     Small batches of a new sensor give poor statistics; the pretrained ones then serve
     better. Call it after ``freeze_stages`` and before ``compile``.
 
+    Args:
+        model: A backbone, or a model of ours with one inside.
+
     Returns:
         Names of the fixed layers.
+
+    Raises:
+        ValueError: No backbone in it.
     """
     layers = _flat(find_backbone(model))
     fixed = [x for x in layers if isinstance(x, keras.layers.BatchNormalization)]

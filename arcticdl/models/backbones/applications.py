@@ -51,6 +51,12 @@ def build_mobilenet(
         activation: Keras activation name instead of ReLU6.
         drop_path: Share of residual branches dropped in the last block, in [0, 1).
 
+    Returns:
+        Model from ``(batch, y, x, band)`` to a dict of levels.
+
+    Raises:
+        ValueError: Unknown ``norm`` or ``activation``, ``drop_path`` outside [0, 1).
+
     Reference:
         Sandler et al. 2018, doi:10.1109/CVPR.2018.00474.
     """
@@ -90,6 +96,9 @@ def build_efficientnet(
         name: One of ``EFFICIENTNETS``.
         num_bands: Bands of the image.
         drop_path: Share of residual branches dropped in the last block, in [0, 1).
+
+    Returns:
+        Model from ``(batch, y, x, band)`` to a dict of levels.
 
     Reference:
         Tan and Le 2021, arXiv:2104.00298.

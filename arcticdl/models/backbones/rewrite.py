@@ -83,6 +83,7 @@ def _exchange_norm(layer: Any, norm: str) -> Any:
         new = norm_layer(norm, channels, layer.name, layer.epsilon)
         return layers.Identity(name=layer.name) if new is None else new
     if norm == "none" and getattr(layer, "use_bias", None) is False:
+        # The offset that the normalisation would have given.
         return _remake(layer, use_bias=True)
     return None
 
@@ -100,6 +101,7 @@ def _dilate(layer: Any, dilations: dict[str, int]) -> Any:
     if rate is None:
         return None
     if isinstance(layer, layers.ZeroPadding2D):
+        # A kernel spread r-fold reaches r times as far beyond the border.
         padding = [[rate * size for size in pair] for pair in layer.padding]
         return _remake(layer, padding=padding)
     if isinstance(layer, layers.Conv2D):
@@ -126,8 +128,21 @@ def _calling(model: keras.Model, drop_path: float) -> Callable[..., Any]:
 
 
 def drop_branch(x: Any, rate: float, *, name: str) -> Any:
-    """Drops the whole branch ``(batch, ...)`` of some samples in training."""
+    """Drops the whole branch of some samples in training, and enlarges the others.
+
+    Args:
+        x: Branch ``(batch, ...)``, before it is added to its shortcut.
+        rate: Share of samples dropped, in [0, 1).
+        name: Layer name.
+
+    Returns:
+        Tensor of the same shape; ``x`` itself for a rate of 0.
+
+    Reference:
+        Huang et al. 2016, doi:10.1007/978-3-319-46493-0_39.
+    """
     if rate == 0.0:
         return x
+    # One draw a sample, the same for all of its values.
     shape = (None, *(1 for _ in x.shape[1:]))
     return layers.Dropout(rate, noise_shape=shape, name=name)(x)

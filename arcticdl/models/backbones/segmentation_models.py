@@ -95,7 +95,14 @@ SM_ENCODER = Backbone(build_sm_encoder)
 
 
 def load_module(name: str) -> Any:
-    """Imports a module of the package; ``SM_FRAMEWORK`` is set meanwhile only."""
+    """Imports a module of the package, with ``SM_FRAMEWORK`` set meanwhile.
+
+    Args:
+        name: Full name of the module.
+
+    Returns:
+        The module; the environment is as it was before.
+    """
     before = os.environ.get("SM_FRAMEWORK")
     os.environ["SM_FRAMEWORK"] = "tf.keras"
     try:
@@ -110,14 +117,22 @@ def load_module(name: str) -> Any:
 
 @contextlib.contextmanager
 def quiet_keras2() -> Iterator[None]:
-    """Silences what Keras 2 code warns of."""
+    """Silences, within a ``with`` block, what Keras 2 code warns of.
+
+    Yields:
+        Nothing.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def stand_ins() -> dict[str, Any]:
-    """What the package is given in place of the modules of Keras 2."""
+    """Returns what the package is given in place of the modules of Keras 2.
+
+    Returns:
+        Its keyword arguments ``backend``, ``layers``, ``models`` and ``utils``.
+    """
     return {
         "backend": _Backend(),
         "layers": _Layers(),
@@ -175,7 +190,11 @@ class _Layers:
 
 
 def modernise(model: keras.Model) -> None:
-    """Puts Keras's own functions and classes in place of the package's."""
+    """Puts Keras's own functions and classes in place of the package's, in the layers.
+
+    Args:
+        model: A model of the package; it is changed.
+    """
     for layer in model.layers:
         function = getattr(getattr(layer, "activation", None), "__name__", "")
         if function == "swish":

@@ -90,6 +90,9 @@ def assemble_swin(
         output_norm: Layer normalisation on each level, as in UPerNet's use of Swin.
             Off, levels are the bare stage outputs, as timm's ``features_only`` gives.
 
+    Returns:
+        Model named ``"backbone"`` from ``(batch, y, x, band)`` to a dict of levels.
+
     Raises:
         ValueError: Sizes that do not fit each other.
     """
@@ -107,6 +110,7 @@ def assemble_swin(
             x = block(
                 heads,
                 window_size,
+                # Every second block looks across the borders of the one before it.
                 shift=(number % 2) * (window_size // 2),
                 mlp_ratio=mlp_ratio,
                 drop_path=drop_path * done / max(total - 1, 1),
@@ -271,6 +275,7 @@ class PatchMerging(layers.Layer):
         return self.reduce(self.norm(self._gather(x)))
 
     def _gather(self, x: Any) -> Any:
+        """``(batch, y, x, channel)`` -> ``(batch, y / 2, x / 2, 4 * channel)``."""
         x = pad_to_windows(x, 2)
         _, height, width, channels = ops.shape(x)
         x = ops.reshape(x, (-1, height // 2, 2, width // 2, 2, channels))

@@ -25,7 +25,14 @@ SWINS_V2: dict[str, tuple[int, tuple[int, ...], tuple[int, ...]]] = {
 """Width, blocks and heads of each stage."""
 
 MAX_LOGIT_SCALE = math.log(100.0)
+"""Logarithm of the largest factor on cosines: the temperature stays above 0.01
+(section 3.2 of the paper)."""
+
 POSITION_HIDDEN = 512
+"""Width of the network that computes the position bias, as published."""
+
+LARGEST_BIAS = 16.0
+"""Bound of the position bias, as in the authors' code; the paper does not name it."""
 
 
 def build_swin_v2(name: str, num_bands: int, **options: Any) -> keras.Model:
@@ -88,6 +95,7 @@ class CosineWindowAttention(WindowAttention):
         )
 
     def _similarity(self, q: Any, k: Any) -> Any:
+        # Equation 2. Learnt as a logarithm, the factor stays positive; it starts at 10.
         cosine = ops.matmul(_unit(q), ops.transpose(_unit(k), (0, 1, 3, 2)))
         scale = ops.cast(self.logit_scale, "float32")
         scale = ops.exp(ops.minimum(scale, MAX_LOGIT_SCALE))
@@ -96,7 +104,7 @@ class CosineWindowAttention(WindowAttention):
     def _bias(self) -> Any:
         offsets = ops.convert_to_tensor(self.offsets, dtype=self.compute_dtype)
         table = self.position_output(self.position_hidden(offsets))
-        return 16.0 * ops.sigmoid(self._look_up(table))
+        return LARGEST_BIAS * ops.sigmoid(self._look_up(table))
 
 
 @keras.saving.register_keras_serializable(package="arcticdl")
@@ -130,7 +138,13 @@ def log_spaced_offsets(window_size: int) -> np.ndarray:
 
     Returns:
         float32 ``((2 * window_size - 1) ** 2, 2)`` in [-1.06, 1.06], y before x.
+
+    Example:
+        >>> log_spaced_offsets(2)[1].tolist()  # -log2(9) / 3 along y, 0 along x
+        [-1.056641697883606, 0.0]
     """
+    # Offsets are scaled to [-8, 8], so that log2(1 + 8) / log2(8), log2(8) being 3, is
+    # just above 1 whatever the window: a network trained on one fits another.
     steps = np.arange(1 - window_size, window_size) / (window_size - 1) * 8.0
     steps = np.sign(steps) * np.log2(np.abs(steps) + 1.0) / 3.0
     y, x = np.meshgrid(steps, steps, indexing="ij")
@@ -138,6 +152,7 @@ def log_spaced_offsets(window_size: int) -> np.ndarray:
 
 
 def _unit(x: Any) -> Any:
-    # PyTorch's normalize: divided by the norm, or by 1e-12 where that is larger.
+    # PyTorch's normalize: divided by the norm, or by 1e-12 where that is larger. Its
+    # square, 1e-24, is 0 in float16, whose least number is 6e-8.
     squared = ops.sum(ops.square(x), axis=-1, keepdims=True)
     return x * ops.rsqrt(ops.maximum(squared, 1e-24 if x.dtype != "float16" else 1e-7))

@@ -226,6 +226,14 @@ def simple_pyramid(x: Any) -> Pyramid:
     Args:
         x: Features ``(batch, y, x, channel)`` of stride 16.
 
+    Returns:
+        The levels; ``P4`` is ``x`` itself.
+
+    Example:
+        >>> levels = simple_pyramid(keras.Input((8, 8, 32)))
+        >>> {level: x.shape[1:] for level, x in levels.items()}["P2"]
+        (32, 32, 8)
+
     Reference:
         Li et al. 2022, doi:10.1007/978-3-031-20077-9_17, section 3.
     """

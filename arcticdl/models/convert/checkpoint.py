@@ -93,7 +93,14 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def sha256_of(path: str | Path) -> str:
-    """Hexadecimal SHA-256 of a file, read in pieces."""
+    """Returns the hexadecimal SHA-256 of a file, read in pieces.
+
+    Args:
+        path: The file.
+
+    Returns:
+        64 digits.
+    """
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

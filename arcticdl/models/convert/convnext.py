@@ -20,7 +20,17 @@ HEADS = ("head.", "norm_pre.")
 
 
 def build_from_convnext(state: State) -> tuple[keras.Model, str, dict[str, Any]]:
-    """Builds the ConvNeXt whose tensors these are, with its name and options."""
+    """Builds the ConvNeXt whose tensors these are.
+
+    Args:
+        state: Tensors by their names, without a wrapper's prefix.
+
+    Returns:
+        The model, its name, and the options that the name does not tell.
+
+    Raises:
+        KeyError: A first layer is absent.
+    """
     stages = count(state, "stages.{}.blocks.0.conv_dw.weight")
     key = "stages.{}.blocks.{{}}.conv_dw.weight"
     depths = tuple(count(state, key.format(s)) for s in range(stages))
@@ -35,7 +45,15 @@ def build_from_convnext(state: State) -> tuple[keras.Model, str, dict[str, Any]]
 
 
 def convnext_entries(model: keras.Model, state: State) -> Iterator[Entry]:
-    """Variables of a ConvNeXt backbone and their keys."""
+    """Yields the variables of a ConvNeXt backbone with their keys.
+
+    Args:
+        model: Backbone from ``build_from_convnext``.
+        state: Tensors by their names.
+
+    Yields:
+        One ``Entry`` a variable.
+    """
     yield from convolution(model.get_layer("stem_conv"), "stem.0")
     yield from layer_norm(model.get_layer("stem_norm"), "stem.1")
     for layer in model.layers:
@@ -67,5 +85,12 @@ def _part(layer: Any, kind: str, key: str) -> Iterator[Entry]:
 
 
 def depthwise_kernel(values: np.ndarray) -> np.ndarray:
-    """``(channel, 1, y, x)`` -> ``(y, x, channel, 1)``."""
+    """Brings a depthwise kernel from PyTorch's layout to Keras's.
+
+    Args:
+        values: ``(channel, 1, y, x)``.
+
+    Returns:
+        ``(y, x, channel, 1)``.
+    """
     return values.transpose(2, 3, 0, 1)

@@ -161,10 +161,16 @@ def convert_state(
 
 
 def part_name(key: str) -> str:
-    """The name of a tensor in a network whose sequences were not flattened.
+    """Returns the name of a tensor in a network whose sequences were not flattened.
 
     timm's ``features_only=True`` joins the name of a sequence and the number of its
     part by ``_``, so that each part can be called by itself.
+
+    Args:
+        key: Name of a tensor.
+
+    Returns:
+        The name with dots.
 
     Example:
         >>> part_name("module.stages_0.blocks.1.gamma")
@@ -174,7 +180,21 @@ def part_name(key: str) -> str:
 
 
 def unwrap(content: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The state dict inside a training checkpoint: the dict with most tensors."""
+    """Finds the state dict inside a training checkpoint: the dict with most tensors.
+
+    Args:
+        content: What the file holds.
+
+    Returns:
+        Its tensors by their names.
+
+    Raises:
+        WeightsError: No tensors in it, nor in a dict directly inside.
+
+    Example:
+        >>> unwrap({"epoch": 3, "model": {"weight": np.ones(2)}})
+        {'weight': array([1., 1.])}
+    """
     candidates = [content, *(v for v in content.values() if isinstance(v, dict))]
     best = max(candidates, key=lambda c: len(_tensors(c)))
     if not _tensors(best):

@@ -152,44 +152,102 @@ def _some(keys: list[str]) -> list[str]:
 
 
 def conv_kernel(values: np.ndarray) -> np.ndarray:
-    """``(out, in, y, x)`` -> ``(y, x, in, out)``."""
+    """Brings the kernel of a convolution from PyTorch's layout to Keras's.
+
+    Args:
+        values: ``(out, in, y, x)``.
+
+    Returns:
+        ``(y, x, in, out)``.
+    """
     return values.transpose(2, 3, 1, 0)
 
 
 def dense_kernel(values: np.ndarray) -> np.ndarray:
-    """``(out, in)`` or ``(out, in, 1, 1)`` -> ``(in, out)``."""
+    """Brings the kernel of a dense layer from PyTorch's layout to Keras's.
+
+    Args:
+        values: ``(out, in)``, or ``(out, in, 1, 1)`` of a 1 x 1 convolution.
+
+    Returns:
+        ``(in, out)``.
+    """
     return values.reshape(values.shape[0], -1).T
 
 
 def convolution(layer: Any, key: str) -> Iterator[Entry]:
-    """Entries of a convolution, with its bias where it has one."""
+    """Yields the entries of a convolution, with its bias where it has one.
+
+    Args:
+        layer: The Keras layer.
+        key: Name of the layer in the checkpoint.
+
+    Yields:
+        One ``Entry`` a variable.
+    """
     yield Entry(layer.kernel, f"{key}.weight", conv_kernel)
     if layer.use_bias:
         yield Entry(layer.bias, f"{key}.bias")
 
 
 def dense(layer: Any, key: str) -> Iterator[Entry]:
-    """Entries of a dense layer, with its bias where it has one."""
+    """Yields the entries of a dense layer, with its bias where it has one.
+
+    Args:
+        layer: The Keras layer.
+        key: Name of the layer in the checkpoint.
+
+    Yields:
+        One ``Entry`` a variable.
+    """
     yield Entry(layer.kernel, f"{key}.weight", dense_kernel)
     if layer.use_bias:
         yield Entry(layer.bias, f"{key}.bias")
 
 
 def layer_norm(layer: Any, key: str) -> Iterator[Entry]:
-    """Entries of a layer normalisation."""
+    """Yields the entries of a layer normalisation.
+
+    Args:
+        layer: The Keras layer.
+        key: Name of the layer in the checkpoint.
+
+    Yields:
+        One ``Entry`` a variable.
+    """
     yield Entry(layer.gamma, f"{key}.weight")
     yield Entry(layer.beta, f"{key}.bias")
 
 
 def batch_norm(layer: Any, key: str) -> Iterator[Entry]:
-    """Entries of a batch normalisation with its running statistics."""
+    """Yields the entries of a batch normalisation with its running statistics.
+
+    Args:
+        layer: The Keras layer.
+        key: Name of the layer in the checkpoint.
+
+    Yields:
+        One ``Entry`` a variable.
+    """
     yield from layer_norm(layer, key)
     yield Entry(layer.moving_mean, f"{key}.running_mean")
     yield Entry(layer.moving_variance, f"{key}.running_var")
 
 
 def count(state: State, pattern: str) -> int:
-    """How many keys ``pattern.format(0)``, ``pattern.format(1)``, ... there are."""
+    """Counts how many keys ``pattern.format(0)``, ``pattern.format(1)``, ... there are.
+
+    Args:
+        state: Tensors by their names.
+        pattern: Key with ``{}`` for the number.
+
+    Returns:
+        The first number without a key.
+
+    Example:
+        >>> count({"block.0.weight": 1, "block.1.weight": 1}, "block.{}.weight")
+        2
+    """
     number = 0
     while pattern.format(number) in state:
         number += 1

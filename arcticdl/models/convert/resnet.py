@@ -23,6 +23,12 @@ HEADS = ("fc.",)
 def resnet_name(state: State) -> str:
     """Names the ResNet whose tensors these are.
 
+    Args:
+        state: Tensors by their names, without a wrapper's prefix.
+
+    Returns:
+        A name of ``RESNETS``.
+
     Raises:
         WeightsError: Block counts or a stem of no ResNet in the table.
     """
@@ -38,13 +44,32 @@ def resnet_name(state: State) -> str:
 
 
 def build_from_resnet(state: State) -> tuple[keras.Model, str, dict[str, Any]]:
-    """Builds the ResNet whose tensors these are, with its name and options."""
+    """Builds the ResNet whose tensors these are.
+
+    Args:
+        state: Tensors by their names, without a wrapper's prefix.
+
+    Returns:
+        The model, its name, and the options that the name does not tell.
+
+    Raises:
+        KeyError: A first layer is absent.
+        WeightsError: Block counts or a stem of no ResNet in the table.
+    """
     name = resnet_name(state)
     return build_resnet(name, state["conv1.weight"].shape[1]), name, {}
 
 
 def resnet_entries(model: keras.Model, state: State) -> Iterator[Entry]:
-    """Variables of a ResNet backbone and their keys."""
+    """Yields the variables of a ResNet backbone with their keys.
+
+    Args:
+        model: Backbone from ``build_from_resnet``.
+        state: Tensors by their names.
+
+    Yields:
+        One ``Entry`` a variable.
+    """
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D):
             yield from convolution(layer, _torch_name(layer.name))
@@ -68,7 +93,14 @@ def _torch_name(name: str) -> str:
 
 
 def build_from_cifar(state: State) -> tuple[keras.Model, str, dict[str, Any]]:
-    """Builds the CIFAR ResNet whose tensors these are: logits of 32 x 32 images."""
+    """Builds the CIFAR ResNet whose tensors these are: logits of 32 x 32 images.
+
+    Args:
+        state: Tensors by their names, without a wrapper's prefix.
+
+    Returns:
+        The model, its name such as ``"resnet20_cifar"``, and its options.
+    """
     depth = count(state, "layer1.{}.conv1.weight")
     num_bands = state["conv1.weight"].shape[1]
     options = {"depth": depth, "num_classes": state["linear.weight"].shape[0]}
@@ -122,7 +154,15 @@ def _shortcut(x: Any, width: int, stride: int) -> Any:
 
 
 def cifar_entries(model: keras.Model, state: State) -> Iterator[Entry]:
-    """Variables of a CIFAR ResNet and their keys; its layers bear PyTorch's names."""
+    """Yields the variables of a CIFAR ResNet with their keys, its layers' names.
+
+    Args:
+        model: Network from ``build_from_cifar``.
+        state: Tensors by their names.
+
+    Yields:
+        One ``Entry`` a variable.
+    """
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D):
             yield from convolution(layer, layer.name)

@@ -26,6 +26,12 @@ HEADS = ("classification_head.", "encoder.fc.")
 def build_from_smp(state: State) -> tuple[keras.Model, str, dict[str, Any]]:
     """Builds the segmenter whose tensors these are.
 
+    Args:
+        state: Tensors by their names, without a wrapper's prefix.
+
+    Returns:
+        The model, the name of its backbone, and the options: decoder and classes.
+
     Raises:
         WeightsError: A decoder of other width or parts than the package's default, or
             no plain ResNet inside.
@@ -44,7 +50,15 @@ def build_from_smp(state: State) -> tuple[keras.Model, str, dict[str, Any]]:
 
 
 def smp_entries(model: keras.Model, state: State) -> Iterator[Entry]:
-    """Variables of a segmenter and their keys."""
+    """Yields the variables of a segmenter with their keys.
+
+    Args:
+        model: Segmenter from ``build_from_smp``.
+        state: Tensors by their names; they tell the decoder.
+
+    Yields:
+        One ``Entry`` a variable.
+    """
     for entry in resnet_entries(model.get_layer("backbone"), state):
         yield entry._replace(key=ENCODER + entry.key)
     name = {"unet": _unet_key, "fpn": _fpn_key, "deeplabv3plus": _deeplab_key}

@@ -58,6 +58,9 @@ HEADS = ("head", "norm.", "norm.weight", "norm.bias")
 def build_from_swin(state: State) -> tuple[keras.Model, str, dict[str, Any]]:
     """Builds the Swin (either version) whose tensors these are.
 
+    Args:
+        state: Tensors by their names, without a wrapper's prefix.
+
     Returns:
         The model, its name, and the options that the name does not tell.
     """
@@ -78,7 +81,15 @@ def build_from_swin(state: State) -> tuple[keras.Model, str, dict[str, Any]]:
 
 
 def swin_entries(model: keras.Model, state: State) -> Iterator[Entry]:
-    """Variables of a Swin of either version and their keys."""
+    """Yields the variables of a Swin of either version with their keys.
+
+    Args:
+        model: Backbone from ``build_from_swin``.
+        state: Tensors by their names; they tell the code base.
+
+    Yields:
+        One ``Entry`` a variable.
+    """
     layout = _layout(state)
     yield from convolution(model.get_layer("patch_embedding"), layout.patch)
     yield from layer_norm(model.get_layer("patch_norm"), layout.patch_norm)

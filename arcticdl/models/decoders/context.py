@@ -40,6 +40,9 @@ def pyramid_pooling(
         align_corners: As in ``UpsampleBilinear``.
         name: Prefix of the layer names.
 
+    Returns:
+        Features ``(batch, y, x, channel + channels * number of bins)``.
+
     Reference:
         Zhao et al. 2017, doi:10.1109/CVPR.2017.660, section 3.2.
     """
@@ -81,6 +84,9 @@ def decode_pspnet(
         channels: Channels of the result.
         bins: Sizes of the pooled maps.
         dropout: Share of channels dropped in training, in [0, 1).
+
+    Returns:
+        What the heads are put on, at the coarsest level's stride.
 
     Reference:
         Zhao et al. 2017, doi:10.1109/CVPR.2017.660.
@@ -134,6 +140,9 @@ def decode_deeplabv3plus(
         highres_channels: Channels to which the skip connection is narrowed.
         separable: Whether the atrous convolutions are depthwise separable.
         dropout: Share of values dropped after the pyramid in training, in [0, 1).
+
+    Returns:
+        What the heads are put on, at the finest given level's stride.
 
     Reference:
         Chen et al. 2018, doi:10.1007/978-3-030-01234-2_49.

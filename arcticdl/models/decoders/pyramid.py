@@ -43,6 +43,9 @@ def decode_fpn(
         channels: Channels of the result.
         dropout: Share of channels dropped in training, in [0, 1).
 
+    Returns:
+        What the heads are put on, at the finest given level's stride.
+
     Reference:
         Lin et al. 2017, doi:10.1109/CVPR.2017.106; Kirillov et al. 2019,
         doi:10.1109/CVPR.2019.00656, section 3.
@@ -100,6 +103,9 @@ def decode_upernet(
         channels: Channels of all maps.
         bins: Sizes of the pooled maps.
 
+    Returns:
+        What the heads are put on, at the finest given level's stride.
+
     Reference:
         Xiao et al. 2018, doi:10.1007/978-3-030-01228-1_26; with a layer normalisation
         of each level first, as segmentation-models-pytorch has it.
@@ -153,6 +159,9 @@ def decode_segformer(
         activation: Keras activation name.
         channels: Channels of each level; 256 for B0 and B1, 768 for larger ones there.
         dropout: Share of channels dropped in training, in [0, 1).
+
+    Returns:
+        What the heads are put on, at the finest given level's stride.
 
     Reference:
         Xie et al. 2021, arXiv:2105.15203, equation 4.

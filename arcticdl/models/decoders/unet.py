@@ -43,6 +43,9 @@ def decode_unet(
         output_level: Level to stop at; the head enlarges its logits from there. 1
             saves the convolutions at full resolution, the dearest ones.
 
+    Returns:
+        What the heads are put on, at the stride of ``output_level``.
+
     Raises:
         ValueError: More levels than ``channels``, unknown ``attention``,
             ``output_level`` not below the coarsest level.
@@ -105,6 +108,9 @@ def decode_unetplusplus(
         deep_supervision: Whether the earlier nodes of the finest level give auxiliary
             results.
 
+    Returns:
+        What the heads are put on, at full resolution.
+
     Raises:
         ValueError: More levels than ``channels``, unknown ``attention``.
 
@@ -163,6 +169,9 @@ def decode_linknet(
         norm: One of ``contracts.NORMS``; ``None``: batch.
         activation: Keras activation name.
         prefinal_channels: Channels at full resolution.
+
+    Returns:
+        What the heads are put on, at full resolution.
 
     Reference:
         Chaurasia and Culurciello 2017, doi:10.1109/VCIP.2017.8305148; as in

@@ -8,13 +8,16 @@ from keras import layers
 def attention_gate(skip: Any, gate: Any, *, name: str) -> Any:
     """Weights the pixels of a skip connection by what the decoder asks for.
 
-    ``skip * sigmoid(psi(relu(W skip + U gate)))``, additive attention with one weight
-    a pixel.
+    ``skip * sigmoid(psi(relu(W skip + U gate)))``, additive attention with one weight a
+    pixel.
 
     Args:
         skip: Encoder features ``(batch, y, x, channel)``.
         gate: Decoder features of the same height and width.
         name: Prefix of the layer names.
+
+    Returns:
+        Features of the shape of ``skip``.
 
     Reference:
         Oktay et al. 2018, arXiv:1804.03999, equations 1 and 2.
@@ -36,6 +39,9 @@ def squeeze_excite(x: Any, *, name: str, reduction: int = 16) -> Any:
         name: Prefix of the layer names.
         reduction: Factor by which the inner layer is narrower.
 
+    Returns:
+        Features of the same shape.
+
     Reference:
         Hu et al. 2018, doi:10.1109/CVPR.2018.00745.
     """
@@ -56,6 +62,9 @@ def squeeze_scse(x: Any, *, name: str, reduction: int = 16) -> Any:
         x: Features ``(batch, y, x, channel)``.
         name: Prefix of the layer names.
         reduction: Factor by which the inner layer of the channel path is narrower.
+
+    Returns:
+        Features of the same shape.
 
     Reference:
         Roy et al. 2018, arXiv:1803.02579; summed as in segmentation-models-pytorch.

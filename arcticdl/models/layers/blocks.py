@@ -10,19 +10,29 @@ from arcticdl.models.contracts import NORMS
 
 
 def check_norm(norm: str) -> None:
-    """Raises a ``ValueError`` unless ``norm`` is one of ``NORMS``."""
+    """Refuses a normalisation that is none of ``NORMS``.
+
+    Args:
+        norm: Its name.
+
+    Raises:
+        ValueError: Unknown ``norm``.
+    """
     check_choice("norm", norm, NORMS)
 
 
 def apply_norm(x: Any, norm: str, name: str, epsilon: float = 1e-5) -> Any:
-    """Normalises a feature map ``(batch, y, x, channel)``.
+    """Normalises a feature map.
 
     Args:
-        x: Feature map.
+        x: Feature map ``(batch, y, x, channel)``.
         norm: One of ``NORMS``. ``"group"`` takes 32 groups, or as many as the channels
             allow.
         name: Layer name.
         epsilon: Added to the variance; 1e-5 as in PyTorch, not Keras's 1e-3.
+
+    Returns:
+        The normalised map; ``x`` itself for ``"none"``.
 
     Raises:
         ValueError: Unknown ``norm``.
@@ -34,7 +44,24 @@ def apply_norm(x: Any, norm: str, name: str, epsilon: float = 1e-5) -> Any:
 def norm_layer(
     norm: str, channels: int, name: str, epsilon: float = 1e-5
 ) -> keras.layers.Layer | None:
-    """Returns the normalisation layer of that name, ``None`` for ``"none"``."""
+    """Returns the normalisation layer of a name.
+
+    Args:
+        norm: One of ``NORMS``.
+        channels: Channels of the features, for the number of groups.
+        name: Layer name.
+        epsilon: Added to the variance.
+
+    Returns:
+        A layer; ``None`` for ``"none"``.
+
+    Raises:
+        ValueError: Unknown ``norm``.
+
+    Example:
+        >>> norm_layer("group", 48, "norm").groups
+        24
+    """
     check_norm(norm)
     if norm == "batch":
         # PyTorch's momentum 0.1 is Keras's 0.9.
@@ -50,7 +77,19 @@ def norm_layer(
 
 
 def num_groups(channels: int, at_most: int = 32) -> int:
-    """Returns the largest divisor of ``channels`` that is at most ``at_most``."""
+    """Returns how many groups a group normalisation has.
+
+    Args:
+        channels: Channels of the features.
+        at_most: Most groups; 32 as published (Wu and He 2018, arXiv:1803.08494).
+
+    Returns:
+        The largest divisor of ``channels`` that is at most ``at_most``.
+
+    Example:
+        >>> num_groups(64), num_groups(48), num_groups(7)
+        (32, 24, 7)
+    """
     return next(n for n in range(min(at_most, channels), 0, -1) if channels % n == 0)
 
 
@@ -78,6 +117,17 @@ def conv_block(
         dilation: Spacing of the kernel's taps in pixels.
         strides: Step of the kernel in pixels; not with ``dilation`` above 1.
         separable: Depthwise convolution followed by a pointwise one.
+
+    Returns:
+        Feature map ``(batch, ceil(y / strides), ceil(x / strides), filters)``.
+
+    Raises:
+        ValueError: Unknown ``norm`` or ``activation``.
+
+    Example:
+        >>> x = keras.Input((None, None, 3))
+        >>> conv_block(x, 8, name="stem", strides=2).shape
+        (None, None, None, 8)
     """
     bias = norm == "none"
     if separable:
@@ -105,7 +155,19 @@ def conv_block(
 
 
 def activate(x: Any, activation: str, name: str) -> Any:
-    """Applies an activation layer, with the rule named when the name is unknown."""
+    """Applies an activation layer.
+
+    Args:
+        x: Feature map of any shape.
+        activation: Keras activation name.
+        name: Layer name.
+
+    Returns:
+        Feature map of the same shape.
+
+    Raises:
+        ValueError: Unknown ``activation``; the message holds the usual ones.
+    """
     try:
         return layers.Activation(activation, name=name)(x)
     except ValueError as error:

@@ -17,21 +17,30 @@ def bilinear_matrix(size: Any, target_size: Any, align_corners: bool) -> Any:
     """Returns the weights of linear interpolation along one axis.
 
     Args:
-        size: Input length, an integer or a scalar tensor.
+        size: Input length in pixels, an integer or a scalar tensor.
         target_size: Output length, likewise.
         align_corners: ``True`` puts the first and last output on the first and last
             input; ``False`` aligns the outer edges of the pixels.
 
     Returns:
         float32 tensor ``(target_size, size)`` whose rows sum to 1.
+
+    Example:
+        >>> ops.convert_to_numpy(bilinear_matrix(2, 3, align_corners=True)).tolist()
+        [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
     """
     target = ops.cast(ops.arange(target_size), "float32")
     length, target_length = ops.cast(size, "float32"), ops.cast(target_size, "float32")
+    # Where each output pixel lies on the input's pixels, whose centres are 0, 1, ...
     if align_corners:
+        # A single output pixel lies on the first one: 0 / 1 instead of 0 / 0.
         position = target * ((length - 1.0) / ops.maximum(target_length - 1.0, 1.0))
     else:
+        # Centres are half a pixel inside the edges; beyond the outermost ones the edge
+        # pixel is repeated, as PyTorch and Keras do.
         position = (target + 0.5) * (length / target_length) - 0.5
         position = ops.minimum(ops.maximum(position, 0.0), length - 1.0)
+    # Linear interpolation is a tent one pixel wide on each side: two weights a row.
     source = ops.cast(ops.arange(size), "float32")
     return ops.maximum(1.0 - ops.abs(position[:, None] - source[None, :]), 0.0)
 
@@ -40,14 +49,19 @@ def pooling_matrix(size: Any, bins: int) -> Any:
     """Returns the weights of adaptive mean pooling along one axis.
 
     Bin i covers the pixels from ``floor(i * size / bins)`` up to, not including,
-    ``ceil((i + 1) * size / bins)``, as ``torch.nn.AdaptiveAvgPool2d`` divides them.
+    ``ceil((i + 1) * size / bins)``, as ``torch.nn.AdaptiveAvgPool2d`` divides them:
+    bins may share a pixel, and none is empty.
 
     Args:
-        size: Input length, an integer or a scalar tensor.
+        size: Input length in pixels, an integer or a scalar tensor.
         bins: Number of bins.
 
     Returns:
         float32 tensor ``(bins, size)`` whose rows sum to 1.
+
+    Example:
+        >>> ops.convert_to_numpy(pooling_matrix(3, 2)).tolist()
+        [[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]]
     """
     index = ops.arange(bins)
     start = (index * size) // bins
@@ -59,10 +73,24 @@ def pooling_matrix(size: Any, bins: int) -> Any:
 
 
 def apply_matrices(x: Any, rows: Any, columns: Any) -> Any:
-    """Applies one matrix along y and one along x of ``(batch, y, x, channel)``.
+    """Applies one matrix along y and one along x of a feature map.
 
-    In float32 whatever the dtype of ``x``, to which the result is cast back: weights
-    in half precision would shift the map.
+    In float32 whatever the dtype of ``x``, to which the result is cast back: weights in
+    half precision would shift the map.
+
+    Args:
+        x: Float tensor ``(batch, y, x, channel)``.
+        rows: float32 matrix ``(new y, y)``.
+        columns: float32 matrix ``(new x, x)``.
+
+    Returns:
+        Tensor ``(batch, new y, new x, channel)`` in the dtype of ``x``.
+
+    Example:
+        >>> mean = pooling_matrix(2, 1)
+        >>> x = ops.reshape([1.0, 2.0, 3.0, 6.0], (1, 2, 2, 1))
+        >>> ops.convert_to_numpy(apply_matrices(x, mean, mean)).ravel().tolist()
+        [3.0]
     """
     dtype = x.dtype
     x = ops.einsum("iy,byxc->bixc", rows, ops.cast(x, "float32"))

@@ -9,10 +9,21 @@ Shape = tuple[int | None, ...]
 
 
 def lacking_px(size: Any, step: int) -> Any:
-    """Pixels that a size, an int or a tensor, lacks to a multiple of ``step``.
+    """Returns the pixels that a size lacks to a multiple of a step.
 
     Without the modulus of a negative number, which converters to ONNX round towards
     zero.
+
+    Args:
+        size: Size in pixels, an integer or a scalar tensor.
+        step: Step in pixels, at least 1.
+
+    Returns:
+        A number in ``[0, step)``, of the kind of ``size``.
+
+    Example:
+        >>> lacking_px(33, 32), lacking_px(64, 32)
+        (31, 0)
     """
     return (step - size % step) % step
 

@@ -197,16 +197,41 @@ class ConvLstm(layers.Layer):
 
 
 def fuse_mean(x: Any, *, name: str) -> Any:
-    """Averages ``(batch, time, y, x, channel)`` over time."""
+    """Averages features over the times of a series.
+
+    Args:
+        x: Features ``(batch, time, y, x, channel)`` of one level.
+        name: Layer name.
+
+    Returns:
+        Features ``(batch, y, x, channel)``.
+    """
     return TimeMean(name=name)(x)
 
 
 def fuse_attention(x: Any, *, name: str) -> Any:
-    """Sums over time with learned weights, four heads where the channels allow."""
+    """Sums features over time with learned weights, four heads where channels allow.
+
+    Args:
+        x: Features ``(batch, time, y, x, channel)`` of one level.
+        name: Layer name.
+
+    Returns:
+        Features ``(batch, y, x, channel)``.
+    """
     heads = next(n for n in (4, 2, 1) if x.shape[-1] % n == 0)
     return TimeAttention(heads, name=name)(x)
 
 
 def fuse_convlstm(x: Any, *, name: str) -> Any:
-    """Runs a convolutional LSTM over the times and keeps its last state."""
+    """Runs a convolutional LSTM over the times and keeps its last state.
+
+    Args:
+        x: Features ``(batch, time, y, x, channel)`` of one level, with a known number
+            of times.
+        name: Layer name.
+
+    Returns:
+        Features ``(batch, y, x, channel)``.
+    """
     return ConvLstm(x.shape[-1], name=name)(x)

@@ -112,6 +112,7 @@ class WindowAttention(layers.Layer):
         q, k, v = ops.unstack(
             ops.transpose(ops.reshape(self._qkv(x), heads), (2, 0, 3, 1, 4)), 3
         )
+        # Bias (head, pixel, pixel) serves every window; Liu et al. 2021, equation 4.
         logits = self._similarity(q, k) + self._bias()
         if mask is not None:
             logits = self._masked(logits, mask)
@@ -120,6 +121,7 @@ class WindowAttention(layers.Layer):
         return ops.reshape(x, (-1, pixels, channels))
 
     def _masked(self, logits: Any, mask: Any) -> Any:
+        """Adds the mask of each window to the logits of all its heads and images."""
         windows, pixels, _ = ops.shape(mask)
         grouped = (-1, windows, self.num_heads, pixels, pixels)
         logits = ops.reshape(logits, grouped) + ops.expand_dims(mask, 1)

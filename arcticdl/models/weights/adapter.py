@@ -164,6 +164,8 @@ def adapt_vector(
             "`source_bands` must name every entry of `values`. "
             f"Received: {matrix.shape[1]} bands, {len(values)} values."
         )
+    # Rows become means: a statistic is not a sum over bands as a kernel's response is,
+    # and factors such as that of "repeat" leave it as it was.
     share = np.abs(matrix).sum(axis=1, keepdims=True)
     weights = np.divide(matrix, share, out=np.zeros_like(matrix), where=share > 0)
     mixed = np.where(share[:, 0] > 0, weights @ values.astype("float64"), neutral)
@@ -344,7 +346,10 @@ def _scale(
     if mode not in ("by_band", "project_1x1"):
         return 1.0
     if kernel is None:
+        # So that bands of one value give the sum that the source bands gave.
         return float(len(source) / matrix.sum())
+    # Equal bands, all of value 1, answer with the kernel summed over its bands: the
+    # norm over taps and filters of that sum is kept. (A sum alone could be 0.)
     before = float(np.linalg.norm(kernel.astype("float64").sum(axis=2)))
     after = float(np.linalg.norm(np.tensordot(matrix.sum(0), kernel, axes=(0, 2))))
     factor = before / after if after > 0 else 1.0

@@ -134,12 +134,28 @@ def _unit(index: int, count: int) -> np.ndarray:
 
 
 def label_of(band: Band | int) -> str:
-    """A band's name in tables and messages."""
+    """Returns a band's name in tables and messages.
+
+    Args:
+        band: A band, or its position where only the number of bands is known.
+
+    Returns:
+        ``"sensor:name"``, or such as ``"band 2"``.
+    """
     return band.label if isinstance(band, Band) else f"band {band}"
 
 
 def source_label(weights: np.ndarray, source: Input, rule: str) -> str:
-    """Where a row of the matrix takes its kernel from, in words."""
+    """Says in words where a row of the matrix takes its kernel from.
+
+    Args:
+        weights: ``(c_src,)``, the row.
+        source: The pretrained bands.
+        rule: Name of the row's rule.
+
+    Returns:
+        A band's name, such as ``"mean of all"``, ``"random"`` or ``"none"``.
+    """
     used = np.flatnonzero(weights)
     if rule == "random":
         return "random"

@@ -52,15 +52,26 @@ RGB = ("rgb:R", "rgb:G", "rgb:B")
 
 
 def sensors() -> tuple[str, ...]:
-    """Names of all band sets, sorted."""
+    """Returns the names of all band sets.
+
+    Returns:
+        Names, sorted.
+
+    Example:
+        >>> "sentinel1" in sensors()
+        True
+    """
     return tuple(sorted(_table()))
 
 
 def sensor_bands(sensor: str) -> tuple[Band, ...]:
-    """All bands of one sensor, in the order of its product.
+    """Returns all bands of one sensor, in the order of its product.
 
     Args:
         sensor: One of ``sensors()``.
+
+    Returns:
+        The bands.
 
     Raises:
         ValueError: Unknown sensor.

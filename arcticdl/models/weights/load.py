@@ -205,6 +205,9 @@ def find_pretrained(
         options: Options of the backbone, for networks of ``keras.applications``.
         offline: Do not try the internet.
 
+    Returns:
+        The network with its weights, its bands, and the normaliser that they expect.
+
     Raises:
         ValueError: Unknown weights.
         WeightsError: Weights of another architecture, or not to be had.

@@ -70,7 +70,11 @@ class WeightsInfo:
 
 
 def cache_dir() -> Path:
-    """The folder of fetched weights: ``ARCTICDL_CACHE``, else ``~/.cache/arcticdl``."""
+    """Returns the folder of fetched weights.
+
+    Returns:
+        The path in ``ARCTICDL_CACHE``, else ``~/.cache/arcticdl``; it need not exist.
+    """
     folder = os.environ.get("ARCTICDL_CACHE")
     return Path(folder) if folder else Path.home() / ".cache" / "arcticdl"
 
@@ -107,8 +111,15 @@ def find_weights(name: str, architecture: str | None = None) -> WeightsInfo:
             ``"imagenet"`` or ``"sentinel2_all_moco"``.
         architecture: Network that the weights are for.
 
+    Returns:
+        The row.
+
     Raises:
         ValueError: No such weights; the message holds the choices.
+
+    Example:
+        >>> find_weights("imagenet", "resnet50").bands
+        ('rgb:R', 'rgb:G', 'rgb:B')
     """
     table = _table()
     if architecture is not None:
@@ -122,7 +133,20 @@ def find_weights(name: str, architecture: str | None = None) -> WeightsInfo:
 def constants(
     bands: Sequence[str], offset: Sequence[float], scale: Sequence[float]
 ) -> dict[str, Any]:
-    """The JSON form of the normaliser ``(x - offset) / scale``."""
+    """Returns the JSON form of the normaliser ``(x - offset) / scale``.
+
+    Args:
+        bands: Names of the bands.
+        offset: One number a band.
+        scale: One number a band, not 0.
+
+    Returns:
+        A dict as ``Normalizer.from_dict`` reads it.
+
+    Example:
+        >>> constants(["HH"], [-20.0], [5.0])["method"]
+        'constants'
+    """
     return {
         "method": "constants",
         "bands": list(bands),
