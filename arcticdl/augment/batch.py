@@ -69,12 +69,34 @@ class WholeBatch(Protocol):
 
 
 def void_of(label: NDArray[Any]) -> Any:
-    """Returns the void value of a label array: NaN for floats, 255 for integers."""
+    """Returns the void value of a label array.
+
+    Args:
+        label: Integer or float array.
+
+    Returns:
+        NaN for floats, 255 for integers.
+
+    Example:
+        >>> void_of(np.zeros(2, np.uint8)), void_of(np.zeros(2))
+        (255, nan)
+    """
     return np.nan if label.dtype.kind == "f" else VOID_CLASS
 
 
 def is_void(label: NDArray[Any]) -> BoolArray:
-    """Marks the void pixels of a label array, ``(sample, y, x)`` in any form."""
+    """Marks the void pixels of a label array.
+
+    Args:
+        label: ``(sample, y, x)``, or soft labels ``(sample, y, x, class)``.
+
+    Returns:
+        Boolean ``(sample, y, x)``.
+
+    Example:
+        >>> is_void(np.array([[[0, 255]]])).tolist()
+        [[[False, True]]]
+    """
     if label.dtype.kind != "f":
         return label == VOID_CLASS
     unknown = np.isnan(label)
@@ -83,6 +105,9 @@ def is_void(label: NDArray[Any]) -> BoolArray:
 
 def check_p(p: float) -> None:
     """Refuses a probability outside [0, 1].
+
+    Args:
+        p: The probability.
 
     Raises:
         ValueError: `p` is outside.
@@ -121,13 +146,32 @@ def check_interval(
 def draw(
     interval: Interval, shape: int | Sequence[int], rng: np.random.Generator
 ) -> FloatArray:
-    """Draws float32 numbers uniformly from an interval."""
+    """Draws numbers uniformly from an interval.
+
+    Args:
+        interval: ``(low, high)``.
+        shape: Shape of the result.
+        rng: Source of the draws.
+
+    Returns:
+        float32 array.
+    """
     return rng.uniform(*interval, size=shape).astype(np.float32)
 
 
 def fields(
     interval: Interval, batch: Batch, per_band: bool, rng: np.random.Generator
 ) -> FloatArray:
-    """Draws one number a sample, or a sample and band, ready to broadcast."""
+    """Draws one number a sample, or a sample and band, ready to broadcast.
+
+    Args:
+        interval: ``(low, high)``.
+        batch: The batch that it is for.
+        per_band: Whether each band draws its own.
+        rng: Source of the draws.
+
+    Returns:
+        float32 ``(sample, 1, 1, band)``, or ``(sample, 1, 1, 1)``.
+    """
     bands = batch.image.shape[-1] if per_band else 1
     return draw(interval, (len(batch), 1, 1, bands), rng)

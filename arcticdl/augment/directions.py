@@ -90,8 +90,19 @@ def find_directions(
 def band_index(band: str | int, names: Sequence[str]) -> int:
     """Finds a band's index from its name or its index.
 
+    Args:
+        band: A name of `names`, or an index.
+        names: Names of the image's bands; empty if they are not known.
+
+    Returns:
+        The index.
+
     Raises:
         ValueError: The name is not among `names`.
+
+    Example:
+        >>> band_index("HV", ["HH", "HV"]), band_index(0, [])
+        (1, 0)
     """
     if isinstance(band, str):
         if band not in names:
@@ -104,7 +115,18 @@ def band_index(band: str | int, names: Sequence[str]) -> int:
 
 
 def orthogonal_part(transform: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the rotation or reflection in linear maps ``(..., 2, 2)``."""
+    """Returns the rotation or reflection in linear maps.
+
+    Args:
+        transform: float64 ``(..., 2, 2)``, invertible.
+
+    Returns:
+        The orthogonal matrix nearest to each map, its polar factor, by singular values.
+
+    Example:
+        >>> orthogonal_part(np.array([[2.0, 0.0], [0.0, -3.0]])).tolist()
+        [[1.0, 0.0], [0.0, -1.0]]
+    """
     left, _, right = np.linalg.svd(transform)
     return left @ right
 

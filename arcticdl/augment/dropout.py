@@ -41,7 +41,16 @@ class Blur:
 
 
 def blur_valid(image: FloatArray, valid: NDArray[np.bool_], sigma: float) -> FloatArray:
-    """Smooths ``(y, x, band)`` with weights of 0 on invalid pixels, which stay."""
+    """Smooths an image with weights of 0 on invalid pixels, which stay as they are.
+
+    Args:
+        image: float32 ``(y, x, band)``.
+        valid: Boolean ``(y, x)``.
+        sigma: Standard deviation of the Gaussian in pixels.
+
+    Returns:
+        float32 ``(y, x, band)``.
+    """
     if valid.all():
         return np.asarray(ndimage.gaussian_filter(image, (sigma, sigma, 0)))
     known = valid.astype(np.float32)
@@ -133,7 +142,15 @@ class SensorDropout:
 
 
 def fill_values(batch: Batch, fill: float | str) -> FloatArray:
-    """Returns what stands for missing bands, ``(sample, 1, 1, band)``."""
+    """Returns what stands for missing bands.
+
+    Args:
+        batch: The batch with the bands that are to be replaced.
+        fill: ``"mean"`` of the valid pixels of each sample, or a number.
+
+    Returns:
+        float32 ``(sample, 1, 1, band)``.
+    """
     if fill == "mean":
         return valid_mean(batch)
     shape = (len(batch), 1, 1, batch.image.shape[-1])
@@ -142,6 +159,9 @@ def fill_values(batch: Batch, fill: float | str) -> FloatArray:
 
 def check_fill(fill: float | str) -> None:
     """Refuses a filling that is neither ``"mean"`` nor a number.
+
+    Args:
+        fill: The filling.
 
     Raises:
         ValueError: `fill` is neither.

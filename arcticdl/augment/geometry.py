@@ -156,22 +156,54 @@ class ResizedCrop:
 
 
 def rotate(*, degrees: Interval = (-180.0, 180.0), p: float = 0.5) -> Affine:
-    """Turns by any angle, counter-clockwise as seen, drawn from `degrees`."""
+    """Turns by any angle, counter-clockwise as seen.
+
+    Args:
+        degrees: Angle in degrees, ``[low, high]``.
+        p: Probability for each sample.
+
+    Returns:
+        The movement.
+    """
     return Affine(rotate=degrees, scale=(1.0, 1.0), p=p)
 
 
 def translate(*, share: Interval = (-0.1, 0.1), p: float = 0.5) -> Affine:
-    """Shifts along both axes by a `share` of the image size."""
+    """Shifts along both axes.
+
+    Args:
+        share: Shift as a share of the image size, ``[low, high]``.
+        p: Probability for each sample.
+
+    Returns:
+        The movement.
+    """
     return Affine(rotate=(0.0, 0.0), scale=(1.0, 1.0), translate=share, p=p)
 
 
 def scale(*, factor: Interval = (0.8, 1.25), p: float = 0.5) -> Affine:
-    """Magnifies about the centre by a `factor`."""
+    """Magnifies about the centre.
+
+    Args:
+        factor: Magnification, ``[low, high]``, above 0.
+        p: Probability for each sample.
+
+    Returns:
+        The movement.
+    """
     return Affine(rotate=(0.0, 0.0), scale=factor, p=p)
 
 
 def shear(*, degrees: Interval = (-10.0, 10.0), p: float = 0.5) -> Affine:
-    """Leans the columns by `degrees`."""
+    """Leans the columns.
+
+    Args:
+        degrees: Angle of the columns in degrees, ``[low, high]``.
+        p: Probability for each sample.
+
+    Returns:
+        The movement.
+    """
     return Affine(rotate=(0.0, 0.0), scale=(1.0, 1.0), shear=degrees, p=p)
 
 

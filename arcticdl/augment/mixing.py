@@ -206,10 +206,21 @@ class MixUp:
 
 
 def one_hot(label: NDArray[Any], num_classes: int) -> FloatArray:
-    """Turns codes into shares ``(..., class)`` of 0 and 1, NaN where void.
+    """Turns class codes into shares of 0 and 1.
+
+    Args:
+        label: Integer ``(...)`` with 255 for void.
+        num_classes: Number of classes.
+
+    Returns:
+        float32 ``(..., class)``, NaN where void.
 
     Raises:
         ValueError: A label that is not void is no class.
+
+    Example:
+        >>> one_hot(np.array([1, 255]), 2).tolist()
+        [[0.0, 1.0], [nan, nan]]
     """
     void = is_void(label)
     codes = np.where(void, 0, label)
@@ -224,7 +235,20 @@ def one_hot(label: NDArray[Any], num_classes: int) -> FloatArray:
 
 
 def blend(one: NDArray[Any], two: NDArray[Any], share: FloatArray) -> FloatArray:
-    """Returns ``share * one + (1 - share) * two``; exactly `one` where share is 1."""
+    """Returns ``share * one + (1 - share) * two``; exactly `one` where share is 1.
+
+    Args:
+        one: Array ``(sample, ...)``.
+        two: Array of the same shape.
+        share: Share of `one` in each sample, ``(sample,)`` in [0, 1].
+
+    Returns:
+        Array in the dtype of `one`.
+
+    Example:
+        >>> blend(np.ones((1, 2)), np.zeros((1, 2)), np.array([0.25])).tolist()
+        [[0.25, 0.25]]
+    """
     part = share.reshape(-1, *[1] * (one.ndim - 1))
     mixed = part * one + (1 - part) * two
     return np.where(part == 1, one, mixed).astype(one.dtype)
@@ -234,6 +258,11 @@ def draw_partners(
     num_samples: int, p: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Draws which samples are mixed, and with which other one.
+
+    Args:
+        num_samples: Samples of the batch.
+        p: Probability that a sample is mixed.
+        rng: Source of the draws.
 
     Returns:
         Indices of the samples that are mixed (none in a batch of one), and for every
@@ -291,6 +320,14 @@ def _depth(paste: BoolArray) -> FloatArray:
 def class_label(batch: Batch, name: str | None, step: str) -> NDArray[Any]:
     """Returns the integer label that a mixing step goes by.
 
+    Args:
+        batch: The batch.
+        name: Name of the label; ``None``: the only one of class codes.
+        step: Name of the step, for the message.
+
+    Returns:
+        Integer ``(sample, y, x)``.
+
     Raises:
         ValueError: There is no such label, or several and no name.
     """
@@ -308,6 +345,10 @@ def class_label(batch: Batch, name: str | None, step: str) -> NDArray[Any]:
 
 def check_seam(seam: str, seam_px: float) -> None:
     """Refuses unknown seams and widths that are not above 0.
+
+    Args:
+        seam: One of `SEAMS`.
+        seam_px: Width of the seam to either side of the cut, in pixels.
 
     Raises:
         ValueError: They are wrong.

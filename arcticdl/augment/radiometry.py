@@ -22,7 +22,16 @@ Bands = tuple[int, ...] | None
 
 
 def change_bands(batch: Batch, bands: Bands, changed: FloatArray) -> Batch:
-    """Returns the batch with `changed` ``(sample, y, x, band)`` in place of `bands`."""
+    """Returns the batch with other values in some bands.
+
+    Args:
+        batch: The batch, which is left as it is.
+        bands: Indices of the bands; ``None``: all.
+        changed: Their values, ``(sample, y, x, band)``.
+
+    Returns:
+        A batch that shares labels and validity.
+    """
     if bands is None:
         return replace(batch, image=changed.astype(np.float32, copy=False))
     image = batch.image.copy()
@@ -31,16 +40,29 @@ def change_bands(batch: Batch, bands: Bands, changed: FloatArray) -> Batch:
 
 
 def pick_bands(batch: Batch, bands: Bands) -> Batch:
-    """Returns the batch with only `bands` in its image."""
+    """Returns the batch with only some bands in its image.
+
+    Args:
+        batch: The batch.
+        bands: Indices of the bands; ``None``: all.
+
+    Returns:
+        A batch that shares labels and validity.
+    """
     if bands is None:
         return batch
     return replace(batch, image=batch.image[..., list(bands)])
 
 
 def valid_range(batch: Batch) -> tuple[FloatArray, FloatArray]:
-    """Finds the least and greatest valid value, each ``(sample, 1, 1, band)``.
+    """Finds the least and greatest valid value of each sample and band.
 
-    A sample without valid pixels gives 0 and 0.
+    Args:
+        batch: The batch.
+
+    Returns:
+        Two arrays float32 ``(sample, 1, 1, band)``; 0 and 0 for a sample without valid
+        pixels.
     """
     low = _planes(batch, np.inf).min(-1)[:, None, None]
     high = _planes(batch, -np.inf).max(-1)[:, None, None]
@@ -49,14 +71,28 @@ def valid_range(batch: Batch) -> tuple[FloatArray, FloatArray]:
 
 
 def valid_mean(batch: Batch) -> FloatArray:
-    """Averages the valid pixels by sample and band, ``(sample, 1, 1, band)``."""
+    """Averages the valid pixels by sample and band.
+
+    Args:
+        batch: The batch.
+
+    Returns:
+        float32 ``(sample, 1, 1, band)``; 0 for a sample without valid pixels.
+    """
     count = np.maximum(batch.valid.sum((1, 2)), 1)[:, None, None, None]
     total = _planes(batch, 0).sum(-1)[:, None, None]
     return np.asarray(total / count, np.float32)
 
 
 def valid_std(batch: Batch) -> FloatArray:
-    """Standard deviation of the valid pixels by sample and band, ``(s, 1, 1, b)``."""
+    """Returns the standard deviation of the valid pixels by sample and band.
+
+    Args:
+        batch: The batch.
+
+    Returns:
+        float32 ``(sample, 1, 1, band)``; 0 for a sample without valid pixels.
+    """
     # About the mean first: squares of values far from 0 would cancel in float32.
     deviation = replace(batch, image=batch.image - valid_mean(batch))
     planes = _planes(deviation, 0)

@@ -323,6 +323,12 @@ def draw_subswaths(
 ) -> tuple[NDArray[np.int64], FloatArray]:
     """Draws where sub-swaths meet.
 
+    Args:
+        num_samples: Samples of the batch.
+        num_cols: Columns of the images, which run along range.
+        max_seams: Most seams in an image; one at least.
+        rng: Source of the draws.
+
     Returns:
         The sub-swath of each column ``(sample, column)``, and the column's place in it,
         from 0 to 1.
@@ -342,6 +348,9 @@ def draw_subswaths(
 
 def check_max_seams(max_seams: int) -> None:
     """Refuses fewer than one seam.
+
+    Args:
+        max_seams: Most seams in an image.
 
     Raises:
         ValueError: `max_seams` is below 1.

@@ -35,6 +35,9 @@ print("PROBE" + json.dumps(found | {"gpus": gpus}))
 def probe_backend(environ: Mapping[str, str]) -> dict[str, Any]:
     """Starts Keras in a process of its own and asks what it sees.
 
+    Args:
+        environ: Environment variables of that process.
+
     Returns:
         ``backend``, ``version``, ``keras``, ``gpus`` (names), or ``error``: the last
         line that the process left.
@@ -58,7 +61,14 @@ def probe_backend(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def check_backend(probe: Mapping[str, Any]) -> Finding:
-    """Says which backend computes, or why none does."""
+    """Says which backend computes, or why none does.
+
+    Args:
+        probe: What `probe_backend` found.
+
+    Returns:
+        The finding; ``fail`` where Keras does not start.
+    """
     if "error" in probe:
         return Finding(
             "backend",
@@ -84,6 +94,10 @@ def check_gpu(
         environ: Environment variables: ``SLURM_*``, ``CUDA_VISIBLE_DEVICES``.
         num_present: GPUs in the machine.
         has_wheels: Whether CUDA was installed as Python wheels.
+
+    Returns:
+        The finding; ``fail`` where none of those that SLURM granted is seen, ``warn``
+        where some are missing or those of the machine lie idle.
     """
     seen = list(probe.get("gpus", []))
     granted = num_granted_gpus(environ)
@@ -120,7 +134,18 @@ def _cuda_libraries() -> list[Path]:
 
 
 def num_granted_gpus(environ: Mapping[str, str]) -> int | None:
-    """Reads how many GPUs SLURM granted; ``None`` outside a job or without a word."""
+    """Reads how many GPUs SLURM granted.
+
+    Args:
+        environ: Environment variables.
+
+    Returns:
+        Their number; ``None`` outside a job or without a word about it.
+
+    Example:
+        >>> num_granted_gpus({"SLURM_JOB_ID": "7", "SLURM_JOB_GPUS": "0,2-3"})
+        3
+    """
     if "SLURM_JOB_ID" not in environ:
         return None
     if listed := environ.get("SLURM_JOB_GPUS") or environ.get("SLURM_STEP_GPUS"):
@@ -140,7 +165,11 @@ def _count_listed(listed: str) -> int:
 
 
 def count_gpus() -> int:
-    """Counts the NVIDIA GPUs in the machine, visible or not, without any library."""
+    """Counts the NVIDIA GPUs in the machine, visible or not, without any library.
+
+    Returns:
+        Their number.
+    """
     folder = Path("/proc/driver/nvidia/gpus")
     return len(list(folder.iterdir())) if folder.is_dir() else 0
 
@@ -151,6 +180,9 @@ def check_libraries(environ: Mapping[str, str], has_wheels: bool) -> Finding:
     Args:
         environ: Environment variables.
         has_wheels: Whether CUDA was installed as wheels (``nvidia-...``).
+
+    Returns:
+        The finding; ``warn`` where there are some.
     """
     entries = [p for p in environ.get("LD_LIBRARY_PATH", "").split(":") if p]
     cuda = [p for p in entries if re.search(r"cuda|cudnn|nvidia", p, re.IGNORECASE)]
@@ -168,6 +200,10 @@ def check_libraries(environ: Mapping[str, str], has_wheels: bool) -> Finding:
 
 
 def has_cuda_wheels() -> bool:
-    """Says whether CUDA was installed as Python wheels."""
+    """Says whether CUDA was installed as Python wheels.
+
+    Returns:
+        Whether a distribution of that kind is there.
+    """
     names = (d.metadata["Name"] or "" for d in metadata.distributions())
     return any(name.lower().startswith("nvidia-c") for name in names)

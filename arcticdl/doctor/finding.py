@@ -30,12 +30,27 @@ class Finding:
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
-    """Returns 1 if any finding failed, else 0: warnings do not stop a job script."""
+    """Returns what a job script is told by the findings.
+
+    Args:
+        findings: The findings.
+
+    Returns:
+        1 if any failed, else 0: warnings do not stop a job script.
+
+    Example:
+        >>> exit_code([Finding("gpu", "warn", "none visible")])
+        0
+    """
     return int(any(finding.status == "fail" for finding in findings))
 
 
 def show(findings: Iterable[Finding]) -> None:
-    """Writes the findings to the terminal, one a line, with the ways out."""
+    """Writes the findings to the terminal, one a line, with the ways out.
+
+    Args:
+        findings: The findings.
+    """
     from rich.console import Console
     from rich.table import Table
 

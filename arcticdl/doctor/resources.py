@@ -13,7 +13,14 @@ _GIB = 1024**3
 
 
 def check_memory(available: int) -> Finding:
-    """Judges the memory, in bytes, that this process may still take."""
+    """Judges the memory that this process may still take.
+
+    Args:
+        available: Bytes.
+
+    Returns:
+        The finding; ``fail`` below 1 GiB, ``warn`` below 4.
+    """
     message = f"{available / _GIB:.1f} GiB available"
     if available >= 4 * _GIB:
         return Finding("memory", "ok", message)
@@ -23,7 +30,14 @@ def check_memory(available: int) -> Finding:
 
 
 def available_memory(environ: Mapping[str, str]) -> int:
-    """Takes the least of what the machine, the container and SLURM allow."""
+    """Takes the least of what the machine, the container and SLURM allow.
+
+    Args:
+        environ: Environment variables.
+
+    Returns:
+        Bytes that this process may still take.
+    """
     limits = []
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():
@@ -46,7 +60,14 @@ def available_memory(environ: Mapping[str, str]) -> int:
 
 
 def check_disk(folder: Path) -> Finding:
-    """Judges the space where stores and runs will be written."""
+    """Judges the space where stores and runs will be written.
+
+    Args:
+        folder: Any folder of that disk.
+
+    Returns:
+        The finding; ``fail`` below 1 GiB, ``warn`` below 10.
+    """
     free = shutil.disk_usage(folder).free
     message = f"{free / _GIB:.1f} GiB free in {folder}"
     if free >= 10 * _GIB:
@@ -57,7 +78,14 @@ def check_disk(folder: Path) -> Finding:
 
 
 def check_cache(environ: Mapping[str, str]) -> Finding:
-    """Tries to write where Keras keeps its settings and downloaded weights."""
+    """Tries to write where Keras keeps its settings and downloaded weights.
+
+    Args:
+        environ: Environment variables: ``KERAS_HOME``.
+
+    Returns:
+        The finding; ``fail`` where it cannot be written to.
+    """
     home = environ.get("KERAS_HOME")
     folder = Path(home) if home else Path.home() / ".keras"
     try:
@@ -71,14 +99,26 @@ def check_cache(environ: Mapping[str, str]) -> Finding:
 
 
 def num_cores() -> int:
-    """Counts the cores that this process may use, not those of the machine."""
+    """Counts the cores that this process may use, not those of the machine.
+
+    Returns:
+        Their number, at least 1.
+    """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def check_threads(environ: Mapping[str, str], cores: int) -> Finding:
-    """Compares the thread settings with the cores that this process may use."""
+    """Compares the thread settings with the cores that this process may use.
+
+    Args:
+        environ: Environment variables: ``OMP_NUM_THREADS`` and the like.
+        cores: Cores that this process may use.
+
+    Returns:
+        The finding; ``warn`` where more threads are asked for, or one core is all.
+    """
     granted = environ.get("SLURM_CPUS_PER_TASK", "")
     usable = min(cores, int(granted)) if granted.isdigit() else cores
     message = f"{usable} cores usable"
@@ -94,7 +134,11 @@ def check_threads(environ: Mapping[str, str], cores: int) -> Finding:
 
 
 def check_open_files() -> Finding:
-    """Judges how many files this process may hold open."""
+    """Judges how many files this process may hold open.
+
+    Returns:
+        The finding; ``warn`` below 1024.
+    """
     import resource
 
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

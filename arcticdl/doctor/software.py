@@ -18,7 +18,11 @@ _DRIVERS = {
 
 
 def check_python() -> Finding:
-    """Judges the interpreter."""
+    """Judges the interpreter.
+
+    Returns:
+        The finding; ``fail`` for one of 32 bits or older than 3.11.
+    """
     message = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     if sys.version_info < _MIN_PYTHON or sys.maxsize < 2**32:
         return Finding("python", "fail", message, "use 64-bit Python 3.11 or newer")
@@ -26,7 +30,11 @@ def check_python() -> Finding:
 
 
 def check_packages() -> Finding:
-    """Compares what is installed with what the package asks for."""
+    """Compares what is installed with what the package asks for.
+
+    Returns:
+        The finding; ``fail`` where a package is absent or of another version.
+    """
     from packaging.requirements import Requirement
 
     wrong, needed = [], metadata.requires("arcticdl") or []
@@ -51,7 +59,11 @@ def check_packages() -> Finding:
 
 
 def check_gdal() -> Finding:
-    """Judges GDAL by the drivers that the sources and outputs need."""
+    """Judges GDAL by the drivers that the sources and outputs need.
+
+    Returns:
+        The finding; ``fail`` without GeoTIFF, ``warn`` without another one.
+    """
     import rasterio
 
     with rasterio.Env() as env:
@@ -67,7 +79,14 @@ def check_gdal() -> Finding:
 
 
 def check_projections(environ: Mapping[str, str]) -> Finding:
-    """Transforms a known point, which a foreign PROJ database would prevent."""
+    """Transforms a known point, which a foreign PROJ database would prevent.
+
+    Args:
+        environ: Environment variables: ``PROJ_DATA``, ``PROJ_LIB``, ``GDAL_DATA``.
+
+    Returns:
+        The finding; ``fail`` where the point cannot be transformed, or comes out wrong.
+    """
     set_by = [n for n in ("PROJ_DATA", "PROJ_LIB", "GDAL_DATA") if environ.get(n)]
     way_out = f"unset {' '.join(set_by) or 'PROJ_DATA PROJ_LIB GDAL_DATA'}"
     try:
@@ -87,7 +106,14 @@ def check_projections(environ: Mapping[str, str]) -> Finding:
 
 
 def check_sample_data(environ: Mapping[str, str]) -> Finding:
-    """Looks for the sample data that some of the configurations read."""
+    """Looks for the sample data that some of the configurations read.
+
+    Args:
+        environ: Environment variables: ``ARCTICDL_SAMPLE_DATA``.
+
+    Returns:
+        The finding; ``warn`` where the variable names no folder.
+    """
     named = environ.get("ARCTICDL_SAMPLE_DATA")
     if not named:
         message = "ARCTICDL_SAMPLE_DATA is not set; the demo needs none"

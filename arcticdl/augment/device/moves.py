@@ -112,7 +112,16 @@ def _bilinear(image: Any, valid: Any, rows: Any, cols: Any) -> Any:
 
 
 def turn_directions(image: Any, linear: Any, directions: Directions) -> Any:
-    """Turns the direction bands of moved images, as `Directions.turn` does."""
+    """Turns the direction bands of moved images, as `Directions.turn` does.
+
+    Args:
+        image: float32 ``(batch, y, x, band)``.
+        linear: float32 ``(batch, 2, 2)``, linear parts of the forward maps.
+        directions: Bands that turn with the image.
+
+    Returns:
+        The image, its directions turned.
+    """
     if not (directions.vectors or directions.angles):
         return image
     turn = orthogonal_part(linear)[:, None, None]
@@ -128,10 +137,16 @@ def turn_directions(image: Any, linear: Any, directions: Directions) -> Any:
 
 
 def orthogonal_part(linear: Any) -> Any:
-    """Returns the rotation or reflection in maps ``(batch, 2, 2)``, in closed form.
+    """Returns the rotation or reflection in linear maps, in closed form.
 
     The polar factor of a 2 x 2 matrix is the matrix plus (determinant above 0) or minus
     its cofactors, scaled to unit length.
+
+    Args:
+        linear: float32 ``(batch, 2, 2)``, invertible.
+
+    Returns:
+        float32 of the same shape, orthogonal.
     """
     a, b = linear[:, 0, 0], linear[:, 0, 1]
     c, d = linear[:, 1, 0], linear[:, 1, 1]
