@@ -1,6 +1,7 @@
 """Landsat Level 1: reflectance and temperature by hand, quality, and refusals."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from affine import Affine
 
 from arcticdl import open_scene
 from arcticdl.errors import BandNotFoundError, GridMismatchError, SourceError
+from arcticdl.sources.landsat.level2 import mtl_attributes
 
 STEM = "LC08_L1TP_005009_20150710_20200908_02_T1"
 TOP_LEFT = Affine(30, 0, 399960, 0, -30, 7900020)
@@ -136,3 +138,13 @@ def test_gaps_are_named(tmp_path):
     (tmp_path / "c" / f"{level_2}_MTL.json").write_text("{}")
     with pytest.raises(SourceError, match="must hold one"):
         open_scene(tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("date", "clock", "time"),
+    [("2015-07-10", "24:00:00.0Z", "2015-07-11T00:00:00Z"), ("unknown", "12:00", None),
+     ("2015-02-30", "12:00:00", None), ("2015-07-10", "noon", None)],
+)  # fmt: skip
+def test_odd_times_of_the_metadata_are_left_out(date, clock, time):
+    meta = {"DATE_ACQUIRED": date, "SCENE_CENTER_TIME": clock}
+    assert mtl_attributes(Path("LC08_MTL.txt"), meta).get("time") == time

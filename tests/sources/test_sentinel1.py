@@ -15,6 +15,7 @@ from rasterio.windows import Window
 from arcticdl.errors import SourceError
 from arcticdl.sources import open_scene
 from arcticdl.sources.core.tie_points import GeolocationGrid
+from arcticdl.sources.sentinel.sentinel1_luts import LutVector, NoiseBlock, NoiseModel
 
 DATA = Path(
     os.environ.get(
@@ -237,3 +238,22 @@ def test_positions_cross_the_pole_and_the_date_line():
     np.testing.assert_allclose(lat, 90.0 - np.hypot(true_x, true_y), atol=2e-4)
     off = (lon - np.rad2deg(np.arctan2(true_y, true_x)) + 180.0) % 360.0 - 180.0
     assert np.abs(off[np.hypot(true_x, true_y) > 0.1]).max() < 0.05
+
+
+def test_the_share_without_noise_is_counted_as_on_an_image():
+    rng = np.random.default_rng(0)
+    line = LutVector(0, np.zeros(1), np.ones(1))
+    blocks = []
+    for _ in range(12):
+        top, left = rng.integers(0, 40), rng.integers(0, 60)
+        blocks.append(
+            NoiseBlock(range(top, top + rng.integers(1, 25)),
+                       range(left, left + rng.integers(1, 30)), (line,),
+                       np.zeros(1), np.ones(1))
+        )  # fmt: skip
+    told = np.zeros((50, 70), bool)
+    for block in blocks:
+        told[block.rows.start : block.rows.stop, block.cols.start : block.cols.stop] = 1
+    found = NoiseModel(tuple(blocks)).untold_fraction((50, 70))
+    assert found == pytest.approx(1 - told.mean())
+    assert NoiseModel(()).untold_fraction((5, 7)) == 1.0

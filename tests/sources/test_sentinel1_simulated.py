@@ -1,5 +1,8 @@
 """The Sentinel-1 reader on simulated products, whole and damaged."""
 
+import re
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 
@@ -90,6 +93,39 @@ def test_old_noise_vectors_without_azimuth_part_are_read(product):
     )
     removed = (before - after).values
     assert 5e-4 < np.nanmedian(removed) < 5e-3
+
+
+def test_noise_outside_all_blocks_is_said_to_be_there(product):
+    whole = open_scene(product, bands=["HV"], scale="linear")
+    assert whole.attrs["thermal_noise_removed"] == "True"
+    assert "thermal_noise_kept_fraction" not in whole.attrs
+    path = only(product, "annotation/calibration/noise-*-hv-*.xml")
+    root = ElementTree.parse(path)
+    nodes = root.getroot().findall(".//noiseAzimuthVector")
+    for node in nodes:  # the noise of lines past 99 is told by none
+        node.find("lastAzimuthLine").text = "99"
+    root.write(path)
+    scene = open_scene(product, bands=["HV"], scale="linear")
+    assert scene.attrs["thermal_noise_removed"] == "partly"
+    kept = scene.attrs["thermal_noise_kept_fraction"]
+    assert kept == pytest.approx(156 / 256)
+    noisy = open_scene(product, bands=["HV"], scale="linear", denoise=False)
+    assert noisy.attrs["thermal_noise_removed"] == "False"
+    found = scene["image"].values[0]
+    np.testing.assert_array_equal(found[100:], noisy["image"].values[0, 100:])
+    np.testing.assert_allclose(found[:100], whole["image"].values[0, :100], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("start", "time"),
+    [("unknown", None), ("2022-045T18:00:00", "2022-02-14T18:00:00Z"),
+     ("2022-02-14T24:00:00", "2022-02-15T00:00:00Z"), ("2022-02-31T00:00:00", None)],
+)  # fmt: skip
+def test_an_odd_time_leaves_a_product_open(product, start, time):
+    for path in (product / "annotation").glob("*.xml"):
+        text = re.sub("<startTime>[^<]*<", f"<startTime>{start}<", path.read_text())
+        path.write_text(text)
+    assert open_scene(product).attrs.get("time") == time
 
 
 def test_uncalibrated_noise_of_the_first_processors_is_refused(product):

@@ -187,3 +187,9 @@ def test_names():
     assert time_of("folder") is None
     single = band_of("B02.tif")
     assert single is not None and single.product == ""
+
+
+def test_an_odd_time_of_an_item_gives_way_to_the_name(tmp_path):
+    folder = archive(tmp_path / "S2B_33XWJ_20220413_0_L2A")
+    scene = open_scene(stac(folder, datetime="unknown"))
+    assert scene.attrs["time"] == "2022-04-13T00:00:00Z"

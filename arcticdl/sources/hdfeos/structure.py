@@ -14,9 +14,9 @@ from odc.geo.geobox import GeoBox
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from arcticdl.errors import SceneError, SourceError
+from arcticdl.errors import SourceError
 from arcticdl.scene import MAX_SIDE_PX
-from arcticdl.sources.core.assemble import utc_text
+from arcticdl.sources.core.assemble import known_time
 
 _SPHERES = {0: "+ellps=clrk66", 8: "+ellps=GRS80", 12: "+ellps=WGS84",
             19: "+R=6370997"}  # fmt: skip
@@ -246,11 +246,7 @@ def inventory_attributes(
     date: str, clock: str, platform: str, sensor: str
 ) -> dict[str, Any]:
     """Scene attributes from four elements of the inventory, each of them optional."""
-    attrs: dict[str, Any] = {}
-    if date:
-        try:
-            attrs["time"] = utc_text(f"{date}T{clock[:8] or '00:00:00'}")
-        except SceneError:
-            attrs.pop("time", None)
+    time = known_time(f"{date}T{clock[:8] or '00:00:00'}")
+    attrs: dict[str, Any] = {} if time is None else {"time": time}
     named = " ".join(part for part in (platform, sensor) if part)
     return {**attrs, "sensor": named} if named else attrs

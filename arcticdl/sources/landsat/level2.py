@@ -19,6 +19,7 @@ from odc.geo.geobox import GeoBox
 from arcticdl.errors import SourceError
 from arcticdl.scene import GRID_TOLERANCE_PX, grid_offset_px
 from arcticdl.sources.bands import BandNames, choose_bands
+from arcticdl.sources.core.assemble import known_time
 from arcticdl.sources.core.band_files import BandFiles, check_flags, read_metadata
 from arcticdl.sources.core.raster import RasterFile
 from arcticdl.sources.reader import Reader
@@ -206,9 +207,10 @@ def _clear_near(
 def mtl_attributes(mtl: Path, meta: dict[str, str]) -> dict[str, Any]:
     """``scene_id``, ``time`` and ``sensor`` of a product."""
     attrs = {"scene_id": product_stem(mtl)}
-    if "DATE_ACQUIRED" in meta:
-        clock = meta.get("SCENE_CENTER_TIME", "00:00:00").strip('"')[:8]
-        attrs["time"] = f"{meta['DATE_ACQUIRED']}T{clock}Z"
+    clock = meta.get("SCENE_CENTER_TIME", "00:00:00").strip('"')[:8]
+    time = known_time(f"{meta.get('DATE_ACQUIRED', '')}T{clock}Z")
+    if time is not None:
+        attrs["time"] = time
     parts = [meta.get("SPACECRAFT_ID", ""), meta.get("SENSOR_ID", "")]
     if any(parts):
         attrs["sensor"] = " ".join(part for part in parts if part)

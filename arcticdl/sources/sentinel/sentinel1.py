@@ -17,10 +17,11 @@ import xarray as xr
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
+from arcticdl.choices import check_choice
 from arcticdl.errors import SourceError
 from arcticdl.seaice import sar
 from arcticdl.sources.bands import BandNames, choose_bands
-from arcticdl.sources.core.assemble import make_scene, utc_text
+from arcticdl.sources.core.assemble import known_time, make_scene
 from arcticdl.sources.core.lazy import HandlePool, WindowArray
 from arcticdl.sources.core.raster import open_handle
 from arcticdl.sources.core.safe_xml import find_count, find_text, parse_xml
@@ -53,6 +54,7 @@ class Channel:
         calibration: sigmaNought vectors: digital numbers over this are amplitudes.
         noise: Noise power to subtract; ``None`` for nothing.
         is_denoised: Whether noise is subtracted, here or by the processor.
+        noisy_fraction: Of the image, where no noise block tells any, so that it stays.
         pool: Handles of the measurement file.
     """
 
@@ -61,6 +63,7 @@ class Channel:
     calibration: tuple[LutVector, ...]
     noise: NoiseModel | None
     is_denoised: bool
+    noisy_fraction: float
     pool: HandlePool
 
     def read_dn(self, rows: slice, cols: slice) -> np.ndarray:
@@ -140,17 +143,17 @@ def open_sentinel1(
 
     Returns:
         A scene of float32 backscatter and incidence angle in degrees, with lazy ``lat``
-        and ``lon`` (y, x); pixels without data are NaN and not ``valid``.
+        and ``lon`` (y, x); pixels without data are NaN and not ``valid``. Attribute
+        ``thermal_noise_removed`` is ``"True"``, ``"False"``, or ``"partly"`` where
+        some of the image lies outside all noise blocks of the annotation;
+        ``thermal_noise_kept_fraction`` says how much, pixels without data included.
 
     Raises:
         FileNotFoundError: A file of the product is missing.
         SourceError: A file is damaged, or the product is not GRD.
         ValueError: ``scale`` is unknown.
     """
-    if scale not in _SCALES:
-        raise ValueError(
-            f"`scale` must be one of {sorted(_SCALES)}. Received: scale={scale!r}."
-        )
+    check_choice("scale", scale, _SCALES)
     path = product_path(path)
     folder = path.parent if path.name == "manifest.safe" else path
     manifest = parse_xml(folder / "manifest.safe")
@@ -215,6 +218,7 @@ def _read_channel(annotation: ProductPath, ipf: float, denoise: bool) -> Channel
         calibration,
         noise,
         already or denoise,
+        0.0 if noise is None else noise.untold_fraction(shape),
         HandlePool(partial(_open_measurement, str(measurement), shape)),
     )
 
@@ -301,13 +305,24 @@ def _attributes(
     annotation = folder / "annotation"
     mission = find_text(root, "adsHeader/missionId", annotation)
     mode = find_text(root, "adsHeader/mode", annotation)
+    time = known_time(find_text(root, "adsHeader/startTime", annotation))
     return {
         "scene_id": folder.name.removesuffix(".SAFE"),
-        "time": utc_text(find_text(root, "adsHeader/startTime", annotation)),
+        **({"time": time} if time else {}),
         "sensor": f"Sentinel-{mission[1:]} {mode}",
         "ipf_version": ipf,
-        "thermal_noise_removed": str(all(channel.is_denoised for channel in members)),
+        **_noise_attributes(members),
     }
+
+
+def _noise_attributes(members: list[Channel]) -> dict[str, Any]:
+    """What is left of the thermal noise, in the worst of the channels."""
+    if not all(channel.is_denoised for channel in members):
+        return {"thermal_noise_removed": "False"}
+    kept = max(channel.noisy_fraction for channel in members)
+    if kept == 0.0:
+        return {"thermal_noise_removed": "True"}
+    return {"thermal_noise_removed": "partly", "thermal_noise_kept_fraction": kept}
 
 
 def _read_image(

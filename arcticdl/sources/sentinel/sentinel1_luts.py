@@ -119,6 +119,41 @@ class NoiseModel:
                 noise[y, x] = part * along.astype(np.float32)[:, None]
         return noise
 
+    def untold_fraction(self, shape: tuple[int, int]) -> float:
+        """Says in how much of an image no block tells the noise, so that it stays.
+
+        Args:
+            shape: Lines and samples of the image.
+
+        Returns:
+            0 to 1; pixels without data, such as the ragged edges of the sub-swaths,
+            are counted as well.
+
+        Example:
+            >>> line = LutVector(0, np.zeros(1), np.ones(1))
+            >>> upper = NoiseBlock(range(6), range(4), (line,), np.zeros(1), np.ones(1))
+            >>> NoiseModel((upper,)).untold_fraction((8, 4))
+            0.25
+        """
+        # Between the edges of all blocks everything is told, or nothing.
+        edges = []
+        for size, spans in zip(
+            shape,
+            ([b.rows for b in self.blocks], [b.cols for b in self.blocks]),
+            strict=True,
+        ):
+            ends = [end for span in spans for end in (span.start, span.stop)]
+            edges.append(np.unique(np.clip([0, size, *ends], 0, size)))
+        told = np.zeros([len(edge) - 1 for edge in edges], bool)
+        for block in self.blocks:
+            inside = [
+                (edge[:-1] >= span.start) & (edge[1:] <= span.stop)
+                for edge, span in zip(edges, (block.rows, block.cols), strict=True)
+            ]
+            told |= np.outer(*inside)
+        area = np.outer(*(np.diff(edge) for edge in edges))
+        return float((area * ~told).sum() / area.sum())
+
 
 def read_noise(
     root: ElementTree.Element, shape: tuple[int, int], path: ProductPath
@@ -139,16 +174,15 @@ def read_noise(
     everywhere = NoiseBlock(
         range(shape[0]), range(shape[1]), (), np.zeros(1), np.ones(1)
     )
+    tags = ("noiseRangeVector", "noiseRangeLut")
     if root.find(".//noiseRangeVector") is None:
-        vectors = read_vectors(root, "noiseVector", "noiseLut", path)
-        return NoiseModel((_with_vectors(everywhere, vectors),))
-    vectors = read_vectors(root, "noiseRangeVector", "noiseRangeLut", path)
+        tags = ("noiseVector", "noiseLut")
+    vectors = read_vectors(root, *tags, path)
     blocks = [
         _read_block(node, shape, path) for node in root.iter("noiseAzimuthVector")
     ]
-    return NoiseModel(
-        tuple(_with_vectors(block, vectors) for block in blocks or [everywhere])
-    )
+    filled = [_with_vectors(block, vectors) for block in blocks or [everywhere]]
+    return NoiseModel(tuple(block for block in filled if block is not None))
 
 
 def _read_block(
@@ -174,8 +208,10 @@ def _read_block(
     return NoiseBlock(rows, cols, (), lines, values)
 
 
-def _with_vectors(block: NoiseBlock, vectors: tuple[LutVector, ...]) -> NoiseBlock:
-    """Gives a block its own part of the range vectors.
+def _with_vectors(
+    block: NoiseBlock, vectors: tuple[LutVector, ...]
+) -> NoiseBlock | None:
+    """Gives a block its own part of the range vectors; ``None``: none tells anything.
 
     Those on its lines; where none lies on them, the nearest that tells anything. Zeros
     within a sub-swath mean that it had no data yet on that line.
@@ -186,7 +222,7 @@ def _with_vectors(block: NoiseBlock, vectors: tuple[LutVector, ...]) -> NoiseBlo
         middle = (block.rows.start + block.rows.stop) / 2
         inside = [min(own, key=lambda part: abs(part.line - middle))]
     if not inside:
-        inside = [LutVector(block.rows.start, np.zeros(1), np.zeros(1))]
+        return None
     return NoiseBlock(
         block.rows,
         block.cols,

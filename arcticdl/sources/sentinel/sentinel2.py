@@ -17,6 +17,7 @@ import xarray as xr
 
 from arcticdl.errors import BandNotFoundError, SourceError
 from arcticdl.sources.bands import BandNames, choose_bands
+from arcticdl.sources.core.assemble import known_time
 from arcticdl.sources.core.band_files import BandFiles, check_flags, read_metadata
 from arcticdl.sources.core.raster import RasterFile
 from arcticdl.sources.core.zipped import ProductPath, product_path
@@ -249,9 +250,9 @@ def _usable(
 def _attributes(mtd: ProductPath, root: ET.Element) -> dict[str, Any]:
     uri = _text(root, "PRODUCT_URI")
     attrs = {"scene_id": (uri or mtd.parent.name).removesuffix(".SAFE")}
-    start = _text(root, "PRODUCT_START_TIME")
-    if start:
-        attrs["time"] = f"{start[:19]}Z"
+    time = known_time(_text(root, "PRODUCT_START_TIME"))
+    if time is not None:
+        attrs["time"] = time
     attrs["sensor"] = f"{_text(root, 'SPACECRAFT_NAME') or 'Sentinel-2'} MSI"
     return attrs
 

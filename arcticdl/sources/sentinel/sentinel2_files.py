@@ -18,7 +18,7 @@ from odc.geo.geobox import GeoBox
 from arcticdl.errors import GridMismatchError, SourceError
 from arcticdl.scene import describe_geobox
 from arcticdl.sources.bands import BandNames, choose_bands
-from arcticdl.sources.core.assemble import utc_text
+from arcticdl.sources.core.assemble import known_time
 from arcticdl.sources.core.band_files import BandFiles, check_flags, read_metadata
 from arcticdl.sources.core.raster import RasterFile
 from arcticdl.sources.core.zipped import ProductPath
@@ -260,9 +260,9 @@ def _statement(
 def _attributes(folder: Path, product: str, item: dict[str, Any]) -> dict[str, Any]:
     name = product or folder.name
     attrs: dict[str, Any] = {"scene_id": name}
-    when = item.get("datetime") or time_of(name)
-    if when:
-        attrs["time"] = utc_text(when)
+    time = known_time(item.get("datetime")) or known_time(time_of(name))
+    if time is not None:
+        attrs["time"] = time
     craft = re.match(r"S2([A-D])_", name) or re.fullmatch(
         r"sentinel-2([a-d])", str(item.get("platform", ""))
     )
