@@ -53,6 +53,7 @@ def ends_in_probabilities(model: keras.Model) -> dict[str, str]:
         >>> list(ends_in_probabilities(model).values())
         ['softmax']
     """
+    model = _as_graph(model)
     if not hasattr(model, "operations"):
         return {}
     names = list(model.output_names)
@@ -162,6 +163,13 @@ def _seen(wrong: Any) -> bool:
         return False
 
 
+def _as_graph(model: Any) -> Any:
+    """A sequential model with its layers as operations, as a functional one has."""
+    if isinstance(model, keras.Sequential) and model.built:
+        return keras.Model(model.inputs, model.outputs)
+    return model
+
+
 def _activation(model: Any, tensor: Any) -> str | None:
     """The activation that a tensor comes from, past layers that only pass it on."""
     makers: dict[int, Any] = {}
@@ -170,7 +178,8 @@ def _activation(model: Any, tensor: Any) -> str | None:
             outputs = keras.tree.flatten(operation.output)
         except (AttributeError, ValueError):  # called several times
             continue
-        makers |= {id(out): operation for out in outputs}
+        if not isinstance(operation, keras.Model):
+            makers |= {id(out): operation for out in outputs}
     while id(tensor) in makers:
         operation = makers[id(tensor)]
         name = _name_of(operation)
@@ -180,6 +189,7 @@ def _activation(model: Any, tensor: Any) -> str | None:
     # A model called as a layer keeps the outputs of its own, not those of the call.
     last = model.operations[-1]
     if isinstance(last, keras.Model) and len(last.outputs) == 1:
+        last = _as_graph(last)
         return _activation(last, last.outputs[0])
     return None
 

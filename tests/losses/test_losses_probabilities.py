@@ -141,3 +141,14 @@ def test_the_last_activation_is_seen_in_a_network_in_a_network_and_by_head():
     classes = keras.layers.Conv2D(3, 1, activation="softmax", name="sod")(inputs)
     two = keras.Model(inputs, {"sic": plain, "sod": classes})
     assert ends_in_probabilities(two) == {"sod": "softmax"}
+
+
+def test_the_last_activation_of_a_sequential_network_is_seen_alone_and_inside():
+    inner = keras.Sequential(
+        [keras.Input((8, 8, 2)), keras.layers.Conv2D(3, 1, activation="softmax")]
+    )
+    assert list(ends_in_probabilities(inner).values()) == ["softmax"]
+    inputs = keras.Input((8, 8, 2))
+    outer = keras.Model(inputs, inner(inputs))
+    assert list(ends_in_probabilities(outer).values()) == ["softmax"]
+    assert ends_in_probabilities(keras.Sequential([keras.layers.Dense(3)])) == {}
