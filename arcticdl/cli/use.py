@@ -58,7 +58,8 @@ def predict(
         typer.Option(
             "-o",
             "--out",
-            help="GeoTIFF for one scene, or a folder. Default: RUN/maps.",
+            help="GeoTIFF for one scene, CSV for answers about whole images, or a "
+            "folder. Default: RUN/maps.",
         ),
     ] = None,
     fold: Annotated[
@@ -72,12 +73,21 @@ def predict(
     tta: Annotated[
         Tta | None, typer.Option(help="Views averaged. Default: the configuration's.")
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on after an interrupted call: scenes that the same models have "
+            "finished are left alone.",
+        ),
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Map whole scenes: class, confidence and, for line classes, the line.
+    """Map whole scenes: classes with their confidence, values, and lines.
 
     The map has the CRS, transform and shape of its input and the classes' colours;
-    nodata stays nodata. Memory does not grow with the scene's length. Where the
+    nodata stays nodata. A model that answers for whole images writes predictions.csv,
+    one row a scene. Memory does not grow with the scene's length. Where the
     configuration stacks several files to one scene, give the first file of each.
     With --fold all the models of all folds map each INPUT together and
     NAME_spread.tif tells where they disagree; without INPUT each fold maps the scenes
@@ -94,6 +104,7 @@ def predict(
         out,
         fold=fold,
         tta=tta.value if tta else None,
+        resume=resume,
         overwrite=overwrite,
     ):
         typer.echo(path)

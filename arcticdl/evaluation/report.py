@@ -4,6 +4,7 @@ import base64
 import os
 import shlex
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import numpy as np
 from markupsafe import Markup
 
 from arcticdl import plots
+from arcticdl.evaluation.pool import results_by_head
 from arcticdl.evaluation.run_folder import RunFolder, read_run
 from arcticdl.files import write_text
+from arcticdl.tasks import SCORES, Score
 
 _MAX_IMAGE_ROWS = 200
 _MAX_TILES = {"worst": 8, "best": 4}
@@ -55,6 +58,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["score"] = _score
+    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     environment.filters["percent"] = _percent
     environment.filters["count"] = lambda value: f"{int(value):,}"
     environment.filters["words"] = lambda name: str(name).replace("_", " ")
@@ -70,15 +74,14 @@ def _context(run: RunFolder) -> dict[str, Any]:
         "environment": _flat(run.environment),
         "command": run.environment.get("command"),
         "again": _again(run.path),
-        "result": result,
         "numbered": [fold.number for fold in run.folds],
-        "pictures": _pictures(run),
+        "max_image_rows": _MAX_IMAGE_ROWS,
         "maps": [_picture(path, path.stem) for path in run.maps[:_MAX_MAPS]],
         "num_more_maps": max(0, len(run.maps) - _MAX_MAPS),
         "curves": _drawn(run, "The training curves", lambda: _curves(run)),
     }
-    if result is not None:
-        context |= _result_context(run, result)
+    heads = results_by_head(result) if result is not None else {}
+    context["blocks"] = [_block(run, name, part) for name, part in heads.items()]
     return context | {"notes": run.notes}
 
 
@@ -93,27 +96,72 @@ def _again(path: Path) -> list[str]:
     ]
 
 
-def _result_context(run: RunFolder, result: Mapping[str, Any]) -> dict[str, Any]:
+def _block(run: RunFolder, name: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    """What one head's part of the page shows."""
+    kind = result.get("scored_by", "classes")
+    shown = SCORES[kind]
+    number = _score if kind != "values" else _plain
     baselines = result.get("baselines") or {}
     rows = [{"title": "this run", **result}, *baselines.values()]
-    calibration = result.get("calibration")
+    calibration, sample = result.get("calibration"), result.get("sample")
+    units = result.get("units") or ""
     return {
-        "intervals": result.get("intervals") or {},
+        "name": name,
+        "anchor": f"{name}-" if name else "",
+        "result": result,
+        "kind": kind,
+        "number": number,
+        "chief": shown[0].title,
+        "counted": {"classes": "pixels", "labels": "entries"}.get(kind, "numbers"),
+        "scores": [_shown_score(score, result, number, units) for score in shown],
         "methods": rows if baselines else [],
-        "margins": [(b["title"], _margin(result, b)) for b in baselines.values()],
-        "bars": _drawn(run, "The comparison", lambda: _bars(rows)) if baselines else "",
-        "classes": list(zip(result["classes"], result["colors"], strict=True)),
-        "matrix": _matrix_rows(result),
-        "extra": result.get("extra") or {},
+        "margins": [
+            (b["title"], _margin(result, b, shown[0])) for b in baselines.values()
+        ],
+        "bars": _drawn(run, "The comparison", lambda: _bars(rows, shown[0], units))
+        if baselines
+        else "",
+        "classes": list(zip(result["classes"], result["colors"], strict=True))
+        if kind != "values"
+        else [],
+        "per_class": result["num_pixels"]
+        / (len(result["counts"]) if "counts" in result else 1),
+        "per_output": result["scores"].get("per_output") or {},
+        "matrix": _matrix_rows(result) if kind == "classes" else [],
         "folds": result.get("folds") or [],
-        "images": sorted(result["images"], key=_by_score)[:_MAX_IMAGE_ROWS],
-        "max_image_rows": _MAX_IMAGE_ROWS,
+        "images": sorted(result["images"], key=partial(_by_score, score=shown[0]))[
+            :_MAX_IMAGE_ROWS
+        ],
+        "pictures": _pictures(run, name),
         "reliability": _drawn(
             run, "The reliability diagram", lambda: plots.reliability(calibration)
         )
         if calibration
         else "",
-        "calibration": calibration,
+        "scatter": _drawn(
+            run, "The scatter", lambda: plots.truth_scatter(sample, units=units)
+        )
+        if sample
+        else "",
+        "coverage": _drawn(
+            run, "The coverage", lambda: plots.coverage_curve(result["coverage"])
+        )
+        if result.get("coverage")
+        else "",
+    }
+
+
+def _shown_score(
+    score: Score, result: Mapping[str, Any], number: Callable[..., str], units: str
+) -> dict[str, Any]:
+    limits = (result.get("intervals") or {}).get(score.key)
+    known = limits and limits[0] is not None
+    return {
+        "key": score.key,
+        "title": score.title,
+        "value": number(result["scores"][score.key]),
+        "units": units if score.has_units and units != "1" else "",
+        "interval": f"{number(limits[0])} to {number(limits[1])}" if known else "",
     }
 
 
@@ -135,17 +183,21 @@ def _curves(run: RunFolder) -> Any:
     return plots.training_curves(history)
 
 
-def _bars(rows: list[dict[str, Any]]) -> Any:
+def _bars(rows: list[dict[str, Any]], score: Score, units: str) -> Any:
     values = {}
     for row in rows:
-        low, high = (row.get("intervals") or {}).get("mean_iou") or (None, None)
-        value = row["scores"]["mean_iou"]
+        low, high = (row.get("intervals") or {}).get(score.key) or (None, None)
+        value = row["scores"][score.key]
         values[row["title"]] = {"value": value, "low": low, "high": high}
-    return plots.baseline_bars(values)
+    shown = f" ({units})" if score.has_units and units not in ("", "1") else ""
+    largest = None if score.has_units else 1.0
+    return plots.baseline_bars(values, label=f"{score.title}{shown}", largest=largest)
 
 
-def _margin(result: Mapping[str, Any], baseline: Mapping[str, Any]) -> float | None:
-    ours, theirs = (r["scores"]["mean_iou"] for r in (result, baseline))
+def _margin(
+    result: Mapping[str, Any], baseline: Mapping[str, Any], score: Score
+) -> float | None:
+    ours, theirs = (r["scores"][score.key] for r in (result, baseline))
     return None if ours is None or theirs is None else ours - theirs
 
 
@@ -168,10 +220,13 @@ def _matrix_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _pictures(run: RunFolder) -> dict[str, list[dict[str, Any]]]:
-    """Chooses the worst and the best of all folds' tiles."""
+def _pictures(run: RunFolder, head: str) -> dict[str, list[dict[str, Any]]]:
+    """Chooses the worst and the best of all folds' tiles of one head."""
     entries = [
-        entry | {"fold": fold.number} for fold in run.folds for entry in fold.pictures
+        entry | {"fold": fold.number}
+        for fold in run.folds
+        for entry in fold.pictures
+        if entry["head"] == head
     ]
     scored = [e for e in entries if isinstance(e.get("score"), int | float)]
     chosen = {}
@@ -201,13 +256,17 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     return rows
 
 
-def _by_score(entry: Mapping[str, Any]) -> float:
-    score = entry.get("mean_iou")
-    return float("inf") if score is None else score
+def _by_score(entry: Mapping[str, Any], score: Score) -> float:
+    value = entry.get(score.key)
+    return float("inf") if value is None else score.sign * value
 
 
 def _score(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def _plain(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
 
 
 def _percent(value: float | None) -> str:

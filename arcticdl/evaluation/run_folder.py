@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from arcticdl.evaluation.pool import pool_folds
+from arcticdl.evaluation.pool import pool_folds, results_by_head
 
-_RESULT_KEYS = ("classes", "colors", "confusion_matrix", "images", "pooled", "scores")
+_RESULT_KEYS = ("images", "pooled", "scores")
+_CLASS_KEYS = ("classes", "colors", "confusion_matrix")
 _PICTURES = ("map.png", "maps/*.png", "predictions/*.png")
 
 
@@ -100,6 +101,15 @@ def _read_fold(run: RunFolder, number: int) -> FoldFolder:
 
 
 def _read_pictures(run: RunFolder, folder: Path) -> list[dict[str, Any]]:
+    """Pictures of the single head, or of each of several in a folder of its own."""
+    found = _read_listed(run, folder, "")
+    if folder.is_dir():
+        for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
+            found += _read_listed(run, inner, inner.name)
+    return found
+
+
+def _read_listed(run: RunFolder, folder: Path, head: str) -> list[dict[str, Any]]:
     listed = _read_json(run, folder / "pictures.json", optional=True)
     if not isinstance(listed, list):
         return []
@@ -109,7 +119,7 @@ def _read_pictures(run: RunFolder, folder: Path) -> list[dict[str, Any]]:
         if not file.is_file():
             run.notes.append(f"{_short(run, file)} is listed but not there.")
             continue
-        kept.append({**entry, "path": file})
+        kept.append({**entry, "path": file, "head": head})
     return kept
 
 
@@ -135,7 +145,12 @@ def _checked(run: RunFolder, path: Path, *, optional: bool) -> dict[str, Any] | 
     result = _read_json(run, path, optional=optional)
     if result is None:
         return None
-    lacking = [key for key in _RESULT_KEYS if key not in result]
+    lacking: list[str] = []
+    for part in results_by_head(result).values():
+        # Results of old do not say by what they are scored: they are class maps.
+        kind = part.get("scored_by", "classes")
+        keys = (*_RESULT_KEYS, *(_CLASS_KEYS if kind == "classes" else ()))
+        lacking += [key for key in keys if key not in part]
     if not isinstance(result, Mapping) or lacking:
         run.notes.append(
             f"{_short(run, path)} is not an evaluation's result: it lacks {lacking}."

@@ -17,6 +17,7 @@ from arcticdl.experiment.folder import (
     write_json,
 )
 from arcticdl.experiment.split import Split, choose_folds, open_prepared
+from arcticdl.tasks import SCORES, Head
 from arcticdl.tiles import TileStore, open_store
 
 
@@ -91,15 +92,15 @@ def _chosen(folder: Path, fold: str | int) -> list[int]:
 def _evaluate_fold(
     config: Experiment, store: TileStore, split: Split | None, model: Any, path: Path
 ) -> dict[str, Any]:
-    from arcticdl.evaluation import pixel_baselines
+    """One result a head; of a single head the result itself."""
     from arcticdl.evaluation.scenes import evaluate_scenes
+    from arcticdl.models.card import model_heads
 
     test = np.arange(len(store)) if split is None else split.test
-    evaluation = evaluate_scenes(
+    evaluations = evaluate_scenes(
         model,
         store,
         test,
-        config.label_name,
         line=config.line_class,
         tta=config.predict.tta,
         batch_size=config.predict.batch_size,
@@ -107,19 +108,48 @@ def _evaluate_fold(
         overlap_px=config.predict.overlap_px,
         seed=config.seed,
     )
-    result = evaluation.result()
-    result["pictures"] = evaluation.write_pictures(path / "pictures")
-    result["baselines"] = {}
-    if config.baselines and split is not None:
-        result["baselines"] = pixel_baselines(
+    several = len(evaluations) > 1
+    heads = list(model_heads(model).values())
+    results = {}
+    for (label, evaluation), head in zip(evaluations.items(), heads, strict=True):
+        folder = path / "pictures" / label if several else path / "pictures"
+        result = evaluation.result()
+        result["pictures"] = evaluation.write_pictures(folder)
+        result["baselines"] = {}
+        if config.baselines and split is not None:
+            result["baselines"] = _baselines(config, store, split, label, head, model)
+        results[label] = result
+    return {"heads": results} if several else results[label]
+
+
+def _baselines(
+    config: Experiment,
+    store: TileStore,
+    split: Split,
+    label: str,
+    head: Head,
+    model: Any,
+) -> dict[str, Any]:
+    """What the training labels alone say, and, of classes, each pixel by itself."""
+    from arcticdl.evaluation import pixel_baselines
+    from arcticdl.evaluation.constant import constant_baseline
+
+    info = store.labels[label]
+    if head.task == "segmentation":
+        return pixel_baselines(
             store,
             split.train,
             split.test,
-            config.label_name,
+            label,
             normalizer=_normalizer(model),
             seed=config.seed,
         )
-    return result
+    options = {"seed": config.seed}
+    return {
+        "constant": constant_baseline(
+            store, split.train, split.test, info, head, **options
+        )
+    }
 
 
 def _normalizer(model: Any) -> Any:
@@ -127,22 +157,35 @@ def _normalizer(model: Any) -> Any:
     from arcticdl.models import get_card
     from arcticdl.tiles import Normalizer
 
-    card = get_card(model)
-    return Normalizer.from_dict(card["normalizer"]) if card else "zscore"
+    scaling = (get_card(model) or {}).get("normalizer")
+    return Normalizer.from_dict(scaling) if scaling else "zscore"
 
 
 def headline(summary: Mapping[str, Any]) -> list[str]:
     """The lines that a person reads first."""
-    scores, intervals = summary["scores"], summary["intervals"]
-    lines = [summary["pooled"]]
-    for name, title in (("mean_iou", "mean IoU"), ("accuracy", "overall accuracy")):
-        low, high = intervals.get(name, (None, None))
+    from arcticdl.evaluation.pool import results_by_head
+
+    lines = []
+    for name, result in results_by_head(summary).items():
+        lines += [f"{name}:"] if name else []
+        lines += _headline(result)
+    return lines
+
+
+def _headline(result: Mapping[str, Any]) -> list[str]:
+    scores, intervals = result["scores"], result["intervals"]
+    chief, *_ = shown = SCORES[result["scored_by"]]
+    lines = [result["pooled"]]
+    for score in shown:
+        low, high = intervals.get(score.key) or (None, None)
         spread = f"  (95 %: {low:.3f}-{high:.3f})" if low is not None else ""
-        lines.append(f"{title:>18} {scores[name]:.3f}{spread}")
-    for name, baseline in (summary.get("baselines") or {}).items():
-        value = baseline["scores"]["mean_iou"]
-        lines.append(f"{baseline.get('title', name):>18} {value:.3f}  (mean IoU)")
-    distance = summary["extra"].get("distance_px")
+        told = _number(scores[score.key])
+        units = f" {result['units']}" if score.has_units and result["units"] else ""
+        lines.append(f"{score.title:>18} {told}{units}{spread}")
+    for name, baseline in (result.get("baselines") or {}).items():
+        told = _number(baseline["scores"][chief.key])
+        lines.append(f"{baseline.get('title', name):>18} {told}  ({chief.title})")
+    distance = result["extra"].get("distance_px")
     if distance:
         lines.append(
             f"{'distance':>18} median {distance['median']:.2f} px, mean "
@@ -150,3 +193,7 @@ def headline(summary: Mapping[str, Any]) -> list[str]:
             f"{distance['num_images'] + distance['num_missing']}"
         )
     return lines
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"

@@ -1,21 +1,20 @@
-"""Mapping new scenes with a trained run."""
+"""Predicting for new scenes with a trained run: maps, pictures, lines, tables."""
 
 import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.folder import FULL, fold_path, load_run, trained_folds
+from arcticdl.experiment.products import SceneWriter, write_table
 from arcticdl.experiment.scenes import find_anchors, open_configured
 from arcticdl.sources import open_scene
 
-_RASTERS = (".tif", ".tiff")
+_FILES = (".csv", ".tif", ".tiff")
 
 
 def predict(
@@ -25,49 +24,78 @@ def predict(
     *,
     fold: int | str = 0,
     tta: str | None = None,
+    resume: bool = False,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Maps scenes with a fold's model, all folds' models, or a bare ``.keras`` file.
+    """Answers for scenes with a fold's model, all folds' models, or a bare file.
+
+    Heads that answer for each pixel leave maps, heads that answer for whole images a
+    table, one row a scene. The files of one scene appear together when it is done.
 
     Args:
         run: Run folder, or a ``.keras`` file that carries its card.
         inputs: Scene files; with a run that stacks files, the first file of each scene.
             None: the scenes that the fold was tested on; with ``fold="all"`` those of
             each fold, by its own model, so that no model maps what it was trained on.
-        out: A ``.tif`` for one scene, or a folder; default: ``maps`` in the run folder.
+        out: A ``.tif`` for one scene, a ``.csv`` for a table, or a folder; default:
+            ``maps`` in the run folder.
         fold: Whose model; ``"full"``: that of every scene; ``"all"`` maps the inputs
             with the models of all trained folds, averaged, and writes
             ``NAME_spread.tif``, their disagreement.
         tta: Views averaged; default: as configured, ``"none"`` for a bare file.
-        overwrite: Replace existing maps.
+        resume: Leave alone the scenes that an earlier call with the same models has
+            finished, and go on with the others.
+        overwrite: Replace existing files.
 
     Returns:
-        The files that were written: class maps, pictures of them, and line maps.
+        The files of all scenes: maps, pictures of them and lines, or the table.
 
     Raises:
         FileNotFoundError: The run, the fold's model or an input is missing.
-        FileExistsError: A map exists and ``overwrite`` is false.
+        FileExistsError: A file exists, and neither ``resume`` nor ``overwrite`` is
+            given; or ``resume`` finds a map that other models made.
     """
-    from arcticdl.inference import load_model
+    from arcticdl.inference import Predictor
 
     config, paths = model_files(Path(run), fold)
     if config is not None and not inputs and len(paths) > 1:
-        if out is not None and Path(out).suffix.lower() in _RASTERS:
+        if out is not None and Path(out).suffix.lower() in _FILES:
             raise ConfigError(
                 f"The held-out scenes of {len(paths)} folds need a folder. Received: "
                 f"--out {out}"
             )
-        apart = partial(predict, run, (), out, tta=tta, overwrite=overwrite)
+        apart = partial(
+            predict, run, (), out, tta=tta, resume=resume, overwrite=overwrite
+        )
         return [p for number in trained_folds(Path(run)) for p in apart(fold=number)]
     scenes = _scenes(config, list(inputs), paths[0].parent / "split.json")
     if out is None and config is None:
         raise ConfigError("A bare model has no run folder. Give `out` (--out).")
     target = Path(run) / "maps" if out is None else Path(out)
-    targets = _targets(target, [scene.attrs["scene_id"] for scene in scenes])
-    models = [load_model(path) for path in paths]
-    written = []
-    for scene, target in zip(scenes, targets, strict=True):
-        written += _map_scene(models, scene, target, config, tta, overwrite)
+    settings = config.predict if config else None
+    predictor = Predictor(
+        paths,
+        tta=tta or (settings.tta if settings else "none"),
+        batch_size=settings.batch_size if settings else 4,
+        tile_size_px=settings.tile_size_px if settings else None,
+        with_spread=len(paths) > 1,
+        line=config.line_class if config else None,
+    )
+    written: list[Path] = []
+    targets = {head.spec.target for head in predictor.heads.values()}
+    if "pixel" in targets:
+        writer = SceneWriter(
+            predictor,
+            paths,
+            overlap_px=settings.overlap_px if settings else None,
+            resume=resume,
+            overwrite=overwrite,
+        )
+        names = [str(scene.attrs["scene_id"]) for scene in scenes]
+        for scene, file in zip(scenes, _targets(target, names), strict=True):
+            written += writer.write(scene, file)
+    if "image" in targets:
+        written.append(write_table(predictor, scenes, target, overwrite or resume))
     return written
 
 
@@ -118,7 +146,7 @@ def _scenes(
 
 
 def _targets(out: Path, scene_ids: list[str]) -> list[Path]:
-    if out.suffix.lower() in _RASTERS:
+    if out.suffix.lower() in (".tif", ".tiff"):
         if len(scene_ids) > 1:
             raise ConfigError(
                 f"{len(scene_ids)} scenes need a folder. Received: --out {out}"
@@ -128,79 +156,3 @@ def _targets(out: Path, scene_ids: list[str]) -> list[Path]:
     if repeated:
         raise ConfigError(f"Inputs share the names {sorted(repeated)}; map them apart.")
     return [out / f"{name}.tif" for name in scene_ids]
-
-
-def _map_scene(
-    models: list[Any],
-    scene: xr.Dataset,
-    target: Path,
-    config: Experiment | None,
-    tta: str | None,
-    overwrite: bool,
-) -> list[Path]:
-    from arcticdl.inference import predict_scene
-
-    settings = config.predict if config else None
-    line = settings.line if settings else None
-    outputs: tuple[str, ...] = ("class", "confidence")
-    outputs += ("spread",) if len(models) > 1 else ()
-    maps = predict_scene(
-        models,
-        scene,
-        target,
-        tta=tta or (settings.tta if settings else "none"),
-        batch_size=settings.batch_size if settings else 4,
-        tile_size_px=settings.tile_size_px if settings else None,
-        overlap_px=settings.overlap_px if settings else None,
-        outputs=(*outputs, "prob") if line else outputs,
-        overwrite=overwrite,
-    )
-    written = [target, _write_picture(scene, maps, target)]
-    if config is not None and line is not None:
-        classes = config.data.labels[config.label_name].classes
-        prob = maps["prob"][classes.index(line)].values
-        written += _write_line(prob, scene, target, line)
-    return written
-
-
-def _write_picture(scene: xr.Dataset, maps: xr.Dataset, target: Path) -> Path:
-    """Draws scene and class map with legend and scale as NAME.png."""
-    from arcticdl.plots import scene_map, write_figure
-
-    both = maps[["class"]].assign({"image": scene["image"], **_validity(scene)})
-    figure = scene_map(both, "class", title=str(scene.attrs["scene_id"]))
-    return write_figure(figure, target.with_suffix(".png"))
-
-
-def _validity(scene: xr.Dataset) -> dict[str, xr.DataArray]:
-    return {"valid": scene["valid"]} if "valid" in scene else {}
-
-
-def _write_line(
-    prob: np.ndarray, scene: xr.Dataset, target: Path, name: str
-) -> list[Path]:
-    """Writes NAME_line.tif (1 on the line) and NAME_line.gpkg beside the map."""
-    from arcticdl.inference.lines import draw_line, trace_line, write_line
-    from arcticdl.inference.output import MapFile, scene_georeference
-
-    path_px, threshold = trace_line(prob)
-    line = draw_line(path_px, prob.shape)
-    georeference = scene_georeference(scene)
-    path = target.with_name(f"{target.stem}_line.tif")
-    file = MapFile(
-        path,
-        line.shape,
-        nodata=None,
-        georeference=georeference,
-        band_names=(f"{name} line",),
-        tags={"threshold": f"{threshold:g}"},
-    )
-    try:
-        file.write_rows(0, line[None].astype(np.uint8))
-        file.commit()
-    except BaseException:
-        file.discard()
-        raise
-    vector = target.with_name(f"{target.stem}_line.gpkg")
-    write_line(path_px, vector, georeference, name=name, threshold=threshold)
-    return [path, vector]

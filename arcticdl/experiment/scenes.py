@@ -120,7 +120,7 @@ def open_configured(
             _void_where(scene, data, anchor.path)
     if late and data.use_bands is not None:
         scene = scene.sel(band=list(data.use_bands))
-    return scene.assign_attrs(_attributes(data, anchor))
+    return scene.assign_attrs(_attributes(data, anchor, needed=with_labels))
 
 
 def _beside(path: str, part: Replace) -> str:
@@ -186,10 +186,13 @@ def _void_where(scene: xr.Dataset, data: DataConfig, path: str) -> None:
         scene[name] = label.copy(data=np.where(masked, VOID_CLASS, label.values))
 
 
-def _attributes(data: DataConfig, anchor: Anchor) -> dict[str, str]:
+def _attributes(data: DataConfig, anchor: Anchor, *, needed: bool) -> dict[str, str]:
+    """What a scene's path says of it; needed for splits, but not to map a new scene."""
     found = {}
     for name, pattern in data.attributes.items():
         match = re.search(pattern, anchor.path)
+        if match is None and not needed:
+            continue
         if match is None:
             raise ConfigError(
                 f"`data.attributes.{name}` finds nothing: {pattern!r} does not match "
@@ -197,6 +200,9 @@ def _attributes(data: DataConfig, anchor: Anchor) -> dict[str, str]:
             )
         value = match.group(1)
         names = data.rename.get(name)
+        if names is not None and value not in names and not needed:
+            found[name] = value
+            continue
         if names is not None and value not in names:
             raise ConfigError(
                 f"`data.rename.{name}` has no entry for {value!r} ({anchor.path}). "

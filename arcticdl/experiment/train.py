@@ -130,7 +130,9 @@ def train_fold(
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(config.train.precision)
     feed, validation_feed = build_feeds(config, store, split, seed=seed)
-    model = build_network(config, feed.card, len(feed) * config.train.epochs)
+    line = {"line": config.line_class} if config.line_class else {}
+    card = feed.card | line
+    model = build_network(config, card, len(feed) * config.train.epochs)
     stopping = None
     if config.train.early_stopping is not None:
         rule = config.train.early_stopping

@@ -63,6 +63,26 @@ def predict_images(
         tta=tta,
         outputs=outputs,
     )
+    return answer_images(predictor, scenes, progress=progress)
+
+
+def answer_images(
+    predictor: Predictor, scenes: Iterable[xr.Dataset], *, progress: bool = True
+) -> xr.Dataset:
+    """Answers for whole scenes with models that are ready; see ``predict_images``.
+
+    Args:
+        predictor: The models.
+        scenes: Scenes, opened lazily.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        As ``predict_images``.
+
+    Raises:
+        ValueError: No scene.
+        TaskError: No head answers for images.
+    """
     layers = predictor.layers_of("image")
     names: list[str] = []
     found: list[Answers] = []

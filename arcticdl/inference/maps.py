@@ -113,6 +113,7 @@ class SceneMaps:
         out: The chief map's file, or ``None`` for memory.
         layers: As from ``plan_layers``.
         overwrite: Whether files may be replaced.
+        tags: Further tags of each file, such as which model made it.
 
     Raises:
         FileExistsError: A file exists and ``overwrite`` is false.
@@ -125,8 +126,9 @@ class SceneMaps:
         layers: list[MapLayer],
         *,
         overwrite: bool,
+        tags: Mapping[str, str] | None = None,
     ):
-        self.scene, self.layers = scene, layers
+        self.scene, self.layers, self.tags = scene, layers, dict(tags or {})
         self.shape = (scene.sizes["y"], scene.sizes["x"])
         self.georeference = scene_georeference(scene)
         self.out = None if out is None else Path(out)
@@ -166,7 +168,8 @@ class SceneMaps:
 
     def _create(self, layer: MapLayer, count: int) -> MapFile:
         classes, palette = layer.head.classes, layer.output.palette
-        tags = {f"class_{i}": c for i, c in enumerate(classes)} if palette else {}
+        names_of_codes = {f"class_{i}": c for i, c in enumerate(classes)}
+        tags = self.tags | (names_of_codes if palette else {})
         attrs = layer.attrs()
         tags |= {k: attrs[k] for k in ("units",) if attrs.get(k, "1") != "1"}
         names = tuple(name or layer.name for name in layer.bands)

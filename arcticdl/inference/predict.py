@@ -1,6 +1,6 @@
 """Whole-scene prediction: overlapping windows, blended, in bounded memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,7 @@ def map_scene(
     image_stats: BandStats | None = None,
     overlap_px: int | None = None,
     overwrite: bool = False,
+    tags: Mapping[str, str] | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
     """Maps a scene with models that are ready; see ``predict_scene``.
@@ -127,6 +128,7 @@ def map_scene(
         image_stats: Statistics of the whole scene for a per-image normaliser.
         overlap_px: Pixels shared by neighbouring windows; default: a quarter.
         overwrite: Whether files at ``out`` may be replaced.
+        tags: Further tags of each file, such as which model made it.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -140,7 +142,7 @@ def map_scene(
     layers = predictor.layers_of("pixel")
     scene, image_stats = predictor.prepare(scene, image_stats)
     overlap = min(predictor.window) // 4 if overlap_px is None else overlap_px
-    maps = SceneMaps(scene, out, layers, overwrite=overwrite)
+    maps = SceneMaps(scene, out, layers, overwrite=overwrite, tags=tags)
     try:
         with Progress(disable=not progress, transient=True) as bar:
             for row, answers, valid in _rows(

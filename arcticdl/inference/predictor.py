@@ -30,7 +30,10 @@ class Predictor:
             tile size, else 256.
         batch_size: Windows in one call of the model.
         tta: ``"none"``, ``"hflip"`` or ``"d4"``: views that are averaged.
-        outputs: Names of outputs; ``None``: what each head's task shows.
+        outputs: Names of outputs; ``None``: what each head's task shows, and the
+            probabilities from which a line is traced.
+        with_spread: Whether the members' disagreement is shown as well.
+        line: Class that stands for a line; default: the one in the card, if any.
         jit_compile: Whether XLA compiles the forward pass; ``None``: where it helps.
 
     Attributes:
@@ -53,10 +56,15 @@ class Predictor:
         batch_size: int = 4,
         tta: str = "none",
         outputs: Sequence[str] | None = None,
+        with_spread: bool = False,
+        line: str | None = None,
         jit_compile: bool | None = None,
     ) -> None:
         models = _load_all(model)
         self.card, self.heads = _in_common(models)
+        self.line = line or (self.card or {}).get("line")
+        if outputs is None:
+            outputs = self._shown(with_spread)
         scalings = [_choose_normalizer(normalizer, get_card(m)) for m in models]
         _check_spread(outputs or (), len(models), tta)
         self.layers = plan_layers(self.heads, outputs)
@@ -71,6 +79,12 @@ class Predictor:
             jit_compile=jit_compile,
             spread=any(layer.kind == "spread" for layer in self.layers),
         )
+
+    def _shown(self, with_spread: bool) -> tuple[str, ...]:
+        shown = [name for head in self.heads.values() for name in head.form.shown]
+        shown += ["spread"] if with_spread else []
+        shown += ["prob"] if self.line else []
+        return tuple(dict.fromkeys(shown))
 
     def layers_of(self, target: str) -> list[MapLayer]:
         """What is written of the heads that answer for each pixel, or each image.

@@ -1,0 +1,117 @@
+"""The baseline of every task: what the training tiles hold, said of everything."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from arcticdl.evaluation.coverage import counted_pixels
+from arcticdl.evaluation.evaluate import evaluation_for
+from arcticdl.tasks import Head
+from arcticdl.tiles import LabelInfo, TileStore
+
+_MAX_SAMPLE = 1_000_000  # numbers from which quantiles are taken
+
+
+def constant_baseline(
+    store: TileStore,
+    train_indices: Sequence[int] | np.ndarray,
+    test_indices: Sequence[int] | np.ndarray,
+    info: LabelInfo,
+    head: Head,
+    *,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Scores the distribution of the training labels as an answer about everything.
+
+    Of classes it is their shares, so the commonest one is chosen; of labels the share
+    in which each holds; of values their mean, with their variance or quantiles where
+    the head gives them.
+
+    Args:
+        store: A tile store.
+        train_indices: Tiles whose labels are looked at.
+        test_indices: Tiles to score; pixels that overlap count once.
+        info: The label.
+        head: What the network that it stands beside answers.
+        seed: Seed of the bootstrap and of the sample of values.
+
+    Returns:
+        The layout of an evaluation's ``result``, with a ``title``.
+
+    Raises:
+        ValueError: No training tile holds a scored label.
+    """
+    answer, title = _marginal(store, train_indices, info, head, seed)
+    evaluation = evaluation_for(head, seed=seed, num_pictures=0)
+    for scene_id, truth, counted in read_truths(store, test_indices, info):
+        shape = (*counted.shape, answer.size)
+        said = np.broadcast_to(answer.astype(np.float32), shape)
+        evaluation.add(scene_id, truth, said, counted=counted)
+    return {"title": title} | evaluation.result()
+
+
+def read_truths(
+    store: TileStore, indices: Sequence[int] | np.ndarray, info: LabelInfo
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Reads a label tile by tile, or once for each image.
+
+    Yields:
+        Name of the scene, the label ``(y, x)`` or ``(y, x, channel)`` with void where
+        the image is invalid (an image's label as one pixel), and which pixels no
+        earlier tile has counted.
+    """
+    manifest = store.manifest.iloc[np.asarray(indices)]
+    ids = manifest["scene_id"].astype(str).to_numpy()
+    if not info.is_pixel:
+        for scene_id in dict.fromkeys(ids):
+            index = int(np.asarray(indices)[np.flatnonzero(ids == scene_id)[0]])
+            label = store.read([index], [info.name])[info.name]
+            yield scene_id, label[None], np.ones((1, 1), bool)
+        return
+    rows, cols = manifest["row"].to_numpy(int), manifest["col"].to_numpy(int)
+    masks = counted_pixels(list(ids), rows, cols, store.tile_size_px)
+    for index, scene_id, mask in zip(np.asarray(indices), ids, masks, strict=True):
+        found = store.read([int(index)], ["valid", info.name])
+        label, valid = found[info.name][0], found["valid"][0]
+        label = np.array(label)
+        label[~valid] = info.void
+        yield scene_id, label, mask
+
+
+def _marginal(
+    store: TileStore,
+    indices: Sequence[int] | np.ndarray,
+    info: LabelInfo,
+    head: Head,
+    seed: int,
+) -> tuple[np.ndarray, str]:
+    """The training labels' distribution in the form of the head's activated answer."""
+    parts = [
+        label.reshape(-1, max(info.num_channels, 1))[counted.reshape(-1)]
+        for _, label, counted in read_truths(store, indices, info)
+    ]
+    labels = np.concatenate(parts)
+    scored = info.scored(labels)
+    if not scored.any(axis=0).all():
+        raise ValueError(
+            "The training tiles must hold scored labels of "
+            f"`label`={info.name!r}. Received: none of {len(labels)}."
+        )
+    columns = [column[ok] for column, ok in zip(labels.T, scored.T, strict=True)]
+    kind = head.spec.kind
+    if head.form.scored_by == "classes":
+        counts = np.bincount(columns[0], minlength=len(head.classes))
+        name = head.classes[int(counts.argmax())]
+        return counts / counts.sum(), f"majority class everywhere ({name})"
+    if kind == "labels":
+        share = np.array([column.mean() for column in columns])
+        return share, "share of each class in training, everywhere"
+    mean = np.array([column.mean(dtype=np.float64) for column in columns])
+    if kind == "gaussian":
+        variance = [column.var(dtype=np.float64) for column in columns]
+        return np.concatenate([mean, variance]), "mean and variance of training"
+    if kind == "quantiles":
+        drawn = np.random.default_rng(seed).permutation(columns[0])[:_MAX_SAMPLE]
+        return np.quantile(drawn, head.size), "quantiles of training"
+    return mean, "mean of training everywhere"
