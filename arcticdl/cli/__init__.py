@@ -7,15 +7,17 @@ from typing import Annotated
 
 import typer
 
-from arcticdl.cli import data, machine, train, use
+from arcticdl.cli import data, init, machine, train, use
+from arcticdl.cli.config import config
 from arcticdl.cli.faults import INTERRUPTED, explain, say
 from arcticdl.cli.weights import weights
 
 app = typer.Typer(
     name="arcticdl",
     help="Deep learning on Arctic imagery: from satellite scenes to maps.\n\n"
-    "The usual order is prepare, train, evaluate, predict, report; one YAML file in "
-    "configs/ describes an experiment. Begin with `arcticdl doctor`, then `make demo`.",
+    "The usual order is prepare, train, evaluate, predict, report; one YAML file "
+    "describes an experiment. Begin with `arcticdl doctor`, then `make demo`, or with "
+    "`arcticdl init FOLDER` for data of your own.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -24,6 +26,7 @@ app = typer.Typer(
 )
 
 for command in (
+    init.init,
     data.simulate,
     data.prepare,
     data.check,
@@ -35,6 +38,7 @@ for command in (
     machine.doctor,
 ):
     app.command()(command)
+app.add_typer(config, name="config")
 app.add_typer(weights, name="weights")
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from arcticdl.choices import check_choice
 from arcticdl.config.data import DataConfig
 from arcticdl.config.folds import FoldsConfig
-from arcticdl.config.heads import HeadConfig, check_fit
+from arcticdl.config.heads import HeadConfig, check_fit, check_task
 from arcticdl.config.loss import LossConfig
 from arcticdl.config.model import ModelConfig
 from arcticdl.config.names import TASK
@@ -16,6 +16,9 @@ from arcticdl.config.predict import PredictConfig
 from arcticdl.config.section import Section
 from arcticdl.config.tiles import TilesConfig
 from arcticdl.config.train import TrainConfig
+
+_TASKS = {"class": "segmentation", "value": "dense_regression"}
+"""Kind of a label -> the task that it is for, unless told."""
 
 
 class Experiment(Section):
@@ -99,7 +102,7 @@ class Experiment(Section):
     @model_validator(mode="after")
     def _heads_fit_their_labels(self) -> "Experiment":
         for name, head in self.each_head.items():
-            check_task(name, self.task_of(name), bool(self.data.labels[name].classes))
+            check_task(name, self.task_of(name), self.data.labels[name].kind)
             check_fit(self.task_of(name), head.loss, head.metrics)
         return self
 
@@ -118,8 +121,7 @@ class Experiment(Section):
             label: A key of ``each_head``.
         """
         task = self.each_head[label].task
-        default = "segmentation" if self.data.labels[label].classes else _QUANTITY
-        return task or default
+        return task or _TASKS[self.data.labels[label].kind]
 
     @property
     def label_name(self) -> str:
@@ -136,26 +138,3 @@ class Experiment(Section):
     def store_path(self) -> Path:
         """Where the tile store lies."""
         return Path(self.tiles.store or f"data/{self.name}.tiles")
-
-
-_QUANTITY = "dense_regression"
-
-
-def check_task(label: str, task: str, has_classes: bool) -> None:
-    """Refuses a task that needs another kind of label.
-
-    Raises:
-        ValueError: It does; the message holds the tasks of this kind of label.
-    """
-    from arcticdl.tasks import TASKS
-    from arcticdl.tasks.table import VALUE
-
-    fitting = sorted(
-        name for name, spec in TASKS.items() if (spec.label != VALUE) == has_classes
-    )
-    if task not in fitting:
-        kind = "has `classes`" if has_classes else "is a quantity, without `classes`"
-        raise ValueError(
-            f"the task of {label!r} must be one of {fitting}, since the label {kind}. "
-            f"Received: task={task!r}"
-        )

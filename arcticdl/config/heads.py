@@ -50,3 +50,41 @@ def check_fit(
         check_loss(task, loss.name, tuple(LOSSES.entries))
     for metric in metrics or ():
         check_metric(task, metric.name, tuple(METRICS.entries))
+
+
+def tasks_of(kind: str) -> list[str]:
+    """Names of the tasks that a map of labels can teach, sorted.
+
+    Args:
+        kind: What a pixel of it holds: ``"class"`` or ``"value"``.
+
+    Example:
+        >>> tasks_of("class")
+        ['dense_ordinal', 'segmentation']
+    """
+    from arcticdl.tasks import TASKS
+
+    return sorted(n for n, task in TASKS.items() if task.dense and task.label == kind)
+
+
+def check_task(label: str, task: str, kind: str) -> None:
+    """Refuses a task that needs another kind of label.
+
+    Args:
+        label: Name of the label.
+        task: Name of the task.
+        kind: As for ``tasks_of``.
+
+    Raises:
+        ValueError: It does; the message holds the tasks of this kind of label.
+    """
+    if task not in tasks_of(kind):
+        why = (
+            "is a map that has `classes`"
+            if kind == "class"
+            else "is a quantity, without `classes`"
+        )
+        raise ValueError(
+            f"the task of {label!r} must be one of {tasks_of(kind)}, since the label "
+            f"{why}. Received: task={task!r}"
+        )

@@ -63,6 +63,11 @@ class LabelConfig(Section):
         None, description="Name the background near a line after its two sides."
     )
 
+    @property
+    def kind(self) -> str:
+        """What a pixel holds: ``"class"`` or ``"value"``."""
+        return "class" if self.classes else "value"
+
     @model_validator(mode="after")
     def _one_origin(self) -> "LabelConfig":
         if (self.file is None) == (not self.rules):

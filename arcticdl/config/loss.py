@@ -11,4 +11,4 @@ from arcticdl.config.section import Named
 class LossConfig(Named):
     """A name of ``arcticdl.losses.LOSSES`` and its arguments."""
 
-    name: Annotated[str, LOSS] = Field("DiceFocal", description="Which loss.")
+    name: Annotated[str, LOSS] = Field(description="Which loss.")

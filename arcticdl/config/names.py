@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import PurePath
 from typing import Any
 
-from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import core_schema
 
 from arcticdl.choices import check_choice
@@ -58,7 +58,7 @@ ADAPTER = OneOf("adapter", "arcticdl.models.weights.adapter_rules:ADAPTERS")
 LOSS = OneOf("loss", "arcticdl.losses.table:LOSSES")
 METRIC = OneOf("metric", "arcticdl.metrics.table:METRICS")
 NORMALIZER = OneOf("normalizer", "arcticdl.tiles.table:NORMALIZERS")
-AUGMENTATION = OneOf("augment", "arcticdl.augment.table:AUGMENTATIONS")
+AUGMENTATION = OneOf("augmentation", "arcticdl.augment.table:AUGMENTATIONS")
 SPLITTER = OneOf("splitter", "arcticdl.tiles.table:SPLITTERS")
 SAMPLER = OneOf("sampler", "arcticdl.tiles.table:SAMPLERS")
 OPTIMIZER = OneOf("optimizer", "arcticdl.training.table:OPTIMIZERS")
@@ -104,15 +104,38 @@ def check_weights(weights: str, backbone: str) -> None:
     check_choice("weights", weights, known)
 
 
-def _check_step(step: dict[str, Any]) -> dict[str, Any]:
-    if "name" not in step:
-        raise ValueError(
-            "a step needs its `name`, and may have `p` and arguments, as in "
-            "{name: hflip, p: 0.5}"
-        )
-    AUGMENTATION.check(step["name"])
-    return step
+@dataclass(frozen=True)
+class Step:
+    """Marks a mapping as one step of ``train.augment``."""
+
+    names = AUGMENTATION
+
+    def check(self, step: dict[str, Any]) -> dict[str, Any]:
+        """Returns the step, if it has a name of the table.
+
+        Raises:
+            ValueError: It has none, or another.
+        """
+        if "name" not in step:
+            raise ValueError(
+                "a step needs its `name`, and may have `p` and arguments, as in "
+                "{name: hflip, p: 0.5}"
+            )
+        self.names.check(step["name"])
+        return step
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        share = {"type": "number", "minimum": 0, "maximum": 1}
+        name = {"type": "string", "enum": sorted(self.names.names)}
+        properties = {"name": name, "p": share}
+        return {**handler(schema), "properties": properties, "required": ["name"]}
 
 
-STEP = AfterValidator(_check_step)
-"""One step of ``train.augment``."""
+STEP = Step()

@@ -2,7 +2,15 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PositiveInt,
+    model_validator,
+)
+from pydantic_core import core_schema
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 TileSize = PositiveInt | tuple[PositiveInt, PositiveInt]
@@ -34,6 +42,14 @@ class Named(Section):
     @classmethod
     def _name_alone(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        whole = handler(schema)
+        name = handler.resolve_ref_schema(whole)["properties"]["name"]
+        return {"anyOf": [name, whole]}
 
 
 class Replace(Section):

@@ -11,6 +11,19 @@ from arcticdl.training.table import OPTIMIZERS, SCHEDULES
 WARMUP_FRACTION = 0.05
 """Where neither the configuration nor the schedule says another."""
 
+GIVEN = frozenset(
+    (
+        "ema_momentum",
+        "global_clipnorm",
+        "learning_rate",
+        "num_steps",
+        "use_ema",
+        "warmup_fraction",
+        "weight_decay",
+    )
+)
+"""Arguments that have keys of their own under ``train``."""
+
 
 def build_optimizer(settings: TrainConfig, num_steps: int, model: Any = None) -> Any:
     """Builds the optimiser of a training.
@@ -64,9 +77,8 @@ def check_optimizer(settings: TrainConfig) -> None:
         ConfigError: As for ``build_optimizer``.
     """
     build_schedule(settings, num_steps=100)
-    fixed = {"learning_rate", *_common(settings)}
     options = settings.optimizer.options
-    check_call(_class_of(settings), options, "train.optimizer.options", fixed)
+    check_call(_class_of(settings), options, "train.optimizer.options", GIVEN)
 
 
 def _common(settings: TrainConfig) -> dict[str, Any]:
