@@ -140,7 +140,7 @@ def test_training_is_finite_and_logged(walk):
 
 
 def test_every_loss_that_fits_takes_the_labels(walk):
-    task, _, store, feed, model, *_ = walk
+    task, _, _, feed, model, *_ = walk
     image, label = feed[0]
     raw, size = model(image), model_heads(model)["truth"].size
     # Labels of these are bounds or shares of classes, which no store holds by itself.
