@@ -55,7 +55,7 @@ def build_encoder(
     style: Mapping[str, str | None],
     drop_path: float | None,
     initializer: str | None,
-    options: dict[str, Any],
+    options: Mapping[str, Any],
     pooled: bool,
 ) -> Encoder:
     """Builds the backbone with the levels, and the stride, that the decoder wants.
@@ -84,15 +84,10 @@ def build_encoder(
     check_choice("adapter", adapter, ADAPTERS)
     normalizer = None
     if isinstance(backbone, str):
-        family = choose("backbone", backbone, BACKBONES)
         wanted: dict[str, Any] = dict(style)
         if entry is not None and entry.output_stride != 32:
             wanted["output_stride"] = entry.output_stride
-        for option, value in wanted.items():
-            if value is not None and family.takes(option):
-                options.setdefault(option, value)
-        if drop_path is not None:
-            options.setdefault("drop_path", drop_path)
+        options = _complete(backbone, options, wanted, drop_path)
         model = build_backbone(backbone, num_bands, **options)
         if initializer is not None:
             initialise_weights(model, initializer)
@@ -109,6 +104,24 @@ def build_encoder(
         used.add(levels[-1])
     pyramid = {f"P{level}": model.output[f"P{level}"] for level in sorted(used)}
     return Encoder(keras.Model(model.input, pyramid, name="backbone"), normalizer)
+
+
+def _complete(
+    backbone: str,
+    options: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    drop_path: float | None,
+) -> dict[str, Any]:
+    """The backbone's own options, then those of ``wanted`` that it has.
+
+    ``drop_path`` is given to any backbone: one that lacks it refuses it, for to train
+    without regularisation that was asked for is another experiment.
+    """
+    family = choose("backbone", backbone, BACKBONES)
+    taken = {k: v for k, v in wanted.items() if v is not None and family.takes(k)}
+    if drop_path is not None:
+        taken["drop_path"] = drop_path
+    return {**taken, **options}
 
 
 def _check_untouched(weights: Any, drop_path: Any, options: Mapping[str, Any]) -> None:

@@ -81,14 +81,7 @@ def from_segmentation_models(
             "`weights` must be 'imagenet' or None; load other weights into the model. "
             f"Received: weights={weights!r}."
         )
-    if architecture == "PSPNet" and input_size is None:
-        raise ValueError(
-            "`input_size` must be given for PSPNet, whose pooling is of fixed size. "
-            "Received: input_size=None. `build_segmenter` has a PSPNet of any size."
-        )
-    size: tuple[int | None, ...] = (None, None)
-    if input_size is not None:
-        size = tuple(side + (-side) % stride for side in input_size)
+    size = _padded_size(architecture, input_size, stride)
     arguments = {"classes": num_classes, "activation": "linear", **options}
 
     def build(channels: int, encoder_weights: str | None) -> keras.Model:
@@ -113,3 +106,17 @@ def from_segmentation_models(
     x = layers.Activation("linear", dtype="float32", name="logits")(network(x))
     x = CropLike(dtype="float32", name=name)([x, image])
     return keras.Model(image, x, name=f"{architecture.lower()}_{backbone}")
+
+
+def _padded_size(
+    architecture: str, input_size: tuple[int, int] | None, stride: int
+) -> tuple[int | None, ...]:
+    """Height and width that the network is built for, whole multiples of its stride."""
+    if input_size is not None:
+        return tuple(side + (-side) % stride for side in input_size)
+    if architecture == "PSPNet":
+        raise ValueError(
+            "`input_size` must be given for PSPNet, whose pooling is of fixed size. "
+            "Received: input_size=None. `build_segmenter` has a PSPNet of any size."
+        )
+    return (None, None)

@@ -138,7 +138,7 @@ def convert_state(
         if key.startswith(prefix)
     }
     try:
-        model, name, options = kind.build(inner)
+        model, architecture, options = kind.build(inner)
     except KeyError as error:
         raise WeightsError(
             f"A checkpoint of {family} must hold its first layers. Received: no key "
@@ -147,17 +147,20 @@ def convert_state(
     report = fill(
         kind.entries(model, inner),
         state,
-        architecture=name,
+        architecture=architecture,
         prefix=prefix,
         heads=kind.heads,
         allow_partial=allow_partial,
     )
-    report = replace(
-        report,
-        used=tuple(names[name] for name in report.used),
-        unused=tuple(names[name] for name in report.unused),
-    )
-    return Converted(model, family, kind.task, name, options, report)
+    report = _as_in_file(report, names)
+    return Converted(model, family, kind.task, architecture, options, report)
+
+
+def _as_in_file(report: ConversionReport, names: Mapping[str, str]) -> ConversionReport:
+    """The report with keys as the checkpoint has them."""
+    used = tuple(sorted(names[name] for name in report.used))
+    unused = tuple(sorted(names[name] for name in report.unused))
+    return replace(report, used=used, unused=unused)
 
 
 def part_name(key: str) -> str:
