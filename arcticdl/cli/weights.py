@@ -21,7 +21,7 @@ def weights_list(
 
     Example: `arcticdl weights list resnet50`
     """
-    from arcticdl.models.weights.load import list_weights
+    from arcticdl.models.weights.table import list_weights
 
     for info in list_weights(architecture):
         bands = " ".join(band.rpartition(":")[2] for band in info.bands)

@@ -28,6 +28,10 @@ def check_backbone(
 
     Raises:
         AssertionError: A law is broken; the message says which.
+
+    Example:
+        >>> from arcticdl.models import build_backbone
+        >>> check_backbone(build_backbone("plain", 2, width=2, depth=3))
     """
     pyramid = backbone.output
     assert isinstance(pyramid, dict), f"the output must be a dict, not {type(pyramid)}"

@@ -26,23 +26,10 @@ from arcticdl.models.weights.fetch import download
 from arcticdl.models.weights.table import (
     SUFFIX,
     WeightsInfo,
-    cache_dir,
     constants,
     find_weights,
     list_weights,
 )
-
-__all__ = [
-    "LoadedWeights",
-    "Pretrained",
-    "WeightsInfo",
-    "cache_dir",
-    "fetch",
-    "find_pretrained",
-    "find_weights",
-    "list_weights",
-    "load_weights",
-]
 
 
 def fetch(name: str, *, offline: bool = False) -> Path:
