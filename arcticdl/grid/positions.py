@@ -8,8 +8,11 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
-from arcticdl.grid.units import EARTH_RADIUS_M, metres_per_unit
 from arcticdl.scene import transform_points
+from arcticdl.sources.core.crs import metres_per_unit
+
+EARTH_RADIUS_M = 6_371_008.8
+"""Mean radius of the Earth (IUGG; Moritz 2000, Journal of Geodesy 74, 128-133)."""
 
 MAX_ERROR_PX = 0.005
 """How far positions interpolated between exact ones may stray, in source pixels.

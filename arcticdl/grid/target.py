@@ -11,8 +11,8 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from arcticdl.errors import SceneError
-from arcticdl.grid.units import metres_per_unit
 from arcticdl.scene import MAX_SIDE_PX, is_swath, scene_geobox, transform_points
+from arcticdl.sources.core.crs import metres_per_unit
 from arcticdl.sources.core.tie_points import is_located
 
 DEFAULT_CRS = "EPSG:3413"

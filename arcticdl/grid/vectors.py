@@ -11,8 +11,9 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from arcticdl.errors import SceneError
-from arcticdl.grid.units import EARTH_RADIUS_M, metres_per_unit
+from arcticdl.grid.positions import EARTH_RADIUS_M
 from arcticdl.scene import is_swath, scene_geobox, transform_points
+from arcticdl.sources.core.crs import metres_per_unit
 
 FRAMES = ("east_north", "grid")
 """What the two components of a vector refer to: true east and north, or the axes of

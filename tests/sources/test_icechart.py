@@ -5,6 +5,7 @@ import zipfile
 import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
@@ -16,7 +17,8 @@ from arcticdl.seaice.labels import VoidReason
 from arcticdl.simulate.chart import draw_chart, write_chart
 from arcticdl.simulate.scene import draw_truth, to_dataset
 from arcticdl.sources import open_scene
-from arcticdl.sources.charts.icechart import add_chart_labels, read_ice_chart
+from arcticdl.sources.charts.icechart import add_chart_labels
+from arcticdl.sources.charts.polygons import read_ice_chart
 
 EMPTY = dict.fromkeys(("CA", "SA", "FA", "CB", "SB", "FB", "CC", "SC", "FC"), "-9")
 
@@ -30,6 +32,18 @@ def chart_file(path, rows, crs="EPSG:3413", **options):
     )
     table.to_file(path, **options)
     return path
+
+
+def on_raster(folder, labels, **options):
+    """A raster of 9 x 9 px of 10 m in EPSG:3413, labelled."""
+    path = folder / "raster.tif"
+    affine = Affine(10, 0, 0, 0, -10, 0)
+    size = {"count": 1, "height": 9, "width": 9, "dtype": "uint8"}
+    with rasterio.open(
+        path, "w", driver="GTiff", crs="EPSG:3413", transform=affine, **size
+    ) as file:
+        file.write(np.ones((1, 9, 9), "uint8"))
+    return open_scene(path, labels=labels, label_options=options)
 
 
 def geobox(rows, cols, resolution=100.0):
@@ -260,6 +274,166 @@ def test_a_chart_without_crs_needs_one(tmp_path):
     with pytest.raises(SourceError, match="Name it by `crs`"):
         read_ice_chart(path)
     assert read_ice_chart(path, crs="EPSG:3413").table.crs.to_epsg() == 3413
+    scene = open_scene(path, crs="EPSG:3413", resolution_m=10.0)
+    assert scene.image.shape == (1, 9, 9) and (scene.SIC.values == 9).all()
+    labelled = on_raster(tmp_path, {"SOD": path}, crs="EPSG:3413")
+    assert (labelled.SOD.values == 4).all()
+    with pytest.raises(ValueError, match="`crs` must be something that pyproj"):
+        read_ice_chart(path, crs="EPSG:0")
+
+
+def test_the_crs_told_goes_before_that_of_the_file(tmp_path):
+    path = chart_file(tmp_path / "c.gpkg", [(shapely.box(0, -90, 90, 0), ice("90"))])
+    table = read_ice_chart(path, crs="EPSG:3995").table
+    assert table.crs.to_epsg() == 3995
+    assert table.total_bounds.tolist() == [0, -90, 90, 0]
+
+
+@pytest.mark.parametrize("unit", ["m", "km"])
+def test_pixels_are_in_metres_on_a_grid_of_any_unit(halves, unit):
+    polar = f"+proj=stere +lat_0=90 +lat_ts=70 +lon_0=-45 +datum=WGS84 +units={unit}"
+    scene = open_scene(halves, resolution_m=500.0, grid_crs=polar)
+    assert scene.image.shape == (1, 4, 6)
+    assert float(scene.x[1] - scene.x[0]) == (500.0 if unit == "m" else 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "time"),
+    [
+        ("cis_SGRDREA_20210104T1800Z_pl_a", "2021-01-04T18:00:00Z"),
+        ("202203240000_CapeFarewell_RIC", "2022-03-24T00:00:00Z"),
+        ("aari_arc_20200315_1230_pl_a", "2020-03-15T12:30:00Z"),
+        ("ice_20200315T123059", "2020-03-15T12:30:00Z"),
+        ("ice_20200315T2400Z", "2020-03-16T00:00:00Z"),
+        ("nic_20200315_pl_a", "2020-03-15T00:00:00Z"),
+        ("week_20200315_20200322", "2020-03-15T00:00:00Z"),
+        ("ice_20200315_1000m", "2020-03-15T00:00:00Z"),
+        ("ice_20200230_v20200301", "2020-03-01T00:00:00Z"),
+        ("ice_20200230", None),
+        ("chart", None),
+    ],
+)
+def test_the_hour_of_a_name_is_kept(tmp_path, name, time):
+    box = shapely.box(0, -90, 90, 0)
+    path = chart_file(tmp_path / f"{name}.gpkg", [(box, ice("90"))])
+    assert read_ice_chart(path).time == time
+
+
+@pytest.mark.parametrize(
+    ("xml", "time"),
+    [
+        ("<m><caldate>20200315</caldate><time>1200</time></m>", "2020-03-15T12:00:00Z"),
+        (
+            "<m><caldate>2020-03-15</caldate><time>18:30Z</time></m>",
+            "2020-03-15T18:30:00Z",
+        ),
+        (
+            "<m><caldate>20200315</caldate><time>24:00</time></m>",
+            "2020-03-16T00:00:00Z",
+        ),
+        ("<m><caldate>20200315</caldate></m>", "2020-03-15T00:00:00Z"),
+        ("<m><caldate>unknown</caldate><time>1200</time></m>", "2019-01-01T06:00:00Z"),
+        ("<m><caldate>20209999</caldate></m>", "2019-01-01T06:00:00Z"),
+        ("<m><caldate>20200315", "2019-01-01T06:00:00Z"),
+        ("<!DOCTYPE m SYSTEM 'fgdc.dtd'><m/>", "2019-01-01T06:00:00Z"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".xml", ".shp.xml"])
+def test_odd_metadata_leave_a_chart_open(tmp_path, xml, time, suffix):
+    box = shapely.box(0, -90, 90, 0)
+    path = chart_file(tmp_path / "c_20190101T0600Z.shp", [(box, ice("90"))])
+    path.with_suffix(suffix).write_text(xml)
+    assert read_ice_chart(path).time == time
+
+
+def layers_file(path, **layers):
+    """A file of several layers, each of (geometry, attributes)."""
+    for name, (geometry, row) in layers.items():
+        chart_file(path, [(geometry, row)], layer=name)
+    return path
+
+
+def test_a_chart_behind_other_layers_is_found(tmp_path):
+    box = shapely.box(0, -90, 90, 0)
+    path = layers_file(
+        tmp_path / "s411.gpkg",
+        icebergs=(shapely.Point(0, 0), {"CT": "91"}),
+        land=(box, {"NAME": "island"}),
+        seaice=(box, ice("70")),
+    )
+    scene = open_scene(path, resolution_m=10.0)
+    assert (scene.SIC.values == 7).all()
+    with pytest.raises(SourceError, match=r"polygon 0: .* CT, ICEACT"):
+        read_ice_chart(path, layer="land")
+    with pytest.raises(SourceError, match=r"layer='ice'.*\['icebergs', 'land', 'sea"):
+        read_ice_chart(path, layer="ice")
+
+
+def test_of_several_charts_the_caller_chooses(tmp_path):
+    box = shapely.box(0, -90, 90, 0)
+    path = layers_file(tmp_path / "t.gpkg", monday=(box, ice("70")),
+                       tuesday=(box, ice("80")))  # fmt: skip
+    with pytest.raises(SourceError, match=r"`layer` must say.*'monday', 'tuesday'"):
+        open_scene(path)
+    scene = open_scene(path, layer="tuesday", resolution_m=10.0)
+    assert (scene.SIC.values == 8).all()
+    labelled = on_raster(tmp_path, {"SIC": path}, layer="tuesday")
+    assert (labelled.SIC.values == 8).all()
+    neither = layers_file(tmp_path / "n.gpkg", a=(box, {"N": "x"}), b=(box, {"N": "y"}))
+    with pytest.raises(SourceError, match=r"\['a', 'b'\], of which none"):
+        read_ice_chart(neither)
+
+
+def zipped(path, *names, folder=""):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            for part in path.parent.glob(f"{name}.*"):
+                if part.suffix != ".zip":
+                    archive.write(part, f"{folder}{part.name}")
+    return path
+
+
+def test_a_chart_in_an_archive_opens_as_it_lies(tmp_path):
+    box = shapely.box(0, -90, 90, 0)
+    chart_file(tmp_path / "east_20210104T1800Z.shp", [(box, ice("70"))])
+    chart_file(tmp_path / "west_20210104T1200Z.shp", [(box, ice("80"))])
+    chart_file(tmp_path / "bergs.shp", [(shapely.Point(0, 0), {"CT": "1"})])
+    (tmp_path / "west_20210104T1200Z.xml").write_text(
+        "<m><caldate>20210105</caldate><time>0630</time></m>"
+    )
+    one = zipped(tmp_path / "one.zip", "east_20210104T1800Z", "bergs", folder="a b/")
+    scene = open_scene(one, resolution_m=10.0)
+    assert (scene.SIC.values == 7).all()
+    assert scene.attrs["time"] == "2021-01-04T18:00:00Z"
+    assert scene.attrs["scene_id"] == "one"
+    both = zipped(tmp_path / "both.zip", "east_20210104T1800Z", "west_20210104T1200Z")
+    with pytest.raises(SourceError, match=r"`layer` must say.*east_2021.*\.shp"):
+        open_scene(both)
+    for name in ("west_20210104T1200Z", "west_20210104T1200Z.shp"):
+        chosen = open_scene(both, layer=name, resolution_m=10.0)
+        assert (chosen.SIC.values == 8).all()
+        assert chosen.attrs["time"] == "2021-01-05T06:30:00Z"
+    labelled = on_raster(tmp_path, {"SOD": one})
+    assert (labelled.SOD.values == 4).all()
+
+
+def test_unlocated_pixels_of_a_swath_lie_outside_a_chart(tmp_path):
+    for size_px in (40, 120):  # sampled one by one, and by drawing
+        truth = draw_truth(size_px, 6)
+        path = write_chart(truth, tmp_path / f"c{size_px}.gpkg")
+        lat, lon = truth.latlon(np.arange(size_px), np.arange(size_px))
+        swath = to_dataset(truth).drop_vars(["x", "y", "spatial_ref"])
+        swath = swath.assign_coords(lat=(("y", "x"), lat), lon=(("y", "x"), lon))
+        whole = add_chart_labels(swath, path).SOD.values
+        for fill in (np.nan, -999.0):
+            gappy = swath.copy(deep=True)
+            gappy["lat"].values[18:23] = gappy["lon"].values[18:23] = fill
+            found = add_chart_labels(gappy, path, reasons=True)
+            assert (found.SOD.values[18:23] == 255).all()
+            outside = found.SOD_reason.values[18:23] == VoidReason.OUTSIDE_CHART
+            assert outside.all()
+            kept = np.delete(found.SOD.values, np.arange(18, 23), 0)
+            assert (kept == np.delete(whole, np.arange(18, 23), 0)).mean() > 0.99
 
 
 def test_a_zip_bomb_is_refused_and_a_zipped_chart_read(tmp_path):
@@ -280,7 +454,7 @@ def test_a_zip_bomb_is_refused_and_a_zipped_chart_read(tmp_path):
 
 def test_bad_arguments_are_refused(halves):
     scene = open_scene(halves, like=geobox(4, 4))
-    with pytest.raises(ValueError, match="`schemes` must name"):
+    with pytest.raises(ValueError, match="`schemes` must be one of"):
         add_chart_labels(scene, halves, schemes={"x": "nothing"})
     with pytest.raises(ValueError, match="`resolution_m`"):
         open_scene(halves, resolution_m=0.0)

@@ -18,12 +18,15 @@ from arcticdl.seaice import charts, labels
 from arcticdl.seaice.labels import VoidReason
 from arcticdl.seaice.schemes import ClassScheme
 from arcticdl.sources.core.lazy import WindowArray, row_strips
+from arcticdl.sources.core.tie_points import is_located
 from arcticdl.void import VOID_CLASS
 
 SUBPIXELS = 4
 """Each pixel is sampled at 4 by 4 places."""
 
 _STRIP_PX = 1 << 20
+_FEW_POINTS = 4096  # that a tree answers sooner than a raster is drawn
+_MAX_PX_A_POINT = 64  # of a raster; a swath that lies slantwise fills little of it
 
 
 @dataclass(frozen=True)
@@ -169,24 +172,38 @@ def _draw_swath(
     rows: slice,
     cols: slice,
 ) -> np.ndarray:
+    """The polygon at each pixel's centre; 0 where a pixel has no position."""
     to_plane = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
-    x, y = to_plane.transform(lon[rows, cols].values, lat[rows, cols].values)
-    return _sample(shapes, tree, x, y)[..., None]
+    degrees = lat[rows, cols].values, lon[rows, cols].values
+    x, y = to_plane.transform(degrees[1], degrees[0])
+    seen = is_located(*degrees) & np.isfinite(x) & np.isfinite(y)
+    x, y = np.where(seen, x, np.nan), np.where(seen, y, np.nan)
+    ids = np.zeros(seen.shape, np.int32)
+    if seen.any():
+        step_m = _least_step(x, y)
+        ids[seen] = _sample(shapes, tree, x[seen], y[seen], step_m)
+    return ids[..., None]
+
+
+def _least_step(x: np.ndarray, y: np.ndarray) -> float:
+    """The median distance of neighbouring pixels, along the axis where it is less."""
+    steps = [np.hypot(np.diff(x, axis=a), np.diff(y, axis=a)) for a in (0, 1)]
+    known = [step[np.isfinite(step)] for step in steps]
+    return min((float(np.median(step)) for step in known if step.size), default=0.0)
 
 
 def _sample(
-    shapes: np.ndarray, tree: shapely.STRtree, x: np.ndarray, y: np.ndarray
+    shapes: np.ndarray, tree: shapely.STRtree, x: np.ndarray, y: np.ndarray, step: float
 ) -> np.ndarray:
     """Polygon at each point, by drawing them four times finer than the points lie."""
-    points = shapely.points(x.ravel(), y.ravel())
-    if len(points) <= 4096:
-        return _sample_exactly(tree, points).reshape(x.shape)
-    steps = [np.hypot(np.diff(x, axis=a), np.diff(y, axis=a)) for a in (0, 1)]
-    step = min(float(np.median(s)) for s in steps if s.size) / 4.0
+    points = shapely.points(x, y)
+    step = step / 4.0
+    if len(points) <= _FEW_POINTS or step == 0.0:
+        return _sample_exactly(tree, points)
     left, top = float(x.min()) - step, float(y.max()) + step
     size = tuple(int(np.ptp(v) / step) + 3 for v in (y, x))
-    if size[0] * size[1] > 64 * x.size:
-        return _sample_exactly(tree, points).reshape(x.shape)
+    if size[0] * size[1] > _MAX_PX_A_POINT * x.size:
+        return _sample_exactly(tree, points)
     ids = _rasterize(
         shapes, tree, Affine(step, 0.0, left, 0.0, -step, top), (size[0], size[1])
     )

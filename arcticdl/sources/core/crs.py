@@ -67,6 +67,31 @@ def user_crs(crs: Any) -> CRS:
         ) from None
 
 
+def metres_per_unit(crs: Any) -> float:
+    """Says how many metres one unit of a projected CRS is.
+
+    Args:
+        crs: Anything that pyproj takes for a CRS.
+
+    Raises:
+        ValueError: The CRS is not projected, or its axes differ in unit.
+
+    Example:
+        >>> metres_per_unit("EPSG:3413")
+        1.0
+        >>> metres_per_unit("+proj=stere +lat_0=90 +lat_ts=70 +units=km")
+        1000.0
+    """
+    found = user_crs(crs)
+    factors = {axis.unit_conversion_factor for axis in found.axis_info[:2]}
+    if not found.is_projected or len(factors) != 1:
+        raise ValueError(
+            "`crs` must be projected, both axes in one unit of length, such as "
+            f"'EPSG:3413'. Received: crs={str(crs)[:60]!r}."
+        )
+    return float(factors.pop())
+
+
 def find_crs(raw: xr.Dataset, field: xr.Variable, path: str) -> CRS | None:
     """The CRS of a field: by its grid mapping, or else by all that the file says.
 
