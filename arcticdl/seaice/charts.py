@@ -22,7 +22,12 @@ class Interval(NamedTuple):
 
     @property
     def middle(self) -> float:
-        """Centre of the interval, its lower end where it is open above."""
+        """Centre of the interval; its lower end where it is open above.
+
+        Example:
+            >>> Interval(0.7, 0.9).middle, Interval(120.0, float("inf")).middle
+            (0.8, 120.0)
+        """
         return self.low if self.high == float("inf") else (self.low + self.high) / 2
 
 
@@ -213,6 +218,11 @@ def read_egg(row: Mapping[str, Any]) -> Egg:
 
     Raises:
         ValueError: No known columns, or a cell that holds no code.
+
+    Example:
+        >>> egg = read_egg({"CT": "80", "CA": "60", "SA": "95", "CB": "20", "SB": "83"})
+        >>> egg.poly_type, egg.total, [kind.stage for kind in egg.types]
+        ('I', 80, [95, 83])
     """
     cells = {str(name).upper(): value for name, value in row.items()}
     poly_type = str(cells.get("POLY_TYPE") or "").strip().upper()
@@ -231,12 +241,14 @@ def read_egg(row: Mapping[str, Any]) -> Egg:
 
 
 def _guess_type(egg: Egg) -> str:
+    """POLY_TYPE of charts that leave it out; land is left out as a polygon then."""
     if egg.total == NULL and not egg.types:
         return "N"
     return "W" if CONCENTRATION.get(egg.total) == (0.0, 0.0) else "I"
 
 
 def _read_classic(cells: Mapping[str, Any]) -> Egg:
+    """Columns CT, CA, SA, FA and so on; water has no kinds, whatever stands there."""
     total = read_code(cells.get("CT"))
     codes = [[read_code(cells.get(f"{k}{slot}")) for k in "CSF"] for slot in "ABC"]
     types = tuple(IceType(*each) for each in codes if each[:2] != [NULL, NULL])

@@ -91,6 +91,10 @@ def stage_colour(code: int) -> str:
 
     Returns:
         The colour as ``#rrggbb``.
+
+    Example:
+        >>> stage_colour(91)
+        '#00c814'
     """
     return STAGE_COLOURS.get(code, UNDETERMINED_COLOUR)
 
@@ -134,6 +138,10 @@ def colormap(
     Returns:
         Class code to red, green, blue, alpha, as ``rasterio``'s ``write_colormap``
         takes it.
+
+    Example:
+        >>> colormap(["#0064ff"])
+        {0: (0, 100, 255, 255), 255: (255, 255, 255, 0)}
     """
     table = {code: (*to_rgb(colour), 255) for code, colour in enumerate(colours)}
     if void_class is not None:

@@ -85,12 +85,19 @@ def nasa_team_concentration(
     Returns:
         ``(total, multi_year)`` fractions, float64, not clipped: noise may carry them
         beyond 0 and 1.
+
+    Example:
+        >>> total, old = nasa_team_concentration(172.165, 221.81, 227.68)
+        >>> float(total.round(3)), float(abs(old).round(3))  # half of it first-year
+        (0.5, 0.0)
     """
     h18, v18, v37 = (
         np.asarray(band, np.float64) for band in (btemp_18_7h, btemp_18_7v, btemp_36_5v)
     )
     polarisation = (v18 - h18) / (v18 + h18)
     gradient = (v37 - v18) / (v37 + v18)
+    # With fractions C the measured ratio is sum(C * difference) / sum(C * sum) over the
+    # three surfaces: linear in C once multiplied out. The third row is sum(C) = 1.
     equations = np.array([_ratio_terms(kind) for kind in NASA_TEAM_TIE_POINTS_K])
     row1 = equations[:, 0] - polarisation[..., None] * equations[:, 1]
     row2 = equations[:, 2] - gradient[..., None] * equations[:, 3]

@@ -56,6 +56,10 @@ def total_concentration(egg: Egg) -> tuple[float, VoidReason]:
     Returns:
         ``(fraction, reason)``: the middle of the code's interval and ``SCORED``, or
         NaN and why there is none.
+
+    Example:
+        >>> total_concentration(charts.read_egg({"CT": "79"}))
+        (0.8, <VoidReason.SCORED: 0>)
     """
     if egg.poly_type in _TYPE_REASONS:
         return float("nan"), _TYPE_REASONS[egg.poly_type]
@@ -82,6 +86,11 @@ def parts_of(egg: Egg) -> tuple[tuple[Part, ...], VoidReason]:
 
     Returns:
         ``(parts, reason)``; no parts where the total is 0 or ``reason`` says why.
+
+    Example:
+        >>> row = {"CT": "80", "CA": "60", "SA": "95", "CB": "20", "SB": "83"}
+        >>> [(p.stage, round(p.fraction, 3)) for p in parts_of(charts.read_egg(row))[0]]
+        [(95, 0.6), (83, 0.2)]
     """
     total, reason = total_concentration(egg)
     if reason or total == 0.0:
@@ -106,12 +115,14 @@ def parts_of(egg: Egg) -> tuple[tuple[Part, ...], VoidReason]:
         Part(each.stage, each.form, fraction)
         for each, fraction in zip(egg.types, fractions, strict=True)
     ]
+    # Less than half a tenth is what rounding to tenths leaves.
     if not open_places and egg.rest != NULL and left > 0.05:
         parts.append(Part(egg.rest, NULL, left))
     return _scaled(parts, total)
 
 
 def _scaled(parts: list[Part], total: float) -> tuple[tuple[Part, ...], VoidReason]:
+    """Parts of which each keeps its share, and all add up to the total."""
     covered = sum(part.fraction for part in parts)
     if covered <= 0.0:
         return (), VoidReason.PARTS_MISSING
@@ -137,6 +148,11 @@ def soft_label(egg: Egg, scheme: ClassScheme) -> tuple[np.ndarray, VoidReason]:
 
     Raises:
         ValueError: A scheme over concentration.
+
+    Example:
+        >>> from arcticdl.seaice.schemes import BINARY
+        >>> soft_label(charts.read_egg({"CT": "80", "SA": "95"}), BINARY)[0].round(3).tolist()
+        [0.2, 0.8]
     """
     _refuse_concentration(scheme)
     nothing = np.full(len(scheme.classes), np.nan)
@@ -169,6 +185,14 @@ def hard_label(
 
     Raises:
         ValueError: ``min_dominance`` out of range.
+
+    Example:
+        >>> from arcticdl.seaice.schemes import AUTOICE_SOD
+        >>> row = {"CT": "80", "CA": "60", "SA": "95", "CB": "20", "SB": "83"}
+        >>> hard_label(charts.read_egg(row), AUTOICE_SOD)
+        (5, <VoidReason.SCORED: 0>)
+        >>> hard_label(charts.read_egg(row), AUTOICE_SOD, min_dominance=0.8)
+        (255, <VoidReason.NO_DOMINANT: 8>)
     """
     if not 0.0 < min_dominance <= 1.0:
         raise ValueError(
@@ -188,6 +212,7 @@ def hard_label(
 def _dominant(
     egg: Egg, scheme: ClassScheme, total: float, min_dominance: float
 ) -> tuple[int, VoidReason]:
+    """The class with most of the ice; kinds without a class vote by their reason."""
     parts, reason = parts_of(egg)
     if reason:
         return VOID_CLASS, reason
@@ -197,7 +222,7 @@ def _dominant(
         key = why if number is None else number
         share[key] = share.get(key, 0.0) + part.fraction
     best = max(share, key=lambda key: share[key])
-    if share[best] / total < min_dominance - 1e-9:
+    if share[best] / total < min_dominance - 1e-9:  # 0.6 + 0.05 is short of 0.65
         return VOID_CLASS, VoidReason.NO_DOMINANT
     if isinstance(best, VoidReason):
         return VOID_CLASS, best
@@ -205,6 +230,7 @@ def _dominant(
 
 
 def _class_of_part(part: Part, scheme: ClassScheme) -> tuple[int | None, VoidReason]:
+    """The class of one kind of ice, or why it has none."""
     code = part.stage if scheme.field == "stage" else part.form
     number = scheme.class_of(code)
     if number is not None:

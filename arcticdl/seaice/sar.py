@@ -71,6 +71,10 @@ def from_db(sigma0_db: ArrayLike) -> np.ndarray:
 
     Returns:
         Linear power, same shape, float32 for float32 input and float64 otherwise.
+
+    Example:
+        >>> from_db([-10.0, -20.0]).round(6).tolist()
+        [0.1, 0.01]
     """
     decibel = np.asarray(sigma0_db)
     decibel = decibel.astype(np.result_type(decibel.dtype, np.float32), copy=False)
@@ -94,6 +98,10 @@ def flatten_incidence(
 
     Returns:
         Decibels at the reference angle.
+
+    Example:
+        >>> float(flatten_incidence(-20.0, 44.5, slope_db=-0.25))
+        -17.5
     """
     angle = np.asarray(incidence_deg)
     return np.asarray(sigma0_db) - slope_db * (angle - reference_deg)
@@ -114,12 +122,18 @@ def cmod5n_vv(
 
     Returns:
         Linear VV sigma0, float64, of the broadcast shape.
+
+    Example:
+        >>> f"{to_db(cmod5n_vv(10.0, 0.0, 40.0)):.1f} dB"
+        '-12.9 dB'
     """
     c = (0.0, *_CMOD5N)
     wind = np.asarray(wind_ms, np.float64)
     cos1 = np.cos(np.deg2rad(np.asarray(direction_deg, np.float64)))
     x = (np.asarray(incidence_deg, np.float64) - 40.0) / 25.0
     b0 = _cmod5n_b0(wind, x, c)
+    # Upwind against downwind (b1), and along against across the wind (b2): the terms of
+    # the paper's appendix, which counts its coefficients from 1.
     b1 = c[15] * wind * (0.5 + x - np.tanh(4.0 * (x + c[16] + c[17] * wind)))
     b1 = (c[14] * (1.0 + x) - b1) / (np.exp(0.34 * (wind - c[18])) + 1.0)
     v0 = c[21] + c[22] * x + c[23] * x**2
@@ -142,6 +156,7 @@ def _cmod5n_b0(wind: np.ndarray, x: np.ndarray, c: tuple[float, ...]) -> np.ndar
     s0 = c[12] + c[13] * x
     s = a2 * wind
     a3 = 1.0 / (1.0 + np.exp(-np.maximum(s, s0)))
+    # Below s0 the logistic curve goes on as a power of s; the floor keeps 0 m/s finite.
     ratio = np.clip(s / s0, 1e-12, 1.0)
     a3 = np.where(s < s0, a3 * ratio ** (s0 * (1.0 - a3)), a3)
     return a3**gamma * 10.0 ** (a0 + a1 * wind)
@@ -156,6 +171,10 @@ def polarisation_ratio(incidence_deg: ArrayLike, *, alpha: float = 0.6) -> np.nd
 
     Returns:
         The linear ratio VV/HH, at least 1.
+
+    Example:
+        >>> round(float(polarisation_ratio(40.0)), 2)
+        2.87
     """
     tan2 = np.tan(np.deg2rad(np.asarray(incidence_deg, np.float64))) ** 2
     return ((1.0 + 2.0 * tan2) / (1.0 + alpha * tan2)) ** 2
@@ -193,6 +212,10 @@ def open_water_hv_db(wind_ms: ArrayLike) -> np.ndarray:
 
     Returns:
         HV sigma0 in dB.
+
+    Example:
+        >>> round(float(open_water_hv_db(10.0)), 2)
+        -29.85
     """
     return 0.580 * np.asarray(wind_ms, np.float64) - 35.652
 
@@ -214,7 +237,14 @@ def incidence_at_ground_range(
 
     Returns:
         Incidence angle in degrees, float64, growing with range.
+
+    Example:
+        >>> incidence_at_ground_range([0.0, 400e3]).round(1).tolist()
+        [18.9, 45.8]
     """
+    # In the triangle of satellite, pixel and Earth's centre the look angle and the
+    # centre angle add up to the incidence angle; the sine rule gives the former at the
+    # near edge, the cosine rule the slant range of any pixel.
     orbit = earth_radius_m + altitude_m
     near = np.deg2rad(near_incidence_deg)
     centre_angle = near - np.arcsin(earth_radius_m / orbit * np.sin(near))
@@ -242,6 +272,11 @@ def equivalent_looks(sigma0: Any, *, window_px: int = 25) -> float:
 
     Raises:
         ValueError: The field is smaller than a window.
+
+    Example:
+        >>> speckle = np.random.default_rng(0).gamma(4.0, 0.25, (100, 100))
+        >>> round(equivalent_looks(speckle))
+        4
     """
     power = np.asarray(sigma0, np.float64)
     rows, cols = (size // window_px for size in power.shape)

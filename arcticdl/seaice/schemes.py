@@ -36,7 +36,12 @@ class ClassScheme:
     codes: tuple[tuple[int, ...], ...]
 
     def class_of(self, code: int) -> int | None:
-        """Gives the class of a chart code, ``None`` where the scheme has none."""
+        """Gives the class of a chart code, ``None`` where the scheme has none.
+
+        Example:
+            >>> AUTOICE_SOD.class_of(95), AUTOICE_SOD.class_of(99)
+            (5, None)
+        """
         for number, codes in enumerate(self.codes):
             if code in codes:
                 return number
@@ -47,6 +52,10 @@ class ClassScheme:
 
         Raises:
             ValueError: No such class.
+
+        Example:
+            >>> AUTOICE_SOD.code_of(5)
+            95
         """
         if not 0 <= class_number < len(self.classes):
             raise ValueError(
@@ -63,13 +72,15 @@ class ClassScheme:
 
         Returns:
             uint8 classes of the same shape, 255 where the scheme has none.
+
+        Example:
+            >>> AUTOICE_SOD.to_classes([80, 87, 95, 99]).tolist()
+            [0, 3, 5, 255]
         """
         table = np.full(256, VOID_CLASS, np.uint8)
         for number, members in enumerate(self.codes):
             table[list(members)] = number
-        array = np.asarray(codes)
-        inside = (array >= 0) & (array < 256)
-        return table[np.where(inside, array, 255).astype(np.intp)]
+        return _look_up(table, codes)
 
     def to_codes(self, classes: ArrayLike) -> np.ndarray:
         """Maps classes back to the codes that stand for them.
@@ -79,12 +90,14 @@ class ClassScheme:
 
         Returns:
             int16 codes of the same shape, 99 where void or no class.
+
+        Example:
+            >>> AUTOICE_SOD.to_codes([0, 5, 255]).tolist()
+            [80, 95, 99]
         """
         table = np.full(256, UNDETERMINED, np.int16)
         table[: len(self.codes)] = [members[0] for members in self.codes]
-        array = np.asarray(classes)
-        inside = (array >= 0) & (array < 256)
-        return table[np.where(inside, array, 255).astype(np.intp)]
+        return _look_up(table, classes)
 
     def convert(self, classes: ArrayLike, other: "ClassScheme") -> np.ndarray:
         """Maps classes of this scheme to those of a coarser one.
@@ -98,6 +111,10 @@ class ClassScheme:
 
         Raises:
             ValueError: Another field, or a class that ``other`` would split.
+
+        Example:
+            >>> AUTOICE_SOD.convert([0, 1, 3, 255], FOUR_CLASS).tolist()
+            [0, 1, 2, 255]
         """
         if other.field != self.field:
             raise ValueError(
@@ -116,7 +133,14 @@ class ClassScheme:
                 )
             if found:
                 table[number] = found.pop()
-        return table[np.asarray(classes).astype(np.uint8)]
+        return _look_up(table, classes)
+
+
+def _look_up(table: np.ndarray, numbers: ArrayLike) -> np.ndarray:
+    """Entries of a table of 256; numbers outside take the last, which is void."""
+    array = np.asarray(numbers)
+    inside = (array >= 0) & (array < 256)
+    return table[np.where(inside, array, 255).astype(np.intp)]
 
 
 _FREE = (0, 55, 98, 1, 2)

@@ -57,6 +57,7 @@ def test_schemes_convert_to_coarser_ones_only():
         *(0, 1, 1, 1, 1),
         255,
     ]
+    assert SOD.convert([256, -1, 1000], schemes.BINARY).tolist() == [255] * 3
     wmo = schemes.WMO_STAGE
     young = wmo.class_of(84)
     assert wmo.convert([young], SOD).tolist() == [2]
