@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from arcticdl.augment import DeviceAugment, build_policy
-from arcticdl.augment.device_moves import orthogonal_part as device_part
+from arcticdl.augment.device.moves import orthogonal_part as device_part
 from arcticdl.augment.directions import orthogonal_part
 
 pytestmark = pytest.mark.backend
