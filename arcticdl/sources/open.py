@@ -25,6 +25,8 @@ from arcticdl.sources.core.assemble import (
     stack_read,
 )
 from arcticdl.sources.core.lazy import WindowArray
+from arcticdl.sources.core.remote import is_remote
+from arcticdl.sources.formats.in_memory import name_of, open_in_memory
 from arcticdl.sources.labels import Codes, add_label
 from arcticdl.sources.reader import (
     READERS,
@@ -34,14 +36,15 @@ from arcticdl.sources.reader import (
 )
 
 PathLike = str | Path
-LabelSpec = PathLike | tuple[Any, ...]
+Source = PathLike | xr.Dataset | xr.DataArray
+LabelSpec = Source | tuple[Any, ...]
 
 HEAD_BYTES = 4096
 """What a reader may look at to tell a kind of file."""
 
 
 def open_scene(
-    path_or_paths: PathLike | Sequence[PathLike],
+    path_or_paths: Source | Sequence[Source],
     *,
     bands: Sequence[str] | None = None,
     band_names: BandNames = None,
@@ -60,9 +63,11 @@ def open_scene(
     ``scene["image"].isel(y=slice(0, 512), x=slice(0, 512)).values``.
 
     Args:
-        path_or_paths: A file or product folder; several are stacked band by band and
-            must lie on one grid. A pattern such as ``"scene/*_B?.tif"`` is expanded, in
-            the order of the names.
+        path_or_paths: A file or product folder; an address (``https://...``,
+            ``s3://...``, ``gs://...``) of a GeoTIFF or a Zarr store; or a dataset or
+            array of xarray, such as odc-stac, stackstac and rioxarray give. Several are
+            stacked band by band and must lie on one grid. A pattern such as
+            ``"scene/*_B?.tif"`` is expanded, in the order of the names.
         bands: Names of the bands to keep, in the order wanted; ``None``: all.
             ``["gray"]`` reduces an RGB image with three equal channels.
         band_names: New names of the bands (see ``choose_bands``).
@@ -70,7 +75,7 @@ def open_scene(
             ``{"name": (path, classes, colors)}``; classes are names of the codes 0, 1,
             2, ... or a mapping of code to name. A path alone takes the classes and
             colours that the file carries. A file of COCO annotations gives those of the
-            image of this name.
+            image of this name; vectors and ice charts are drawn on the scene's pixels.
         scene_id: Identifier; by default the stem of the file.
         reader: Name of the reader, where the content should not decide.
         label_codes: What raw label values stand for: a mapping ``{0: 1, 255: 0}``, with
@@ -95,7 +100,7 @@ def open_scene(
         LabelError: A label has another shape, or codes outside its classes.
     """
     paths = _paths(path_or_paths)
-    attrs = scene_attributes(paths[0], scene_id, reader_options)
+    attrs = scene_attributes(_stem(paths[0]), scene_id, reader_options)
     if len(paths) == 1:
         scene = _open_one(paths[0], reader, bands=bands, band_names=band_names,
                           **reader_options)  # fmt: skip
@@ -113,10 +118,10 @@ def open_scene(
 
 
 def find_reader(path: PathLike) -> str:
-    """Name of the reader for a file, by its content.
+    """Name of the reader for a file, by its content, or by its address.
 
     Args:
-        path: A file or product folder.
+        path: A file or product folder, or an address.
 
     Returns:
         A name of ``READERS``.
@@ -125,6 +130,8 @@ def find_reader(path: PathLike) -> str:
         FileNotFoundError: There is no such file.
         SourceError: No reader knows it.
     """
+    if is_remote(path):
+        return _find_remote(str(path))
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no file {path}.")
@@ -141,40 +148,65 @@ def find_reader(path: PathLike) -> str:
     )
 
 
-def _paths(given: PathLike | Sequence[PathLike]) -> list[PathLike]:
+def _find_remote(address: str) -> str:
+    for name in sniffing_order():
+        takes = READERS[name].takes_address
+        if takes is not None and takes(address):
+            return name
+    raise SourceError(
+        "An address must be one that GDAL or fsspec reads block by block. Received: "
+        f"{address}; download the file."
+    )
+
+
+def _paths(given: Source | Sequence[Source]) -> list[Source]:
+    if isinstance(given, xr.Dataset | xr.DataArray):
+        return [given]
     if not isinstance(given, str | Path):
         paths = list(given)
         if not paths:
             raise FileNotFoundError("`path_or_paths` must name a file. Received: none.")
         return paths
     text = str(given)
-    if any(c in text for c in "*?[") and not Path(given).exists():
-        found = sorted(Path(Path(text).anchor or ".").glob(_relative(text)))
+    is_pattern = not is_remote(given) and any(c in text for c in "*?[")
+    if is_pattern and not Path(given).exists():
+        anchor = Path(text).anchor
+        found = sorted(Path(anchor or ".").glob(text[len(anchor) :]))
         if not found:
             raise FileNotFoundError(f"No file matches {text}.")
         return list(found)
     return [given]
 
 
-def _relative(pattern: str) -> str:
-    anchor = Path(pattern).anchor
-    return pattern[len(anchor) :]
+def _stem(source: Source) -> str:
+    if isinstance(source, xr.Dataset | xr.DataArray):
+        return name_of(source)
+    return Path(source).stem
+
+
+def _called(source: Source) -> str:
+    return (
+        _stem(source) if isinstance(source, xr.Dataset | xr.DataArray) else str(source)
+    )
 
 
 def _reader_of(path: PathLike, reader: str | None) -> str:
     """Name of the reader that is told, or else found."""
     if reader is not None:
         check_choice("reader", reader, READERS)
-        if not str(path).startswith("/vsi") and not Path(path).exists():
+        if not is_remote(path) and not Path(path).exists():
             raise FileNotFoundError(f"There is no file {path}.")
         return reader
-    return "geotiff" if str(path).startswith("/vsi") else find_reader(path)
+    return find_reader(path)
 
 
-def _open_one(path: PathLike, reader: str | None = None, **options: Any) -> xr.Dataset:
-    name = _reader_of(path, reader)
+def _open_one(source: Source, reader: str | None = None, **options: Any) -> xr.Dataset:
+    if isinstance(source, xr.Dataset | xr.DataArray):
+        _check_options("xarray", open_in_memory, options)
+        return open_in_memory(source, **options)
+    name = _reader_of(source, reader)
     _check_options(name, READERS[name].open, options)
-    return READERS[name].open(path, **options)
+    return READERS[name].open(source, **options)
 
 
 def _check_options(
@@ -192,7 +224,7 @@ def _with_attributes(scene: xr.Dataset, attrs: Mapping[str, Any]) -> xr.Dataset:
 
 
 def _stack(
-    paths: Sequence[PathLike],
+    paths: Sequence[Source],
     opener: Callable[..., xr.Dataset],
     bands: Sequence[str] | None,
     band_names: BandNames,
@@ -236,7 +268,7 @@ def _close_all(members: Sequence[xr.Dataset]) -> None:
 
 
 def _stacked_names(
-    paths: Sequence[PathLike], members: Sequence[xr.Dataset]
+    paths: Sequence[Source], members: Sequence[xr.Dataset]
 ) -> tuple[list[tuple[int, int]], list[str]]:
     """``(member, band)`` and name of each band of a stack.
 
@@ -247,10 +279,10 @@ def _stacked_names(
     for k, (path, member) in enumerate(zip(paths, members, strict=True)):
         file_bands = [str(b) for b in member["band"].values]
         if file_bands in (["band_1"], ["gray"]):
-            file_bands = [Path(path).stem]
+            file_bands = [_stem(path)]
         owners += [(k, i) for i in range(len(file_bands))]
         names += file_bands
-        stems += [Path(path).stem] * len(file_bands)
+        stems += [_stem(path)] * len(file_bands)
     repeated = {name for name in names if names.count(name) > 1}
     return owners, [
         f"{stem}_{name}" if name in repeated else name
@@ -258,7 +290,7 @@ def _stacked_names(
     ]
 
 
-def _check_one_grid(paths: Sequence[PathLike], members: Sequence[xr.Dataset]) -> None:
+def _check_one_grid(paths: Sequence[Source], members: Sequence[xr.Dataset]) -> None:
     first, first_grid = members[0], scene_geobox(members[0])
     for path, member in zip(paths[1:], members[1:], strict=True):
         grid = scene_geobox(member)
@@ -266,8 +298,8 @@ def _check_one_grid(paths: Sequence[PathLike], members: Sequence[xr.Dataset]) ->
             if grid_offset_px(first_grid, grid) > GRID_TOLERANCE_PX:
                 raise GridMismatchError(
                     "Files that are stacked must share one grid. Received: "
-                    f"{describe_geobox(first_grid)} of {paths[0]} and "
-                    f"{describe_geobox(grid)} of {path}. "
+                    f"{describe_geobox(first_grid)} of {_called(paths[0])} and "
+                    f"{describe_geobox(grid)} of {_called(path)}. "
                     "Open them one by one and call `arcticdl.grid.align`."
                 )
         elif (first_grid is None) != (grid is None) or member["image"].shape[
@@ -275,8 +307,8 @@ def _check_one_grid(paths: Sequence[PathLike], members: Sequence[xr.Dataset]) ->
         ] != first["image"].shape[1:]:
             raise GridMismatchError(
                 "Files that are stacked must share one grid. Received: "
-                f"{first['image'].shape[1:]} px of {paths[0]} and "
-                f"{member['image'].shape[1:]} px of {path}, "
+                f"{first['image'].shape[1:]} px of {_called(paths[0])} and "
+                f"{member['image'].shape[1:]} px of {_called(path)}, "
                 "not both of them with a grid."
             )
 
@@ -295,8 +327,10 @@ def _with_label(
 
 
 def _open_label(
-    path: PathLike, context: LabelContext, reader: str | None = None, **options: Any
+    path: Source, context: LabelContext, reader: str | None = None, **options: Any
 ) -> xr.Dataset:
+    if isinstance(path, xr.Dataset | xr.DataArray):
+        return _open_one(path, **options)
     name = _reader_of(path, reader)
     function = READERS[name].open_label
     if function is None:
@@ -305,12 +339,13 @@ def _open_label(
     return function(path, context, **options)
 
 
-def _label_parts(name: str, spec: LabelSpec) -> tuple[PathLike, Any, Any]:
-    if isinstance(spec, str | Path):
+def _label_parts(name: str, spec: LabelSpec) -> tuple[Source, Any, Any]:
+    sources = (str, Path, xr.Dataset, xr.DataArray)
+    if isinstance(spec, sources):
         return spec, (), ()
     if isinstance(spec, Sequence) and 2 <= len(spec) <= 3:
         path, classes, *colors = spec
-        if isinstance(path, str | Path) and not isinstance(classes, str):
+        if isinstance(path, sources) and not isinstance(classes, str):
             return path, classes, (colors[0] if colors else ())
     raise SceneError(
         "A label must be given as path, (path, classes) or (path, classes, colors). "

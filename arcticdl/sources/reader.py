@@ -70,6 +70,9 @@ class Reader(NamedTuple):
     open_label: Callable[..., xr.Dataset] | None = None
     """``open_label(path, context, **options)`` gives a label map, as a scene on the
     grid of ``context.scene``; ``None``: ``open(path, **options)`` does."""
+    takes_address: Callable[[str], bool] | None = None
+    """Whether a file at an address such as ``https://...`` is of this kind, as far as
+    the address tells; ``None``: none is."""
     is_general: bool = False
     """Whether the kind holds others, which are tried before it."""
 

@@ -197,7 +197,7 @@ class PackedVariable:
 
     def _outside(self, code: float) -> bool:
         if self.low is None and self.high is None:
-            return self.is_packed or self._measures()
+            return self.is_packed or not self._is_literal() or self._measures()
         low = -np.inf if self.low is None else self.low
         high = np.inf if self.high is None else self.high
         return not low <= code <= high

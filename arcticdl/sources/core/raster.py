@@ -1,6 +1,7 @@
 """Window reads of any raster that GDAL opens, with its validity."""
 
 import os
+import re
 import threading
 import warnings
 from collections.abc import Sequence
@@ -14,9 +15,11 @@ from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
+from arcticdl.choices import check_choice
 from arcticdl.errors import SourceError
 from arcticdl.scene import MAX_SIDE_PX
 from arcticdl.sources.core.lazy import HandlePool, row_strips
+from arcticdl.sources.core.tiff import check_whole
 from arcticdl.sources.core.validity import RecentMasks, Sentinel, valid_pixels
 from arcticdl.sources.core.zipped import ProductPath
 
@@ -25,6 +28,17 @@ _COLOURS = ("red", "green", "blue")
 CACHE_BYTES = 256 * 2**20
 """GDAL's block cache, unless the environment variable ``GDAL_CACHEMAX`` says otherwise.
 Its own default, a twentieth of the memory, grows with the machine."""
+
+_LIMITS = {
+    "GDAL_CACHEMAX": CACHE_BYTES,
+    "GDAL_HTTP_CONNECTTIMEOUT": 30,  # s; GDAL itself waits for ever
+    "GDAL_HTTP_TIMEOUT": 120,
+    "GDAL_HTTP_MAX_RETRY": 2,
+}
+_PAGE = re.compile(r"GTIFF_DIR:\d+:")
+
+_COMPLEX = ("amplitude", "phase")
+"""What is made of a complex number, such as a single-look complex image holds."""
 
 GREY = ("gray", "grey")
 """Names of the band that an RGB image with three equal channels is reduced to."""
@@ -64,11 +78,7 @@ class RasterFile:
         scale: bool = True,
         valid_from: str = "all",
     ) -> None:
-        if valid_from not in ("all", "any"):
-            raise ValueError(
-                "`valid_from` must be one of ['all', 'any']. "
-                f"Received: valid_from={valid_from!r}."
-            )
+        check_choice("valid_from", valid_from, ("all", "any"))
         self.path = str(path)
         self.nodata = nodata
         self.valid_from = valid_from
@@ -84,26 +94,45 @@ class RasterFile:
         self.tags = src.tags()
         self.band_tags = src.tags(src.indexes[0]) if src.count else {}
         self.driver = src.driver
-        self.indexes = [
+        file = self.path.split(":", 2)[2] if _PAGE.match(self.path) else self.path
+        if self.driver == "GTiff" and os.path.isfile(file):
+            check_whole(file)
+        self.subdatasets = list(src.subdatasets)
+        self.has_rpcs = src.rpcs is not None
+        self._read_bands(src, scale)
+
+    def _read_bands(self, src: rasterio.DatasetReader, scale: bool) -> None:
+        shown = [
             i for i, c in zip(src.indexes, src.colorinterp, strict=True)
             if c != ColorInterp.alpha
         ]  # fmt: skip
-        if not self.indexes or max(self.shape) > MAX_SIDE_PX:
+        if not shown or max(self.shape) > MAX_SIDE_PX:
+            within = f"; it holds {self.subdatasets[:9]}" if self.subdatasets else ""
             raise SourceError(
                 f"{self.path} must hold a band and sides up to {MAX_SIDE_PX} px. "
-                f"Received: {len(self.indexes)} bands of {self.shape} px."
+                f"Received: {len(shown)} bands of {self.shape} px{within}."
             )
+        # A complex band is two of real numbers.
+        self.parts = [
+            part
+            for i in shown
+            for part in (_COMPLEX if _is_complex(src.dtypes[i - 1]) else ("",))
+        ]
+        self.indexes = [
+            i for i in shown for _ in range(1 + _is_complex(src.dtypes[i - 1]))
+        ]
         keep = [i - 1 for i in self.indexes]
-        self.dtypes = [np.dtype(src.dtypes[k]) for k in keep]
-        if any(d.kind == "c" for d in self.dtypes):
-            raise SourceError(
-                f"{self.path} holds complex numbers, which no scene does. Write their "
-                "magnitude first."
-            )
+        self.dtypes = [_real_type(src.dtypes[k]) for k in keep]
         self.scales = [src.scales[k] if scale else 1.0 for k in keep]
         self.offsets = [src.offsets[k] if scale else 0.0 for k in keep]
-        self.units = [src.units[k] or "" for k in keep]
-        self.band_names = _band_names(src, keep)
+        self.units = [
+            "rad" if part == "phase" else src.units[k] or ""
+            for k, part in zip(keep, self.parts, strict=True)
+        ]
+        self.band_names = [
+            f"{name}_{part}" if part else name
+            for name, part in zip(_band_names(src, keep), self.parts, strict=True)
+        ]
         self.flags = [set(src.mask_flag_enums[k]) for k in keep]
         self.declared = [src.nodatavals[k] for k in keep]
         self.by_pixel = src.interleaving == Interleaving.pixel
@@ -112,9 +141,9 @@ class RasterFile:
     @contextmanager
     def _open(self) -> Any:
         """Lends a handle, and tells a failed read from a failed caller."""
-        limit = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": CACHE_BYTES}
+        limits = {k: v for k, v in _LIMITS.items() if k not in os.environ}
         try:
-            with rasterio.Env(**limit), self.pool.borrow() as src:
+            with rasterio.Env(**limits), self.pool.borrow() as src:
                 yield src
         except (RasterioError, OSError, MemoryError) as error:
             raise SourceError(
@@ -139,11 +168,7 @@ class RasterFile:
         bands of a pixel together need not be turned into ``(y, x, band)``.
         """
         with self._open() as src:
-            data = src.read(
-                [self.indexes[b] for b in bands],
-                window=Window.from_slices(rows, cols),
-                out=self._room(bands, rows, cols),
-            )
+            data = self._pixels(src, bands, rows, cols)
         sentinels = self._sentinels(bands)
         if sentinels is not None and self._recent.wanted:
             valid = valid_pixels(data, sentinels, self.valid_from)
@@ -154,18 +179,49 @@ class RasterFile:
         offset = np.array([self.offsets[b] for b in bands])[:, None, None]
         return (data * scale + offset).astype(self.dtype(bands))
 
+    def _pixels(
+        self,
+        src: rasterio.DatasetReader,
+        bands: Sequence[int],
+        rows: slice,
+        cols: slice,
+    ) -> np.ndarray:
+        """Stored numbers of a window; of complex ones the amplitude or the phase."""
+        data = src.read(
+            [self.indexes[b] for b in bands],
+            window=Window.from_slices(rows, cols),
+            out=self._room(bands, rows, cols),
+        )
+        if data.dtype.kind != "c":
+            return data
+        layers = [self._real(layer, b) for layer, b in zip(data, bands, strict=True)]
+        return np.stack(layers).astype(np.result_type(*(self.dtypes[b] for b in bands)))
+
+    def _real(self, layer: np.ndarray, band: int) -> np.ndarray:
+        nodata = self.declared[band] if self.nodata is None else self.nodata
+        if self.parts[band] == "amplitude":
+            real = np.abs(layer)
+        elif self.parts[band] == "phase":
+            real = np.angle(layer)
+        else:
+            return layer.real
+        return np.where(layer == nodata, np.nan, real) if nodata is not None else real
+
     def _room(
         self, bands: Sequence[int], rows: slice, cols: slice
     ) -> np.ndarray | None:
         """Where to read to: None lets rasterio put one band after the other."""
         kinds = {self.dtypes[b] for b in bands}
-        if not self.by_pixel or len(bands) == 1 or len(kinds) > 1:
+        if not self.by_pixel or len(bands) == 1 or len(kinds) > 1 or any(self.parts):
             return None
         shape = (rows.stop - rows.start, cols.stop - cols.start, len(bands))
         return np.moveaxis(np.empty(shape, kinds.pop()), -1, 0)
 
     def _sentinels(self, bands: Sequence[int]) -> list[Sentinel] | None:
         """What marks nodata in each band; None where only a mask of the file tells."""
+        if any(self.parts[b] for b in bands):
+            return [Sentinel() if self.parts[b] else Sentinel(self.declared[b], True)
+                    for b in bands]  # fmt: skip
         if self.nodata is not None:
             return [Sentinel(self.nodata)] * len(bands)
         told = {MaskFlags.all_valid, MaskFlags.nodata}
@@ -195,9 +251,7 @@ class RasterFile:
         sentinels = self._sentinels(bands)
         with self._open() as src:
             if sentinels is not None:
-                data = src.read(
-                    indexes, window=window, out=self._room(bands, rows, cols)
-                )
+                data = self._pixels(src, bands, rows, cols)
                 return valid_pixels(data, sentinels, self.valid_from)
             masked = [indexes[k] for k in self._masked(bands)]
             valid = src.read_masks(masked, window=window) > 0
@@ -237,6 +291,17 @@ class RasterFile:
         self.pool.close()
 
 
+def _is_complex(dtype: str) -> bool:
+    return dtype.startswith("complex")
+
+
+def _real_type(dtype: str) -> np.dtype:
+    """Type of a band's pixels: that of the amplitude where they are complex."""
+    if not _is_complex(dtype):
+        return np.dtype(dtype)
+    return np.dtype("float64" if dtype in ("complex128", "complex_int32") else "f4")
+
+
 def _band_names(src: rasterio.DatasetReader, keep: list[int]) -> list[str]:
     colours = [src.colorinterp[k].name for k in keep]
     in_colour = set(_COLOURS) <= set(colours)
@@ -246,7 +311,7 @@ def _band_names(src: rasterio.DatasetReader, keep: list[int]) -> list[str]:
         plain = colour if in_colour and colour in _COLOURS else f"band_{k + 1}"
         plain = "gray" if single_image else plain
         names.append(src.descriptions[k] or plain)
-    if len(set(names)) == len(names):
+    if len(set(names)) == len(set(keep)):
         return names
     return [f"band_{k + 1}" for k in keep]
 

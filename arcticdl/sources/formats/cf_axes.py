@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from arcticdl.errors import SourceError
+from arcticdl.sources.core.assemble import known_time
 from arcticdl.sources.core.lazy import WindowArray
 
 _STANDARD = {
@@ -217,3 +218,47 @@ def field_variables(raw: xr.Dataset) -> Iterator[tuple[str, xr.Variable]]:
             continue
         if role_of(name, variable) not in ("lat", "lon", "time"):
             yield name, variable
+
+
+def field_time(
+    raw: xr.Dataset, variable: xr.Variable, time_index: int | None
+) -> str | None:
+    """Time of a field: its coordinate's, or what the file's attributes say.
+
+    Args:
+        raw: The file.
+        variable: The field.
+        time_index: Which of several times.
+
+    Returns:
+        UTC as text; ``None`` where nothing tells.
+    """
+    along = [
+        (name, line)
+        for dim in variable.dims
+        if side_of(raw, str(dim)) == "time"
+        for name, line in lines_over(raw, str(dim)).items()
+    ]
+    lone = [(n, raw.variables[n]) for n in ("time", "valid_time")
+            if n in raw.variables and raw.variables[n].size == 1]  # fmt: skip
+    for name, line in [*along, *lone]:
+        if role_of(str(name), line) == "time":
+            index = 0 if line.size == 1 else time_index or 0
+            found = _decoded(raw, str(name), index)
+            if found is not None:
+                return found
+    told = (raw.attrs.get(k) for k in ("time", "time_coverage_start", "start_date"))
+    return next((t for t in map(known_time, told) if t is not None), None)
+
+
+def _decoded(raw: xr.Dataset, name: str, index: int) -> str | None:
+    variable = raw.variables[name]
+    if variable.dtype.kind != "M" and " since " not in str(
+        variable.attrs.get("units", "")
+    ):
+        return None
+    try:
+        decoded = xr.decode_cf(xr.Dataset({name: variable.load()}))[name].values
+        return known_time(decoded.ravel()[index])
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None

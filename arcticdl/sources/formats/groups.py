@@ -9,7 +9,8 @@ import xarray as xr
 import zarr
 
 from arcticdl.choices import check_choice
-from arcticdl.errors import SourceError
+from arcticdl.errors import MissingExtraError, SourceError
+from arcticdl.sources.core.remote import is_address
 from arcticdl.sources.formats.cf_axes import field_variables, role_of
 
 MAIN_VARIABLES = ("cdr_seaice_conc", "cdr_seaice_conc_monthly", "ice_conc")
@@ -56,7 +57,7 @@ def open_group(
         SourceError: Neither NetCDF nor Zarr, or fields in several groups.
         ValueError: There is no such group.
     """
-    groups = _open_all(path)
+    groups = _open_all(path, group)
     name = "/"
     try:
         if group is not None:
@@ -72,20 +73,27 @@ def open_group(
     return raw
 
 
-def _open_all(path: str) -> dict[str, xr.Dataset]:
+def _open_all(path: str, group: str | None) -> dict[str, xr.Dataset]:
     """Every group by its path; xarray's ``open_groups`` decodes them, told or not."""
     options = _options(path)
     groups: dict[str, xr.Dataset] = {}
     try:
-        for name in _group_names(path, options["engine"]):
+        for name in _group_names(path, options["engine"], group):
             groups[name] = xr.open_dataset(path, group=name, **options)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{path} needs a file system of fsspec. Received: {error}. Install "
+            "`arcticdl[cloud]`."
+        ) from None
     except Exception as error:
         _close(groups)
         raise _refusal(path, error) from None
     return groups
 
 
-def _group_names(path: str, engine: str) -> list[str]:
+def _group_names(path: str, engine: str, told: str | None) -> list[str]:
+    if is_address(path):  # which the web cannot list
+        return ["/"] if told is None else ["/", "/" + told.strip("/")]
     if engine == "netcdf4":  # the classic model has no groups
         return ["/"]
     if engine == "zarr":
@@ -157,6 +165,8 @@ def _is_reference(name: str, variable: xr.Variable) -> bool:
 
 def _options(path: str) -> dict[str, Any]:
     options: dict[str, Any] = {"decode_cf": False, "cache": False}
+    if is_address(path):
+        return options | {"engine": "zarr"}
     if Path(path).is_dir():
         return options | {"engine": "zarr", "consolidated": False}
     with Path(path).open("rb") as file:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from arcticdl.choices import check_choice
 from arcticdl.errors import SourceError
 from arcticdl.sources.bands import BandNames, choose_bands
 from arcticdl.sources.core.assemble import make_scene
@@ -18,13 +19,39 @@ from arcticdl.sources.reader import LabelContext, Reader
 _MAX_CHANNELS = 64  # a longer last axis is taken for a side of the image
 
 
-def open_image(path: str | Path, **options: Any) -> xr.Dataset:
+def open_image(
+    path: str | Path,
+    *,
+    bands: Sequence[str] | None = None,
+    band_names: BandNames = None,
+    crs: Any = None,
+    nodata: float | None = None,
+    valid_from: str = "all",
+) -> xr.Dataset:
     """Opens a PNG or JPEG as a scene; alpha becomes ``valid``.
 
-    A world file beside it gives it a grid. Options as for ``open_geotiff``.
+    A world file beside it gives it a grid.
+
+    Args:
+        path: The file.
+        bands: See ``open_geotiff``.
+        band_names: See ``open_geotiff``.
+        crs: CRS of the world file's coordinates.
+        nodata: See ``RasterFile``.
+        valid_from: See ``RasterFile``.
+
+    Returns:
+        The scene.
+
+    Raises:
+        SourceError: See ``open_geotiff``.
     """
-    driver = "PNG" if Path(path).read_bytes()[:4] == b"\x89PNG" else "JPEG"
-    return open_geotiff(path, driver=driver, **options)
+    with Path(path).open("rb") as file:
+        driver = "PNG" if file.read(4) == b"\x89PNG" else "JPEG"
+    return open_geotiff(
+        path, bands=bands, band_names=band_names, crs=crs, driver=driver,
+        nodata=nodata, valid_from=valid_from,
+    )  # fmt: skip
 
 
 class NumpyFile:
@@ -45,11 +72,7 @@ class NumpyFile:
         channels: str = "last",
         nodata: float | None = None,
     ) -> None:
-        if channels not in ("first", "last"):
-            raise ValueError(
-                "`channels` must be one of ['first', 'last']. "
-                f"Received: channels={channels!r}."
-            )
+        check_choice("channels", channels, ("first", "last"))
         self.path, self.index, self.nodata = str(path), index, nodata
         self.channels = channels
         self._map: np.ndarray | None = None

@@ -1,5 +1,6 @@
 """NetCDF and Zarr by CF conventions."""
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,16 +13,16 @@ from arcticdl.choices import check_choice
 from arcticdl.errors import SourceError
 from arcticdl.scene import MAX_SIDE_PX, class_attributes
 from arcticdl.sources.bands import BandNames, choose_bands
-from arcticdl.sources.core.assemble import known_time, make_scene
+from arcticdl.sources.core.assemble import make_scene
 from arcticdl.sources.core.cf import PackedVariable
 from arcticdl.sources.core.hdf5 import HDF5_MAGIC
 from arcticdl.sources.core.lazy import WindowArray
+from arcticdl.sources.core.remote import is_address
 from arcticdl.sources.formats.cf_axes import (
     Layout,
+    field_time,
     field_variables,
     find_layout,
-    lines_over,
-    role_of,
     side_of,
     upright,
 )
@@ -196,8 +197,10 @@ def _fields(
         if layout is None:
             continue
         for label, layer in _layers(raw, name, variable, layout, time_index):
+            # A dataset that xarray decoded still knows by what it did.
+            scale = packed_scale or variable.encoding.get("scale_factor")
             packed = PackedVariable(
-                label, upright(layer, layout), typed=True, packed_scale=packed_scale
+                label, upright(layer, layout), typed=True, packed_scale=scale
             )
             fields[label] = Field(packed, layout, variable)
     if not fields:
@@ -339,41 +342,8 @@ def _attributes(
     for name in ("scene_id", "group", "region", "season", "service"):
         if name in raw.attrs:
             attrs[name] = str(raw.attrs[name])
-    when = _time(raw, field, time_index)
+    when = field_time(raw, field.variable, time_index)
     return attrs if when is None else {**attrs, "time": when}
-
-
-def _time(raw: xr.Dataset, field: Field, time_index: int | None) -> str | None:
-    """Time of the field: its coordinate's, or what the file's attributes say."""
-    along = [
-        (name, line)
-        for dim in field.variable.dims
-        if side_of(raw, str(dim)) == "time"
-        for name, line in lines_over(raw, str(dim)).items()
-    ]
-    lone = [(n, raw.variables[n]) for n in ("time", "valid_time")
-            if n in raw.variables and raw.variables[n].size == 1]  # fmt: skip
-    for name, line in [*along, *lone]:
-        if role_of(str(name), line) == "time":
-            index = 0 if line.size == 1 else time_index or 0
-            found = _decoded(raw, str(name), index)
-            if found is not None:
-                return found
-    told = (raw.attrs.get(k) for k in ("time", "time_coverage_start", "start_date"))
-    return next((t for t in map(known_time, told) if t is not None), None)
-
-
-def _decoded(raw: xr.Dataset, name: str, index: int) -> str | None:
-    variable = raw.variables[name]
-    if variable.dtype.kind != "M" and " since " not in str(
-        variable.attrs.get("units", "")
-    ):
-        return None
-    try:
-        decoded = xr.decode_cf(xr.Dataset({name: variable.load()}))[name].values
-        return known_time(decoded.ravel()[index])
-    except (ValueError, OverflowError, IndexError, TypeError):
-        return None
 
 
 def is_netcdf(path: Any, head: bytes) -> bool:
@@ -387,4 +357,12 @@ def is_zarr(path: Any, head: bytes) -> bool:
 
 
 NETCDF = Reader(is_netcdf, open_netcdf, is_general=True)
-ZARR = Reader(is_zarr, open_netcdf, is_general=True)
+
+
+def is_zarr_address(address: str) -> bool:
+    """An address of which a part ends in ``.zarr``."""
+    parts = re.split(r"[?#]", address)[0].split("/")
+    return is_address(address) and any(part.endswith(".zarr") for part in parts)
+
+
+ZARR = Reader(is_zarr, open_netcdf, takes_address=is_zarr_address, is_general=True)
