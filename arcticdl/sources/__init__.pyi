@@ -3,6 +3,6 @@ from .bands import choose_bands as choose_bands
 from .formats.coco import read_coco_boxes as read_coco_boxes
 from .formats.reanalysis import open_reanalysis as open_reanalysis
 from .open import open_scene as open_scene
-from .reader import LabelContext as LabelContext
 from .reader import READERS as READERS
+from .reader import LabelContext as LabelContext
 from .reader import Reader as Reader

@@ -26,4 +26,5 @@ from .statistics import compute_stats as compute_stats
 from .store import TileStore as TileStore
 from .store import open_store as open_store
 from .table import NORMALIZERS as NORMALIZERS
+from .table import SAMPLERS as SAMPLERS
 from .table import SPLITTERS as SPLITTERS
