@@ -158,7 +158,7 @@ class Lattice:
 
 
 def relative(row: np.ndarray, col: np.ndarray) -> Positions:
-    """Positions with an origin of their own."""
+    """Positions counted from the first whole pixel before them."""
     origin = tuple(
         int(np.floor(p[np.isfinite(p)].min())) if np.isfinite(p).any() else 0
         for p in (row, col)
@@ -167,12 +167,20 @@ def relative(row: np.ndarray, col: np.ndarray) -> Positions:
 
 
 def sample_places(span: slice, points: int) -> np.ndarray:
-    """Pixel coordinates of ``points`` points in each pixel of a span, corners whole."""
+    """Pixel coordinates of ``points`` points in each pixel of a span, corners whole.
+
+    They lie in the middles of equal parts of the pixel, so that their mean is that of
+    its area.
+
+    >>> sample_places(slice(3, 5), 2).tolist()
+    [3.25, 3.75, 4.25, 4.75]
+    """
     count = (span.stop - span.start) * points
     return span.start + (np.arange(count) + 0.5) / points
 
 
 def _nodes(places: np.ndarray, step: int) -> np.ndarray:
+    """Nodes of the lattice around places; two at the least, to lie between."""
     first = int(np.floor(places[0] / step))
     last = int(np.ceil(places[-1] / step))
     return np.arange(first, max(last, first + 1) + 1, dtype="float64") * step

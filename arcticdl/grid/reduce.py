@@ -10,7 +10,7 @@ from arcticdl.grid.positions import Placement, Positions
 from arcticdl.grid.windows import window_blocks, window_shape, within_window
 from arcticdl.void import VOID_CLASS
 
-_BLOCK = 2048  # source pixels a side that are held at once
+_BLOCK = 2048  # source pixels a side that are held at once: 16 MiB a band of float32
 
 
 class ShiftedCopy:
@@ -51,6 +51,7 @@ class ShiftedCopy:
         return out
 
     def _good(self, rows: slice, cols: slice, data: np.ndarray | None) -> Any:
+        """Validity of source pixels; ``data`` are all bands, where they are read."""
         if self.valid is not None:
             return self.valid[rows, cols].values
         if self.dtype.kind != "f":
@@ -60,7 +61,12 @@ class ShiftedCopy:
 
 
 class ShiftedLabel:
-    """An integer label on a grid that differs from its own by whole pixels."""
+    """An integer label on a grid that differs from its own by whole pixels.
+
+    Args:
+        label: ``(y, x)``.
+        shift: Source row and column of the target's first pixel.
+    """
 
     def __init__(self, label: xr.Variable, shift: tuple[int, int]) -> None:
         self.label, self.shift, self.dtype = label, shift, label.dtype
@@ -77,7 +83,22 @@ class ShiftedLabel:
 def overlap(
     shape: Sequence[int], shift: tuple[int, int], rows: slice, cols: slice
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
-    """Where a target window meets a source, in pixels of each; ``None``: nowhere."""
+    """Where a target window meets a source, in pixels of each; ``None``: nowhere.
+
+    Args:
+        shape: Rows and columns of the source.
+        shift: Source row and column of the target's first pixel.
+        rows: Rows of the target window.
+        cols: Columns of the target window.
+
+    Returns:
+        ``(source, here)``: slices of the source, and those of the window's array.
+
+    Example:
+        >>> source, here = overlap((10, 10), (-2, 4), slice(0, 5), slice(0, 8))
+        >>> source, here[0]
+        ((slice(0, 3, None), slice(4, 10, None)), slice(2, 5, None))
+    """
     source, here = [], []
     for size, start, span in zip(shape, shift, (rows, cols), strict=True):
         low, high = max(span.start + start, 0), min(span.stop + start, size)
@@ -129,13 +150,17 @@ class BlockMean:
     def _sums(
         self, bands: list[int], rows: slice, cols: slice
     ) -> tuple[np.ndarray, np.ndarray]:
+        """Sums of valid pixels (band, y, x) and their number (y, x), of each block.
+
+        Double precision, since a block may hold a million pixels.
+        """
         f = self.factor
         source = (
             slice(rows.start * f, rows.stop * f),
             slice(cols.start * f, cols.stop * f),
         )
         shape = window_shape(rows, cols)
-        folded = (shape[0], f, shape[1], f)
+        folded = (shape[0], f, shape[1], f)  # block, row in it, block, column in it
         finite = self.valid is None and self.image.dtype.kind == "f"
         wanted = list(range(len(self.image))) if finite else bands
         data = self.image[(wanted, *source)].values if wanted else None
@@ -154,7 +179,15 @@ class BlockMean:
 
 
 class ScaledPlacement:
-    """Positions in block means of a source, from those in the source."""
+    """Positions in block means of a source, from those in the source.
+
+    Block k holds the pixels from k * factor on, so that its centre lies at
+    (k + 0.5) * factor in pixel corners, or half a pixel less in pixel centres.
+
+    Args:
+        placement: Where target pixels lie in the source.
+        factor: Pixels a side of a block.
+    """
 
     period: int | None = None
 

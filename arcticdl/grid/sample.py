@@ -1,4 +1,12 @@
-"""Scenes read at fractional pixel positions: interpolated, averaged, voted."""
+"""Scenes read at fractional pixel positions: interpolated, averaged, voted.
+
+A target pixel is a square of ``points`` x ``points`` samples (one of them where the
+target is as fine as the source), each a weighted sum of the source pixels around it.
+Values and validity go the same way: with weight w = 1 for a valid source pixel and 0
+for a missing one, the sampler carries both sum(k * w * value) and sum(k * w) over the
+kernel k, and their quotient is the mean over what is there. What share of the kernel
+was there decides whether the target pixel is valid.
+"""
 
 from collections.abc import Sequence
 
@@ -12,20 +20,27 @@ from arcticdl.void import VOID_CLASS
 KERNELS = {"bilinear": range(2), "cubic": range(-1, 3), "nearest": range(1)}
 """Ways of interpolation, and the source pixels that each takes along an axis."""
 
-_BLOCK = 512
-_FULL = 1e-3  # a weight this close to 1 is whole
-_EDGE = 2e-3  # single precision of a position on the outermost centre
+_BLOCK = 512  # samples a side that are held at once: some tens of MiB with a kernel
+_FULL = 1e-3  # a weight this close to 1 is whole: a sum of sixteen float32 products
+_EDGE = (
+    2e-3  # px; single precision of a position, so that an outermost centre is inside
+)
 
 
 def kernel_weights(name: str, offset: np.ndarray) -> list[np.ndarray]:
     """Weights of the source pixels around a fractional position, along one axis.
 
     Args:
-        name: ``"nearest"``, ``"bilinear"`` or ``"cubic"`` (Keys 1981, a = -0.5).
+        name: ``"nearest"``, ``"bilinear"`` or ``"cubic"`` (Keys 1981, IEEE Trans. ASSP
+            29, 1153-1160, with a = -0.5, which interpolates parabolas exactly).
         offset: Fraction past the whole pixel, 0 to 1.
 
     Returns:
         A weight array for each pixel of ``KERNELS[name]``; they add up to 1.
+
+    Example:
+        >>> [float(w) for w in kernel_weights("cubic", np.array(0.5))]
+        [-0.0625, 0.5625, 0.5625, -0.0625]
     """
     t = offset
     if name == "nearest":
@@ -51,9 +66,10 @@ class PointSampler:
         weight: ``(y, x)``, boolean validity or the valid fraction of each source pixel;
             ``None``: every finite pixel.
         placement: Where target pixels lie.
-        kernel: Interpolation.
+        kernel: Interpolation, one of ``KERNELS``.
         points: Points a side whose mean each target pixel holds.
-        min_valid_fraction: Weight of the kernel that must be valid.
+        min_valid_fraction: Weight of the kernel that must be valid, above 0 to 1.
+        dtype: Of what is read; ``None``: that of the image.
     """
 
     def __init__(
@@ -71,6 +87,7 @@ class PointSampler:
         self.kernel, self.points = kernel, points
         self.min_weight = min_valid_fraction
         self.dtype = image.dtype if dtype is None else dtype
+        # Single precision holds 16-bit numbers to the bit; longer ones it would round.
         small = image.dtype.itemsize <= 2 or image.dtype == np.float32
         self.work = np.dtype("float32" if small else "float64")
 
@@ -95,11 +112,20 @@ class PointSampler:
         return window_blocks(rows, cols, max(16, _BLOCK // self.points))
 
     def _enough(self, weight: np.ndarray) -> np.ndarray:
+        """Where the valid share of the kernel suffices.
+
+        A whole kernel has weight 1 and no more: cubic weights are partly negative, so
+        that a missing pixel may make the sum larger than 1 as well as smaller.
+        """
         if self.min_weight >= 1.0:
             return np.abs(weight - 1.0) < _FULL
         return weight > max(self.min_weight, _FULL)
 
     def _read_block(self, bands: list[int], rows: slice, cols: slice) -> np.ndarray:
+        """Means over what is valid; whole numbers are rounded, and cut to their type.
+
+        Only the cubic kernel leaves the range of what it interpolates.
+        """
         value, weight = self._sample(bands, rows, cols)
         whole = self.dtype.kind != "f"
         if weight is not None:
@@ -123,11 +149,11 @@ class PointSampler:
         if at is None:
             return np.zeros((len(bands), *shape), self.work), np.zeros(shape)
         value, weight = self._interpolate(bands, at)
-        if inside is not None:
+        if inside is not None:  # points off the source weigh nothing
             value *= inside
             weight = inside.astype(self.work) if weight is None else weight * inside
         k = self.points
-        if k > 1:
+        if k > 1:  # the mean of each pixel's points, their weights with them
             folded = (shape[0], k, shape[1], k)
             value = value.reshape(len(bands), *folded).mean(axis=(2, 4))
             if weight is not None:
@@ -138,7 +164,8 @@ class PointSampler:
         """Positions outside are moved inside, and told by a map of those that were not.
 
         The source reaches from its first to its last pixel centre: beyond, a value
-        would be invented.
+        would be invented. Moved ones cost no reading of further pixels; what they read
+        is weighed by 0 later. ``None``: none lies inside, or all of them do.
         """
         row, col, (top, left) = at
         height, width = self.image.shape[1:]
@@ -157,6 +184,11 @@ class PointSampler:
     def _interpolate(
         self, bands: list[int], at: Positions
     ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Weighted sums at each position, and weights; ``None``: all of them are 1.
+
+        One block of source pixels is read that holds the kernels of all positions, and
+        each kernel is found in it by the flat index of its first pixel.
+        """
         half = 0.5 if self.kernel == "nearest" else 0.0
         taps = KERNELS[self.kernel]
         row, col = (self._on_edge(p) for p in (at.row, at.col))
@@ -180,7 +212,11 @@ class PointSampler:
 
     @staticmethod
     def _on_edge(place: np.ndarray) -> np.ndarray:
-        """Positions within rounding of a whole pixel are on it."""
+        """Positions within rounding of a whole pixel are on it.
+
+        Otherwise a pixel a millionth off a centre would need the neighbour, and be void
+        beside a gap that it does not touch.
+        """
         whole = np.rint(place)
         return np.where(np.abs(place - whole) < _EDGE, whole, place)
 
@@ -221,6 +257,11 @@ class PointSampler:
     def _read_source(
         self, bands: list[int], rows: slice, cols: slice
     ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Source pixels times their weights, and weights; ``None``: all are 1.
+
+        Where no validity is told, a pixel counts if all bands of it are finite. Missing
+        pixels become 0 before they are weighed, since NaN times 0 is NaN.
+        """
         finite = self.weight is None and self.image.dtype.kind == "f"
         wanted = bands or (list(range(self.image.shape[0])) if finite else [])
         shape = window_shape(rows, cols)
@@ -248,7 +289,12 @@ def _gather(
     weights_y: Sequence[np.ndarray],
     weights_x: Sequence[np.ndarray],
 ) -> np.ndarray:
-    """Sum of weighted neighbours; ``index`` is the flat place of the first of them."""
+    """Sum of weighted neighbours; ``index`` is the flat place of the first of them.
+
+    ``take`` on the flat array is several times as fast as an index of rows and columns;
+    the neighbour to the right is the same index into the array one element further on,
+    that below ``wide`` elements further.
+    """
     flat = layer.ravel()
     if len(weights_y) == 1:
         return flat.take(index)
@@ -271,6 +317,7 @@ def _gather(
 
 
 def _blend(flat: np.ndarray, index: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Between each element and the next one, ``share`` of the way, in place."""
     first, second = flat.take(index), flat[1:].take(index)
     second -= first
     second *= share
@@ -280,6 +327,8 @@ def _blend(flat: np.ndarray, index: np.ndarray, share: np.ndarray) -> np.ndarray
 
 class ClassSampler:
     """Reads windows of an integer label: the nearest code, or the majority of points.
+
+    A point takes the code of the pixel that it lies in; codes are never mixed.
 
     Args:
         label: ``(y, x)``.
@@ -325,8 +374,15 @@ class ClassSampler:
 def majority(votes: np.ndarray) -> np.ndarray:
     """The most frequent code along the last axis; of equal ones, the smallest.
 
-    >>> majority(np.array([[1, 2, 2, 255], [7, 7, 3, 3]]))
-    array([2, 3])
+    Args:
+        votes: (..., vote) codes.
+
+    Returns:
+        (...) codes of the same type.
+
+    Example:
+        >>> majority(np.array([[1, 2, 2, 255], [7, 7, 3, 3]]))
+        array([2, 3])
     """
     best = np.zeros(votes.shape[:-1], np.int64)
     winner = np.zeros(votes.shape[:-1], votes.dtype)

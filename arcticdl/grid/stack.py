@@ -33,6 +33,17 @@ def stack(scenes: Sequence[xr.Dataset], scene_id: str | None = None) -> xr.Datas
     Raises:
         GridMismatchError: Their grids differ, be it by a fraction of a pixel.
         SceneError: A band or label name occurs twice.
+
+    Example:
+        >>> from affine import Affine
+        >>> from odc.geo.geobox import GeoBox
+        >>> from arcticdl.scene import grid_coords
+        >>> grid = grid_coords(GeoBox((2, 3), Affine(40, 0, 0, 0, -40, 0), 3413))
+        >>> image = (("band", "y", "x"), np.zeros((1, 2, 3)))
+        >>> radar = xr.Dataset({"image": image}, {"band": ["HH"], **grid})
+        >>> optical = xr.Dataset({"image": image}, {"band": ["B04"], **grid})
+        >>> stack([radar, optical])["band"].values.tolist()
+        ['HH', 'B04']
     """
     members = [check_scene(scene) for scene in scenes]
     if not members:

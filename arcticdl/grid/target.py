@@ -18,7 +18,8 @@ from arcticdl.sources.core.tie_points import is_located
 DEFAULT_CRS = "EPSG:3413"
 """NSIDC polar stereographic north on WGS 84, in metres."""
 
-_SAMPLES = 65  # points a side that stand for a footprint, its inside included
+_SAMPLES = 65  # a side: straight lines bend between maps, and the pole lies inside
+_MAX_PICKS = 256  # rows and columns of a swath that stand for its footprint
 
 
 def choose_geobox(
@@ -51,6 +52,15 @@ def choose_geobox(
         ValueError: More than one of the three ways is used, or a CRS without
             resolution, or one that is not projected.
         SceneError: The scene that should give its grid has none.
+
+    Example:
+        >>> from arcticdl.scene import grid_coords
+        >>> utm = GeoBox((50, 50), Affine(100, 0, 5e5, 0, -100, 8.8e6), "EPSG:32633")
+        >>> image = (("band", "y", "x"), np.zeros((1, 50, 50)))
+        >>> scene = xr.Dataset({"image": image}, {"band": ["a"], **grid_coords(utm)})
+        >>> grid = choose_geobox([scene], crs="EPSG:3413", resolution_m=250.0)
+        >>> grid.shape.yx, grid.transform.a, grid.transform.c % 250.0
+        ((28, 27), 250.0, 0.0)
     """
     ways = {"geobox": geobox, "like": like, "crs, resolution_m": crs or resolution_m}
     used = [name for name, value in ways.items() if value is not None]
@@ -74,6 +84,7 @@ def choose_geobox(
 
 
 def _in_one_piece(geobox: GeoBox) -> GeoBox:
+    """Refuses a grid that no coordinates ``x`` and ``y`` can describe."""
     if geobox.crs is None or geobox.transform.b or geobox.transform.d:
         raise SceneError(
             f"The grid must have a CRS and no rotation. Received: {geobox!r}."
@@ -84,6 +95,7 @@ def _in_one_piece(geobox: GeoBox) -> GeoBox:
 def _covering(
     scenes: Sequence[xr.Dataset], crs: CRS, resolution_m: float | None
 ) -> GeoBox:
+    """The least grid on whole multiples of the pixel size that holds all scenes."""
     if resolution_m is None or not resolution_m > 0:
         raise ValueError(
             "`resolution_m` must be a positive number of metres where `crs` is given. "
@@ -121,7 +133,7 @@ def footprint_points(scene: xr.Dataset, crs: CRS) -> tuple[np.ndarray, np.ndarra
         x, y = transform_points(geobox.transform, col.ravel(), row.ravel())
         source: Any = geobox.crs.proj if geobox.crs is not None else None
     elif is_swath(scene):
-        step = [max(1, n // 256) for n in scene["lat"].shape]
+        step = [max(1, n // _MAX_PICKS) for n in scene["lat"].shape]
         picks = [
             np.unique([*range(0, n, s), n - 1])
             for n, s in zip(scene["lat"].shape, step, strict=True)

@@ -7,7 +7,12 @@ def window_shape(rows: slice, cols: slice) -> tuple[int, int]:
 
 
 def window_blocks(rows: slice, cols: slice, size: int) -> list[tuple[slice, slice]]:
-    """A window in blocks of at most ``size`` pixels a side."""
+    """A window in blocks of at most ``size`` pixels a side.
+
+    Example:
+        >>> window_blocks(slice(0, 3), slice(5, 7), 2)[-1]
+        (slice(2, 3, None), slice(5, 7, None))
+    """
     return [
         (slice(r, min(r + size, rows.stop)), slice(c, min(c + size, cols.stop)))
         for r in range(rows.start, rows.stop, size)
@@ -18,7 +23,12 @@ def window_blocks(rows: slice, cols: slice, size: int) -> list[tuple[slice, slic
 def within_window(
     part: tuple[slice, slice], rows: slice, cols: slice
 ) -> tuple[slice, slice]:
-    """Where a block lies in an array that holds the window."""
+    """Where a block lies in an array that holds the window.
+
+    Example:
+        >>> within_window((slice(4, 6), slice(7, 9)), slice(3, 8), slice(7, 12))
+        (slice(1, 3, None), slice(0, 2, None))
+    """
     return (
         slice(part[0].start - rows.start, part[0].stop - rows.start),
         slice(part[1].start - cols.start, part[1].stop - cols.start),

@@ -151,7 +151,8 @@ def soft_label(egg: Egg, scheme: ClassScheme) -> tuple[np.ndarray, VoidReason]:
 
     Example:
         >>> from arcticdl.seaice.schemes import BINARY
-        >>> soft_label(charts.read_egg({"CT": "80", "SA": "95"}), BINARY)[0].round(3).tolist()
+        >>> egg = charts.read_egg({"CT": "80", "SA": "95"})
+        >>> soft_label(egg, BINARY)[0].round(3).tolist()
         [0.2, 0.8]
     """
     _refuse_concentration(scheme)
