@@ -151,6 +151,14 @@ def adapt_vector(
 
     Returns:
         ``(num_bands,)`` in the dtype of ``values``.
+
+    Raises:
+        ValueError: ``values`` of more than one axis, or another number of bands.
+
+    Example:
+        >>> means = np.array([0.5, 0.4, 0.3])  # of red, green and blue
+        >>> adapt_vector(means, 3, 2, "mean", neutral=0.0).round(2).tolist()
+        [0.4, 0.4]
     """
     values = np.asarray(values)
     if values.ndim != 1:
@@ -193,6 +201,17 @@ def mixing_matrix(
 
     Raises:
         ValueError: As ``adapt_kernel``.
+
+    Example:
+        >>> matrix, table = mixing_matrix(
+        ...     ["sentinel2:B04", "sentinel2:B08"], ["sentinel2:B08", "elevation"], "zero")
+        >>> matrix.tolist()
+        [[0.0, 1.0], [0.0, 0.0]]
+        >>> print(table)
+        adapter zero, kernels times 1
+        band                 source         rule
+        sentinel2:B08        sentinel2:B08  same band
+        auxiliary:elevation  none           zero
     """
     weigh = choose("mode", mode, ADAPTERS)
     known = mode in ("by_band", "project_1x1", "random", "zero")
