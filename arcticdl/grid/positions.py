@@ -63,15 +63,18 @@ class Lattice:
         exact: ``exact(col, row)`` gives source ``(row, col)``, centres at whole
             numbers, of target pixel coordinates with corners at whole numbers.
         shape: Rows and columns of the target.
+        ratio: Source pixels along a target pixel; ``None``: as ``exact`` says.
 
     Attributes:
         ratio: Source pixels along a target pixel.
         step: Target pixels between nodes; 1: every position is exact.
     """
 
-    def __init__(self, exact: Any, shape: Sequence[int]) -> None:
+    def __init__(
+        self, exact: Any, shape: Sequence[int], ratio: float | None = None
+    ) -> None:
         self.exact = exact
-        self.ratio = pixel_ratio(exact, shape)
+        self.ratio = pixel_ratio(exact, shape) if ratio is None else ratio
         self.step = next(
             (s for s in _STEPS if self._error_px(shape, s) < MAX_ERROR_PX), 1
         )

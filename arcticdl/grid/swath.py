@@ -57,15 +57,24 @@ class TiePoints:
             )
         self._project = Transformer.from_crs("EPSG:4326", plane, always_xy=True)
         steps = [max(1, -(-n // _MAX_TIES)) for n in self.shape]
-        while True:
-            self._lay(steps)
-            if max(steps) == 1 or self._error_px() < _TIE_ERROR_PX:
+        while not self._lay(steps) or self._error_px() >= _TIE_ERROR_PX:
+            if max(steps) == 1:  # each pixel is a tie point, and stands where it does
                 break
             steps = [max(1, s // 2) for s in steps]
+        if not np.isfinite(self.x).all():
+            raise SceneError(
+                "Pixels with `lat` and `lon` must span two rows and columns of a "
+                f"swath. Received: {int(self.located.sum())} of "
+                f"{self.located.size} pixels with them."
+            )
         self._tree: KDTree | None = None
 
-    def _lay(self, steps: list[int]) -> None:
-        """Reads tie points at every n-th row and column, the last ones included."""
+    def _lay(self, steps: list[int]) -> bool:
+        """Reads tie points at every n-th row and column, the last ones included.
+
+        Returns:
+            Whether those with a position suffice to fill the others.
+        """
         self.rows, self.cols = (
             np.unique([*range(0, n, step), n - 1])
             for n, step in zip(self.shape, steps, strict=True)
@@ -73,12 +82,7 @@ class TiePoints:
         x, y = self._read(self.rows, self.cols)
         self.located = np.isfinite(x)
         self.x, self.y = (fill_gaps(v, self.rows, self.cols) for v in (x, y))
-        if not np.isfinite(self.x).all():
-            raise SceneError(
-                "Pixels with `lat` and `lon` must span two rows and columns of a "
-                f"swath. Received: {int(self.located.sum())} located among "
-                f"{self.located.size} tie points."
-            )
+        return bool(np.isfinite(self.x).all())
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_tree": None}
@@ -167,6 +171,7 @@ class TiePoints:
         return row, col
 
     def _solve(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Row and column of finite positions; all of them step together."""
         i, j = self._start(x, y)
         last = np.full(x.shape, np.inf)
         for _ in range(_NEWTON_STEPS):
@@ -190,7 +195,10 @@ class TiePoints:
         )
 
     def pixel_size(self) -> float:
-        """Median distance of neighbouring pixels, in units of the plane."""
+        """Median distance of neighbouring pixels, in units of the plane.
+
+        The median, since pixels grow several times towards the edges of a scan.
+        """
         down = np.hypot(np.diff(self.x, axis=0), np.diff(self.y, axis=0))
         across = np.hypot(np.diff(self.x, axis=1), np.diff(self.y, axis=1))
         both = np.concatenate([
@@ -228,7 +236,7 @@ class SwathPlacement:
         self.ties = TiePoints(scene, plane)
         pixel = pixel_ratio(self._plane_places, target.shape)
         self.ratio = float(pixel / self.ties.pixel_size())
-        self.lattice = Lattice(self.exact, target.shape)
+        self.lattice = Lattice(self.exact, target.shape, self.ratio)
 
     def _plane_places(
         self, col: np.ndarray, row: np.ndarray

@@ -119,7 +119,7 @@ def test_labels_and_integers_are_void_in_a_gap():
 
 def test_a_swath_without_an_area_is_refused():
     gappy = lose(make_swath(), slice(1, None), ALL)
-    with pytest.raises(SceneError, match=r"span two rows.*Received: 50 located"):
+    with pytest.raises(SceneError, match=r"span two rows.*Received: 50 of 3000"):
         align(gappy, GeoBox((9, 9), Affine(1e4, 0, 0, 0, -1e4, -1e6), "EPSG:3413"))
 
 
@@ -134,6 +134,58 @@ def test_a_large_swath_with_lost_scan_lines_is_placed_by_tie_points():
     assert error < 0.05
     # Lines 300 to 302 lie on rows 49.5 to 51.5, where four rows of pixels touch them.
     assert np.flatnonzero(~valid.any(axis=1)).tolist() == [49, 50, 51, 52, 449, 450]
+
+
+def test_tie_points_are_found_where_every_other_scan_line_is_lost():
+    """Each second line of 1200: all that a first, coarse look at them would see."""
+    swath = lose(make_swath(shape=(1200, 600), step=1e3), slice(0, None, 2), ALL)
+    box = GeoBox((99, 99), Affine(1e3, 0, -1e5, 0, -1e3, -1.2e6), "EPSG:3413")
+    found = align(swath, box, min_valid_fraction=0.3)
+    error, valid = error_and_valid(found)
+    assert valid.all() and error < 1.0  # half a row
+
+
+def orbit(num_rows=4000, num_cols=240, half_width_deg=8.0, inclination=98.2):
+    """A whole revolution: scan lines across a great circle that nears both poles."""
+    along = np.radians(np.linspace(-180, 180, num_rows))[:, None]
+    across = np.radians(np.linspace(-half_width_deg, half_width_deg, num_cols))
+    tilt = np.radians(inclination)
+    track = np.cos(along), np.sin(along) * np.cos(tilt), np.sin(along) * np.sin(tilt)
+    pole = 0.0, -np.sin(tilt), np.cos(tilt)
+    x, y, z = (
+        t * np.cos(across) + p * np.sin(across)
+        for t, p in zip(track, pole, strict=True)
+    )
+    return np.degrees(np.arctan2(y, x)), np.degrees(np.arcsin(z))
+
+
+@pytest.mark.parametrize("lines", [[], [700, 2950, 2951, 2952, 3020]])
+def test_a_whole_orbit_meets_a_grid_at_the_pole(lines):
+    lon, lat = orbit()
+    image = field(lon, lat)[None]
+    lon[lines], lat[lines] = np.nan, np.nan
+    swath = xr.Dataset(
+        {"image": (("band", "y", "x"), image)},
+        {"band": ["t"], "lat": (("y", "x"), lat), "lon": (("y", "x"), lon)},
+        {"scene_id": "orbit"},
+    )
+    box = GeoBox((90, 90), Affine(25e3, 0, -11e5, 0, -25e3, 11e5), "EPSG:3413")
+    aligned = align(swath, box)
+    x, y = np.meshgrid(aligned["x"], aligned["y"])
+    lon, lat = POLAR.transform(x, y)
+    valid = aligned["valid"].values
+    away = lat < 88.0  # nearer to the pole the field has a cusp
+    error = np.abs(aligned["image"].values[0] - field(lon, lat))
+    assert error[valid & away].max() < 2.0  # of 17 a degree: a tenth of a pixel
+    tilt = np.radians(98.2)
+    off = np.arcsin(
+        -np.cos(np.radians(lat)) * np.sin(np.radians(lon)) * np.sin(tilt)
+        + np.sin(np.radians(lat)) * np.cos(tilt)
+    )
+    inside = np.abs(np.degrees(off)) < 7.6
+    assert not valid[np.abs(np.degrees(off)) > 8.0].any()
+    share = valid[inside].mean()
+    assert share == 1.0 if not lines else 0.9 < share < 1.0
 
 
 @pytest.mark.parametrize(
