@@ -16,9 +16,7 @@ from arcticdl.config.predict import PredictConfig
 from arcticdl.config.section import Section
 from arcticdl.config.tiles import TilesConfig
 from arcticdl.config.train import TrainConfig
-
-_TASKS = {"class": "segmentation", "value": "dense_regression"}
-"""Kind of a label -> the task that it is for, unless told."""
+from arcticdl.tasks.table import label_task
 
 
 class Experiment(Section):
@@ -40,8 +38,7 @@ class Experiment(Section):
     )
     task: Annotated[str, TASK] | None = Field(
         None,
-        description="What the network answers; null: segmentation, or dense_regression "
-        "for a quantity.",
+        description="What the network answers; null: what its label is for.",
     )
     loss: LossConfig | None = Field(
         None, description="What training makes small; null: the task's own."
@@ -102,7 +99,7 @@ class Experiment(Section):
     @model_validator(mode="after")
     def _heads_fit_their_labels(self) -> "Experiment":
         for name, head in self.each_head.items():
-            check_task(name, self.task_of(name), self.data.labels[name].kind)
+            check_task(name, self.task_of(name), self.data.labels[name])
             check_fit(self.task_of(name), head.loss, head.metrics)
         return self
 
@@ -121,7 +118,8 @@ class Experiment(Section):
             label: A key of ``each_head``.
         """
         task = self.each_head[label].task
-        return task or _TASKS[self.data.labels[label].kind]
+        learnt = self.data.labels[label]
+        return task or label_task(learnt.target, learnt.kind)
 
     @property
     def label_name(self) -> str:

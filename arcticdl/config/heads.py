@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat, model_validator
 
+from arcticdl.config.labels import LabelConfig
 from arcticdl.config.loss import LossConfig
 from arcticdl.config.metrics import MetricConfig
 from arcticdl.config.names import TASK
@@ -52,39 +53,41 @@ def check_fit(
         check_metric(task, metric.name, tuple(METRICS.entries))
 
 
-def tasks_of(kind: str) -> list[str]:
-    """Names of the tasks that a map of labels can teach, sorted.
+def tasks_of(kind: str, target: str = "pixel") -> list[str]:
+    """Names of the tasks that a label can teach, sorted.
 
     Args:
-        kind: What a pixel of it holds: ``"class"`` or ``"value"``.
+        kind: What it holds: ``"class"`` or ``"value"``.
+        target: What it holds one of: ``"pixel"`` or ``"image"``.
 
     Example:
-        >>> tasks_of("class")
-        ['dense_ordinal', 'segmentation']
+        >>> tasks_of("class"), tasks_of("class", "image")
+        (['dense_ordinal', 'segmentation'], ['classification', 'ordinal'])
     """
     from arcticdl.tasks import TASKS
 
-    return sorted(n for n, task in TASKS.items() if task.dense and task.label == kind)
+    return sorted(
+        name
+        for name, task in TASKS.items()
+        if (task.target, task.label) == (target, kind)
+    )
 
 
-def check_task(label: str, task: str, kind: str) -> None:
+def check_task(name: str, task: str, label: LabelConfig) -> None:
     """Refuses a task that needs another kind of label.
 
     Args:
-        label: Name of the label.
+        name: Name of the label.
         task: Name of the task.
-        kind: As for ``tasks_of``.
+        label: The label.
 
     Raises:
         ValueError: It does; the message holds the tasks of this kind of label.
     """
-    if task not in tasks_of(kind):
-        why = (
-            "is a map that has `classes`"
-            if kind == "class"
-            else "is a quantity, without `classes`"
-        )
+    fitting = tasks_of(label.kind, label.target)
+    if task not in fitting:
+        what = "a class" if label.kind == "class" else "a quantity, without `classes`,"
         raise ValueError(
-            f"the task of {label!r} must be one of {tasks_of(kind)}, since the label "
-            f"{why}. Received: task={task!r}"
+            f"the task of {name!r} must be one of {fitting}, since the label holds "
+            f"{what} for each {label.target}. Received: task={task!r}"
         )

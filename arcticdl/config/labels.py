@@ -42,7 +42,7 @@ class SidesConfig(Section):
 
 
 class LabelConfig(Section):
-    """One label map: from a file beside the scene, or from band thresholds."""
+    """One label: of a file beside the scene, of band thresholds, or of whole images."""
 
     classes: tuple[str, ...] = Field(
         (),
@@ -59,19 +59,35 @@ class LabelConfig(Section):
     rules: tuple[ThresholdRule, ...] = Field(
         (), description="Weak labels: the first rule that holds gives the class."
     )
+    attribute: str | None = Field(
+        None,
+        description="Attribute of the scene that tells the class, or the number, of "
+        "the whole image.",
+    )
     sides: SidesConfig | None = Field(
         None, description="Name the background near a line after its two sides."
     )
+    units: str | None = Field(None, description="Unit of a quantity, such as K.")
 
     @property
     def kind(self) -> str:
-        """What a pixel holds: ``"class"`` or ``"value"``."""
+        """What it holds: ``"class"`` or ``"value"``."""
         return "class" if self.classes else "value"
+
+    @property
+    def target(self) -> str:
+        """What it holds one of: ``"pixel"`` or ``"image"``."""
+        return "pixel" if self.attribute is None else "image"
 
     @model_validator(mode="after")
     def _one_origin(self) -> "LabelConfig":
-        if (self.file is None) == (not self.rules):
-            raise ValueError("give either `file` or `rules`, and not both")
+        origins = [self.file is not None, bool(self.rules), self.attribute is not None]
+        if sum(origins) != 1:
+            raise ValueError("give one of `file`, `rules` and `attribute`")
+        if self.attribute is not None and (self.codes or self.sides):
+            raise ValueError("`codes` and `sides` are of maps, not of whole images")
+        if self.units is not None and self.classes:
+            raise ValueError("`units` are of a quantity, and this label has `classes`")
         if not self.classes and (self.codes or self.rules or self.colors or self.sides):
             raise ValueError(
                 "`codes`, `rules`, `colors` and `sides` need `classes`: a quantity has "

@@ -10,6 +10,7 @@ import xarray as xr
 
 from arcticdl.config import DataConfig, Experiment, LabelConfig, Replace
 from arcticdl.errors import ConfigError
+from arcticdl.experiment.image_labels import image_label
 from arcticdl.experiment.sides import name_sides
 from arcticdl.experiment.weak import threshold_labels
 from arcticdl.sources import open_scene
@@ -120,7 +121,20 @@ def open_configured(
             _void_where(scene, data, anchor.path)
     if late and data.use_bands is not None:
         scene = scene.sel(band=list(data.use_bands))
-    return scene.assign_attrs(_attributes(data, anchor, needed=with_labels))
+    scene = scene.assign_attrs(_attributes(data, anchor, needed=with_labels))
+    return _finish_labels(scene, data) if with_labels else scene
+
+
+def _finish_labels(scene: xr.Dataset, data: DataConfig) -> xr.Dataset:
+    """Adds what attributes tell of whole images, and the units of quantities."""
+    for name, label in data.labels.items():
+        if label.attribute is not None:
+            scene[name] = image_label(scene, name, label)
+            if label.classes:
+                _describe_label(scene, name, label)
+        if label.units is not None:
+            scene[name].attrs["units"] = label.units
+    return scene
 
 
 def _beside(path: str, part: Replace) -> str:
@@ -181,9 +195,11 @@ def _void_where(scene: xr.Dataset, data: DataConfig, path: str) -> None:
             f"{scene.sizes['y']} x {scene.sizes['x']} px ({path})."
         )
     masked = (mask["image"] > 0).any("band").values
-    for name in data.labels:
+    for name in scene.data_vars.keys() & data.labels.keys():
         label = scene[name]
-        scene[name] = label.copy(data=np.where(masked, VOID_CLASS, label.values))
+        void = np.nan if label.dtype.kind == "f" else VOID_CLASS
+        values = np.where(masked, label.dtype.type(void), label.values)
+        scene[name] = label.copy(data=values)
 
 
 def _attributes(data: DataConfig, anchor: Anchor, *, needed: bool) -> dict[str, str]:
