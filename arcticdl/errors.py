@@ -1,4 +1,8 @@
-"""The few errors that a caller would catch, each a ``ValueError``."""
+"""The few errors that a caller would catch.
+
+Each is a ``ValueError``, for input that is refused; ``ReadError`` is an ``OSError``,
+for input that could not be read just now, and ``MissingExtraError`` an ``ImportError``.
+"""
 
 
 class SceneError(ValueError):
@@ -7,6 +11,10 @@ class SceneError(ValueError):
 
 class SourceError(ValueError):
     """A file is not what it claims to be: truncated, of another kind, incomplete."""
+
+
+class ReadError(OSError):
+    """Reading failed, which says nothing of the input: the same call may go well."""
 
 
 class BandNotFoundError(SceneError):
@@ -35,6 +43,10 @@ class WeightsError(ValueError):
 
 class ConfigError(ValueError):
     """A configuration is wrong; the message names the key's path."""
+
+
+class DivergedError(ValueError):
+    """Training left the finite numbers; what it has learned since is worth nothing."""
 
 
 class MissingExtraError(ImportError):

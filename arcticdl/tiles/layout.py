@@ -3,7 +3,8 @@
 ::
 
     NAME.tiles/
-      store.json         what the store is: sizes, bands, labels, fingerprint
+      store.json         what the store is: sizes, bands, labels, fingerprint, and
+                         what its files must be (see `signature`)
       scenes.json        each scene: attributes, grid, statistics
       manifest.parquet   GeoParquet, row i is tile i; labels of whole images
       tiles.zarr/        Zarr v3; one chunk a tile, many chunks a shard
@@ -13,8 +14,6 @@
                          of pixels
 """
 
-import json
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,8 @@ FORMAT_VERSION = 1
 STORE_JSON = "store.json"
 SCENES_JSON = "scenes.json"
 STATS_JSON = "stats.json"
+QUALITY_JSON = "quality.json"
+QUALITY_HTML = "quality.html"
 MANIFEST = "manifest.parquet"
 ARRAYS = "tiles.zarr"
 
@@ -111,17 +112,12 @@ def open_array(path: Path, name: str, *, write: bool = False) -> Any:
         "driver": "zarr3",
         "kvstore": {"driver": "file", "path": str(path / name) + "/"},
         "store_data_equal_to_fill_value": True,
+        # Every tile is stored: a shard that is not there was lost.
+        "fill_missing_data_reads": False,
         "recheck_cached_data": "open",
         "recheck_cached_metadata": "open",
     }
     return ts.open(spec, read=True, write=write).result()
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Writes JSON under a temporary name, then renames it."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(values, indent=1, allow_nan=False), "utf-8")
-    os.replace(temporary, path)
 
 
 def _compressors(codec: str, dtype: np.dtype) -> Any:

@@ -1,10 +1,11 @@
 """The manifest: one row a tile, as GeoParquet."""
 
-import os
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arcticdl.errors import StoreError
+from arcticdl.files import atomic_path
 from arcticdl.tiles.labels import SCORED
 
 if TYPE_CHECKING:
@@ -70,16 +71,20 @@ def build_manifest(
     return geopandas.GeoDataFrame(table, geometry=list(geometry), crs=crs)
 
 
-def read_manifest(path: Path) -> "geopandas.GeoDataFrame":
+def read_manifest(content: bytes, path: Path) -> "geopandas.GeoDataFrame":
     """Reads a manifest.
 
+    Args:
+        content: Of the file.
+        path: Of the file, for messages.
+
     Raises:
-        StoreError: The file is absent, unreadable or lacks a column.
+        StoreError: The file is unreadable or lacks a column.
     """
     import geopandas
 
     try:
-        manifest = geopandas.read_parquet(path)
+        manifest = geopandas.read_parquet(io.BytesIO(content))
     except (OSError, ValueError) as error:
         raise StoreError(
             f"A tile store must hold a readable manifest. Received: {path} ({error})."
@@ -94,7 +99,6 @@ def read_manifest(path: Path) -> "geopandas.GeoDataFrame":
 
 
 def write_manifest(manifest: "geopandas.GeoDataFrame", path: Path) -> None:
-    """Writes a manifest as GeoParquet, under a temporary name first."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    manifest.to_parquet(temporary, index=False, write_covering_bbox=False)
-    os.replace(temporary, path)
+    """Writes a manifest as GeoParquet."""
+    with atomic_path(path) as part:
+        manifest.to_parquet(part, index=False, write_covering_bbox=False)

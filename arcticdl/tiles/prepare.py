@@ -1,7 +1,5 @@
 """From scenes to a tile store: checked, written in parallel, resumable."""
 
-import json
-import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,17 +9,18 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from arcticdl.errors import StoreError
-from arcticdl.tiles import layout
-from arcticdl.tiles.labels import LabelInfo
+from arcticdl.choices import check_choice
+from arcticdl.errors import LabelError, SceneError, StoreError
+from arcticdl.files import atomic_folder, replace_folder, restore_folder, write_json
+from arcticdl.tiles import layout, signature
 from arcticdl.tiles.quality.card import write_card
 from arcticdl.tiles.quality.checks import assess, check_actions
 from arcticdl.tiles.store import TileStore, open_store
 from arcticdl.tiles.write import SceneCache, ShardWriter
-from arcticdl.tiles.writing.collection import Collection, collect
-from arcticdl.tiles.writing.footprints import footprint_crs
+from arcticdl.tiles.writing import unfinished
+from arcticdl.tiles.writing.collection import Collection, check_fits, collect
 from arcticdl.tiles.writing.records import write_records
-from arcticdl.tiles.writing.scan import scan_scene
+from arcticdl.tiles.writing.scan_all import name_classes, scan_all
 from arcticdl.tiles.writing.selection import Selection, select_tiles
 from arcticdl.tiles.writing.work import Work, executor, write_lock
 
@@ -84,21 +83,12 @@ def prepare(
             left.
     """
     path = Path(out)
-    if codec not in layout.CODECS:
-        raise ValueError(
-            f"`codec` must be one of {sorted(layout.CODECS)}. Received: {codec!r}."
-        )
-    if path.exists() and not overwrite:
-        raise FileExistsError(
-            f"A store must not be written over another. Received: {path}, which "
-            "exists. Pass `overwrite=True` to replace it, or append to it."
-        )
+    check_choice("codec", codec, layout.CODECS)
+    if not (path / unfinished.NOTES).exists():
+        _check_free(path, overwrite)
+    actions = check_actions(quality)
     selection = Selection(
-        min_valid_fraction,
-        min_label_fraction,
-        roi,
-        require_classes or {},
-        check_actions(quality),
+        min_valid_fraction, min_label_fraction, roi, require_classes or {}, actions
     )
     collection = collect(scenes, tile_size_px, overlap_px, edge, labels)
     selection.check(collection.labels)
@@ -111,13 +101,14 @@ def prepare(
         "codec": codec,
     }
     with write_lock(path), executor(num_workers, scheduler) as pool:
-        root = _open_notes(path.with_name(f"{path.name}.partial"), plan, overwrite)
-        try:
+        restore_folder(path)
+        if not unfinished.is_begun(path / unfinished.NOTES, plan):
+            _tidy(path)
+            _check_free(path, overwrite)
+            root = _begin(path.with_name(f"{path.name}.partial"), plan, overwrite)
             _write_new(root, collection, selection, plan, Work(pool, progress))
-        except ValueError:  # refused input: there is nothing to go on with
-            shutil.rmtree(root, ignore_errors=True)
-            raise
-        _move_in(root, path)
+            replace_folder(root, path)
+        unfinished.clear(path / unfinished.NOTES)
     return open_store(path)
 
 
@@ -150,9 +141,11 @@ def append(
     """
     path = Path(path)
     with write_lock(path), executor(num_workers, scheduler) as pool:
-        store = open_store(path)
+        restore_folder(path)
+        if path.is_dir():
+            signature.finish(path)
+        store, notes = open_store(path), path / unfinished.APPEND
         about = store.about
-        selection = Selection.from_dict(about["plan"]["selection"])
         collection = collect(
             scenes,
             tuple(about["tile_size_px"]),
@@ -160,44 +153,59 @@ def append(
             about["plan"]["edge"],
             list(store.labels),
         )
-        if _is_done(path, collection, store):
-            return store
-        collection = _check_fits(collection, store)
-        plan = {**collection.describe(), "after": store.fingerprint}
-        notes = _open_notes(path / "append", plan, overwrite=True)
-        _write_more(store, notes, collection, selection, Work(pool, progress))
-        shutil.rmtree(notes)
+        held = set(store.manifest["scene_id"])
+        # These very scenes may be in, and only the clearing up was cut off.
+        if not notes.exists() or not set(collection.ids) <= held:
+            collection = check_fits(collection, store)
+            plan = {**collection.describe(), "after": store.fingerprint}
+            if not unfinished.is_begun(notes, plan):
+                unfinished.clear(notes)
+            unfinished.begin(notes, plan)
+            _write_more(store, notes, collection, Work(pool, progress))
+        write_reports(path)
+        unfinished.clear(notes)
     return open_store(path)
 
 
-def _is_done(path: Path, collection: Collection, store: TileStore) -> bool:
-    """Whether these very scenes were appended, and only the clearing up was cut off."""
-    notes = path / "append"
-    held = set(store.manifest["scene_id"])
-    if not notes.exists() or not set(collection.ids) <= held:
-        return False
-    write_reports(path)
-    shutil.rmtree(notes)
-    return True
-
-
-def _open_notes(root: Path, plan: dict[str, Any], overwrite: bool) -> Path:
-    """The folder of an unfinished write: new, or of the same plan to be resumed."""
-    note = root / "plan.json"
-    plan = json.loads(json.dumps(plan))  # as it will be read back: lists, no tuples
-    if note.exists() and json.loads(note.read_text("utf-8")) == plan:
-        return root
-    if note.exists() and not overwrite:
-        raise StoreError(
-            "An unfinished store is resumed by the same plan only. Received: "
-            f"{root}, begun with other scenes or settings. Pass `overwrite=True` to "
-            "begin anew, or finish it with the plan in its plan.json."
+def _check_free(path: Path, overwrite: bool) -> None:
+    """Refuses a place that is taken, unless what is there may be replaced."""
+    if not path.exists():
+        return
+    if not overwrite:
+        raise FileExistsError(
+            f"A store must not be written over another. Received: {path}, which "
+            "exists. Pass `overwrite=True` to replace it, or append to it."
         )
-    if root.exists():
+    unfinished.check_ours(path)
+
+
+def _tidy(path: Path) -> None:
+    """Removes the notes' folder of a call that was killed while it removed them."""
+    notes = path / unfinished.NOTES
+    if notes.exists() and unfinished.read_plan(notes) is None:
+        unfinished.check_ours(path)
+        unfinished.clear(notes)
+
+
+def _begin(root: Path, plan: dict[str, Any], overwrite: bool) -> Path:
+    """Makes the folder of an unfinished store, or goes on in that of the same plan.
+
+    Raises:
+        StoreError: It is of another plan, and `overwrite` is false.
+        FileExistsError: It is no unfinished store.
+    """
+    notes = root / unfinished.NOTES
+    if root.exists() and not unfinished.is_begun(notes, plan):
+        unfinished.check_ours(root)
+        if unfinished.read_plan(notes) is not None and not overwrite:
+            raise StoreError(
+                "An unfinished store is resumed by the same plan only. Received: "
+                f"{root}, begun with other scenes or settings. Pass `overwrite=True` "
+                f"to begin anew, or finish it with the plan in its {notes.name}/"
+                f"{unfinished.PLAN_JSON}."
+            )
         shutil.rmtree(root)
-    for folder in ("scan", "shards"):
-        (root / folder).mkdir(parents=True)
-    layout.write_json(note, plan)
+    unfinished.begin(notes, plan)
     return root
 
 
@@ -208,10 +216,13 @@ def _write_new(
     plan: dict[str, Any],
     work: Work,
 ) -> None:
-    cache = SceneCache(collection.scenes)
-    scans = scan_all(root, collection, selection.fixes, cache, work)
-    collection = replace(collection, labels=name_classes(collection.labels, scans))
-    table, kept, handled = select_tiles(collection, scans, selection)
+    cache, notes = SceneCache(collection.scenes), root / unfinished.NOTES
+    with unfinished.discard(root, SceneError, LabelError):
+        scans = scan_all(notes, collection, selection.fixes, cache, work)
+    # No pixel is read here: what is wrong is refused, and nothing is kept of it.
+    with unfinished.discard(root, ValueError):
+        collection = replace(collection, labels=name_classes(collection.labels, scans))
+        table, kept, handled = select_tiles(collection, scans, selection)
     writer = ShardWriter(
         root,
         cache,
@@ -221,9 +232,10 @@ def _write_new(
         len(collection.bands),
         collection.dtype,
         min(layout.tiles_per_shard(_tile_bytes(collection)), len(table)),
+        notes / unfinished.SHARDS,
         selection.fixes,
     )
-    if not (root / layout.ARRAYS / "zarr.json").exists():
+    if not (root / layout.ARRAYS).exists():
         _create_arrays(root, collection, writer, plan["codec"])
     work.run("Writing tiles", writer.write, writer.pending())
     about = {
@@ -243,15 +255,14 @@ def _write_new(
 
 
 def _write_more(
-    store: TileStore,
-    notes: Path,
-    collection: Collection,
-    selection: Selection,
-    work: Work,
+    store: TileStore, notes: Path, collection: Collection, work: Work
 ) -> None:
+    selection = Selection.from_dict(store.about["plan"]["selection"])
     cache = SceneCache(collection.scenes)
-    scans = scan_all(notes, collection, selection.fixes, cache, work)
-    table, kept, handled = select_tiles(collection, scans, selection)
+    with unfinished.discard(notes, SceneError, LabelError):
+        scans = scan_all(notes, collection, selection.fixes, cache, work)
+    with unfinished.discard(notes, ValueError):
+        table, kept, handled = select_tiles(collection, scans, selection)
     layout.extend_arrays(store.path / layout.ARRAYS, len(store) + len(table))
     writer = ShardWriter(
         store.path,
@@ -262,71 +273,24 @@ def _write_more(
         len(store.bands),
         collection.dtype,
         store.about["shard_tiles"],
+        notes / unfinished.SHARDS,
         selection.fixes,
         len(store),
-        notes / "shards",
     )
     work.run("Writing tiles", writer.write, writer.pending())
     about = {**store.about, "handled": store.about["handled"] + handled}
+    about["grown_from"] = [*about.get("grown_from", []), store.fingerprint]
     hashes = writer.hashes()
     write_records(store.path, collection, scans, kept, hashes, about, store)
-    write_reports(store.path)
 
 
 def write_reports(root: Path) -> None:
     """Writes the card and the quality report of a store."""
     store = open_store(root)
     report = assess(store)
-    layout.write_json(root / "quality.json", report.to_dict())
-    report.write_html(root / "quality.html")
+    write_json(root / layout.QUALITY_JSON, report.to_dict())
+    report.write_html(root / layout.QUALITY_HTML)
     write_card(store)
-
-
-def scan_all(
-    notes: Path,
-    collection: Collection,
-    fixes: Sequence[str],
-    cache: SceneCache,
-    work: Work,
-) -> list[dict[str, Any]]:
-    """Scans every scene that has not been, and returns all scans in order."""
-    files = [notes / "scan" / f"{k:06d}.json" for k in range(len(collection.ids))]
-    step = _Scan(collection, cache, tuple(fixes), files)
-    pending = [k for k, file in enumerate(files) if not file.exists()]
-    work.run("Scanning scenes", step, pending)
-    return [json.loads(file.read_text("utf-8")) for file in files]
-
-
-class _Scan:
-    """Scans one scene; a class, so that it travels to the workers of a cluster."""
-
-    def __init__(
-        self,
-        collection: Collection,
-        cache: SceneCache,
-        fixes: tuple[str, ...],
-        files: list[Path],
-    ) -> None:
-        self.plans, self.labels = collection.plans, collection.labels
-        self.cache, self.fixes, self.files = cache, fixes, files
-
-    def __call__(self, position: int) -> None:
-        scene, plan = self.cache.get(position), self.plans[position]
-        found = scan_scene(scene, plan, self.labels, self.fixes)
-        layout.write_json(self.files[position], found)
-
-
-def name_classes(
-    labels: dict[str, LabelInfo], scans: list[dict[str, Any]]
-) -> dict[str, LabelInfo]:
-    """Gives the classes of labels without ``flag_meanings`` their codes as names."""
-    named = {}
-    for name, info in labels.items():
-        if not info.is_float and not info.classes:
-            most = max(len(row) for s in scans for row in s["label_px"][name])
-            info = replace(info, classes=tuple(str(code) for code in range(most)))
-        named[name] = info
-    return named
 
 
 def _tile_bytes(collection: Collection) -> int:
@@ -348,59 +312,12 @@ def _create_arrays(
         if info.is_pixel:
             shape = info.tile_shape(size)
             specs[name] = (shape, info.dtype, info.void, info.dims)
-    # Created elsewhere and renamed: a half-made group would pass for a whole one.
-    making = root / f"{layout.ARRAYS}.new"
-    shutil.rmtree(making, ignore_errors=True)
-    layout.create_arrays(
-        making,
-        len(writer.table),
-        specs,
-        shard_tiles=writer.shard_tiles,
-        codec=codec,
-        attributes={"bands": list(collection.bands)},
-    )
-    os.replace(making, root / layout.ARRAYS)
-
-
-def _move_in(root: Path, path: Path) -> None:
-    """Renames the finished store into place; an old one goes only then."""
-    for folder in ("scan", "shards"):
-        shutil.rmtree(root / folder, ignore_errors=True)
-    (root / "plan.json").unlink(missing_ok=True)
-    old = path.with_name(f"{path.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if path.exists():
-        os.replace(path, old)
-    os.replace(root, path)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _check_fits(collection: Collection, store: TileStore) -> Collection:
-    """Refuses scenes that do not fit a store; returns them with its labels."""
-    twice = sorted(set(collection.ids) & set(store.manifest["scene_id"]))
-    if twice:
-        raise StoreError(
-            f"Scenes to append must be new. Received: {twice}, in {store.path} already."
+    with atomic_folder(root / layout.ARRAYS) as folder:
+        layout.create_arrays(
+            folder,
+            len(writer.table),
+            specs,
+            shard_tiles=writer.shard_tiles,
+            codec=codec,
+            attributes={"bands": list(collection.bands)},
         )
-    mine: dict[str, Any] = {k: store.about[k] for k in ("bands", "dtype")}
-    theirs: dict[str, Any] = {"bands": list(collection.bands)}
-    theirs["dtype"] = collection.dtype.name
-    for name, info in collection.labels.items():
-        known = store.labels[name]
-        if not known.units:  # a store of an earlier release
-            info = replace(info, units="")
-        # Without names of its own a label takes those of the store.
-        if info.is_float or info.classes:
-            mine[name], theirs[name] = known.to_dict(), info.to_dict()
-    if mine != theirs:
-        raise StoreError(
-            f"Scenes to append must have the store's bands, dtype and labels: {mine}. "
-            f"Received: {theirs}."
-        )
-    on_earth = store.manifest.crs is not None
-    if any((footprint_crs(s) is not None) != on_earth for s in collection.scenes):
-        raise StoreError(
-            "Scenes to append must be georeferenced as the store's are, or be plain "
-            f"images as these. Received: both, for {store.path}."
-        )
-    return replace(collection, labels=store.labels)

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.choices import check_choice, check_choices
 from arcticdl.errors import StoreError
 from arcticdl.scene.stats import BandStats
-from arcticdl.tiles import layout
+from arcticdl.tiles import layout, signature
 from arcticdl.tiles.labels import SCORED, LabelInfo
 from arcticdl.tiles.manifest import count_columns, read_manifest, value_columns
 
@@ -32,18 +33,22 @@ def open_store(path: str | Path) -> "TileStore":
 class TileStore:
     """A tile store on disk, opened for reading; cheap to open and to pickle.
 
+    A store may grow, and its folds may change, while it is open; where another process
+    has written it anew, reading stops.
+
     Attributes:
         path: The folder.
         tile_size_px: ``(height, width)`` of every tile.
         bands: Names of the bands, in order.
         labels: {name: `LabelInfo`}.
         fingerprint: sha-256 of the content: equal for equal tiles in equal order,
-            whatever the compression.
+            whatever the compression. The other files have signatures of their own.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.about = _read_about(self.path)
+        self._identity = signature.identify(self.path)
+        self.about = signature.open_signed(self.path)
         self.tile_size_px: tuple[int, int] = tuple(self.about["tile_size_px"])
         self.bands: tuple[str, ...] = tuple(self.about["bands"])
         self.labels = {
@@ -64,15 +69,51 @@ class TileStore:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path}
+        return {"path": self.path, "fingerprint": self.fingerprint}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["path"])  # type: ignore[misc]
+        if not _goes_on(self.about, state["fingerprint"]):
+            raise self._replaced()
+
+    def refresh(self) -> None:
+        """Takes note of what has changed on disk: more tiles, or other folds.
+
+        Raises:
+            StoreError: The store was written anew, or is damaged.
+        """
+        self.check_current()
+        state = self.__getstate__()
+        self.__dict__.clear()
+        self.__setstate__(state)
+
+    def check_current(self) -> None:
+        """Refuses to go on where another process has written the store anew.
+
+        Raises:
+            StoreError: The tiles are no longer those of the store that was opened.
+        """
+        now = signature.identify(self.path)
+        if now is None or self._identity is None or now.arrays != self._identity.arrays:
+            raise self._replaced()
+        if now == self._identity:
+            return
+        if not _goes_on(signature.read_about(self.path), self.fingerprint):
+            raise self._replaced()
+        self._identity = now
+
+    def _replaced(self) -> StoreError:
+        return StoreError(
+            "A tile store must not be replaced while it is in use. Received: "
+            f"{self.path}, which was written anew since it was opened. Open it again, "
+            "and begin anew what was built on it."
+        )
 
     @cached_property
     def manifest(self) -> Any:
         """The manifest: a GeoDataFrame whose row ``i`` is tile ``i``."""
-        manifest = read_manifest(self.path / layout.MANIFEST)
+        content = signature.read_signed(self.path, self.about, layout.MANIFEST)
+        manifest = read_manifest(content, self.path / layout.MANIFEST)
         if (
             len(manifest) != len(self)
             or (manifest["tile_id"].to_numpy() != np.arange(len(self))).any()
@@ -88,7 +129,8 @@ class TileStore:
     @cached_property
     def scenes(self) -> dict[str, dict[str, Any]]:
         """What is known of each scene: {scene_id: attributes, grid, statistics}."""
-        return json.loads((self.path / layout.SCENES_JSON).read_text("utf-8"))
+        content = signature.read_signed(self.path, self.about, layout.SCENES_JSON)
+        return json.loads(content)
 
     def scene_stats(self, scene_id: str) -> BandStats:
         """Statistics of a whole scene's valid pixels, tiled or not.
@@ -144,10 +186,7 @@ class TileStore:
         Raises:
             ValueError: It holds no such label.
         """
-        if label not in self.labels:
-            raise ValueError(
-                f"A label must be one of {sorted(self.labels)}. Received: {label!r}."
-            )
+        check_choice("label", label, self.labels)
         return label
 
     def check_indices(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -188,7 +227,8 @@ class TileStore:
             (n,) or (n, channel)}.
 
         Raises:
-            StoreError: A tile is damaged; the message names it. Others still read.
+            StoreError: A tile is damaged; the message names it. Others still read. Or
+                the store was written anew since it was opened.
         """
         return self.read_async(indices, names).result()
 
@@ -247,18 +287,43 @@ class TileStore:
         return data.assign_coords(band=list(self.bands), **coords)
 
     def array(self, name: str) -> Any:
-        """The TensorStore of one array."""
+        """The TensorStore of one array.
+
+        Raises:
+            StoreError: It is absent, or not as the store's description has it.
+        """
         if name not in self._arrays:
-            self._arrays[name] = layout.open_array(self.path / layout.ARRAYS, name)
+            self._arrays[name] = self._open_array(name)
         return self._arrays[name]
+
+    def _open_array(self, name: str) -> Any:
+        shape, dtype = self._array_type(name)
+        try:
+            array = layout.open_array(self.path / layout.ARRAYS, name)
+        except ValueError as error:
+            raise StoreError(
+                f"A tile store must hold its arrays. Received: {self.path} without a "
+                f"readable {name!r}. Prepare it anew. ({str(error)[:200]})"
+            ) from error
+        if (array.shape[1:], array.dtype.numpy_dtype) != (shape, np.dtype(dtype)):
+            raise StoreError(
+                f"Array {name!r} must hold tiles of {shape} and {dtype}. Received: "
+                f"{array.shape[1:]} and {array.dtype.name} in {self.path}."
+            )
+        return array
+
+    def _array_type(self, name: str) -> tuple[tuple[int, ...], str]:
+        """Shape of one tile, and type, of an array."""
+        if name == "image":
+            return (*self.tile_size_px, len(self.bands)), self.about["dtype"]
+        if name == "valid":
+            return self.tile_size_px, "bool"
+        info = self.labels[name]
+        return info.tile_shape(self.tile_size_px), info.dtype
 
     def _names(self, names: Sequence[str] | None) -> list[str]:
         known = ["image", "valid", *self.labels]
-        unknown = sorted(set(names or ()) - set(known))
-        if unknown:
-            raise ValueError(
-                f"`names` must be of {sorted(known)}. Received: {unknown}."
-            )
+        check_choices("names", names or (), known)
         return known if names is None else list(names)
 
     @cached_property
@@ -295,13 +360,16 @@ class PendingRead:
         """Waits for the pixels.
 
         Raises:
-            StoreError: A tile is damaged.
+            StoreError: A tile is damaged, or the store was written anew.
         """
         for name, future in self._futures.items():
             try:
                 future.result()
             except ValueError as error:
+                self._store.check_current()
                 raise self._name_damage(name, error) from error
+        # Last, so that whatever was read is of the store that was opened.
+        self._store.check_current()
         return self._pixels
 
     def _name_damage(self, name: str, error: Exception) -> StoreError:
@@ -309,9 +377,9 @@ class PendingRead:
             int(i) for i in self._indices if not is_readable(self._store, name, i)
         ]
         return StoreError(
-            f"Tiles must be read as they were written. Received: damaged {name!r} of "
-            f"tiles {damaged} in {self._store.path}. Leave these tiles out, or prepare "
-            f"the store anew. ({str(error)[:200]})"
+            "Tiles must be read as they were written. Received: damaged or lost "
+            f"{name!r} of tiles {damaged} in {self._store.path}. Leave these tiles "
+            f"out, or prepare the store anew. ({str(error)[:200]})"
         )
 
 
@@ -324,20 +392,6 @@ def is_readable(store: TileStore, name: str, index: int) -> bool:
     return True
 
 
-def _read_about(path: Path) -> dict[str, Any]:
-    if not path.is_dir():
-        raise FileNotFoundError(f"There is no tile store at {path}.")
-    try:
-        about = json.loads((path / layout.STORE_JSON).read_text("utf-8"))
-        kind, version = about["format"], about["version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"A tile store must hold a readable {layout.STORE_JSON}. Received: {path}, "
-            "which is no finished store. Prepare it (again) with `tiles.prepare`."
-        ) from error
-    if kind != layout.FORMAT or version != layout.FORMAT_VERSION:
-        raise StoreError(
-            f"A tile store must be of format {layout.FORMAT} {layout.FORMAT_VERSION}. "
-            f"Received: {kind} {version} in {path}."
-        )
-    return about
+def _goes_on(about: dict[str, Any], fingerprint: str) -> bool:
+    """Whether a store holds the tiles that had this fingerprint, in their places."""
+    return fingerprint in (about["fingerprint"], *about.get("grown_from", ()))

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from arcticdl.files import write_json
 from arcticdl.scene import read_values
 from arcticdl.tiles import layout
 from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.plan import TilePlan
-from arcticdl.tiles.writing.scan import read_labels, read_valid
+from arcticdl.tiles.writing.scan import read_labels, read_valid, reading
 
 _KEPT_BYTES = 512 << 20
 
@@ -81,9 +82,9 @@ class ShardWriter:
         bands: Number of bands.
         dtype: Of the image.
         shard_tiles: Tiles in a shard.
+        journals: Folder of the notes which shards are complete.
         fixes: What is repaired on the way; see `read_labels`.
         offset: Tiles that the store already holds.
-        notes: Folder of the journal; default ``root/shards``.
     """
 
     root: Path
@@ -94,9 +95,9 @@ class ShardWriter:
     bands: int
     dtype: np.dtype
     shard_tiles: int
+    journals: Path
     fixes: tuple[str, ...] = ()
     offset: int = 0
-    notes: Path | None = None
 
     @property
     def shards(self) -> range:
@@ -106,7 +107,7 @@ class ShardWriter:
 
     def journal(self, shard: int) -> Path:
         """The note that a shard is complete."""
-        return (self.notes or self.root / "shards") / f"{shard:06d}.json"
+        return self.journals / f"{shard:06d}.json"
 
     def pending(self) -> list[int]:
         """Shards that are not yet complete."""
@@ -126,7 +127,7 @@ class ShardWriter:
             if name not in self.labels or self.labels[name].is_pixel:
                 self._write_array(name, first, values)
         hashes = [hash_tile(pixels, i) for i in range(len(tiles))]
-        layout.write_json(self.journal(shard), hashes)
+        write_json(self.journal(shard), hashes)
 
     def cut(self, tiles: np.ndarray) -> dict[str, np.ndarray]:
         """Cuts tiles out of their scenes, one row of tiles after the other."""
@@ -164,18 +165,13 @@ class ShardWriter:
         top: int,
         columns: np.ndarray,
     ) -> None:
-        scene, plan = self.cache.get(position), self.plans[position]
+        plan = self.plans[position]
         (height, width), left = plan.tile_size_px, int(columns.min())
         window = {
             "y": slice(top, min(top + height, plan.shape_px[0])),
             "x": slice(left, min(int(columns.max()) + width, plan.shape_px[1])),
         }
-        part = scene.isel(window)
-        slab = {
-            "image": read_values(part["image"], "y", "x", "band"),
-            "valid": read_valid(scene, window),
-        }
-        slab |= read_labels(scene, window, self.labels, slab["valid"], self.fixes)
+        slab = self._read(position, window)
         for slot, column in zip(slots, columns - left, strict=True):
             for name, values in slab.items():
                 if name in self.labels and not self.labels[name].is_pixel:
@@ -183,6 +179,15 @@ class ShardWriter:
                     continue
                 tile = values[:, column : column + width]
                 pixels[name][slot, : tile.shape[0], : tile.shape[1]] = tile
+
+    def _read(self, position: int, window: dict[str, slice]) -> dict[str, np.ndarray]:
+        """Reads a window of a scene: image, ``valid`` and labels."""
+        with reading(self.cache.scenes[position]):
+            scene = self.cache.get(position)
+            image = read_values(scene["image"].isel(window), "y", "x", "band")
+            valid = read_valid(scene, window)
+            labels = read_labels(scene, window, self.labels, valid, self.fixes)
+        return {"image": image, "valid": valid, **labels}
 
     def _write_array(self, name: str, first: int, values: np.ndarray) -> None:
         import tensorstore as ts

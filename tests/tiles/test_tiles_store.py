@@ -20,7 +20,7 @@ from arcticdl.errors import (
     SceneError,
     StoreError,
 )
-from arcticdl.tiles import write
+from arcticdl.tiles import layout, write
 from arcticdl.tiles.quality import store_check
 from arcticdl.tiles.writing import work
 
@@ -139,12 +139,12 @@ def run_killed(path, call, after):
 
 
 def test_a_killed_write_is_resumed(tmp_path, make_scene, plain_store, monkeypatch):
-    monkeypatch.setattr(tiles.layout, "_SHARD_BYTES", 5000)
+    monkeypatch.setattr(layout, "_SHARD_BYTES", 5000)
     path = tmp_path / "killed.tiles"
     call = "tiles.prepare(scenes, sys.argv[1], tile_size_px=10, progress=False)"
     run_killed(path, call, after=17)
     assert not path.exists()
-    done = list((tmp_path / "killed.tiles.partial" / "shards").iterdir())
+    done = list((tmp_path / "killed.tiles.partial" / "unfinished" / "shards").iterdir())
     assert done
     with pytest.raises(StoreError, match="same plan only"):
         prepare([make_scene(0)], path, tile_size_px=10)
@@ -158,7 +158,7 @@ def test_a_killed_write_is_resumed(tmp_path, make_scene, plain_store, monkeypatc
 def test_a_killed_append_is_resumed(
     tmp_path, make_scene, plain_store, monkeypatch, after
 ):
-    monkeypatch.setattr(tiles.layout, "_SHARD_BYTES", 5000)
+    monkeypatch.setattr(layout, "_SHARD_BYTES", 5000)
     path = tmp_path / "grown.tiles"
     first = prepare([make_scene(k) for k in range(3)], path, tile_size_px=10)
     call = "tiles.append(sys.argv[1], scenes[3:], progress=False)"
@@ -231,9 +231,18 @@ def test_uncompressed_damage_is_found_by_the_check(tmp_path, make_scene):
     assert len(store_check.damaged_tiles(tiles.open_store(path))) == 1
 
 
-def test_an_edited_manifest_is_refused(tmp_path, plain_store):
+def unsign(path):
+    """Makes of a store one as earlier releases wrote it, without signatures."""
+    about = json.loads((path / "store.json").read_text("utf-8"))
+    del about["files"], about["seal"]
+    (path / "store.json").write_text(json.dumps(about))
+
+
+def test_an_edited_manifest_of_an_earlier_release_is_refused(tmp_path, plain_store):
     path = tmp_path / "edited.tiles"
     shutil.copytree(plain_store.path, path)
+    unsign(path)
+    assert len(tiles.open_store(path).manifest) == 72
     manifest = geopandas.read_parquet(path / "manifest.parquet")
     manifest.iloc[1:].to_parquet(path / "manifest.parquet")
     with pytest.raises(StoreError, match="edited"):

@@ -1,5 +1,6 @@
 """Splits that keep what belongs together on one side."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -142,13 +143,40 @@ def write_folds(store: "TileStore", folds: list[Fold], *, seed: int = 0) -> None
         seed: Of `compute_stats`.
 
     Raises:
-        SplitError: A tile is tested by two folds.
+        SplitError: A tile is tested by two folds, or the store has grown.
+        StoreError: Another process is writing the store, or has written it anew.
     """
-    import pandas as pd
-
-    from arcticdl.tiles import layout
+    from arcticdl.files import write_json
+    from arcticdl.tiles import layout, signature
     from arcticdl.tiles.manifest import write_manifest
     from arcticdl.tiles.quality.card import write_card
+    from arcticdl.tiles.writing.work import write_lock
+
+    number, notes = _number_folds(store, folds, seed)
+
+    def write(folder: Path) -> None:
+        write_json(folder / layout.STATS_JSON, {"folds": notes})
+        write_manifest(store.manifest.assign(fold=number), folder / layout.MANIFEST)
+
+    with write_lock(store.path):
+        store.refresh()
+        if len(store) != len(number):
+            raise SplitError(
+                "`folds` must be made of the store as it is. Received: folds of "
+                f"{len(number)} tiles for {store.path}, which has grown to "
+                f"{len(store)}. Split it anew."
+            )
+        signature.commit(store.path, store.about, write)
+        store.refresh()
+        write_card(store)
+
+
+def _number_folds(
+    store: "TileStore", folds: list[Fold], seed: int
+) -> tuple[Any, list[dict[str, Any]]]:
+    """The fold that tests each tile, and notes on each fold's training side."""
+    import pandas as pd
+
     from arcticdl.tiles.statistics import compute_stats
 
     number = np.full(len(store), -1)
@@ -165,25 +193,21 @@ def write_folds(store: "TileStore", folds: list[Fold], *, seed: int = 0) -> None
         notes.append({"fold": k, "neither": rest.tolist(), **stats})
     column = pd.array(np.where(number < 0, 0, number), dtype="Int64")
     column[number < 0] = pd.NA
-    manifest = store.manifest.assign(fold=column)
-    layout.write_json(store.path / layout.STATS_JSON, {"folds": notes})
-    write_manifest(manifest, store.path / layout.MANIFEST)
-    store.__dict__.pop("manifest", None)
-    write_card(store)
+    return column, notes
 
 
 def read_folds(store: "TileStore") -> list[Fold]:
     """The folds that `write_folds` kept; none where a store has none."""
     import json
 
-    from arcticdl.tiles import layout
+    from arcticdl.tiles import layout, signature
 
-    path = store.path / layout.STATS_JSON
-    if "fold" not in store.manifest.columns or not path.exists():
+    if "fold" not in store.manifest.columns:
         return []
+    stats = signature.read_signed(store.path, store.about, layout.STATS_JSON)
     number = store.manifest["fold"].fillna(-1).to_numpy("int64")
     folds = []
-    for note in json.loads(path.read_text("utf-8"))["folds"]:
+    for note in json.loads(stats)["folds"]:
         test = np.flatnonzero(number == note["fold"])
         rest = np.union1d(test, np.array(note["neither"], "int64"))
         folds.append(Fold(np.setdiff1d(np.arange(len(store)), rest), test))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from arcticdl.files import write_json
 from arcticdl.tiles import layout
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def write_card(
     ):
         kept["description"] = _describe(store)
     kept |= {k: v for k, v in given.items() if v is not None}
-    layout.write_json(path, build_card(store, kept))
+    write_json(path, build_card(store, kept))
     return path
 
 

@@ -1,9 +1,10 @@
 """Findings as one self-contained page."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from arcticdl.files import write_text
 
 _TEMPLATE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
@@ -52,7 +53,7 @@ def write_page(
     classes: Mapping[str, Any] | None = None,
     pictures: Sequence[tuple[str, str]] = (),
 ) -> None:
-    """Writes findings as HTML, under a temporary name first.
+    """Writes findings as HTML.
 
     Args:
         path: Of the page.
@@ -76,7 +77,4 @@ def write_page(
             pictures=pictures,
         )
     )
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, "utf-8")
-    os.replace(temporary, path)
+    write_text(path, text)

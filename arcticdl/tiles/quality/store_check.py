@@ -21,6 +21,8 @@ from arcticdl.tiles.quality.card import CARD_JSON
 from arcticdl.tiles.quality.checks import Finding, assess
 from arcticdl.tiles.store import open_store
 from arcticdl.tiles.write import hash_tile
+from arcticdl.tiles.writing import unfinished
+from arcticdl.tiles.writing.records import fingerprint
 
 if TYPE_CHECKING:
     from arcticdl.tiles.store import TileStore
@@ -86,14 +88,15 @@ class CheckReport:
 
 
 def check_store(
-    path: str | Path, folds: Sequence[Fold] | None = None, *, content: bool = True
+    path: str | Path, folds: Sequence[Fold] | None = None, *, deep: bool = True
 ) -> CheckReport:
     """Checks a store: quality, documentation, access, preparation, leakage.
 
     Args:
         path: The store.
         folds: The split to audit; default the one in its manifest (`write_folds`).
-        content: Read every tile and compare its sha-256.
+        deep: Read every tile and compare its sha-256, and the fingerprint of all; else
+            only the signatures of the other files, and that no file is lost.
 
     Returns:
         The report. Damaged tiles and leaking folds are errors.
@@ -105,9 +108,13 @@ def check_store(
     store = open_store(path)
     report = assess(store)
     folds = read_folds(store) if folds is None else folds
-    leakage = audit_folds(store, folds) if folds else None
-    findings = [
-        *_preparation(store, content, bool(folds)),
+    findings = [*_preparation(store, deep, bool(folds))]
+    leakage = None
+    try:
+        leakage = audit_folds(store, folds) if folds else None
+    except StoreError as error:  # some tiles of each scene are read
+        findings.append(Finding("content", "error", "preparation", str(error)))
+    findings += [
         *report.findings,
         *_documentation(store),
         *_access(store),
@@ -126,10 +133,13 @@ def check_store(
     )
 
 
-def _preparation(
-    store: "TileStore", content: bool, has_folds: bool
-) -> Iterable[Finding]:
-    damaged = damaged_tiles(store) if content else []
+def _preparation(store: "TileStore", deep: bool, has_folds: bool) -> Iterable[Finding]:
+    yield from _lost_files(store)
+    hashes = store.manifest["sha256"].tolist()
+    if deep and fingerprint(store.about, hashes) != store.fingerprint:
+        message = "the fingerprint is not that of the tiles."
+        yield Finding("fingerprint", "error", "preparation", message)
+    damaged = damaged_tiles(store) if deep else []
     if damaged:
         yield Finding(
             "content",
@@ -138,7 +148,7 @@ def _preparation(
             f"{len(damaged)} of {len(store)} tiles are not as they were written.",
             tuple(damaged[:100]),
         )
-    if (store.path / "append").exists():
+    if (store.path / unfinished.APPEND).exists():
         message = "scenes were being appended; run the same `append` again."
         yield Finding("unfinished", "warning", "preparation", message)
     if not store.labels:
@@ -173,6 +183,25 @@ def damaged_tiles(store: "TileStore") -> list[int]:
     return damaged
 
 
+def _lost_files(store: "TileStore") -> Iterable[Finding]:
+    """Shards that are not there: every tile is stored, so they were lost."""
+    shards = range(-(-len(store) // store.about["shard_tiles"]))
+    for name, rank in _ranks(store).items():
+        array = store.path / layout.ARRAYS / name / "c"
+        end = Path(*["0"] * rank)
+        lost = [k for k in shards if not (array / str(k) / end).exists()]
+        if lost:
+            are = "file of array {} is" if len(lost) == 1 else "files of array {} are"
+            message = f"{len(lost)} {are.format(repr(name))} lost: shards {lost[:10]}."
+            yield Finding("lost", "error", "preparation", message)
+
+
+def _ranks(store: "TileStore") -> dict[str, int]:
+    """Axes of one tile of each array."""
+    of_pixels = {n: len(i.dims) for n, i in store.labels.items() if i.is_pixel}
+    return {"image": 3, "valid": 2, **of_pixels}
+
+
 def _documentation(store: "TileStore") -> Iterable[Finding]:
     path = store.path / CARD_JSON
     card = json.loads(path.read_text("utf-8")) if path.exists() else {}
@@ -201,15 +230,7 @@ def _access(store: "TileStore") -> Iterable[Finding]:
     if store.manifest.crs is None:
         message = "tiles are not georeferenced: only scenes can be told apart."
         yield Finding("georeference", "note", "access", message)
-    for name in (CARD_JSON, "quality.json"):
+    for name in (CARD_JSON, layout.QUALITY_JSON):
         if not (store.path / name).exists():
             message = f"{name} is absent."
             yield Finding("files", "warning", "access", message)
-    import zarr
-
-    group = zarr.open_group(store.path / layout.ARRAYS, mode="r")
-    of_pixels = {name for name, info in store.labels.items() if info.is_pixel}
-    absent = {"image", "valid", *of_pixels} - set(group.array_keys())
-    if absent:
-        message = f"arrays {sorted(absent)} are absent."
-        yield Finding("arrays", "error", "access", message)

@@ -1,16 +1,20 @@
 """A collection of scenes that can become one store: checked before work starts."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from arcticdl.errors import LabelError, SceneError
+from arcticdl.errors import LabelError, SceneError, StoreError
 from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.plan import TilePlan, plan_tiles
+from arcticdl.tiles.writing.footprints import footprint_crs
 from arcticdl.tiles.writing.scan import band_names, find_labels, scene_id
+
+if TYPE_CHECKING:
+    from arcticdl.tiles.store import TileStore
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +81,42 @@ def collect(
     ]
     bands, dtype, infos = _common(kept, ids, labels)
     return Collection(kept, ids, plans, bands, dtype, infos)
+
+
+def check_fits(collection: Collection, store: "TileStore") -> Collection:
+    """Refuses scenes that do not fit a store; returns them with its labels.
+
+    Raises:
+        StoreError: They are in the store already, or have other bands, type, labels or
+            georeference.
+    """
+    twice = sorted(set(collection.ids) & set(store.manifest["scene_id"]))
+    if twice:
+        raise StoreError(
+            f"Scenes to append must be new. Received: {twice}, in {store.path} already."
+        )
+    mine: dict[str, Any] = {k: store.about[k] for k in ("bands", "dtype")}
+    theirs: dict[str, Any] = {"bands": list(collection.bands)}
+    theirs["dtype"] = collection.dtype.name
+    for name, info in collection.labels.items():
+        known = store.labels[name]
+        if not known.units:  # a store of an earlier release
+            info = replace(info, units="")
+        # Without names of its own a label takes those of the store.
+        if info.is_float or info.classes:
+            mine[name], theirs[name] = known.to_dict(), info.to_dict()
+    if mine != theirs:
+        raise StoreError(
+            f"Scenes to append must have the store's bands, dtype and labels: {mine}. "
+            f"Received: {theirs}."
+        )
+    on_earth = store.manifest.crs is not None
+    if any((footprint_crs(s) is not None) != on_earth for s in collection.scenes):
+        raise StoreError(
+            "Scenes to append must be georeferenced as the store's are, or be plain "
+            f"images as these. Received: both, for {store.path}."
+        )
+    return replace(collection, labels=store.labels)
 
 
 def _check_dims(scene: xr.Dataset) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from arcticdl.tiles import layout
+from arcticdl.files import write_json
+from arcticdl.tiles import layout, signature
 from arcticdl.tiles.labels import SCORED, LabelInfo
 from arcticdl.tiles.manifest import (
     SCENE_COLUMNS,
@@ -31,7 +32,7 @@ def write_records(
     about: dict[str, Any],
     before: TileStore | None = None,
 ) -> None:
-    """Writes the manifest, the scenes and, last, the description.
+    """Writes the manifest, the scenes and the description, all at once.
 
     Args:
         root: The store's folder.
@@ -59,9 +60,12 @@ def write_records(
         manifest = pd.concat([before.manifest, manifest], ignore_index=True)
     digests = manifest["sha256"].tolist()
     about |= {"num_tiles": len(digests), "fingerprint": fingerprint(about, digests)}
-    write_manifest(manifest, root / layout.MANIFEST)
-    layout.write_json(root / layout.SCENES_JSON, scenes)
-    layout.write_json(root / layout.STORE_JSON, about)
+
+    def write(folder: Path) -> None:
+        write_manifest(manifest, folder / layout.MANIFEST)
+        write_json(folder / layout.SCENES_JSON, scenes)
+
+    signature.commit(root, about, write)
 
 
 def fingerprint(about: dict[str, Any], hashes: list[str]) -> str:

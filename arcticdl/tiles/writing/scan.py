@@ -1,12 +1,14 @@
 """Looking through a scene once: what its tiles hold, before any is written."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from arcticdl.errors import LabelError, SceneError
+from arcticdl.errors import LabelError, ReadError, SceneError, SourceError
+from arcticdl.files import safe_name
 from arcticdl.scene import channel_names, label_dims, label_names, read_values
 from arcticdl.scene.stats import BandStats, scene_band_stats
 from arcticdl.tiles.labels import SCORED, LabelInfo
@@ -28,6 +30,22 @@ def scene_id(scene: xr.Dataset) -> str:
             f"{dict(scene.sizes)} without it. Set scene.attrs['scene_id']."
         )
     return str(name)
+
+
+@contextmanager
+def reading(scene: xr.Dataset) -> Iterator[None]:
+    """Tells a scene that could not be read from one that is refused.
+
+    Raises:
+        ReadError: Its file could not be read; the message names the scene.
+    """
+    try:
+        yield
+    except (OSError, SourceError) as error:
+        raise ReadError(
+            f"Scene {scene_id(scene)!r} could not be read: {error} What is done so far "
+            "is kept: the same call goes on from there."
+        ) from error
 
 
 def band_names(scene: xr.Dataset) -> tuple[str, ...]:
@@ -73,6 +91,12 @@ def label_info(scene: xr.Dataset, name: str) -> LabelInfo:
     Raises:
         LabelError: Names, codes and colours that do not fit each other.
     """
+    if safe_name(name) != name:
+        raise LabelError(
+            "A label must have a name that can name a folder: letters, digits and "
+            f"'._-+=,@', no leading dot. Received: {name!r} in scene "
+            f"{scene_id(scene)!r}. Rename it with `scene.rename`."
+        )
     variable = scene[name]
     channels = channel_names(variable)
     target = "pixel" if {"y", "x"} <= set(variable.dims) else "image"
