@@ -203,8 +203,8 @@ def mixing_matrix(
         ValueError: As ``adapt_kernel``.
 
     Example:
-        >>> source = ["sentinel2:B04", "sentinel2:B08"]
-        >>> matrix, table = mixing_matrix(source, ["sentinel2:B08", "elevation"], "zero")
+        >>> known = ["sentinel2:B04", "sentinel2:B08"]
+        >>> matrix, table = mixing_matrix(known, ["sentinel2:B08", "elevation"], "zero")
         >>> matrix.tolist()
         [[0.0, 1.0], [0.0, 0.0]]
         >>> print(table)
