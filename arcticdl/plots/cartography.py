@@ -1,13 +1,12 @@
 """Maps of scenes: graticule, scale bar, north arrow, reference system."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
-from matplotlib.patheffects import withStroke
 
 from arcticdl.plots.maps import band_composite, class_map
 from arcticdl.plots.style import house_style, new_figure
@@ -22,7 +21,7 @@ _PLATE: dict[str, Any] = {
     "edgecolor": "none",
     "zorder": 4,
 }
-_HALO: Any = [withStroke(linewidth=2.5, foreground="white")]
+_NORTH, _EAST = ("S", "N"), ("W", "E")
 
 
 class _Graticule(NamedTuple):
@@ -179,7 +178,8 @@ def _draw_frame(ax: Axes, graticule: _Graticule) -> None:
 
 def _draw_lines(ax: Axes, graticule: _Graticule) -> None:
     column, row, lon, lat = graticule
-    for values, hemispheres in ((lat, ("S", "N")), (lon, ("W", "E"))):
+    drawn = {}
+    for values, hemispheres in ((lat, _NORTH), (lon, _EAST)):
         span = float(values.max() - values.min())
         # A scene over the pole meets every meridian: no contour is drawn there.
         if span <= 0.0 or span > 300.0:
@@ -189,7 +189,7 @@ def _draw_lines(ax: Axes, graticule: _Graticule) -> None:
         levels = np.arange(first, values.max(), step)
         if not levels.size:
             continue
-        lines = ax.contour(
+        ax.contour(
             column,
             row,
             values,
@@ -199,13 +199,46 @@ def _draw_lines(ax: Axes, graticule: _Graticule) -> None:
             linestyles="solid",
             alpha=0.55,
         )
-        names = {v: _degrees(v, hemispheres) for v in levels}
-        for text in ax.clabel(lines, fmt=names, fontsize=7.5, inline=True):
-            text.set_path_effects(_HALO)
+        drawn[hemispheres] = values, levels
+    _draw_degrees(ax, graticule, drawn)
+
+
+def _draw_degrees(ax: Axes, graticule: _Graticule, drawn: Mapping[Any, Any]) -> None:
+    """Names parallels on one edge and meridians on the other, off the picture."""
+
+    def crossings(hemispheres: tuple[str, str], edge: str) -> dict[float, str]:
+        values, levels = drawn[hemispheres]
+        along = values[:, 0] if edge == "left" else values[-1]
+        at = graticule.row if edge == "left" else graticule.column
+        return {
+            float(position): _degrees(level, hemispheres)
+            for level in levels
+            for position in _where(along, at, level)
+        }
+
+    def labels(left: tuple[str, str]) -> dict[str, dict[float, str]]:
+        edges = {h: "left" if h == left else "bottom" for h in drawn}
+        return {edge: crossings(h, edge) for h, edge in edges.items()}
+
+    if not drawn:
+        return
+    # In a turned grid, meridians may run across and parallels up.
+    best = max(map(labels, (_NORTH, _EAST)), key=lambda e: sum(map(len, e.values())))
+    for edge, axis in (("left", ax.yaxis), ("bottom", ax.xaxis)):
+        found = best.get(edge, {})
+        axis.set_ticks(list(found), list(found.values()), fontsize=8)
+        axis.set_tick_params(length=3)
+
+
+def _where(along: np.ndarray, at: np.ndarray, level: float) -> np.ndarray:
+    """Positions at which values along an edge cross a level, linear in between."""
+    step = np.flatnonzero((along[:-1] < level) != (along[1:] < level))
+    share = (level - along[step]) / (along[step + 1] - along[step])
+    return at[step] + share * (at[step + 1] - at[step])
 
 
 def _degrees(value: float, hemispheres: tuple[str, str]) -> str:
-    if hemispheres == ("W", "E"):
+    if hemispheres == _EAST:
         value = (value + 180.0) % 360.0 - 180.0
     if abs(value) in (0.0, 180.0):
         return f"{abs(value):.0f}°"

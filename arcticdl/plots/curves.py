@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from arcticdl.plots.style import PALETTE, house_style, new_figure
+from arcticdl.plots.style import PALETTE, house_style, new_figure, spelled
 
 _SPELLED = {"iou": "IoU", "f1": "F1", "miou": "mIoU", "mae": "MAE", "rmse": "RMSE"}
 _NOT_CURVES = {"epoch", "seconds", "time", "step"}
@@ -26,7 +26,7 @@ def training_curves(
         history: A ``history.csv`` (columns ``epoch``, ``loss``, ``val_loss``, ...), a
             data frame or a mapping with such columns, the ``History`` that ``fit``
             returns, or a mapping of names such as ``"fold 0"`` to any of these, to
-            draw folds in one figure.
+            draw folds in one figure. Without a column ``epoch`` they count from 1.
         metrics: Quantities to draw, in order; all of them by default. Each is drawn
             together with its ``val_`` twin.
         columns: Panels in a row.
@@ -55,7 +55,10 @@ def training_curves(
         for position, name in enumerate(names, start=1):
             ax = figure.add_subplot(rows, columns, position)
             _draw_quantity(ax, name, runs)
-        figure.axes[0].legend()
+        handles, names = figure.axes[0].get_legend_handles_labels()
+        figure.legend(
+            handles, names, loc="outside lower center", ncols=min(len(names), 4)
+        )
     return figure
 
 
@@ -101,7 +104,7 @@ def confusion(
                 text = "–"
             color = "white" if value > 0.55 else "#1b1f23"
             ax.text(column, row, text, ha="center", va="center", color=color)
-        names = [name.replace("_", " ") for name in classes]
+        names = [spelled(name) for name in classes]
         ax.set_xticks(range(len(names)), names, rotation=30, ha="right")
         ax.set_yticks(range(len(names)), names)
         ax.set_xlabel("predicted")
@@ -176,7 +179,7 @@ def baseline_bars(
             end = _draw_interval(ax, row, score)
             text = f"{score['value']:.3f}" if most <= 1 else f"{score['value']:.4g}"
             ax.text(end + 0.015 * most, row, text, va="center", fontweight="bold")
-        names = [name.replace("_", " ") for name in values]
+        names = [spelled(name) for name in values]
         ax.set_yticks(range(len(names)), names)
         ax.invert_yaxis()
         ax.set_xlim(0, 1.12 * most)
@@ -237,7 +240,7 @@ def _quantities(frame: pd.DataFrame) -> list[str]:
 
 def _draw_quantity(ax: Axes, name: str, runs: Mapping[str, pd.DataFrame]) -> None:
     for number, (run, frame) in enumerate(runs.items()):
-        epoch = frame["epoch"] if "epoch" in frame else np.arange(len(frame))
+        epoch = frame["epoch"] if "epoch" in frame else np.arange(1, len(frame) + 1)
         color = PALETTE[number % 6]
         for column, dashes, part in (
             (name, "--", "training"),

@@ -9,7 +9,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from arcticdl.plots.style import VOID_COLOR, checked_colors, house_style, new_figure
+from arcticdl.plots.style import (
+    VOID_COLOR,
+    checked_colors,
+    house_style,
+    new_figure,
+    spelled,
+)
 from arcticdl.void import VOID_CLASS
 
 _KNOWN_COMPOSITES = (("HV", "HH", "HH"), ("VH", "VV", "VV"), ("B04", "B03", "B02"))
@@ -60,7 +66,7 @@ def class_legend(
     classes: Sequence[str], colors: Sequence[str], *, with_void: bool = False
 ) -> list[Patch]:
     """Makes the legend's entries: one outlined box a class, and one for void."""
-    names = [name.replace("_", " ") for name in classes]
+    names = [spelled(name) for name in classes]
     if with_void:
         names, colors = [*names, "void"], [*colors, VOID_COLOR]
     pairs = zip(names, colors, strict=True)

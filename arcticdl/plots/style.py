@@ -113,6 +113,19 @@ def default_colors(num_classes: int) -> tuple[str, ...]:
     return tuple(matplotlib.colors.to_hex(steps(i)) for i in range(num_classes))
 
 
+def spelled(name: str) -> str:
+    """Returns a class's or method's name as a figure shows it.
+
+    Args:
+        name: A name whose words are joined by ``_``.
+
+    Example:
+        >>> spelled("thin_first_year_ice")
+        'thin first-year ice'
+    """
+    return name.replace("_", " ").replace("first year", "first-year")
+
+
 def checked_colors(classes: Sequence[str], colors: Sequence[str]) -> tuple[str, ...]:
     """Returns one valid colour a class, or refuses.
 

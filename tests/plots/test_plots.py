@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from matplotlib.colors import to_rgb
-from pyproj import CRS
+from pyproj import CRS, Transformer
 
 from arcticdl import plots
 from arcticdl.plots import cartography
@@ -290,3 +290,29 @@ def test_default_colours_are_distinct_however_many():
         plots.default_colors(0)
     with pytest.raises(ValueError, match="must be colours"):
         plots.class_map(np.zeros((1, 1), int), CLASSES, ["red", "green", "nocolour"])
+
+
+def test_degrees_stand_at_the_edges_where_the_lines_meet_them():
+    # Northings of a UTM grid: near the central meridian 1 degree is about 111 km.
+    scene = make_scene(crs=32624, shape=(60, 60), resolution=5e3, x0=3.5e5, y0=7.9e6)
+    ax = plots.scene_map(scene).axes[0]
+    ax.figure.canvas.draw()
+    named = {t.get_text(): t.get_position()[1] for t in ax.get_yticklabels()}
+    assert named and all(name.endswith("° N") for name in named)
+    transform = Transformer.from_crs(32624, 4326, always_xy=True)
+    for name, row in named.items():
+        _, lat = transform.transform(float(scene["x"][0]), 7.9e6 - 5e3 * row)
+        assert abs(lat - float(name.removesuffix("° N"))) < 0.02
+    assert all(t.get_text().endswith("° W") for t in ax.get_xticklabels())
+    assert not any("°" in text.get_text() for text in ax.texts)
+
+
+def test_keras_histories_count_epochs_from_1_and_the_legend_is_off_the_curves():
+    figure = plots.training_curves({"loss": [2.0, 1.0], "val_loss": [2.0, 1.5]})
+    assert figure.axes[0].lines[0].get_xdata().tolist() == [1, 2]
+    assert figure.axes[0].get_legend() is None and len(figure.legends) == 1
+
+
+def test_first_year_ice_is_spelled_with_its_hyphen():
+    shown = texts(plots.class_map(np.array([[0]]), ["thin_first_year_ice"]))
+    assert "thin first-year ice" in shown
