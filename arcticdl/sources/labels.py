@@ -185,6 +185,15 @@ class LabelReader:
             )
 
 
+def named_classes(classes: Sequence[str] | Mapping[int, str]) -> dict[int, str]:
+    """Code to name of the classes that a caller tells.
+
+    >>> named_classes(("water", "ice"))
+    {0: 'water', 1: 'ice'}
+    """
+    return dict(classes) if isinstance(classes, Mapping) else dict(enumerate(classes))
+
+
 def add_label(
     scene: xr.Dataset,
     name: str,
@@ -218,7 +227,7 @@ def add_label(
     if name in scene.variables or name in ("image", "valid"):
         raise LabelError(f"A label cannot be called {name!r}: the name is taken.")
     _check_same_grid(scene, name, label)
-    named = dict(classes) if isinstance(classes, Mapping) else dict(enumerate(classes))
+    named = named_classes(classes)
     attrs: dict[str, Any] = {}
     if named:
         attrs = class_attributes(list(named.values()), colors, list(named))

@@ -27,7 +27,7 @@ from arcticdl.sources.core.assemble import (
 from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.sources.core.remote import is_remote
 from arcticdl.sources.formats.in_memory import name_of, open_in_memory
-from arcticdl.sources.labels import Codes, add_label
+from arcticdl.sources.labels import Codes, add_label, named_classes
 from arcticdl.sources.reader import (
     READERS,
     LabelContext,
@@ -81,8 +81,8 @@ def open_scene(
         label_codes: What raw label values stand for: a mapping ``{0: 1, 255: 0}``, with
             ``(low, high)`` for intervals, or a function of the array; or one of these
             for each label name.
-        label_options: Reader options of the label files, where they differ from those
-            of the image.
+        label_options: Reader options of the label files, such as ``attribute`` for
+            vectors; or such options for each label name.
         check_labels: Reads each label with classes once, strip by strip, so that a
             wrong code is refused now and not at some later window.
         **reader_options: ``time``, ``sensor``, ``group``, ``region``, ``season`` and
@@ -112,8 +112,11 @@ def open_scene(
     scene = _with_attributes(scene, attrs)
     for name, spec in (labels or {}).items():
         context = LabelContext(name, scene, paths[0], reader_options)
-        codes = _codes_of(name, label_codes, labels or {})
-        scene = _with_label(context, spec, codes, check_labels, label_options or {})
+        codes, options = (
+            _of_label(name, told, labels or {})
+            for told in (label_codes, label_options or {})
+        )
+        scene = _with_label(context, spec, codes, check_labels, options or {})
     return check_scene(scene)
 
 
@@ -321,6 +324,7 @@ def _with_label(
     options: Mapping[str, Any],
 ) -> xr.Dataset:
     path, classes, colors = _label_parts(context.name, spec)
+    context = context._replace(classes=named_classes(classes))
     opened = _open_label(path, context, **options)
     return add_label(context.scene, context.name, opened, classes=classes,
                      colors=colors, codes=codes, check=check)  # fmt: skip
@@ -353,7 +357,8 @@ def _label_parts(name: str, spec: LabelSpec) -> tuple[Source, Any, Any]:
     )
 
 
-def _codes_of(name: str, codes: Any, labels: Mapping[str, Any]) -> Codes | None:
-    if isinstance(codes, Mapping) and codes and set(codes) <= set(labels):
-        return codes.get(name)
-    return codes
+def _of_label(name: str, told: Any, labels: Mapping[str, Any]) -> Any:
+    """What is told for one label, where it is told by label and not for all."""
+    if isinstance(told, Mapping) and told and set(told) <= set(labels):
+        return told.get(name)
+    return told

@@ -8,6 +8,7 @@ package, an entry point of the group ``arcticdl.readers``.
 from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import Parameter, signature
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,8 @@ class LabelContext(NamedTuple):
     """Of the image, the first one where the scene is a stack."""
     options: Mapping[str, Any]
     """Reader options that the image was opened with."""
+    classes: Mapping[int, str] = MappingProxyType({})
+    """Name of each code, as the caller tells them."""
 
     def as_label(
         self, variable: xr.Variable, close: Callable[[], None] | None = None
@@ -103,13 +106,14 @@ READERS = Table(
             "ai4arctic": "charts.ai4arctic:READER",
             "hdfeos": "hdfeos.reader:READER",
             "sentinel1": "sentinel.sentinel1:READER",
-            "zip": "core.zipped:READER",
             "landsat_level1": "landsat.level1:READER",
             "landsat": "landsat.level2:READER",
             "sentinel2": "sentinel.sentinel2:READER",
             "sentinel2_files": "sentinel.sentinel2_files:READER",
             "coco": "formats.coco:READER",
             "worldview": "worldview:READER",
+            "vector": "formats.vector:READER",
+            "zip": "core.zipped:READER",
             "numpy": "formats.images:NUMPY",
             "image": "formats.images:IMAGE",
             "netcdf": "formats.netcdf:NETCDF",

@@ -295,4 +295,4 @@ def is_zipped(path: Any, head: bytes) -> bool:
     return head[:4] == b"PK\x03\x04" and path.suffix.lower() == ".zip"
 
 
-READER = Reader(is_zipped, open_zipped)
+READER = Reader(is_zipped, open_zipped, is_general=True)
