@@ -11,6 +11,7 @@ from arcticdl.models.contracts import Decoded, Pyramid, pyramid_levels
 from arcticdl.models.decoders.table import DECODERS
 from arcticdl.models.encode import build_encoder, check_fusion, encode
 from arcticdl.models.heads import HeadSpec, check_head, dense_head, pooled_head
+from arcticdl.models.options import Regularization, Series, Style
 from arcticdl.models.penalties import initialise_weights, penalise_weights
 from arcticdl.tasks import reconcile
 
@@ -33,7 +34,7 @@ def build_segmenter(
         num_classes: Classes, without void.
         name: Name of the output.
         **options: As in ``build_multitask``: ``num_bands`` or ``bands``, ``card``,
-            ``weights``, ``dropout``, ...
+            ``weights``, ``style``, ...
 
     Returns:
         Model from ``(batch, y, x, band)`` to float32 logits ``(batch, y, x, class)``,
@@ -121,15 +122,9 @@ def build_multitask(
     weights: str | PathLike[str] | None = None,
     adapter: str = "by_band",
     input_size: tuple[int, int] | None = None,
-    num_times: int | None = None,
-    fusion: str | None = None,
-    norm: str | None = None,
-    activation: str | None = None,
-    dropout: float = 0.0,
-    drop_path: float | None = None,
-    l1: float = 0.0,
-    l2: float = 0.0,
-    initializer: str | None = None,
+    series: Series | Options | None = None,
+    style: Style | Options | None = None,
+    regularization: Regularization | Options | None = None,
     backbone_options: Options | None = None,
     decoder_options: Options | None = None,
 ) -> keras.Model:
@@ -154,18 +149,12 @@ def build_multitask(
             ``ADAPTERS``.
         input_size: Height and width in pixels if they are always the same; any size
             otherwise.
-        num_times: Images in a series, or ``None``: any number, or no series.
-        fusion: One of ``FUSIONS`` for a series ``(batch, time, y, x, band)``.
-        norm: One of ``contracts.NORMS``, for the decoder, and for the
-            backbone where it has a choice; ``None``: as published.
-        activation: Keras activation name, likewise.
-        dropout: Share of feature channels dropped before each head, in [0, 1).
-        drop_path: Share of residual branches dropped in the deepest block of the
-            backbone, growing from 0 in the first one, in [0, 1); ``None``: as
-            published.
-        l1: Factor of the kernels' absolute values in the loss.
-        l2: Factor of their squares.
-        initializer: Keras initializer for all kernels; ``None``: as published.
+        series: ``Series``, or its options as a dict: ``fusion`` (one of ``FUSIONS``)
+            and ``num_times``, for images ``(batch, time, y, x, band)``.
+        style: ``Style``, likewise: ``norm``, ``activation`` and ``initializer`` of the
+            layers, where a network leaves the choice.
+        regularization: ``Regularization``, likewise: ``dropout`` before each head,
+            ``drop_path`` in the backbone, penalties ``l1`` and ``l2``.
         backbone_options: Options of the backbone, e.g. ``{"width": 16}``.
         decoder_options: Options of the decoder, e.g. ``{"channels": (64, 32, 16)}``.
 
@@ -186,39 +175,41 @@ def build_multitask(
         >>> {name: output.shape[-1] for name, output in model.output.items()}
         {'sod': 6, 'sic': 1}
     """
-    specs = _check_heads(heads, decoder, dropout)
+    series, style = Series.read(series), Style.read(style)
+    kept = Regularization.read(regularization)
+    specs = _check_heads(heads, decoder, kept.dropout)
     count = resolve_num_bands(num_bands, bands, card)
-    check_fusion(fusion, num_times)
+    check_fusion(series.fusion, series.num_times)
+    folded = int(series.num_times or 1) if series.fusion == "fold" else 1
     names = list(bands or (card or {}).get("bands", ())) or None
     encoder = build_encoder(
         backbone,
         decoder,
-        count if fusion != "fold" else count * int(num_times or 1),
-        bands=names if fusion != "fold" else names and names * int(num_times or 1),
+        count * folded,
+        bands=names and names * folded,
         weights=weights,
         adapter=adapter,
-        style={"norm": norm, "activation": activation},
-        drop_path=drop_path,
-        initializer=initializer,
+        style=style,
+        drop_path=kept.drop_path,
         options=dict(backbone_options or {}),
         pooled=not all(spec.dense for spec in specs.values()),
     )
-    times = () if fusion is None else (num_times,)
+    times = () if series.fusion is None else (series.num_times,)
     image = keras.Input((*times, *(input_size or (None, None)), count), name="image")
     known = {**(encoder.card(card) or {}), "heads": _describe_heads(specs, card)}
     x = Card(known, name="card")(image)
-    features, reference = encode(encoder.model, x, fusion)
-    style = {"norm": norm, "activation": activation or "relu"}
-    decoded = _decode(features, decoder, {**style, **(decoder_options or {})})
+    features, reference = encode(encoder.model, x, series.fusion)
+    shared = {"norm": style.norm, "activation": style.activation or "relu"}
+    decoded = _decode(features, decoder, {**shared, **(decoder_options or {})})
     outputs = _answer(features, decoded, reference, specs)
     label = backbone if isinstance(backbone, str) else backbone.name
     name = "_".join(part for part in (decoder, label) if part)
     model = keras.Model(
         image, outputs if len(outputs) > 1 else next(iter(outputs.values())), name=name
     )
-    if initializer is not None:
-        initialise_weights(model, initializer, keep=encoder.model)
-    penalise_weights(model, l1, l2)
+    if style.initializer is not None:
+        initialise_weights(model, style.initializer, keep=encoder.model)
+    penalise_weights(model, kept.l1, kept.l2)
     return model
 
 
@@ -259,6 +250,7 @@ def _decode(
     if decoder is None:
         return None
     entry = DECODERS[decoder]
+    entry.check_options(decoder, options)
     levels = entry.levels(pyramid_levels(features))
     return entry.build(
         {f"P{level}": features[f"P{level}"] for level in levels}, **options

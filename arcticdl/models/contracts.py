@@ -60,10 +60,7 @@ class Backbone:
     @property
     def options(self) -> tuple[str, ...]:
         """Names of its options, sorted."""
-        parameters = inspect.signature(self.options_of or self.build).parameters
-        return tuple(
-            sorted(k for k, v in parameters.items() if v.kind is v.KEYWORD_ONLY)
-        )
+        return _keyword_names(self.options_of or self.build)
 
     def takes(self, option: str) -> bool:
         """Whether it has an option.
@@ -84,12 +81,7 @@ class Backbone:
         Raises:
             ValueError: One that it lacks.
         """
-        unknown = sorted(set(given) - set(self.options))
-        if unknown:
-            raise ValueError(
-                f"Backbone {name!r} has the options {list(self.options)}. "
-                f"Received: {unknown}."
-            )
+        _check_known("Backbone", name, given, self.options)
 
 
 def all_levels(levels: list[int]) -> list[int]:
@@ -136,6 +128,38 @@ class Decoder:
     build: Callable[..., Decoded]
     levels: Callable[[list[int]], list[int]] = all_levels
     output_stride: int = 32
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of its options, sorted; ``norm`` and ``activation`` are among them."""
+        return _keyword_names(self.build)
+
+    def check_options(self, name: str, given: Iterable[str]) -> None:
+        """Refuses options that the decoder lacks.
+
+        Args:
+            name: Name of the decoder, for the message.
+            given: Names of options.
+
+        Raises:
+            ValueError: One that it lacks.
+        """
+        _check_known("Decoder", name, given, self.options)
+
+
+def _keyword_names(function: Callable[..., Any]) -> tuple[str, ...]:
+    parameters = inspect.signature(function).parameters
+    return tuple(sorted(k for k, v in parameters.items() if v.kind is v.KEYWORD_ONLY))
+
+
+def _check_known(
+    kind: str, name: str, given: Iterable[str], options: tuple[str, ...]
+) -> None:
+    unknown = sorted(set(given) - set(options))
+    if unknown:
+        raise ValueError(
+            f"{kind} {name!r} has the options {list(options)}. Received: {unknown}."
+        )
 
 
 def pyramid_levels(features: Pyramid) -> list[int]:

@@ -133,6 +133,7 @@ def test_adaptive_pooling_covers_uneven_areas():
         ("unett", {}, "Did you mean 'unet'"),
         ("unet", {"channels": (8, 8)}, "an entry for each halving"),
         ("unet", {"attention": "gates"}, "Did you mean 'gate'"),
+        ("unet", {"chanels": (8,)}, r"has the options \['activation', 'attention', .*"),
     ],
 )
 def test_bad_decoders_are_refused(decoder, options, message):
