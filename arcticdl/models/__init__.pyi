@@ -18,6 +18,9 @@ from .finetune import layer_factors as layer_factors
 from .fusions import FUSIONS as FUSIONS
 from .layers.temporal import ConvLstm as ConvLstm
 from .layers.temporal import TimeAttention as TimeAttention
+from .options import Regularization as Regularization
+from .options import Series as Series
+from .options import Style as Style
 from .segmentation_models import from_segmentation_models as from_segmentation_models
 from .weights.adapter_rules import ADAPTERS as ADAPTERS
 from .weights.load import load_weights as load_weights

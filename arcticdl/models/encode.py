@@ -16,6 +16,7 @@ from arcticdl.models.decoders.table import DECODERS
 from arcticdl.models.fusions import FUSIONS
 from arcticdl.models.layers.shapes import PadToStride
 from arcticdl.models.layers.temporal import FoldTime, MergeTime, SplitTime
+from arcticdl.models.options import Style
 from arcticdl.models.penalties import initialise_weights
 from arcticdl.models.weights.adapter import mixing_matrix
 from arcticdl.models.weights.adapter_rules import ADAPTERS
@@ -52,9 +53,8 @@ def build_encoder(
     bands: Sequence[str] | None = None,
     weights: str | PathLike[str] | None = None,
     adapter: str = "by_band",
-    style: Mapping[str, str | None],
+    style: Style,
     drop_path: float | None,
-    initializer: str | None,
     options: Mapping[str, Any],
     pooled: bool,
 ) -> Encoder:
@@ -67,9 +67,9 @@ def build_encoder(
         bands: Their names, if known.
         weights: As in ``build_multitask``.
         adapter: Likewise.
-        style: ``norm`` and ``activation``, used where the backbone has the choice.
+        style: Norm and activation, used where the backbone has the choice; and the
+            initializer, before weights are loaded.
         drop_path: As in ``build_multitask``.
-        initializer: Keras initializer, before weights are loaded.
         options: Options of the backbone; they go before all others.
         pooled: Whether the coarsest level is needed in any case.
 
@@ -84,13 +84,13 @@ def build_encoder(
     check_choice("adapter", adapter, ADAPTERS)
     normalizer = None
     if isinstance(backbone, str):
-        wanted: dict[str, Any] = dict(style)
+        wanted: dict[str, Any] = {"norm": style.norm, "activation": style.activation}
         if entry is not None and entry.output_stride != 32:
             wanted["output_stride"] = entry.output_stride
         options = _complete(backbone, options, wanted, drop_path)
         model = build_backbone(backbone, num_bands, **options)
-        if initializer is not None:
-            initialise_weights(model, initializer)
+        if style.initializer is not None:
+            initialise_weights(model, style.initializer)
         if weights is not None:
             model, normalizer = _load(
                 model, weights, backbone, bands or num_bands, adapter, options

@@ -113,7 +113,7 @@ def test_exported_model_answers_as_the_model(tmp_path):
 
 @pytest.mark.backend
 def test_penalty_is_the_sum_over_kernels_and_survives_saving(tmp_path):
-    model = tiny(l1=0.5, l2=0.25)
+    model = tiny(regularization={"l1": 0.5, "l2": 0.25})
     kernels = [
         np.asarray(v) for v in model.trainable_variables if v.path.endswith("kernel")
     ]
@@ -125,12 +125,14 @@ def test_penalty_is_the_sum_over_kernels_and_survives_saving(tmp_path):
 
 
 def test_initializer_draws_each_kernel():
-    model = tiny(initializer="zeros")
+    model = tiny(style={"initializer": "zeros"})
     assert not np.asarray(model(image())).any()
 
 
 def test_dropout_norm_and_activation_reach_the_layers():
-    model = tiny(dropout=0.5, norm="layer", activation="gelu")
+    model = tiny(
+        regularization={"dropout": 0.5}, style={"norm": "layer", "activation": "gelu"}
+    )
     assert model.get_layer("segmentation_dropout").rate == 0.5
     kinds = {type(x) for x in model.layers}
     kinds |= {type(x) for x in model.get_layer("backbone").layers}
@@ -162,14 +164,15 @@ def test_classifier_and_regressor_have_their_shapes():
         ({"num_classes": 0}, "`num_classes` must be an integer of at least 1"),
         ({"num_classes": 2.5}, "Received: num_classes=2.5"),
         ({"decoder": None}, "`decoder` must be given"),
-        ({"dropout": 1.0}, r"`dropout` must be in \[0, 1\)"),
-        ({"norm": "bath"}, "`norm` must be one of"),
-        ({"activation": "rely"}, "`activation` must be a Keras activation"),
-        ({"initializer": "he"}, "`initializer` must be a Keras initializer"),
-        ({"l2": -1.0}, "must not be negative"),
-        ({"num_times": 3}, "`fusion` must be one of"),
-        ({"fusion": "fold"}, "`num_times` must be at least 1"),
-        ({"fusion": "median"}, "Did you mean 'mean'"),
+        ({"regularization": {"dropout": 1.0}}, r"`dropout` must be in \[0, 1\)"),
+        ({"style": {"norm": "bath"}}, "`norm` must be one of"),
+        ({"style": {"activation": "rely"}}, "`activation` must be a Keras activation"),
+        ({"style": {"initializer": "he"}}, "`initializer` must be a Keras initializer"),
+        ({"regularization": {"l2": -1.0}}, "must not be negative"),
+        ({"series": {"num_times": 3}}, "`fusion` must be one of"),
+        ({"series": {"fusion": "fold"}}, "`num_times` must be at least 1"),
+        ({"style": {"nrm": "layer"}}, "Did you mean 'norm'"),
+        ({"series": {"fusion": "median"}}, "Did you mean 'mean'"),
     ],
 )
 def test_bad_input_is_refused(options, message):

@@ -88,7 +88,7 @@ def test_heads_have_their_own_dropout():
         "plain",
         None,
         num_bands=1,
-        dropout=0.1,
+        regularization={"dropout": 0.1},
         heads={
             "a": {"task": "regression"},
             "b": {"task": "regression", "dropout": 0.5},

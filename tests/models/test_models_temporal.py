@@ -24,7 +24,7 @@ def series(times=3, height=5, width=6, bands=2):
 @pytest.mark.backend
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_a_series_becomes_one_map_and_the_model_reloads(fusion, tmp_path):
-    model = build_segmenter(**TINY, num_times=3, fusion=fusion)
+    model = build_segmenter(**TINY, series={"fusion": fusion, "num_times": 3})
     expected = np.asarray(model(series()))
     assert expected.shape == (2, 5, 6, 3)
     model.save(tmp_path / "model.keras")
@@ -35,7 +35,7 @@ def test_a_series_becomes_one_map_and_the_model_reloads(fusion, tmp_path):
 @pytest.mark.backend
 @pytest.mark.parametrize("fusion", ["attention", "mean"])
 def test_a_set_of_images_has_any_length_and_no_order(fusion):
-    model = build_segmenter(**TINY, fusion=fusion)
+    model = build_segmenter(**TINY, series={"fusion": fusion})
     x = series(times=4)
     forwards, backwards = np.asarray(model(x)), np.asarray(model(x[:, ::-1]))
     np.testing.assert_allclose(forwards, backwards, atol=1e-5)

@@ -1,0 +1,79 @@
+"""Options of the builders that belong together: style, regularisation, series."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from arcticdl.choices import check_choices
+
+
+@dataclass(frozen=True)
+class _Options:
+    """Options that may also be given as a mapping, as a configuration file has them."""
+
+    @classmethod
+    def read(cls, value: "_Options | Mapping[str, Any] | None") -> Self:
+        """The options from themselves, a mapping, or ``None`` for the defaults.
+
+        Raises:
+            ValueError: A name that is no option, or a value out of its range.
+        """
+        if isinstance(value, cls):
+            return value
+        given = dict(value or {})  # type: ignore[arg-type]
+        check_choices(
+            cls.__name__.lower(), list(given), [field.name for field in fields(cls)]
+        )
+        return cls(**given)
+
+
+@dataclass(frozen=True)
+class Style(_Options):
+    """How layers are made, where a network leaves the choice.
+
+    Attributes:
+        norm: One of ``contracts.NORMS``, for the decoder, and for the backbone where it
+            has a choice; ``None``: as published.
+        activation: Keras activation name, likewise.
+        initializer: Keras initializer for all kernels; ``None``: as published.
+
+    Example:
+        >>> Style.read({"norm": "group"})
+        Style(norm='group', activation=None, initializer=None)
+    """
+
+    norm: str | None = None
+    activation: str | None = None
+    initializer: str | None = None
+
+
+@dataclass(frozen=True)
+class Regularization(_Options):
+    """What keeps a network from learning its training data by heart.
+
+    Attributes:
+        dropout: Share of feature channels dropped before each head, in [0, 1).
+        drop_path: Share of residual branches dropped in the deepest block of the
+            backbone, growing from 0 in the first one, in [0, 1); ``None``: as
+            published.
+        l1: Factor of the kernels' absolute values in the loss.
+        l2: Factor of their squares.
+    """
+
+    dropout: float = 0.0
+    drop_path: float | None = None
+    l1: float = 0.0
+    l2: float = 0.0
+
+
+@dataclass(frozen=True)
+class Series(_Options):
+    """Images in a series, ``(batch, time, y, x, band)``.
+
+    Attributes:
+        fusion: One of ``FUSIONS``; ``None``: no series.
+        num_times: Images in a series; ``None``: any number.
+    """
+
+    fusion: str | None = None
+    num_times: int | None = None
