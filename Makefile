@@ -6,12 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-jax lint clean help
+.PHONY: demo test test-jax lint clean help notebooks notebooks-test
 
 help:
 	@echo "make demo      simulate scenes, train, evaluate, map, report (about 6 minutes)"
 	@echo "make test      lint, types, import rules and all tests"
 	@echo "make test-jax  models, losses and metrics on the JAX backend"
+	@echo "make notebooks open the lessons in JupyterLab"
+	@echo "make notebooks-test  every lesson and its solutions, in the fast setting"
 	@echo "make clean     remove the environments and the demo's files"
 
 $(BIN)/python:
@@ -45,6 +47,16 @@ lint: $(VENV)/installed-test
 
 test: lint
 	$(BIN)/python -m pytest
+
+$(VENV)/installed-notebooks: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[notebooks]'
+	touch $(VENV)/installed $@
+
+notebooks: $(VENV)/installed-notebooks
+	$(BIN)/python -m jupyterlab notebooks
+
+notebooks-test: $(VENV)/installed-test
+	$(BIN)/python -m pytest tests/notebooks -m "notebook or not notebook" --durations 0
 
 .venv-jax/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-jax

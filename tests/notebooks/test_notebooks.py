@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 import nbformat
@@ -6,13 +7,27 @@ import pytest
 from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
-NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+LESSONS = sorted(FOLDER.glob("*.ipynb"))
+SOLUTIONS = sorted(FOLDER.glob("solutions/*.ipynb"))
+ALWAYS = ("01_quickstart", "03_sea_ice_classification")
+
+
+def to_run(paths):
+    """The quick lessons in every run of the tests, the others under their marker."""
+    for path in paths:
+        always = path in LESSONS and path.stem in ALWAYS
+        marks = () if always else pytest.mark.notebook
+        yield pytest.param(path, id=str(path.relative_to(FOLDER)), marks=marks)
+
+
+def text_of(path):
+    return "\n".join(c.source for c in nbformat.read(path, as_version=4).cells)
 
 
 @pytest.mark.timeout(1200)  # a busy machine is slow, not wrong
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs_from_top_to_bottom(path, tmp_path, monkeypatch):
-    monkeypatch.setenv("ARCTICDL_NOTEBOOK_FAST", "1")
+@pytest.mark.parametrize("path", to_run(LESSONS + SOLUTIONS))
+def test_notebook_runs_to_its_end(path, tmp_path, monkeypatch, real_or_simulated):
+    monkeypatch.setenv("ARCTICDL_FAST", "1")
     # Nobody's settings, and nothing left behind.
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
@@ -25,7 +40,8 @@ def test_notebook_runs_from_top_to_bottom(path, tmp_path, monkeypatch):
     )
     client.execute()
     outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
-    assert sum("image/png" in o.get("data", {}) for o in outputs) >= 5
+    pictures = sum("image/png" in o.get("data", {}) for o in outputs)
+    assert pictures >= (3 if path in LESSONS else 0)
     warned = [
         o["text"]
         for o in outputs
@@ -37,9 +53,27 @@ def test_notebook_runs_from_top_to_bottom(path, tmp_path, monkeypatch):
 
 
 def test_there_are_notebooks_and_they_are_kept_without_outputs():
-    assert NOTEBOOKS
-    for path in NOTEBOOKS:
+    assert LESSONS and SOLUTIONS
+    for path in LESSONS + SOLUTIONS:
         cells = nbformat.read(path, as_version=4).cells
         code = [cell for cell in cells if cell.cell_type == "code"]
         assert all(not c.outputs and c.execution_count is None for c in code)
         assert len(cells) - len(code) >= len(code) / 2
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_lesson_says_its_aim_its_minutes_its_data_and_its_solutions(path):
+    text = text_of(path)
+    for said in ("**You will learn**", "*Time:*", "ARCTICDL_FAST", "imulated"):
+        assert said in text
+    exercises = text.partition("Try it yourself")[2]
+    assert re.findall(r"(?m)^(\d)\. ", exercises) == ["1", "2", "3"]
+    assert f"](solutions/{path.name})" in exercises
+    solved = text_of(FOLDER / "solutions" / path.name)
+    assert re.findall(r"(?m)^## (\d)\. ", solved) == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("path", LESSONS + SOLUTIONS, ids=lambda path: path.stem)
+def test_links_to_other_notebooks_lead_somewhere(path):
+    for link in re.findall(r"\]\(([^)#]+\.ipynb)\)", text_of(path)):
+        assert (path.parent / link).is_file(), link
