@@ -86,7 +86,7 @@ def check(
 
     Data is not read. Exit status 1 when something is wrong.
 
-    Example: `arcticdl config check configs/demo.yaml --set model.backbone=resnet34`
+    Example: `arcticdl config check configs/demo.yaml --set train.optimizer=SGD`
     """
     from arcticdl.config import load_config
 

@@ -39,7 +39,7 @@ def simulate(
     same file layouts as real ones, so that every later step can be tried without a
     download. Simulated results say nothing about real ice.
 
-    Example: `arcticdl simulate data/demo --scenes 4 --size 768`
+    Example: `arcticdl simulate data/demo --scenes 6 --size 512`
     """
     from arcticdl.simulate import simulate_scenes
 
@@ -61,7 +61,7 @@ def prepare(config: Config, set_: Set = None, overwrite: Overwrite = False) -> N
     The store (NAME.tiles) is Zarr with a GeoParquet manifest; xarray and geopandas read
     it without arcticdl. An interrupted call goes on where it ended.
 
-    Example: `arcticdl prepare configs/calving_front.yaml`
+    Example: `arcticdl prepare configs/demo.yaml`
     """
     from arcticdl import experiment
     from arcticdl.config import load_config

@@ -46,7 +46,7 @@ def train(
     runs in a process of its own, so that memory never adds up. Once the folds have told
     how good the model will be, --fold full trains it on every scene, in runs/NAME/full.
 
-    Example: `arcticdl train configs/meltpond.yaml --fold 0 --set train.epochs=3`
+    Example: `arcticdl train configs/demo.yaml --fold 0 --set train.epochs=1`
     """
     from arcticdl import experiment
     from arcticdl.config import load_config

@@ -34,7 +34,7 @@ def evaluate(
     held-out scenes, IoU, precision, recall and F1 of every class, each with a bootstrap
     interval over scenes.
 
-    Example: `arcticdl evaluate runs/meltpond`
+    Example: `arcticdl evaluate runs/demo`
     """
     from arcticdl import experiment
 
@@ -93,7 +93,7 @@ def predict(
     NAME_spread.tif tells where they disagree; without INPUT each fold maps the scenes
     that it was tested on.
 
-    Example: `arcticdl predict runs/demo data/demo/scene_003.tif -o map.tif`
+    Example: `arcticdl predict runs/demo data/demo/simulated_0_001.tif -o map.tif`
     """
     from arcticdl import experiment
 
@@ -141,7 +141,7 @@ def export(
     NaN where there is no data, and gives probabilities. An ONNX file is run once and
     must answer as Keras does; it carries the card (bands, classes) as metadata.
 
-    Example: `arcticdl export runs/demo --fold 1 -o demo.onnx`
+    Example: `arcticdl export runs/demo --fold 0 -o demo.onnx`
     """
     from arcticdl import experiment
 
@@ -155,7 +155,7 @@ def export(
 def report(run: Run) -> None:
     """Write RUN/report.html, one file that opens offline.
 
-    Example: `arcticdl report runs/meltpond`
+    Example: `arcticdl report runs/demo`
     """
     from arcticdl.evaluation import write_report
 

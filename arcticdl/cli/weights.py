@@ -21,8 +21,12 @@ def weights_list(
 
     Example: `arcticdl weights list resnet50`
     """
+    from arcticdl.choices import check_choice
     from arcticdl.models.weights.table import list_weights
 
+    if architecture is not None:
+        known = {info.architecture for info in list_weights()}
+        check_choice("BACKBONE", architecture, known)
     for info in list_weights(architecture):
         bands = " ".join(band.rpartition(":")[2] for band in info.bands)
         typer.echo(f"{info.name}\n    {bands}  |  {info.dataset}  |  {info.licence}")

@@ -1,6 +1,8 @@
 """Errors of a configuration in words: the key's path, what is wrong, the way out."""
 
 import difflib
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,10 +20,29 @@ def explain(error: ValidationError, path: Path, model: type[BaseModel]) -> str:
         path: The file.
         model: The section that was checked, whose keys are offered.
     """
-    lines = [_line(item, model) for item in error.errors()]
+    lines = [_line(item, model) for item in _merged(error.errors())]
     if len(lines) == 1:
         return f"{path} is not a valid configuration: {lines[0]}"
     return "\n  ".join([f"{path} is not a valid configuration:", *lines])
+
+
+_KIND = re.compile(r"(constrained-)?(bool|float|int|str)$|.*\[.*\]$")
+"""How pydantic calls one of several types that a key may have."""
+
+
+def _merged(items: Sequence[Any]) -> list[dict[str, Any]]:
+    """Faults, one a key: of a key of several types, what each of them asks."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for item in items:
+        loc = item["loc"]
+        ends = [n for n, part in enumerate(loc) if _KIND.match(str(part))]
+        key = loc[: ends[0]] if ends else loc
+        if ends and key in found:
+            message = item["msg"].removeprefix("Input should be ")
+            found[key]["msg"] += f", or {message}"
+        else:
+            found[key if ends else (*loc, item["type"])] = {**item, "loc": key}
+    return list(found.values())
 
 
 def _line(item: Any, model: type[BaseModel]) -> str:

@@ -4,25 +4,6 @@ import pytest
 
 from arcticdl.cli import main
 
-COMMANDS = (
-    "simulate",
-    "prepare",
-    "train",
-    "evaluate",
-    "predict",
-    "export",
-    "report",
-    "check",
-    "doctor",
-)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_teaches_with_an_example(command, capsys):
-    assert main([command, "--help"]) == 0
-    shown = " ".join(capsys.readouterr().out.split())
-    assert f"Example: arcticdl {command}" in shown
-
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
@@ -53,13 +34,6 @@ def test_wrong_usage_is_status_2(capsys):
     assert main(["train"]) == 2
     assert "CONFIG" in capsys.readouterr().err
     assert main(["no-such-command"]) == 2
-
-
-@pytest.mark.parametrize("command", ["list", "fetch", "convert", "verify"])
-def test_each_weights_command_teaches_with_an_example(command, capsys):
-    assert main(["weights", command, "--help"]) == 0
-    shown = " ".join(capsys.readouterr().out.split())
-    assert f"Example: arcticdl weights {command}" in shown
 
 
 def test_weights_are_listed_and_unknown_ones_refused(capsys):

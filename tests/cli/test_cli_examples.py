@@ -1,0 +1,106 @@
+"""The example in each command's help runs as it stands, from simulation to report."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from arcticdl.cli import app, main
+
+SMALL = {
+    "tiles": {"size_px": 64},
+    "folds": {"n_splits": 2},
+    "model": {
+        "backbone": "plain",
+        "options": {
+            "backbone_options": {"width": 4, "depth": 2},
+            "decoder_options": {"channels": [8, 4]},
+        },
+    },
+    "train": {"epochs": 1, "batch_size": 4, "jit_compile": False},
+    "predict": {"overlap_px": 16},
+    "baselines": False,
+}
+CHAIN = (
+    "init",
+    "simulate",
+    "config new",
+    "config show",
+    "config check",
+    "config keys",
+    "config schema",
+    "prepare",
+    "check",
+    "train",
+    "evaluate",
+    "predict",
+    "export",
+    "report",
+    "weights list",
+)
+"""In the order in which each finds what it needs."""
+
+ELSEWHERE = {
+    "doctor": "tells of the machine, which a test must not depend on",
+    "weights fetch": "needs the internet",
+    "weights convert": "needs a checkpoint of PyTorch",
+    "weights verify": "needs what convert made",
+}
+"""Examples whose words are parsed, and why they are not run."""
+
+
+def every_command():
+    """Words of each command -> the click command."""
+    found = {}
+    for name, command in typer.main.get_command(app).commands.items():
+        for sub, inner in getattr(command, "commands", {}).items():
+            found[f"{name} {sub}"] = inner
+        if not hasattr(command, "commands"):
+            found[name] = command
+    return found
+
+
+COMMANDS = every_command()
+
+
+def example_of(command):
+    (found,) = re.findall(r"Example: `arcticdl ([^`]*)`", COMMANDS[command].help)
+    return shlex.split(found)
+
+
+def test_every_command_has_an_example_that_is_tried():
+    assert set(CHAIN) | set(ELSEWHERE) == set(COMMANDS)
+    for command in COMMANDS:
+        words = command.split()
+        assert example_of(command)[: len(words)] == words
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_the_words_of_an_example_are_understood(command):
+    words = example_of(command)[len(command.split()) :]
+    context = COMMANDS[command].make_context(command, list(words))
+    assert set(context.params) >= {
+        parameter.name for parameter in COMMANDS[command].params if parameter.required
+    }
+
+
+def test_the_examples_run_one_after_the_other(
+    project_root, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    demo = yaml.safe_load((project_root / "configs" / "demo.yaml").read_text())
+    Path("configs").mkdir()
+    Path("configs/demo.yaml").write_text(yaml.safe_dump({**demo, **SMALL}))
+    for command in CHAIN:
+        words = example_of(command)
+        if command == "simulate":  # the same words, fewer and smaller scenes
+            words = [{"6": "2", "512": "128"}.get(word, word) for word in words]
+        assert main(words) in ((0, 1) if command == "check" else (0,)), words
+        shown = capsys.readouterr()
+        assert "error:" not in shown.err and "defect:" not in shown.err
+    for made in ("map.tif", "demo.onnx", "quality.html", "ice.yaml"):
+        assert Path(made).exists(), made
+    assert Path("runs/demo/report.html").exists()
