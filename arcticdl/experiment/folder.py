@@ -1,13 +1,21 @@
 """The run folder: what lies where, and who may write it."""
 
+import json
 import os
 import platform
+import re
 import shutil
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeAlias
+
+from filelock import FileLock, Timeout
 
 from arcticdl.config import Experiment, dump_config, load_config
 from arcticdl.files import write_json, write_text
@@ -33,7 +41,8 @@ def check_run(config: Experiment, folder: Path, *, overwrite: bool) -> None:
     Raises:
         FileExistsError: The folder holds another experiment, or no experiment.
     """
-    if not folder.exists() or not any(folder.iterdir()):
+    # Locks and unfinished files of a job that starts beside this one are hidden.
+    if not folder.exists() or all(p.name.startswith(".") for p in folder.iterdir()):
         return
     stored = folder / "config.yaml"
     if not stored.exists():
@@ -49,6 +58,24 @@ def check_run(config: Experiment, folder: Path, *, overwrite: bool) -> None:
     )
 
 
+_PATIENCE_S = 3.0
+_RUN_ENTRIES = (
+    "config.yaml",
+    "environment.json",
+    "map.png",
+    "report.html",
+    "summary.json",
+)
+_FOLD_ENTRIES = (
+    "*.csv",
+    "*.json",
+    "checkpoint",
+    "model.keras",
+    "pictures",
+    ".old-of.*",
+)
+_MAP_ENTRIES = ("*.csv", "*.gpkg", "*.png", "*.tif")
+
 FULL = "full"
 """In place of a fold's number: trained on every scene, so no score is its own."""
 
@@ -60,29 +87,106 @@ def fold_path(folder: Path, fold: Fold) -> Path:
     return folder / (FULL if fold == FULL else f"fold{fold}")
 
 
-def create_run(
+@contextmanager
+def hold_fold(
     config: Experiment, folder: Path, fold: Fold, *, overwrite: bool
-) -> Path:
-    """Makes the fold's folder in the run folder, which holds the configuration.
+) -> Iterator[Path]:
+    """Makes a fold's folder in the run folder, and keeps other jobs out of it.
+
+    Jobs that start together on folds of one run, as array tasks do, each get theirs.
+    The lock goes when the process ends, however it ends.
 
     Args:
         config: The experiment.
         folder: The run folder.
         fold: Number of the fold, or ``FULL``.
-        overwrite: Remove an older run of another configuration whole, and an older
-            fold of this one.
+        overwrite: Remove what an older run of another configuration left, and of this
+            one the older fold. What this package did not write stays.
 
-    Returns:
+    Yields:
         The fold's folder.
+
+    Raises:
+        FileExistsError: Another job holds the fold, or one that would be removed; the
+            message says who and since when.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        # One job at a time looks at the run as a whole, before it takes its fold: the
+        # first removes what is old, while the others hold nothing yet.
+        with FileLock(folder.parent / f".{folder.name}.lock"):
+            held.enter_context(_lock(folder, fold))
+            fold_dir = _create(config, folder, fold, overwrite)
+        yield fold_dir
+
+
+def _create(config: Experiment, folder: Path, fold: Fold, overwrite: bool) -> Path:
     stored, text = folder / "config.yaml", dump_config(config)
     fold_dir = fold_path(folder, fold)
     if overwrite and stored.exists():
-        same = stored.read_text(encoding="utf-8") == text
-        shutil.rmtree(fold_dir if same else folder, ignore_errors=True)
-    fold_dir.mkdir(parents=True, exist_ok=True)
+        if stored.read_text(encoding="utf-8") == text:
+            _remove(fold_dir, _FOLD_ENTRIES)
+        else:
+            _remove_run(folder, fold)
     write_text(stored, text)
+    fold_dir.mkdir(exist_ok=True)
     return fold_dir
+
+
+def _remove_run(folder: Path, mine: Fold) -> None:
+    """Removes what a run wrote, unless a job is at work on another fold of it."""
+    folds = [p for p in folder.iterdir() if re.fullmatch(r"fold\d+|full", p.name)]
+    with ExitStack() as locks:
+        for path in folds:
+            if path != fold_path(folder, mine):
+                locks.enter_context(_lock(folder, path.name.removeprefix("fold")))
+        for path in folds:
+            _remove(path, _FOLD_ENTRIES)
+        _remove(folder / "maps", _MAP_ENTRIES)
+        _remove(folder, _RUN_ENTRIES)
+
+
+def _remove(folder: Path, entries: tuple[str, ...]) -> None:
+    """Removes entries of a folder, and the folder where nothing else is left."""
+    for path in [found for entry in entries for found in folder.glob(entry)]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+@contextmanager
+def _lock(folder: Path, fold: Fold) -> Iterator[None]:
+    """Keeps other jobs out of a fold; waits as long as one may merely be asking."""
+    name = fold_path(folder, fold).name
+    lock = FileLock(folder / f".{name}.lock", timeout=_PATIENCE_S)
+    note = folder / f".{name}.holder.json"
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise FileExistsError(
+            f"One job at a time may train a fold. Received: {folder / name}, which "
+            f"{_describe_holder(note)} is training. Wait for it to end, or use another "
+            "folder with --run-dir."
+        ) from error
+    try:
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
+        write_json(note, holder)
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+        lock.release()
+
+
+def _describe_holder(note: Path) -> str:
+    try:
+        held = json.loads(note.read_text("utf-8"))
+        return f"process {held['pid']} on {held['host']} since {held['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
 
 
 def claim_fold(folder: Path, fold: Fold, *, resume: bool, overwrite: bool) -> bool:
@@ -94,9 +198,12 @@ def claim_fold(folder: Path, fold: Fold, *, resume: bool, overwrite: bool) -> bo
 
     Raises:
         FileExistsError: The fold was begun or is done, and neither ``resume`` nor
-            ``overwrite`` is given.
+            ``overwrite`` is given; or another job is training it.
     """
     path = fold_path(folder, fold)
+    if (folder / f".{path.name}.lock").exists():
+        with _lock(folder, fold):
+            pass  # that it can be had is all there is to know
     if overwrite or not path.exists():
         return True
     done = (path / "model.keras").exists()

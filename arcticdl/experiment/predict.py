@@ -12,6 +12,7 @@ from arcticdl.errors import ConfigError
 from arcticdl.experiment.folder import FULL, fold_path, load_run, trained_folds
 from arcticdl.experiment.products import SceneWriter, write_table
 from arcticdl.experiment.scenes import find_anchors, open_configured
+from arcticdl.files import safe_name
 from arcticdl.sources import open_scene
 
 _FILES = (".csv", ".tif", ".tiff")
@@ -152,7 +153,8 @@ def _targets(out: Path, scene_ids: list[str]) -> list[Path]:
                 f"{len(scene_ids)} scenes need a folder. Received: --out {out}"
             )
         return [out]
-    repeated = {name for name in scene_ids if scene_ids.count(name) > 1}
+    names = [safe_name(name) for name in scene_ids]  # they come from the files
+    repeated = {name for name in names if names.count(name) > 1}
     if repeated:
         raise ConfigError(f"Inputs share the names {sorted(repeated)}; map them apart.")
-    return [out / f"{name}.tif" for name in scene_ids]
+    return [out / f"{name}.tif" for name in names]

@@ -12,7 +12,7 @@ from arcticdl.experiment.folder import (
     Fold,
     check_run,
     claim_fold,
-    create_run,
+    hold_fold,
     write_environment,
     write_json,
 )
@@ -48,7 +48,7 @@ def train(
         ConfigError: ``fold`` is no fold of the configuration.
         FileNotFoundError: The tile store is not there; run ``prepare`` first.
         FileExistsError: The run folder or the fold exists; see ``resume`` and
-            ``overwrite``.
+            ``overwrite``. Or another job is training the fold.
     """
     folder, todo = folds_to_train(
         config, fold, run_dir=run_dir, resume=resume, overwrite=overwrite
@@ -144,15 +144,15 @@ def train_fold(
             restore_best_weights=True,
         )
         check_monitor(stopping.monitor, model, validation_feed is not None)
-    fold_dir = create_run(config, folder, number, overwrite=overwrite)
-    write_environment(folder, config, str(getattr(store, "fingerprint", "")))
-    write_json(fold_dir / "split.json", describe_split(store, split))
-    fit(
-        model,
-        feed,
-        fold_dir,
-        epochs=config.train.epochs,
-        validation_feed=validation_feed,
-        stopping=stopping,
-    )
+    with hold_fold(config, folder, number, overwrite=overwrite) as fold_dir:
+        write_environment(folder, config, str(getattr(store, "fingerprint", "")))
+        write_json(fold_dir / "split.json", describe_split(store, split))
+        fit(
+            model,
+            feed,
+            fold_dir,
+            epochs=config.train.epochs,
+            validation_feed=validation_feed,
+            stopping=stopping,
+        )
     return fold_dir
