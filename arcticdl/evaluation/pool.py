@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from arcticdl.evaluation.evaluate import evaluation_for
-from arcticdl.tasks import SCORES, read_head
+from arcticdl.tasks import SCORES, TASKS, read_head
 
 
 def pool_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def head_of(result: Mapping[str, Any]) -> Any:
     keys = ("classes", "colors", "outputs", "units")
     entry |= {key: result[key] for key in keys if result.get(key)}
     levels = [c["level"] for c in result.get("coverage") or []]
-    if levels and entry["task"] in ("quantile", "dense_quantile"):
+    if levels and TASKS[entry["task"]].form.option == "quantiles":
         entry["quantiles"] = levels
     return read_head("", entry)
 
