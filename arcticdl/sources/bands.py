@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from arcticdl.choices import check_choices
 from arcticdl.errors import BandNotFoundError
 
 BandNames = Sequence[str] | Mapping[str, str] | None
@@ -69,11 +70,10 @@ def _select(
 def _refuse_missing(
     names: Sequence[str], wanted: Sequence[str] | Mapping[str, str], argument: str
 ) -> None:
-    missing = [name for name in wanted if name not in names]
-    if missing:
-        raise BandNotFoundError(
-            f"`{argument}` must be among {sorted(names)}. Received: {missing}."
-        )
+    try:
+        check_choices(argument, wanted, names)
+    except ValueError as error:
+        raise BandNotFoundError(str(error)) from None
 
 
 def _refuse_repeats(names: Sequence[str]) -> None:

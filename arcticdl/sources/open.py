@@ -1,6 +1,7 @@
 """``open_scene``: the one way from files to a Scene."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -209,7 +210,21 @@ def _open_one(source: Source, reader: str | None = None, **options: Any) -> xr.D
         return open_in_memory(source, **options)
     name = _reader_of(source, reader)
     _check_options(name, READERS[name].open, options)
-    return READERS[name].open(source, **options)
+    with _opening(source):
+        return READERS[name].open(source, **options)
+
+
+@contextmanager
+def _opening(source: Source) -> Iterator[None]:
+    """Tells a damaged file from a defect here, whatever library found it."""
+    try:
+        yield
+    except (FileNotFoundError, PermissionError):
+        raise
+    except OSError as error:
+        raise SourceError(
+            f"{source} cannot be read; it may be truncated or corrupt: {error}"
+        ) from error
 
 
 def _check_options(
@@ -340,7 +355,8 @@ def _open_label(
     if function is None:
         return _open_one(path, name, **options)
     _check_options(name, function, options)
-    return function(path, context, **options)
+    with _opening(path):
+        return function(path, context, **options)
 
 
 def _label_parts(name: str, spec: LabelSpec) -> tuple[Source, Any, Any]:

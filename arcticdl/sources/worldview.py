@@ -53,7 +53,8 @@ def open_modis(
     if found is None:
         raise SourceError(
             "A Worldview composite must be named DATE.*.{aqua,terra}.{falsecolor,"
-            f"truecolor}}.tiff. Received: {Path(path).name}; open it as 'geotiff'."
+            f"truecolor}}.tiff. Received: {Path(path).name}; open it by "
+            "`reader='geotiff'`."
         )
     composite = COMPOSITES[found["kind"].lower()]
     indices, names = choose_bands(composite, bands, band_names)

@@ -233,7 +233,7 @@ def test_malformed_files_are_named(tmp_path, image):
     (tmp_path / "h.json").write_text('{"images": [')
     with pytest.raises(SourceError, match="JSON"):
         open_scene(tmp_path / "h.json")
-    (tmp_path / "i.json").write_text('{"type": "FeatureCollection"}')
+    (tmp_path / "i.json").write_text('{"type": "Topology"}')
     with pytest.raises(SourceError, match="of no kind"):
         open_scene(tmp_path / "i.json")
     path = write(tmp_path / "j.json", good)

@@ -227,7 +227,7 @@ def test_the_layer_is_chosen_and_never_the_first(tmp_path, image):
         open_scene(image, labels={"g": path})
     scene = open_scene(image, labels={"g": path}, label_options={"layer": "outlines"})
     np.testing.assert_array_equal(scene.g, IN_LAKE | IN_SLUMP)
-    with pytest.raises(SourceError, match="`layer` must be one of"):
+    with pytest.raises(ValueError, match="Did you mean 'outlines'"):
         open_scene(image, labels={"g": path}, label_options={"layer": "outline"})
 
 

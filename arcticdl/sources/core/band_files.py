@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
+from arcticdl.choices import check_choices
 from arcticdl.errors import GridMismatchError, SourceError
 from arcticdl.scene import (
     GRID_TOLERANCE_PX,
@@ -144,8 +145,4 @@ def read_metadata(path: ProductPath) -> str:
 
 def check_flags(argument: str, given: Sequence[str], known: Sequence[str]) -> None:
     """Refuses names that are not in a table."""
-    unknown = sorted(set(given) - set(known))
-    if unknown:
-        raise ValueError(
-            f"`{argument}` must be among {sorted(known)}. Received: {unknown}."
-        )
+    check_choices(argument, given, known)

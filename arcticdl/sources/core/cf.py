@@ -228,8 +228,20 @@ class PackedVariable:
             )
 
     def read_stored(self, rows: slice, cols: slice) -> np.ndarray:
-        """Reads stored numbers ``(y, x)``, unsigned where so declared."""
-        block = self.variable[rows, cols].values
+        """Reads stored numbers ``(y, x)``, unsigned where so declared.
+
+        Raises:
+            SourceError: The file is damaged there.
+        """
+        try:
+            block = self.variable[rows, cols].values
+        except (SourceError, MemoryError):
+            raise
+        except Exception as error:  # of HDF5, of Zarr, and of each compressor
+            raise SourceError(
+                f"Variable {self.name!r} cannot be read in rows {rows.start} to "
+                f"{rows.stop}; the file may be corrupt: {error}"
+            ) from error
         return block.view(self.stored) if block.dtype != self.stored else block
 
     def read(self, rows: slice, cols: slice) -> np.ndarray:

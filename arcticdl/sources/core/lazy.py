@@ -11,6 +11,8 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from arcticdl.errors import SourceError
+
 Handle = TypeVar("Handle")
 
 
@@ -105,10 +107,19 @@ class WindowArray(BackendArray):
         if 0 in sizes:
             block = np.empty(sizes, self.dtype)
         else:
-            block = self.read(*spans)
+            block = self._read_spans(spans)
         for axis in reversed(range(len(inner))):
             block = block[(slice(None),) * axis + (inner[axis],)]
         return block
+
+    def _read_spans(self, spans: list[Any]) -> np.ndarray:
+        """Reads a window; what fails in a file is told from a defect here."""
+        try:
+            return self.read(*spans)
+        except OSError as error:
+            raise SourceError(
+                f"A window cannot be read; its file may be corrupt or gone: {error}"
+            ) from error
 
     def variable(self, dims: tuple[str, ...], attrs: Any = None) -> xr.Variable:
         """The array as a lazy xarray variable; reads are not kept in memory."""

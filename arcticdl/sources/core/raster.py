@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from rasterio._err import CPLE_BaseError  # some of GDAL's errors come as they are
 from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
@@ -21,7 +22,7 @@ from arcticdl.scene import MAX_SIDE_PX
 from arcticdl.sources.core.lazy import HandlePool, row_strips
 from arcticdl.sources.core.tiff import check_whole
 from arcticdl.sources.core.validity import RecentMasks, Sentinel, valid_pixels
-from arcticdl.sources.core.zipped import ProductPath
+from arcticdl.sources.core.zipped import ProductPath, check_member
 
 _OPENING = threading.Lock()  # the warnings filter below belongs to the whole process
 _COLOURS = ("red", "green", "blue")
@@ -31,6 +32,8 @@ Its own default, a twentieth of the memory, grows with the machine."""
 
 _LIMITS = {
     "GDAL_CACHEMAX": CACHE_BYTES,
+    # A cut JPEG is grey from there on, and libjpeg only warns.
+    "GDAL_ERROR_ON_LIBJPEG_WARNING": True,
     "GDAL_HTTP_CONNECTTIMEOUT": 30,  # s; GDAL itself waits for ever
     "GDAL_HTTP_TIMEOUT": 120,
     "GDAL_HTTP_MAX_RETRY": 2,
@@ -48,13 +51,20 @@ def open_handle(path: str, driver: str | None) -> rasterio.DatasetReader:
     """Opens a raster by one driver, or by any where ``driver`` is ``None``.
 
     Raises:
-        SourceError: GDAL cannot open it.
+        SourceError: GDAL cannot open it, or it is a damaged member of an archive.
     """
+    check_member(path)
     with _OPENING, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             return rasterio.open(path, driver=driver)
-        except (RasterioError, ValueError, TypeError, KeyError) as error:
+        except (
+            RasterioError,
+            CPLE_BaseError,
+            ValueError,
+            TypeError,
+            KeyError,
+        ) as error:
             raise SourceError(f"{path} cannot be opened as a raster: {error}") from None
 
 
@@ -145,7 +155,7 @@ class RasterFile:
         try:
             with rasterio.Env(**limits), self.pool.borrow() as src:
                 yield src
-        except (RasterioError, OSError, MemoryError) as error:
+        except (RasterioError, CPLE_BaseError, OSError, MemoryError) as error:
             raise SourceError(
                 f"{self.path} cannot be read; it may be truncated or corrupt: {error}"
             ) from error

@@ -4,6 +4,7 @@ A member is opened by GDAL as ``/vsizip/ARCHIVE/MEMBER``. A deflated member is r
 its start, so that windows far down cost time; unpack a product that is read often.
 """
 
+import re
 import zipfile
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -25,6 +26,8 @@ MAX_PRODUCT_COMPRESSION = 200
 
 MAX_MEMBERS = 20_000
 _ROOT = PurePosixPath()
+_ADDRESS = re.compile(r"/vsizip/\{(.+)\}/(.+)")
+_BLOCK_BYTES = 1 << 22
 _SMALL_BYTES = 64 * 2**20  # below this nothing can be filled, however well it shrinks
 
 
@@ -226,6 +229,35 @@ def product_root(archive: Path) -> ZipPath:
             f"Received: {listed or 'none'}; unpack it and open what is in it."
         )
     return ZipPath(archive, roots[0])
+
+
+def check_member(address: str) -> None:
+    """Reads a member once and compares its checksum, which GDAL does not.
+
+    Args:
+        address: GDAL's address of a file; what is in no archive passes. The check is
+            kept for as long as the archive does not change.
+
+    Raises:
+        SourceError: The member is damaged.
+    """
+    found = _ADDRESS.fullmatch(address)
+    if found is not None:
+        archive = Path(found[1])
+        state = archive.stat()
+        _check_member(archive, found[2], state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _check_member(archive: Path, member: str, size: int, changed_ns: int) -> None:
+    try:
+        with zipfile.ZipFile(archive) as opened, opened.open(member) as file:
+            while file.read(_BLOCK_BYTES):
+                pass
+    except KeyError:
+        raise FileNotFoundError(f"There is no file {archive}/{member}.") from None
+    except Exception as error:  # the decompressors raise errors of their own
+        raise SourceError(f"{archive} is damaged in {member}: {error}.") from None
 
 
 def open_zipped(path: str | Path, **options: Any) -> xr.Dataset:

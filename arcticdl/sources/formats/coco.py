@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from arcticdl.choices import check_choice, check_choices
 from arcticdl.errors import LabelError, SourceError
 from arcticdl.scene import MAX_SIDE_PX, class_attributes
 from arcticdl.sources.bands import BandNames, choose_bands
@@ -255,13 +256,8 @@ def open_coco(
         LabelError: A category is not there, or shares its name with another class.
         ValueError: An unknown choice.
     """
-    for argument, value, choices in (("on_top", on_top, ORDERS),
-                                     ("crowd", crowd, CROWDS)):  # fmt: skip
-        if value not in choices:
-            raise ValueError(
-                f"`{argument}` must be one of {sorted(choices)}. "
-                f"Received: {argument}={value!r}."
-            )
+    check_choice("on_top", on_top, ORDERS)
+    check_choice("crowd", crowd, CROWDS)
     coco = read_coco(path)
     image_id = coco.find(image)
     names = _chosen(coco, categories)
@@ -294,11 +290,14 @@ def _chosen(coco: CocoFile, categories: Sequence[str] | None) -> list[str]:
     known = list(coco.categories.values())
     if categories is None:
         return known
-    missing = sorted(set(categories) - set(known))
-    if missing or isinstance(categories, str) or not categories:
+    if isinstance(categories, str) or not categories:
         raise LabelError(
-            f"`categories` must be among {sorted(known)}. Received: {categories!r}."
+            f"`categories` must be a list of {sorted(known)}. Received: {categories!r}."
         )
+    try:
+        check_choices("categories", categories, known)
+    except ValueError as error:
+        raise LabelError(str(error)) from None
     return list(categories)
 
 

@@ -4,6 +4,7 @@ GeoPackage, shapefile (also zipped), GeoJSON, FlatGeobuf and GeoParquet are know
 content; ``reader="vector"`` opens whatever else GDAL reads as vectors.
 """
 
+import re
 import zipfile
 from collections.abc import Mapping
 from functools import partial
@@ -36,6 +37,7 @@ MAX_UNZIPPED_BYTES, MAX_COMPRESSION = 2 * 1024**3, 200
 
 _SEGMENT_DEGREES = 0.1  # edges in degrees are bent in a projection
 _DAMAGED = (RuntimeError, ValueError, NameError, OSError, shapely.errors.ShapelyError)
+_GEOJSON = re.compile(rb'"type"\s*:\s*"Feature(Collection)?"')
 _HEMISPHERE = (-180.0, -60.0, 180.0, 90.0)
 _PLANES = {True: "EPSG:3413", False: "EPSG:3031"}
 
@@ -126,12 +128,7 @@ def read_features(
     """
     if Path(path).suffix.lower() == ".zip":
         check_zip(Path(path), MAX_UNZIPPED_BYTES, MAX_COMPRESSION)
-    try:
-        table = _read(path, layer)
-    except SourceError:
-        raise
-    except _DAMAGED as error:
-        raise SourceError(f"{path} cannot be read as vectors: {error}") from None
+    table = _read(path, layer)
     table = table[~(table.geometry.isna() | table.geometry.is_empty)]
     if table.empty:
         raise SourceError(f"{path} must hold a feature with a geometry. Received: 0.")
@@ -149,24 +146,30 @@ def read_features(
 def _read(path: str | Path, layer: str | None) -> gpd.GeoDataFrame:
     with Path(path).open("rb") as file:
         is_parquet = file.read(4) == b"PAR1"
-    if is_parquet:
-        return gpd.read_parquet(path)
-    placed = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+    try:
+        if is_parquet:
+            return gpd.read_parquet(path)
+        found = [str(n) for n, kind in pyogrio.list_layers(path) if kind is not None]
+    except _DAMAGED as error:
+        raise _damage(path, error) from None
     if layer is not None:
-        if layer not in placed:
-            raise SourceError(
-                f"`layer` must be one of {sorted(placed)} of {path}. "
-                f"Received: layer={layer!r}."
-            )
-    elif len(placed) != 1:
+        check_choice("layer", layer, found)
+    elif len(found) != 1:
         raise SourceError(
-            f"{path} must hold one layer of features. Received: {sorted(placed)}; "
+            f"{path} must hold one layer of features. Received: {sorted(found)}; "
             "choose one by `layer`."
         )
-    table = pyogrio.read_dataframe(path, layer=layer or placed[0])
+    try:
+        table = pyogrio.read_dataframe(path, layer=layer or found[0])
+    except _DAMAGED as error:
+        raise _damage(path, error) from None
     if not isinstance(table, gpd.GeoDataFrame):
         raise SourceError(f"{path} must hold features. Received: a table without them.")
     return table
+
+
+def _damage(path: str | Path, error: Exception) -> SourceError:
+    return SourceError(f"{path} cannot be read as vectors: {error}")
 
 
 def _class_codes(
@@ -382,7 +385,7 @@ def is_vector(path: Any, head: bytes) -> bool:
     if head.startswith(b"PK\x03\x04") and suffix == ".zip":
         return _holds_shapefile(path)
     opens = head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
-    return opens and b'"Feature' in head
+    return opens and _GEOJSON.search(head) is not None
 
 
 def _holds_shapefile(path: Any) -> bool:
