@@ -135,7 +135,7 @@ def _baselines(
     from arcticdl.evaluation.constant import constant_baseline
 
     info = store.labels[label]
-    if head.task == "segmentation":
+    if head.spec.dense and head.form.scored_by == "classes":
         return pixel_baselines(
             store,
             split.train,
