@@ -1,10 +1,12 @@
 """The ``data`` section: which scenes, with which bands and labels."""
 
 import re
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from arcticdl.config.labels import LabelConfig, VoidConfig
+from arcticdl.config.names import READER
 from arcticdl.config.section import Replace, Section
 
 
@@ -19,6 +21,13 @@ class DataConfig(Section):
     )
     each_index: bool = Field(
         False, description="Each image of an (N, y, x) array is one scene."
+    )
+    reader: Annotated[str, READER] | None = Field(
+        None, description="What opens the files; null: their content decides."
+    )
+    reader_options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Arguments of the reader, and attributes such as sensor and time.",
     )
     bands: tuple[str, ...] | None = Field(
         None, description="Names of the bands in file order."

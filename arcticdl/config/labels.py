@@ -1,6 +1,7 @@
 """The ``data.labels`` section: where label maps come from, what their codes mean."""
 
 import math
+from typing import Any
 
 from pydantic import ConfigDict, Field, PositiveFloat, field_validator, model_validator
 
@@ -53,6 +54,9 @@ class LabelConfig(Section):
         (), description="One colour a class, such as '#5ab4e6'."
     )
     file: Replace | None = Field(None, description="File of the label map.")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Arguments of the reader of that file."
+    )
     codes: dict[int, int] | None = Field(
         None, description="Raw value -> class code; other raw values are an error."
     )
@@ -86,6 +90,8 @@ class LabelConfig(Section):
             raise ValueError("give one of `file`, `rules` and `attribute`")
         if self.attribute is not None and (self.codes or self.sides):
             raise ValueError("`codes` and `sides` are of maps, not of whole images")
+        if self.options and self.file is None:
+            raise ValueError("`options` are of the reader of `file`, which is absent")
         if self.units is not None and self.classes:
             raise ValueError("`units` are of a quantity, and this label has `classes`")
         if not self.classes and (self.codes or self.rules or self.colors or self.sides):

@@ -52,6 +52,7 @@ class OneOf:
         return {**handler(schema), "enum": sorted(self.names)}
 
 
+READER = OneOf("reader", "arcticdl.sources.reader:READERS")
 BACKBONE = OneOf("backbone", "arcticdl.models.backbones.table:BACKBONES")
 DECODER = OneOf("decoder", "arcticdl.models.decoders.table:DECODERS")
 ADAPTER = OneOf("adapter", "arcticdl.models.weights.adapter_rules:ADAPTERS")

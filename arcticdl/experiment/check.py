@@ -27,6 +27,8 @@ from arcticdl.losses.table import LOSSES
 from arcticdl.metrics.table import METRICS
 from arcticdl.models.backbones.table import BACKBONES
 from arcticdl.models.decoders.table import DECODERS
+from arcticdl.sources.core.assemble import ATTRIBUTES
+from arcticdl.sources.reader import READERS
 from arcticdl.tiles.table import SAMPLERS, SPLITTERS
 
 _SAMPLED = {"store", "indices", "label"}
@@ -50,11 +52,12 @@ def check_options(config: Experiment) -> None:
 
 
 def check_preparation(config: Experiment) -> None:
-    """The part of ``check_options`` that needs no Keras: splits and augmentation.
+    """The part that needs no Keras: readers, splits, samplers, augmentation.
 
     Raises:
         ConfigError: As for ``check_options``.
     """
+    _check_reader(config)
     splitter, sampler = config.folds.splitter, config.train.sampler
     function = SPLITTERS[splitter.name]
     given = fixed_of(function, dict.fromkeys(("n_splits", "group", "seed")))
@@ -72,6 +75,18 @@ def check_preparation(config: Experiment) -> None:
             {k for k in bands if k in options and k in parameters(function)},
         )
         _refuse_bands(step, function, number)
+
+
+def _check_reader(config: Experiment) -> None:
+    """Compares reader options, where the reader is told; else the content decides."""
+    if config.data.reader is None:
+        return
+    reader = READERS[config.data.reader]
+    if reader.options is not None:
+        options = config.data.reader_options
+        given = {"path", "bands", "band_names"}
+        own = {k: v for k, v in options.items() if k not in ATTRIBUTES}
+        check_call(reader.open, own, "data.reader_options", given)
 
 
 def _refuse_bands(step: dict[str, Any], function: Any, number: int) -> None:
@@ -98,9 +113,13 @@ def _check_heads(config: Experiment) -> None:
 
 def _check_model(config: Experiment) -> None:
     from arcticdl.models import build_multitask
+    from arcticdl.models.options import Regularization, Style
 
     settings = config.model
     check_call(build_multitask, settings.options, "model.options", FIXED)
+    for name, kind in (("style", Style), ("regularization", Regularization)):
+        options = settings.options.get(name) or {}
+        check_call(kind, options, f"model.options.{name}")
     _check_nested(
         BACKBONES[settings.backbone].options_of or BACKBONES[settings.backbone].build,
         settings.options.get("backbone_options"),

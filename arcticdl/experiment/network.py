@@ -13,9 +13,20 @@ from arcticdl.metrics.table import METRICS
 from arcticdl.tasks import Head, read_head
 
 FIXED = frozenset(
-    ("adapter", "backbone", "bands", "card", "decoder", "heads", "num_bands", "weights")
+    (
+        "adapter",
+        "backbone",
+        "bands",
+        "card",
+        "decoder",
+        "heads",
+        "num_bands",
+        "series",
+        "weights",
+    )
 )
-"""Arguments of ``build_multitask`` that have keys of their own, or come from data."""
+"""Arguments of ``build_multitask`` that have keys of their own, or come from data; a
+store of single images has no series."""
 
 
 def build_network(config: Experiment, card: Mapping[str, Any], num_steps: int) -> Any:

@@ -96,7 +96,8 @@ def open_configured(
 ) -> xr.Dataset:
     """Opens one scene with its bands, labels and attributes as configured."""
     files = [anchor.path, *(_beside(anchor.path, part) for part in data.stack)]
-    options: dict[str, Any] = {} if anchor.index is None else {"index": anchor.index}
+    options: dict[str, Any] = {"reader": data.reader, **data.reader_options}
+    options |= {} if anchor.index is None else {"index": anchor.index}
     # Threshold rules may look at bands that the model never sees.
     late = with_labels and any(label.rules for label in data.labels.values())
     if with_labels:
@@ -162,13 +163,16 @@ def _file_labels(data: DataConfig, anchor: Anchor) -> dict[str, Any]:
                 codes[name] = label.codes
     if not files:
         return {}
-    return {"labels": files} | ({"label_codes": codes} if codes else {})
+    given = {n: data.labels[n].options for n in files if data.labels[n].options}
+    further = {"label_codes": codes, "label_options": given}
+    return {"labels": files} | {key: value for key, value in further.items() if value}
 
 
 def _describe_label(scene: xr.Dataset, name: str, label: LabelConfig) -> None:
     scene[name].attrs |= {
         "flag_values": list(range(len(label.classes))),
         "flag_meanings": " ".join(c.replace(" ", "_") for c in label.classes),
+        "void_class": VOID_CLASS,
     }
     if label.colors:
         scene[name].attrs["flag_colors"] = " ".join(label.colors)

@@ -15,6 +15,7 @@ from arcticdl.losses.table import LOSSES
 from arcticdl.metrics.table import METRICS
 from arcticdl.models.backbones.table import BACKBONES
 from arcticdl.models.decoders.table import DECODERS
+from arcticdl.sources.reader import READERS
 from arcticdl.tiles.table import SAMPLERS, SPLITTERS
 from arcticdl.training.table import OPTIMIZERS, SCHEDULES
 
@@ -28,6 +29,7 @@ class _Place(NamedTuple):
 
 
 _PLACES = {
+    "data.reader": _Place(READERS, "data.reader_options", ("band_names", "bands")),
     "folds.splitter": _Place(
         SPLITTERS, "folds.splitter.options", ("group", "n_splits", "seed")
     ),
@@ -80,9 +82,10 @@ def list_options(key: str, name: str) -> list[Key]:
 
 
 def _builder_of(entry: Any) -> Callable[..., Any]:
-    """The function whose keywords the options of a backbone or decoder are."""
-    found: Callable[..., Any] = getattr(entry, "options_of", None) or entry.build
-    return found
+    """The function whose keywords are the options of a network's part, or reader."""
+    known = ("options_of", "build", "open")
+    found = [getattr(entry, name, None) for name in known]
+    return next(function for function in found if function is not None)
 
 
 def _is_option(entry: Any, parameter: inspect.Parameter) -> bool:

@@ -21,14 +21,28 @@ def load(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(MINIMAL))
-    return lambda *overrides: load_config(path, overrides)
+
+    def loaded(*overrides):
+        config = load_config(path, [o for o in overrides if not o.startswith("data=")])
+        for text in overrides:
+            if text.startswith("data="):  # beside the scenes and labels that are there
+                keys = yaml.safe_load(text.removeprefix("data="))
+                tree = {**MINIMAL, "data": {**MINIMAL["data"], **keys}}
+                path.write_text(yaml.safe_dump(tree))
+                config = load_config(path)
+        return config
+
+    return loaded
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model.options={droput: 0.1}", r"`model\.options\.droput`.*'dropout'"),
-        ("model.options={dropout: lots}", r"`model\.options\.dropout`: .*number"),
+        ("model.options={stile: {norm: group}}", r"`model\.options\.stile`.*'style'"),
+        ("model.options={regularization: {droput: 0.1}}", r"\.droput`.*'dropout'"),
+        ("model.options={regularization: {dropout: lots}}", r"\.dropout`: .*number"),
+        ("model.options={style: batch}", r"`model\.options\.style`: "),
+        ("model.options={series: {num_times: 3}}", r"`model\.options\.series` is set"),
         ("model.options={bands: [HH]}", r"`model\.options\.bands` is set by"),
         ("model.options={backbone_options: {widht: 4}}", r"backbone_options\.widht"),
         ("model.options={backbone_options: {num_bands: 4}}", r"num_bands` is set by"),
@@ -54,6 +68,12 @@ def load(tmp_path, monkeypatch):
         ("train.augment=[{name: crop}]", "must give .*size_px"),
         ("heads={ice: {options: {size: 3}}}", "takes 'num_classes'"),
         ("heads={sic: {task: dense_quantile, options: {quantiles: [2]}}}", "rise"),
+        ("data={reader: geotiff, reader_options: {pge: 1}}", r"reader_options\.pge"),
+        ("data={reader: geotiff, reader_options: {bands: [a]}}", "is set by"),
+        (
+            "data={reader: geotiff, reader_options: {page: one}}",
+            r"reader_options\.page",
+        ),
         ("model.weights=absent/x.weights.h5", "there is no file absent/x.weights.h5"),
     ],
 )
@@ -81,7 +101,10 @@ def test_training_checks_options_before_it_looks_for_the_store(load, tmp_path):
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["model.options={dropout: 0.1, backbone_options: {width: 4, depth: 2}}"],
+        [
+            "model.options={regularization: {dropout: 0.1}, style: {norm: group}, "
+            "backbone_options: {width: 4, depth: 2}}"
+        ],
         ["model={backbone: swin_t, options: {backbone_options: {depths: [2, 2]}}}"],
         ["model.decoder=deeplabv3plus"],
         ["loss={name: DiceFocal, options: {class_weights: [1, 3], gamma: 1}}"],
@@ -90,6 +113,7 @@ def test_training_checks_options_before_it_looks_for_the_store(load, tmp_path):
         ["train.optimizer=SGD", "train.layer_decay=0.7"],
         ["train.optimizer={name: Adam, options: {gradient_accumulation_steps: 4}}"],
         ["folds.splitter={name: block, options: {block_size: 1e4, buffer: 1e3}}"],
+        ["data={reader: geotiff, reader_options: {page: 2, sensor: toy}}"],
         ["folds.splitter={name: hold_out, options: {test_fraction: 0.3}}"],
         ["heads={ice: {task: dense_ordinal}, sic: {options: {dropout: 0.1}}}"],
         ["label=sic", "task=dense_quantile"],

@@ -11,6 +11,7 @@ from rasterio.transform import from_origin
 
 from arcticdl.cli import main
 from arcticdl.config import load_config
+from arcticdl.experiment import open_scenes
 from arcticdl.experiment.build import build_feeds
 from arcticdl.experiment.split import choose_folds, open_prepared
 
@@ -199,3 +200,18 @@ def test_given_constants_scale_the_bands():
     image, _ = feed[0]
     source = store.read(feed.tiles_of(0, 0), ["image"])["image"]
     np.testing.assert_allclose(image, (source - 0.5) / 2.0, atol=1e-6)
+
+
+def test_reader_options_reach_the_image_and_the_label_each():
+    labels = {
+        "ice": {
+            "classes": ["water", "ice"],
+            "file": {"replace": {".tif": "_ice.tif"}},
+            "options": {"nodata": 0},
+        }
+    }
+    data = {**TREE["data"], "labels": labels, "reader": "geotiff"}
+    config = configure(data={**data, "reader_options": {"sensor": "toy"}})
+    first, *_ = open_scenes(load_config(config))
+    assert first.attrs["sensor"] == "toy"
+    assert set(np.unique(first["ice"].values)) == {1, 255}
