@@ -68,6 +68,24 @@ def test_an_unknown_unit_of_coordinates_is_refused(tmp_path, unit):
     data["x"].attrs["units"] = unit
     with pytest.raises(SourceError, match=r"Coordinate 'x' of .* some multiple of 'm'"):
         open_scene(saved(tmp_path / "a.nc", data))
+    data["x"].attrs["units"] = "m"  # the way out that the message names
+    assert float(open_scene(data).x[0]) == 500.0
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [("degrees", 1), ("deg", 1), ("degrees north", 1), ("radians", 180 / np.pi)],
+)
+def test_positions_of_a_swath_are_read_in_their_own_unit(tmp_path, unit, factor):
+    lat = 70 + 0.1 * np.arange(12.0).reshape(3, 4)
+    planes = {
+        name: (("line", "sample"), lat / factor, {"standard_name": standard,
+                                                  "units": unit})
+        for name, standard in (("lat", "latitude"), ("lon", "longitude"))
+    }  # fmt: skip
+    data = xr.Dataset({"t": (("line", "sample"), numbers(3, 4)), **planes})
+    scene = open_scene(saved(tmp_path / "a.nc", data))
+    np.testing.assert_allclose(scene.lat, lat, rtol=1e-12)
 
 
 def test_packed_coordinates_are_unpacked(tmp_path):

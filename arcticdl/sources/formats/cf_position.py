@@ -113,7 +113,10 @@ def _degrees(path: str, name: str, line: xr.Variable) -> np.ndarray:
 def degrees_factor(name: str, variable: xr.Variable) -> float:
     """Degrees in the unit of a latitude or longitude; without a unit they are that."""
     unit = str(variable.attrs.get("units", "")).strip()
-    return unit_factor(unit, "degrees", f"Coordinate {name!r}") if unit else 1.0
+    # HDF-EOS5 writes "deg", others "degrees north", none of which UDUNITS knows.
+    if not unit or unit.lower().startswith(("deg", "decimal deg")):
+        return 1.0
+    return unit_factor(unit, "degrees", f"Coordinate {name!r}")
 
 
 def _along(path: str, name: str, line: xr.Variable, crs: CRS) -> np.ndarray:
