@@ -10,7 +10,7 @@ import typer
 from arcticdl.cli.options import Config, Overwrite, Set
 
 if TYPE_CHECKING:
-    from arcticdl.config.describe import Key
+    from arcticdl.config.guide.keys import Key
 
 config = typer.Typer(
     help="Configurations: a new one, the resolved one, checks, keys, JSON Schema.",
@@ -54,7 +54,7 @@ def new(
 
     Example: `arcticdl config new --data "data/*.tif" --classes water,ice -o ice.yaml`
     """
-    from arcticdl.config.template import new_config
+    from arcticdl.config.guide.template import new_config
 
     text = new_config(
         name, scenes, task=task, label=label, classes=split_names(classes)
@@ -134,12 +134,12 @@ def keys(
 
     Example: `arcticdl config keys train.optimizer=SGD`
     """
-    from arcticdl.config.describe import list_keys, write_keys
+    from arcticdl.config.guide.keys import list_keys, write_keys
 
     key, _, name = key.partition("=")
     if name:
+        from arcticdl.cli.signatures import list_options
         from arcticdl.cli.start import start_backend
-        from arcticdl.experiment.signatures import list_options
 
         start_backend()
         found = list_options(key, name)
@@ -167,7 +167,7 @@ def split_names(text: str) -> list[str]:
 
 def schema_text() -> str:
     """The JSON Schema as text."""
-    from arcticdl.config.describe import build_schema
+    from arcticdl.config.guide.keys import build_schema
 
     return json.dumps(build_schema(), indent=2) + "\n"
 

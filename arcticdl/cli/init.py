@@ -32,7 +32,7 @@ def init(
 
     Example: `arcticdl init ice --data "data/*.tif" --classes water,ice`
     """
-    from arcticdl.config.template import SCHEMA_FILE, new_config
+    from arcticdl.config.guide.template import SCHEMA_FILE, new_config
 
     path, schema = folder / "config.yaml", folder / SCHEMA_FILE
     for existing in (path, schema):

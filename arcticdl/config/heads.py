@@ -5,8 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, PositiveFloat, model_validator
 
 from arcticdl.config.labels import LabelConfig
-from arcticdl.config.loss import LossConfig
-from arcticdl.config.metrics import MetricConfig
+from arcticdl.config.loss import LossConfig, MetricConfig
 from arcticdl.config.names import TASK
 from arcticdl.config.section import Section
 

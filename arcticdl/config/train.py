@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from arcticdl.config.metrics import MetricConfig
+from arcticdl.config.loss import MetricConfig
 from arcticdl.config.names import NORMALIZER, OPTIMIZER, SAMPLER, SCHEDULE, STEP
 from arcticdl.config.section import Named, Section
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from arcticdl.config import Experiment
 from arcticdl.config.heads import HeadConfig
-from arcticdl.config.metrics import MetricConfig
+from arcticdl.config.loss import MetricConfig
 from arcticdl.experiment.optimisers import build_optimizer
 from arcticdl.experiment.options import call_with, parameters
 from arcticdl.losses.table import LOSSES

@@ -1,12 +1,15 @@
 """Which tiles of a store train, validate and test each fold."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from arcticdl.config import Experiment
 from arcticdl.errors import SplitError
-from arcticdl.experiment.folds import build_splitter
+from arcticdl.experiment.options import call_with, parameters
 from arcticdl.tiles import TileStore, open_store
+from arcticdl.tiles.table import SPLITTERS
 
 
 def open_prepared(config: Experiment) -> TileStore:
@@ -35,6 +38,39 @@ class Split:
         self.train, self.validation, self.test = train, validation, test
 
 
+def build_splitter(config: Experiment) -> Any:
+    """Builds the splitter of an experiment.
+
+    Args:
+        config: Of the keys of its ``folds`` a splitter gets those it takes.
+
+    Returns:
+        A splitter in scikit-learn's form: ``split(store.manifest)`` yields folds.
+
+    Raises:
+        ConfigError: Options that the splitter does not take, or lacks.
+    """
+    settings = config.folds
+    function = SPLITTERS[settings.splitter.name]
+    keys = {"n_splits": settings.n_splits, "group": settings.group}
+    given = {**keys, "seed": settings.seed}
+    fixed = {k: v for k, v in given.items() if k in parameters(function)}
+    options = settings.splitter.options
+    return call_with(function, options, "folds.splitter.options", **fixed)
+
+
+def count_folds(config: Experiment) -> int:
+    """Counts the folds of an experiment; the store is opened where it decides.
+
+    Raises:
+        FileNotFoundError: The store decides, and is not there.
+    """
+    splitter = build_splitter(config)
+    if config.folds.splitter.name == "leave_one_out":
+        return int(splitter.get_n_splits(open_prepared(config).manifest))
+    return int(splitter.get_n_splits())
+
+
 def choose_folds(store: TileStore, config: Experiment) -> list[Split]:
     """Splits the store as ``folds`` says; no group is in two parts of a fold.
 
@@ -43,7 +79,7 @@ def choose_folds(store: TileStore, config: Experiment) -> list[Split]:
     """
     settings = config.folds
     splits = []
-    folds = build_splitter(settings).split(store.manifest)
+    folds = build_splitter(config).split(store.manifest)
     for number, (train_part, test_part) in enumerate(folds):
         train_part = _only(store, np.asarray(train_part), settings.train_only)
         test_part = _only(store, np.asarray(test_part), settings.test_only)

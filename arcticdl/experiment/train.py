@@ -1,6 +1,5 @@
 """Training folds: each from the store to ``foldK/model.keras``."""
 
-from functools import partial
 from pathlib import Path
 
 from arcticdl.config import Experiment
@@ -16,12 +15,12 @@ from arcticdl.experiment.folder import (
     write_environment,
     write_json,
 )
-from arcticdl.experiment.folds import count_folds
 from arcticdl.experiment.network import build_network
 from arcticdl.experiment.split import (
     Split,
     choose_everything,
     choose_folds,
+    count_folds,
     describe_split,
     open_prepared,
 )
@@ -95,7 +94,7 @@ def folds_to_train(
 
 
 def _fold_numbers(config: Experiment, fold: Fold) -> list[Fold]:
-    n_splits = count_folds(config.folds, partial(open_prepared, config))
+    n_splits = count_folds(config)
     if fold == "all":
         return list(range(n_splits))
     if fold == FULL:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from arcticdl.augment.table import AUGMENTATIONS
 from arcticdl.choices import Table, choose
-from arcticdl.config.describe import Key
+from arcticdl.config.guide.keys import Key
 from arcticdl.config.safe_yaml import write_yaml
 from arcticdl.experiment.optimisers import GIVEN
 from arcticdl.experiment.options import parameters

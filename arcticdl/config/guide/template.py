@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from arcticdl.choices import check_choice
-from arcticdl.config.describe import default_of
 from arcticdl.config.experiment import Experiment
+from arcticdl.config.guide.keys import default_of
 from arcticdl.config.heads import tasks_of
 from arcticdl.config.read import check_tree
 from arcticdl.config.safe_yaml import parse_yaml, write_yaml

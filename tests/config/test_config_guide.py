@@ -5,9 +5,9 @@ import pytest
 import yaml
 
 from arcticdl.config import load_config
-from arcticdl.config.describe import build_schema, list_keys, write_keys
+from arcticdl.config.guide.keys import build_schema, list_keys, write_keys
+from arcticdl.config.guide.template import new_config
 from arcticdl.config.heads import tasks_of
-from arcticdl.config.template import new_config
 from arcticdl.errors import ConfigError
 from arcticdl.losses.table import LOSSES
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from arcticdl.experiment.signatures import list_options
+from arcticdl.cli.signatures import list_options
 
 
 def test_the_options_of_a_loss_come_from_its_signature():
