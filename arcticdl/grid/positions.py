@@ -24,7 +24,7 @@ sides may stray a little further than the places that are looked at.
 _STEPS = (64, 32, 16, 8, 4, 2)  # px; past 64 nothing is left to be saved
 _PROBES = 33  # cells a side that stand for a grid: every one of 2048 px by steps of 64
 _SIDES = (((0, 0), (0, 1)), ((1, 0), (1, 1)), ((0, 0), (1, 0)), ((0, 1), (1, 1)))
-_TORN = 10.0  # times the usual distance of nodes: far past what a map stretches
+_TORN = 10.0  # times the usual distance of nodes: far past what a map stretches them
 
 
 class Positions(NamedTuple):
@@ -64,6 +64,8 @@ class Lattice:
             numbers, of target pixel coordinates with corners at whole numbers.
         shape: Rows and columns of the target.
         ratio: Source pixels along a target pixel; ``None``: as ``exact`` says.
+        off_cells: ``off_cells(col, row)`` tells from nodes (row, col) which cells
+            between them surely hold no position; ``None``: none is sure.
 
     Attributes:
         ratio: Source pixels along a target pixel.
@@ -71,9 +73,13 @@ class Lattice:
     """
 
     def __init__(
-        self, exact: Any, shape: Sequence[int], ratio: float | None = None
+        self,
+        exact: Any,
+        shape: Sequence[int],
+        ratio: float | None = None,
+        off_cells: Any = None,
     ) -> None:
-        self.exact = exact
+        self.exact, self.off_cells = exact, off_cells
         self.ratio = pixel_ratio(exact, shape) if ratio is None else ratio
         self.step = next(
             (s for s in _STEPS if self._error_px(shape, s) < MAX_ERROR_PX), 1
@@ -111,53 +117,83 @@ class Lattice:
 
     def locate(self, rows: slice, cols: slice, points: int) -> Positions:
         """See ``Placement.locate``."""
-        row, col = sample_places(rows, points), sample_places(cols, points)
-        if self.step > 1:
-            node_row, node_col = (_nodes(p, self.step) for p in (row, col))
-            found = self.exact(*np.meshgrid(node_col, node_row))
-            if self._is_whole(*found):
-                return self._between(found, (node_row, node_col), (row, col))
-        return relative(*self.exact(*np.meshgrid(col, row)))
+        places = sample_places(rows, points), sample_places(cols, points)
+        if self.step == 1:
+            return relative(*self._exact_at(*places))
+        nodes = tuple(_nodes(p, self.step) for p in places)
+        found = np.stack(self._exact_at(*nodes))
+        whole = self._whole_cells(found)
+        if not whole.all() and self.off_cells is not None:
+            whole |= self.off_cells(*np.meshgrid(*nodes[::-1]))
+        if not np.isfinite(found).any():
+            if whole.all():  # off the source, for sure
+                nowhere = np.full((len(places[0]), len(places[1])), np.nan, "float32")
+                return Positions(nowhere, nowhere, (0, 0))
+            return relative(*self._exact_at(*places))
+        cells, shares = zip(
+            *(_cells(p, n, self.step) for p, n in zip(places, nodes, strict=True)),
+            strict=True,
+        )
+        at = _between(found, cells, shares)
+        broken = ~whole[np.ix_(*cells)]
+        if broken.any():
+            row, col = np.meshgrid(*places, indexing="ij")
+            exact = self.exact(col[broken], row[broken])
+            for values, right, start in zip(at[:2], exact, at.origin, strict=True):
+                values[broken] = right - start
+        return at
 
-    def _is_whole(self, row: np.ndarray, col: np.ndarray) -> bool:
-        """Whether positions at nodes are all there, and none of them leaps.
+    def _exact_at(
+        self, row: np.ndarray, col: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Exact positions where rows and columns cross."""
+        found: tuple[np.ndarray, np.ndarray] = self.exact(*np.meshgrid(col, row))
+        return found
 
-        A source whose projection is cut, as a world map is at 180 degrees, gives nodes
-        on both of its ends; halfway between them lies the other side of the Earth.
+    def _whole_cells(self, found: np.ndarray) -> np.ndarray:
+        """Which cells have all four nodes, none of them leaping, (row, col) bool.
+
+        At the edge of a source some nodes are nowhere. And a source whose projection is
+        cut, as a world map is at 180 degrees, gives nodes on both of its ends; halfway
+        between them lies the other side of the Earth.
         """
-        at = np.stack([row, col])
-        if not np.isfinite(at).all():
-            return False
-        stride = max(np.hypot(*np.diff(at, axis=axis)).max() for axis in (1, 2))
-        return bool(stride <= _TORN * self.step * self.ratio)
+        limit = _TORN * self.step * self.ratio
+        with np.errstate(invalid="ignore"):
+            down, along = (
+                np.hypot(*np.diff(found, axis=axis)) <= limit for axis in (1, 2)
+            )
+        return down[:, :-1] & down[:, 1:] & along[:-1] & along[1:]
 
-    def _between(
-        self,
-        found: tuple[np.ndarray, np.ndarray],
-        nodes: tuple[np.ndarray, np.ndarray],
-        places: tuple[np.ndarray, np.ndarray],
-    ) -> Positions:
-        """Bilinear positions at places between nodes.
 
-        Single precision halves the time and holds a thousandth of a pixel only near
-        zero, so that positions are counted from the first source pixel needed.
-        """
-        origin = int(np.floor(found[0].min())), int(np.floor(found[1].min()))
-        i = (places[0] - nodes[0][0]) / self.step  # rows in cells from the first node
-        j = (places[1] - nodes[1][0]) / self.step
-        i0 = np.minimum(i.astype(np.int64), len(nodes[0]) - 2)
-        j0 = np.minimum(j.astype(np.int64), len(nodes[1]) - 2)
-        u, v = (i - i0).astype("float32")[:, None], (j - j0).astype("float32")
-        out = []
-        for grid, start in zip(found, origin, strict=True):
-            near = (grid - start).astype("float32")
-            # Columns first, on the few rows of nodes: rows multiply the work by step.
-            along = near[:, j0]
-            along += (near[:, j0 + 1] - along) * v
-            above = along[i0]
-            above += (along[i0 + 1] - above) * u
-            out.append(above)
-        return Positions(out[0], out[1], origin)
+def _cells(
+    places: np.ndarray, nodes: np.ndarray, step: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The cell of the lattice that each place lies in, and how far in it, 0 to 1."""
+    index = (places - nodes[0]) / step
+    cell = np.minimum(index.astype(np.int64), len(nodes) - 2)
+    return cell, (index - cell).astype("float32")
+
+
+def _between(
+    found: np.ndarray, cells: Sequence[np.ndarray], shares: Sequence[np.ndarray]
+) -> Positions:
+    """Bilinear positions between nodes; NaN where one of the four is.
+
+    Single precision halves the time and holds a thousandth of a pixel only near zero,
+    so that positions are counted from the first source pixel needed.
+    """
+    origin = int(np.floor(np.nanmin(found[0]))), int(np.floor(np.nanmin(found[1])))
+    (i, j), (u, v) = cells, shares
+    out = []
+    for grid, start in zip(found, origin, strict=True):
+        near = (grid - start).astype("float32")
+        # Columns first, on the few rows of nodes: rows multiply the work by step.
+        along = near[:, j]
+        along += (near[:, j + 1] - along) * v
+        above = along[i]
+        above += (along[i + 1] - above) * u[:, None]
+        out.append(above)
+    return Positions(out[0], out[1], origin)
 
 
 def relative(row: np.ndarray, col: np.ndarray) -> Positions:

@@ -1,5 +1,6 @@
 """Where the pixels of a grid lie in a swath, and those of a swath in a grid."""
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from arcticdl.sources.core.tie_points import fill_gaps, is_located
 
 _MAX_TIES = 512  # a side at first: 2 MiB a coordinate, and dense enough for most
 _TIE_ERROR_PX = 0.01
-_STARTS = 16384  # tie points that may be the first guess: Newton needs no nearer one
+_STARTS = 65536  # tie points that may be the first guess: Newton needs no nearer one
 _NEWTON_STEPS = 12  # four or five do on any swath; the rest is for its far edges
 _CONVERGED = 1e-5  # of a tie cell: under a thousandth of a pixel for cells of 64 px
 _LOST = 1e-2  # of a tie cell: a step that stays this long never ends on the swath
@@ -67,7 +68,6 @@ class TiePoints:
                 f"swath. Received: {int(self.located.sum())} of "
                 f"{self.located.size} pixels with them."
             )
-        self._tree: KDTree | None = None
 
     def _lay(self, steps: list[int]) -> bool:
         """Reads tie points at every n-th row and column, the last ones included.
@@ -85,7 +85,7 @@ class TiePoints:
         return bool(np.isfinite(self.x).all())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_tree": None}
+        return {k: v for k, v in self.__dict__.items() if k != "_starts"}
 
     def _read(
         self, rows: np.ndarray, cols: np.ndarray
@@ -141,18 +141,50 @@ class TiePoints:
         return x, y, x_i, x_j, y_i, y_j
 
     def _start(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Nearest tie point of each position, as a first guess.
+        """Nearest tie point of each position, as a first guess; NaN far from all."""
+        tree, (i, j), reach = self._starts
+        at = np.stack([x, y], -1)
+        near = tree.query(at, distance_upper_bound=reach)[1]
+        return i[near], j[near]
 
-        Only located ones: filled ones may lie anywhere, on top of others too.
+    @cached_property
+    def _starts(self) -> tuple[KDTree, tuple[np.ndarray, np.ndarray], float]:
+        """Located tie points, their indices, and how far from one a position may lie.
+
+        Filled tie points may lie anywhere, on top of others too. Among gaps none is
+        left out, since it may be the only one on its island. Else every n-th along a
+        row serves, and no position in a cell, or two cells past the edge, is further
+        from one than half of that and three cells.
         """
-        if self._tree is None:
-            i, j = np.nonzero(self.located)
-            some = slice(None, None, max(1, len(i) // _STARTS))
-            self._i, self._j = i[some], j[some]
-            at = self._i, self._j
-            self._tree = KDTree(np.stack([self.x[at], self.y[at]], -1))
-        near = self._tree.query(np.stack([x, y], -1))[1]
-        return self._i[near].astype("float64"), self._j[near].astype("float64")
+        i, j = np.nonzero(self.located)
+        thin = max(1, len(i) // _STARTS) if self.located.all() else 1
+        i, j = i[::thin], j[::thin]
+        tree = KDTree(np.stack([self.x[i, j], self.y[i, j]], -1))
+        x, y = (np.where(self.located, v, np.nan) for v in (self.x, self.y))
+        down, along = (
+            float(
+                np.nanmax(np.hypot(np.diff(x, axis=k), np.diff(y, axis=k)), initial=0)
+            )
+            for k in (0, 1)
+        )
+        # One more index for "none", for which the tree gives the number of its points.
+        ends = np.append(i, np.nan), np.append(j, np.nan)
+        return tree, ends, (thin / 2 + 3.0) * along + 3.0 * down
+
+    def is_off(self, x: np.ndarray, y: np.ndarray, margin: float) -> np.ndarray:
+        """Says which positions have nothing of the swath within a distance.
+
+        Args:
+            x: Positions in the plane, any shape.
+            y: The same.
+            margin: Distance in units of the plane.
+        """
+        off = np.zeros(x.shape, bool)
+        seen = np.isfinite(x) & np.isfinite(y)
+        tree, _, reach = self._starts
+        near = tree.query(np.stack([x[seen], y[seen]], -1))[0]
+        off[seen] = near > reach + margin
+        return off
 
     def locate(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Fractional row and column of positions in the plane, by Newton's method.
@@ -171,28 +203,41 @@ class TiePoints:
         return row, col
 
     def _solve(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Row and column of finite positions; all of them step together."""
+        """Row and column of finite positions, by steps of those not yet there."""
         i, j = self._start(x, y)
-        last = np.full(x.shape, np.inf)
+        last = np.where(np.isnan(i), 0.0, np.inf)  # far ones need no step, and are NaN
         for _ in range(_NEWTON_STEPS):
-            x_here, y_here, x_i, x_j, y_i, y_j = self._patch(i, j)
-            det = x_i * y_j - x_j * y_i
-            # Cramer's rule; a cell without area has no inverse and gives no position.
-            with np.errstate(divide="ignore", invalid="ignore"):
-                di = ((x - x_here) * y_j - (y - y_here) * x_j) / det
-                dj = ((y - y_here) * x_i - (x - x_here) * y_i) / det
-            last = np.hypot(di, dj)
-            if not (last > _CONVERGED).any():
+            left = np.flatnonzero(last > _CONVERGED)
+            if not left.size:
                 break
+            here = np.stack([i[left], j[left]])
+            step = np.stack(self._step(x[left], y[left], *here))
             # Two cells past the edge a position is off the swath for good; further on
             # the linear extension may fold and lead back to a wrong place.
-            i = np.clip(i + di, -2.0, len(self.rows) + 1.0)
-            j = np.clip(j + dj, -2.0, len(self.cols) + 1.0)
+            ends = np.array([[len(self.rows) + 1.0], [len(self.cols) + 1.0]])
+            there = np.clip(here + step, -2.0, ends)
+            at_end = ((there == here) & ((here == -2.0) | (here == ends))).any(axis=0)
+            i[left], j[left] = there
+            last[left] = np.where(at_end, np.nan, np.hypot(*step))
         off = ~(last < _LOST)
         return (
             np.where(off, np.nan, _unroll(i, self.rows)),
             np.where(off, np.nan, _unroll(j, self.cols)),
         )
+
+    def _step(
+        self, x: np.ndarray, y: np.ndarray, i: np.ndarray, j: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """One step of Newton's method, in tie indices, by Cramer's rule.
+
+        A cell without area has no inverse, and leads nowhere.
+        """
+        x_here, y_here, x_i, x_j, y_i, y_j = self._patch(i, j)
+        det = x_i * y_j - x_j * y_i
+        with np.errstate(divide="ignore", invalid="ignore"):
+            di = ((x - x_here) * y_j - (y - y_here) * x_j) / det
+            dj = ((y - y_here) * x_i - (x - x_here) * y_i) / det
+        return di, dj
 
     def pixel_size(self) -> float:
         """Median distance of neighbouring pixels, in units of the plane.
@@ -210,7 +255,7 @@ class TiePoints:
 
 def _unroll(index: np.ndarray, ties: np.ndarray) -> np.ndarray:
     """Row or column of a fractional tie index; linear beyond the ends too."""
-    k = np.clip(np.floor(index), 0, len(ties) - 2).astype(np.int64)
+    k = np.clip(np.floor(np.nan_to_num(index)), 0, len(ties) - 2).astype(np.int64)
     return ties[k] + (index - k) * (ties[k + 1] - ties[k])
 
 
@@ -236,7 +281,7 @@ class SwathPlacement:
         self.ties = TiePoints(scene, plane)
         pixel = pixel_ratio(self._plane_places, target.shape)
         self.ratio = float(pixel / self.ties.pixel_size())
-        self.lattice = Lattice(self.exact, target.shape, self.ratio)
+        self.lattice = Lattice(self.exact, target.shape, self.ratio, self._off_cells)
 
     def _plane_places(
         self, col: np.ndarray, row: np.ndarray
@@ -248,6 +293,16 @@ class SwathPlacement:
     def exact(self, col: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Swath row and column of target pixel coordinates."""
         return self.ties.locate(*self._plane_places(col, row))
+
+    def _off_cells(self, col: np.ndarray, row: np.ndarray) -> np.ndarray:
+        """Which cells between nodes hold nothing of the swath, (row, col) bool."""
+        place = np.stack(self._plane_places(col, row))
+        sides = [np.hypot(*np.diff(place, axis=axis)) for axis in (1, 2)]
+        longest = max(float(side.max()) for side in sides)
+        if not np.isfinite(longest):
+            return np.zeros((len(row) - 1, len(row[0]) - 1), bool)
+        off = self.ties.is_off(*place, 1.5 * longest)  # more than a cell's diagonal
+        return off[:-1, :-1] & off[:-1, 1:] & off[1:, :-1] & off[1:, 1:]
 
     def locate(self, rows: slice, cols: slice, points: int) -> Positions:
         """See ``Placement.locate``."""
