@@ -102,6 +102,8 @@ def test_coordinates_that_contradict_the_transform_are_refused():
     array = stackstac().assign_coords(x=X - 3)
     with pytest.raises(SourceError, match="corners or centres"):
         open_scene(array)
+    drifting = stackstac().assign_coords(x=np.linspace(X[0] - 5, X[-1] - 3, 40))
+    np.testing.assert_allclose(open_scene(drifting).x, X)
 
 
 def test_an_array_of_rioxarray_is_a_scene():

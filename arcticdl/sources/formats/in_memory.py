@@ -129,15 +129,22 @@ def _centred(raw: xr.Dataset) -> xr.Dataset:
 
 def _shifted(name: str, line: xr.DataArray, step: float, origin: float) -> xr.DataArray:
     values = np.asarray(line.values, "float64")
-    if len(values) < 2 or abs((values[1] - values[0]) - step) > abs(step) * _HALF:
+    count = len(values)
+    if count < 2:
+        return line
+    drift_px = (values[-1] - values[0]) / step - (count - 1)
+    if abs(drift_px) > (count - 1) * _HALF:
         return line  # thinned or resampled since
     place = (values[0] - origin) / step
-    if abs(place - np.floor(place) - 0.5) < _HALF:
-        return line
-    if abs(place - np.round(place)) < _HALF:
-        return line.copy(data=values + step / 2)
-    raise SourceError(
-        f"Coordinate `{name}` must lie at corners or centres of the pixels of "
-        f"`transform`. Received: {values[0]:.9g} beside an origin of {origin:.9g} and "
-        f"a step of {step:.9g}; drop the attribute `transform` if it is of other data."
-    )
+    is_centre = abs(place - np.floor(place) - 0.5) < _HALF
+    is_corner = abs(place - np.round(place)) < _HALF
+    if abs(drift_px) > 0.5 or not (is_centre or is_corner):
+        raise SourceError(
+            f"Coordinate `{name}` must lie at corners or centres of the pixels of "
+            f"`transform`. Received: {values[0]:.9g} to {values[-1]:.9g} beside an "
+            f"origin of {origin:.9g} and a step of {step:.9g}; drop the attribute "
+            "`transform` if it is of other data."
+        )
+    # Stackstac rounds its coordinates to its bounds; it warps to the transform.
+    first = np.floor(place) if is_centre else np.round(place)
+    return line.copy(data=origin + step * (first + 0.5 + np.arange(count)))
