@@ -1,5 +1,6 @@
 """Rasters beyond the plain GeoTIFF: pages, complex numbers, formats, cut files."""
 
+import time
 import warnings
 
 import numpy as np
@@ -110,6 +111,20 @@ def test_the_callers_crs_stands_in_place_of_the_files(tmp_path):
         assert scene_geobox(open_scene(path, crs="EPSG:3413")).crs.epsg == 3413
     with pytest.raises(ValueError, match="`crs` must be"):
         open_scene(bare, crs="EPSG:what")
+
+
+def test_a_header_of_many_bands_is_read_in_time_that_grows_with_them(tmp_path):
+    seconds = []
+    for count in (1500, 6000):
+        path = tmp_path / f"{count}.tif"
+        with rasterio.open(path, "w", driver="GTiff", count=count, height=2, width=2,
+                           dtype="uint8", interleave="pixel", SPARSE_OK=True,
+                           crs="EPSG:3413", transform=POLAR):  # fmt: skip
+            pass
+        start = time.process_time()
+        assert open_scene(path).sizes["band"] == count
+        seconds.append(time.process_time() - start)
+    assert seconds[1] < 8 * seconds[0] + 0.5  # squared it would be 16
 
 
 @pytest.mark.parametrize("big", ["NO", "YES"])

@@ -235,7 +235,8 @@ def fuzz(folder, rounds, seed=SEED):
         capture_output=True, text=True, timeout=300 + 10 * rounds, check=False,
     )  # fmt: skip
     counts = dict(json.loads(line) for line in done.stdout.splitlines())
-    return counts, done.stderr[-3000:]
+    # Code -14 is the alarm: a hang.
+    return counts, f"exit code {done.returncode} {done.stderr[-3000:]}"
 
 
 @pytest.fixture(scope="module")

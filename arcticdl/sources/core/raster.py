@@ -122,29 +122,31 @@ class RasterFile:
                 f"{self.path} must hold a band and sides up to {MAX_SIDE_PX} px. "
                 f"Received: {len(shown)} bands of {self.shape} px{within}."
             )
+        # Each of these asks GDAL for all bands, of which a header may claim 65 535.
+        dtypes, units, enums = src.dtypes, src.units, src.mask_flag_enums
+        scales, offsets, nodata = src.scales, src.offsets, src.nodatavals
         # A complex band is two of real numbers.
-        self.parts = [
-            part
+        split = [
+            (i, part)
             for i in shown
-            for part in (_COMPLEX if _is_complex(src.dtypes[i - 1]) else ("",))
+            for part in (_COMPLEX if _is_complex(dtypes[i - 1]) else ("",))
         ]
-        self.indexes = [
-            i for i in shown for _ in range(1 + _is_complex(src.dtypes[i - 1]))
-        ]
+        self.indexes = [i for i, _ in split]
+        self.parts = [part for _, part in split]
         keep = [i - 1 for i in self.indexes]
-        self.dtypes = [_real_type(src.dtypes[k]) for k in keep]
-        self.scales = [src.scales[k] if scale else 1.0 for k in keep]
-        self.offsets = [src.offsets[k] if scale else 0.0 for k in keep]
+        self.dtypes = [_real_type(dtypes[k]) for k in keep]
+        self.scales = [scales[k] if scale else 1.0 for k in keep]
+        self.offsets = [offsets[k] if scale else 0.0 for k in keep]
         self.units = [
-            "rad" if part == "phase" else src.units[k] or ""
+            "rad" if part == "phase" else units[k] or ""
             for k, part in zip(keep, self.parts, strict=True)
         ]
         self.band_names = [
             f"{name}_{part}" if part else name
             for name, part in zip(_band_names(src, keep), self.parts, strict=True)
         ]
-        self.flags = [set(src.mask_flag_enums[k]) for k in keep]
-        self.declared = [src.nodatavals[k] for k in keep]
+        self.flags = [set(enums[k]) for k in keep]
+        self.declared = [nodata[k] for k in keep]
         self.by_pixel = src.interleaving == Interleaving.pixel
         self.colormap = _colormap(src) if len(keep) == 1 else {}
 
@@ -313,14 +315,15 @@ def _real_type(dtype: str) -> np.dtype:
 
 
 def _band_names(src: rasterio.DatasetReader, keep: list[int]) -> list[str]:
-    colours = [src.colorinterp[k].name for k in keep]
+    interpretations, descriptions = src.colorinterp, src.descriptions
+    colours = [interpretations[k].name for k in keep]
     in_colour = set(_COLOURS) <= set(colours)
     single_image = src.driver in ("PNG", "JPEG") and len(keep) == 1
     names = []
     for k, colour in zip(keep, colours, strict=True):
         plain = colour if in_colour and colour in _COLOURS else f"band_{k + 1}"
         plain = "gray" if single_image else plain
-        names.append(src.descriptions[k] or plain)
+        names.append(descriptions[k] or plain)
     if len(set(names)) == len(set(keep)):
         return names
     return [f"band_{k + 1}" for k in keep]
