@@ -50,7 +50,8 @@ def new(
 
     What must be chosen stands as it is, every other key as a comment with its default
     and its meaning. The label of scene.tif is expected beside it as scene_LABEL.tif;
-    change `replace` where it is elsewhere.
+    change `replace` where it is elsewhere. Editors complete its keys once
+    `arcticdl config schema -o arcticdl.schema.json` has been run beside it.
 
     Example: `arcticdl config new --data "data/*.tif" --classes water,ice -o ice.yaml`
     """

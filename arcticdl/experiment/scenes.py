@@ -10,6 +10,7 @@ import xarray as xr
 
 from arcticdl.config import DataConfig, Experiment, LabelConfig, Replace
 from arcticdl.errors import ConfigError
+from arcticdl.experiment.check import check_preparation
 from arcticdl.experiment.image_labels import image_label
 from arcticdl.experiment.sides import name_sides
 from arcticdl.experiment.weak import threshold_labels
@@ -24,8 +25,10 @@ def prepare(config: Experiment, overwrite: bool = False) -> TileStore:
 
     Raises:
         FileNotFoundError: No file matches ``data.scenes``, or a file is missing.
-        ConfigError: An attribute's pattern does not match a path.
+        ConfigError: An option of readers, splitters, samplers or augmentation does not
+            fit, or an attribute's pattern does not match a path.
     """
+    check_preparation(config)
     scenes = [
         open_configured(config.data, anchor) for anchor in find_anchors(config.data)
     ]

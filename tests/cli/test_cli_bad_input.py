@@ -40,6 +40,8 @@ def here(tmp_path, monkeypatch):
         ("prepare x.yaml", "No file matches `data.scenes`"),
         ("prepare x.yaml --set tiles.size_px=0", "greater than 0, or a valid tuple"),
         ("prepare x.yaml --set tiles.sizepx=3", "Did you mean `size_px`"),
+        ("prepare x.yaml --set folds.splitter=block", "must give ['block_size']"),
+        ("prepare x.yaml --set train.augment=[hflop]", "train.augment.0"),
         ("prepare empty", "No configuration at empty"),
         ("prepare text.txt", "must hold sections"),
         ("train x.yaml --fold 0", "No tile store at data/x.tiles"),
