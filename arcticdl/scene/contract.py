@@ -139,6 +139,23 @@ def named_label(label: xr.DataArray) -> xr.Variable:
     return variable
 
 
+def declares_void(label: xr.DataArray) -> bool:
+    """Whether something says that code 255 of a label is void, and not a class.
+
+    That is the attribute ``void_class``, a fill value, or a class of that code; a
+    reader sets ``void_class`` where a file declares 255 as nodata.
+
+    Example:
+        >>> mask = xr.DataArray(np.uint8([[0, 255]]), dims=("y", "x"))
+        >>> declares_void(mask), declares_void(mask.assign_attrs(void_class=255))
+        (False, True)
+    """
+    told = {**label.encoding, **label.attrs}
+    keys = ("void_class", "_FillValue", "missing_value", "nodata", "flag_values")
+    texts = " ".join(str(v) for k in keys if k in told for v in np.ravel(told[k]))
+    return not {"255", "255.0"}.isdisjoint(texts.replace(",", " ").split())
+
+
 def is_swath(ds: xr.Dataset) -> bool:
     """Whether a scene's position is given by 2-D ``lat`` and ``lon``."""
     return all(name in ds.variables and ds[name].ndim == 2 for name in ("lat", "lon"))
@@ -166,7 +183,8 @@ def class_attributes(
         codes: Code of each class; ``None``: 0, 1, 2, ...
 
     Returns:
-        ``flag_values``, ``flag_meanings`` and, with colours, ``flag_colors``.
+        ``flag_values``, ``flag_meanings``, ``void_class`` and, with colours,
+        ``flag_colors``.
 
     Raises:
         LabelError: Names repeat, or the numbers of names, colours and codes differ.
@@ -184,7 +202,8 @@ def class_attributes(
             f"Code {VOID_CLASS} means void and cannot be a class. "
             f"Received: codes={values}."
         )
-    attrs = {"flag_values": values, "flag_meanings": " ".join(names)}
+    attrs: dict[str, Any] = {"flag_values": values, "flag_meanings": " ".join(names)}
+    attrs["void_class"] = VOID_CLASS
     return {**attrs, "flag_colors": " ".join(colors)} if colors else attrs
 
 

@@ -13,6 +13,7 @@ from arcticdl.errors import GridMismatchError, LabelError
 from arcticdl.scene import (
     GRID_TOLERANCE_PX,
     class_attributes,
+    declares_void,
     describe_geobox,
     grid_offset_px,
     scene_geobox,
@@ -233,6 +234,9 @@ def add_label(
         attrs = class_attributes(list(named.values()), colors, list(named))
     elif codes is None:
         attrs = carried_classes(name, label["image"].attrs)
+    told = codes is not None or "valid" in label or declares_void(label["image"])
+    if not told:  # 255 may be a class of the file, which `tiles.prepare` finds out
+        attrs.pop("void_class", None)
     reader = LabelReader(name, label, attrs.get("flag_values", ()), codes)
     if check and (attrs or codes is not None):
         for rows in row_strips(reader.shape):

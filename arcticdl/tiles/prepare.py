@@ -21,7 +21,12 @@ from arcticdl.tiles.writing import unfinished
 from arcticdl.tiles.writing.collection import Collection, check_fits, collect
 from arcticdl.tiles.writing.records import write_records
 from arcticdl.tiles.writing.scan_all import name_classes, scan_all
-from arcticdl.tiles.writing.selection import Selection, select_tiles
+from arcticdl.tiles.writing.selection import (
+    Selection,
+    check_classes,
+    merge_void,
+    select_tiles,
+)
 from arcticdl.tiles.writing.work import Work, executor, write_lock
 
 
@@ -76,7 +81,8 @@ def prepare(
     Raises:
         FileExistsError: `out` exists and `overwrite` is false.
         SceneError: Scenes that differ, or a scene without a valid pixel.
-        LabelError: Labels that differ, or codes outside their classes.
+        LabelError: Labels that differ, codes outside their classes, or labels from
+            which nothing can be learnt (see ``quality``).
         StoreError: Another process is writing this store, or an unfinished store of
             another plan is there.
         ValueError: An argument out of range, a scene smaller than a tile, or no tile
@@ -223,6 +229,7 @@ def _write_new(
     with unfinished.discard(root, ValueError):
         collection = replace(collection, labels=name_classes(collection.labels, scans))
         table, kept, handled = select_tiles(collection, scans, selection)
+        check_classes(collection, scans, kept, selection)
     writer = ShardWriter(
         root,
         cache,
@@ -249,6 +256,7 @@ def _write_new(
         "codec": plan["codec"],
         "shard_tiles": writer.shard_tiles,
         "handled": handled,
+        "void": merge_void(scans),
     }
     write_records(root, collection, scans, kept, writer.hashes(), about)
     write_reports(root)
@@ -279,6 +287,8 @@ def _write_more(
     )
     work.run("Writing tiles", writer.write, writer.pending())
     about = {**store.about, "handled": store.about["handled"] + handled}
+    if "void" in about:
+        about["void"] = merge_void([{"void": about["void"]}, *scans])
     about["grown_from"] = [*about.get("grown_from", []), store.fingerprint]
     hashes = writer.hashes()
     write_records(store.path, collection, scans, kept, hashes, about, store)

@@ -184,6 +184,7 @@ def test_labels_carry_classes_and_are_checked(tmp_path):
         "flag_values": [0, 1, 2],
         "flag_meanings": "open_water young old",
         "flag_colors": "#0000ff #aa28f0 #b46432",
+        "void_class": 255,
     }
     assert scene.attrs["group"] == "fram"
     with pytest.raises(LabelError, match=r"Received: \[2\]"):

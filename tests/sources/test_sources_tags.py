@@ -53,11 +53,13 @@ def test_predicted_maps_and_commas(tmp_path):
         "flag_values": [0, 1, 2],
         "flag_meanings": "open_water young_ice old_ice",
         "flag_colors": "#0000ff #aa28f0 #b46432",
+        "void_class": 255,
     }
     commas = {"flag_values": "0, 1, 2, 255", "flag_meanings": "a b c nothing"}
     label = write(tmp_path / "c.tif", CODES, band_tags=commas)
     found = open_scene(image, labels={"sod": label})["sod"]
-    assert found.attrs == {"flag_values": [0, 1, 2], "flag_meanings": "a b c"}
+    expected = {"flag_values": [0, 1, 2], "flag_meanings": "a b c", "void_class": 255}
+    assert found.attrs == expected
     assert found.values[1, 2] == 255
 
 

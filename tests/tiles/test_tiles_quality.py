@@ -91,9 +91,13 @@ def test_labels_with_nothing_to_learn_are_found(tmp_path, make_scene):
     scene = make_scene(0)
     scene["ice"][:] = 1
     scene["sic"][:] = np.nan
-    checks = found(tiles.assess(prepare([scene], tmp_path / "a.tiles")))
-    assert checks["one_class"].severity == "error"
-    assert checks["no_label"].severity == "error"
+    told = {"one_class": "keep", "no_label": "keep"}
+    store = prepare([scene], tmp_path / "a.tiles", quality=told)
+    checks = found(tiles.assess(store))
+    assert checks["one_class"].severity == "warning"
+    assert checks["no_label"].severity == "warning"
+    del store.about["plan"]["selection"]["quality"]["one_class"]
+    assert found(tiles.assess(store))["one_class"].severity == "error"
     assert "thick_ice" in checks["absent_class"].message
 
 

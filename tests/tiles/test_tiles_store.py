@@ -338,6 +338,7 @@ def test_tiles_are_selected(tmp_path, make_scene):
 
     scene = make_scene(0)
     scene["ice"][10:] = 0
+    scene["ice"].attrs["void_class"] = 255
     full = prepare([scene], tmp_path / "a.tiles", tile_size_px=10)
     arguments = [
         ({"min_valid_fraction": 0.9}, full.manifest.valid_fraction >= 0.9),

@@ -14,6 +14,7 @@ from arcticdl.tiles import sampling
 from arcticdl.tiles.quality import store_check
 
 SIZE = 10
+ONE = {"one_class": "keep", "no_label": "keep", "undeclared_void": "keep"}
 
 
 def build_scene(make_scene, number):
@@ -158,7 +159,7 @@ def test_an_image_label_that_was_changed_is_damage(tmp_path, scenes):
 
 def test_appending_gives_the_store_of_all_scenes_at_once(tmp_path, store, scenes):
     path = tmp_path / "grown.tiles"
-    tiles.prepare(scenes[:1], path, tile_size_px=SIZE, progress=False)
+    tiles.prepare(scenes[:1], path, tile_size_px=SIZE, progress=False, quality=ONE)
     grown = tiles.append(path, scenes[1:], progress=False)
     assert grown.fingerprint == store.fingerprint
     assert grown.read([25])["weather"].tolist() == [[1, 1]]
@@ -169,7 +170,7 @@ def test_selection_and_quality_know_the_labels_of_images(tmp_path, scenes):
     store = tiles.prepare(scenes, tmp_path / "a", labels=["stage"], **arguments)
     assert store.manifest["scene_id"].unique().tolist() == ["scene_0", "scene_1"]
     wanted = {"require_classes": {"stage": ["old"]}}
-    store = tiles.prepare(scenes, tmp_path / "b", **arguments, **wanted)
+    store = tiles.prepare(scenes, tmp_path / "b", **arguments, **wanted, quality=ONE)
     assert store.manifest["scene_id"].unique().tolist() == ["scene_1"]
     checks = {f.check: f for f in tiles.assess(store).findings}
     assert checks["one_class"].message.startswith("label 'stage'")
@@ -180,7 +181,11 @@ def test_selection_and_quality_know_the_labels_of_images(tmp_path, scenes):
 
 def test_a_label_unknown_everywhere_is_an_error(tmp_path, scenes):
     scene = scenes[2].assign(floes=scenes[2]["floes"] * 0 + np.uint8(255))
-    store = tiles.prepare([scene], tmp_path / "a", tile_size_px=SIZE, progress=False)
+    arguments = {"tile_size_px": SIZE, "progress": False}
+    with pytest.raises(LabelError, match="'stage' has no scored image at all"):
+        tiles.prepare([scene], tmp_path / "a", **arguments)
+    told = {"no_label": "keep"}
+    store = tiles.prepare([scene], tmp_path / "a", **arguments, quality=told)
     found = [f.message for f in tiles.assess(store).findings if f.check == "no_label"]
     assert found == [
         "label 'floes' has no scored pixel at all.",

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from arcticdl.choices import check_choice, check_choices
+from arcticdl.errors import StoreError
 from arcticdl.tiles.folds.proximity import close_pairs, same_view
+from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.quality.measure import near_duplicates
 
 if TYPE_CHECKING:
@@ -17,13 +20,16 @@ ACTIONS = {
     "constant": ("drop", "keep"),
     "duplicate": ("drop", "keep"),
     "label_on_nodata": ("drop", "fix", "keep"),
+    "no_label": ("keep", "refuse"),
     "nonfinite": ("drop", "keep"),
+    "one_class": ("keep", "refuse"),
     "outlier": ("drop", "keep"),
     "saturated": ("drop", "keep"),
+    "undeclared_void": ("keep", "refuse"),
     "unknown_class": ("fix", "refuse"),
 }
 """What `prepare` can do about each finding. ``drop`` leaves the tile out, ``fix`` makes
-the label void there. Default: keep; unknown classes are refused."""
+the label void there. Default: ``refuse`` where a check has it, else ``keep``."""
 
 LIMITS = {"nonfinite": 0.5, "outlier": 0.05, "saturated": 0.05}
 """Share of a tile's pixels from which it counts as a finding."""
@@ -106,19 +112,14 @@ def check_actions(quality: Mapping[str, str] | None) -> dict[str, str]:
     Raises:
         ValueError: An unknown check, or an action that it does not have.
     """
-    actions = {check: "keep" for check in ACTIONS} | {"unknown_class": "refuse"}
-    for check, action in (quality or {}).items():
-        if check not in ACTIONS:
-            raise ValueError(
-                f"`quality` must name checks of {sorted(ACTIONS)}. Received: {check!r}."
-            )
-        if action not in ACTIONS[check]:
-            raise ValueError(
-                f"`quality[{check!r}]` must be one of {sorted(ACTIONS[check])}. "
-                f"Received: {action!r}."
-            )
-        actions[check] = action
-    return actions
+    given = dict(quality or {})
+    check_choices("quality", given, ACTIONS)
+    for check, action in given.items():
+        check_choice(f"quality[{check!r}]", action, ACTIONS[check])
+    default = {
+        c: "refuse" if "refuse" in known else "keep" for c, known in ACTIONS.items()
+    }
+    return default | given
 
 
 def flag_tiles(measures: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
@@ -228,21 +229,80 @@ def _overlapping_scenes(manifest: Any) -> list[tuple[str, str]]:
 
 
 def _class_findings(store: "TileStore") -> Iterable[Finding]:
+    actions = store.about["plan"]["selection"]["quality"]
     for name, info in store.labels.items():
         total = store.class_counts(name).sum(0)
-        scored, what = store.scored_counts(name).sum(), info.target
-        if not scored:
-            message = f"label {name!r} has no scored {what} at all."
-            yield Finding("no_label", "error", "quality", message)
-        absent = [c for c, n in zip(info.classes, total, strict=False) if not n]
-        if absent and scored:
-            message = f"label {name!r} has no {what} of {absent}."
-            yield Finding("absent_class", "warning", "quality", message)
-        if info.is_float or info.num_channels:
-            continue
-        if np.count_nonzero(total) == 1:
-            message = f"label {name!r} has one class only: there is nothing to learn."
-            yield Finding("one_class", "error", "quality", message)
+        scored = int(store.scored_counts(name).sum())
+        void = store.about.get("void", {}).get(name)
+        yield from class_findings(info, total, scored, void, actions)
+
+
+def class_findings(
+    info: LabelInfo,
+    total: np.ndarray,
+    scored: int,
+    void: Mapping[str, Any] | None,
+    actions: Mapping[str, str],
+) -> Iterable[Finding]:
+    """What a label's classes say about it: errors where nothing can be learnt.
+
+    A class that never occurs is a warning. Where one class and 255 alone occur, it
+    matters whether something declares 255 as void: if not, it may be a class.
+
+    Args:
+        info: The label.
+        total: (class,) what all tiles hold; see `LabelInfo.count`.
+        scored: Pixels, or images, that are not void.
+        void: ``px`` of code 255 in all scenes, whether it is ``declared``, and the
+            other ``codes``; ``None``: unknown.
+        actions: Of each check; ``"keep"`` makes an error of it a warning.
+    """
+
+    def finding(check: str, message: str, severity: str = "error") -> Finding:
+        kept = severity == "error" and actions.get(check) == "keep"
+        return Finding(check, "warning" if kept else severity, "quality", message)
+
+    what, present = info.target, np.count_nonzero(total)
+    if not scored:
+        message = f"label {info.name!r} has no scored {what} at all."
+        yield finding("no_label", message)
+        return
+    absent = [c for c, n in zip(info.classes, total, strict=False) if not n]
+    if absent:
+        message = f"label {info.name!r} has no {what} of {absent}."
+        yield finding("absent_class", message, "warning")
+    if void and void["px"] and not void["declared"] and len(void["codes"]) < 2:
+        yield finding("undeclared_void", _ask_void(info.name))
+    elif not info.is_float and not info.num_channels and present == 1:
+        message = f"label {info.name!r} has one class only: there is nothing to learn."
+        severity = "warning" if void and void["px"] else "error"
+        yield finding("one_class", message, severity)
+
+
+def _ask_void(name: str) -> str:
+    return (
+        f"label {name!r} holds one class and 255 alone, and nothing says that 255 is "
+        "void: is it a class? If so, translate it: `codes: {0: 0, 255: 1}` in a "
+        f"configuration, `label_codes={{{name!r}: {{0: 0, 255: 1}}}}` in `open_scene`. "
+        "If not, declare it: as nodata in the file, or by the attribute "
+        "`void_class=255`."
+    )
+
+
+def refuse_errors(findings: Iterable[Finding], allow: Sequence[str] = ()) -> None:
+    """Stops a step that would use a store in which errors were found.
+
+    Args:
+        findings: Of `check_store` or `assess`.
+        allow: Names of checks whose errors are known and accepted.
+
+    Raises:
+        StoreError: There is an error of another check.
+    """
+    errors = [f for f in findings if f.severity == "error" and f.check not in allow]
+    if errors:
+        told = " ".join(f"{finding.check}: {finding.message}" for finding in errors)
+        raise StoreError(f"A store must be sound to be learnt from. Received: {told}")
 
 
 def _unit_findings(store: "TileStore") -> Iterable[Finding]:

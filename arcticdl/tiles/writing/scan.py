@@ -9,7 +9,13 @@ import xarray as xr
 
 from arcticdl.errors import LabelError, ReadError, SceneError, SourceError
 from arcticdl.files import safe_name
-from arcticdl.scene import channel_names, label_dims, label_names, read_values
+from arcticdl.scene import (
+    channel_names,
+    declares_void,
+    label_dims,
+    label_names,
+    read_values,
+)
 from arcticdl.scene.stats import BandStats, scene_band_stats
 from arcticdl.tiles.labels import SCORED, LabelInfo
 from arcticdl.tiles.plan import TilePlan
@@ -153,8 +159,10 @@ def scan_scene(
 
     Returns:
         Plain JSON values: ``stats`` of the scene, ``unknown_px`` {label: {code:
-        pixels}}, ``image_labels`` {label: value or list, NaN as ``None``}, and of every
-        planned tile ``valid_px``, ``label_px`` {label: counts; see `LabelInfo.count`},
+        pixels}}, ``void`` {label: pixels of code 255, whether it is
+        declared, and the other codes},
+        ``image_labels`` {label: value or list, NaN as ``None``}, and of every planned
+        tile ``valid_px``, ``label_px`` {label: counts; see `LabelInfo.count`},
         ``scored_px`` {label: pixels that are not void} and ``measures`` {name: value}.
 
     Raises:
@@ -167,10 +175,17 @@ def scan_scene(
             "A scene must have at least one valid pixel. Received: scene "
             f"{name!r}, all nodata. Leave it out."
         )
-    unknown = {n: _unknown_codes(scene[n], labels[n]) for n in labels}
-    for label, codes in unknown.items():
-        if codes and "unknown_class" not in fixes:
-            _refuse_codes(codes, labels[label], name)
+    void: dict[str, Any] = {}
+    unknown: dict[str, dict[str, int]] = {}
+    for label, info in labels.items():
+        counts = _count_codes(scene[label], info)
+        px = counts.pop(VOID_CLASS, 0)
+        wrong = {c: n for c, n in counts.items() if not 0 <= c <= info.max_code}
+        declared, codes = declares_void(scene[label]), sorted(set(counts) - set(wrong))
+        void[label] = {"px": px, "declared": declared, "codes": codes}
+        unknown[label] = {str(code): count for code, count in wrong.items()}
+        if wrong and "unknown_class" not in fixes:
+            _refuse_codes(unknown[label], info, name)
     tiles: list[Any] = [None] * len(plan)
     for top in np.unique(plan.starts[:, 0]):
         slots = np.flatnonzero(plan.starts[:, 0] == top)
@@ -178,6 +193,7 @@ def scan_scene(
     return {
         "stats": stats.to_dict(),
         "unknown_px": unknown,
+        "void": void,
         "label_on_nodata_px": sum(tile.pop("fixed_px") for tile in tiles),
         "valid_px": [tile["valid_px"] for tile in tiles],
         "label_px": {n: _pad_rows(tiles, n) for n in labels},
@@ -288,14 +304,12 @@ def _pad_rows(tiles: list[Any], label: str) -> list[list[int]]:
     return [row + [0] * (width - len(row)) for row in rows]
 
 
-def _unknown_codes(variable: xr.DataArray, info: LabelInfo) -> dict[str, int]:
-    """{code: pixels} of codes that are neither a class nor void."""
+def _count_codes(variable: xr.DataArray, info: LabelInfo) -> dict[int, int]:
+    """{code: pixels} of an integer label; nothing of a float label."""
     if info.is_float:
         return {}
-    label = np.asarray(variable)
-    wrong = label[((label < 0) | (label > info.max_code)) & (label != VOID_CLASS)]
-    codes, counts = np.unique(wrong, return_counts=True)
-    return {str(c): int(n) for c, n in zip(codes, counts, strict=True)}
+    codes, counts = np.unique(np.asarray(variable), return_counts=True)
+    return {int(c): int(n) for c, n in zip(codes, counts, strict=True)}
 
 
 def _refuse_codes(codes: dict[str, int], info: LabelInfo, name: str) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.errors import LabelError
 from arcticdl.tiles.labels import LabelInfo
-from arcticdl.tiles.quality.checks import flag_tiles
+from arcticdl.tiles.quality.checks import class_findings, flag_tiles
 from arcticdl.tiles.write import TileTable
 from arcticdl.tiles.writing.collection import Collection
 from arcticdl.tiles.writing.footprints import tile_footprints
@@ -112,6 +113,46 @@ def select_tiles(
     starts = np.concatenate([plan.starts for plan in collection.plans])
     kept = [np.flatnonzero(keep[owner == position]) for position in range(len(scans))]
     return TileTable(owner[keep], starts[keep]), kept, handled
+
+
+def check_classes(
+    collection: Collection,
+    scans: list[dict[str, Any]],
+    kept: list[np.ndarray],
+    selection: Selection,
+) -> None:
+    """Refuses labels from which nothing can be learnt, unless told.
+
+    Raises:
+        LabelError: As said; the message tells the way out.
+    """
+    void = merge_void(scans)
+    errors = []
+    for name, info in collection.labels.items():
+        pairs = list(zip(scans, kept, strict=True))
+        total = sum(np.array(s["label_px"][name])[k].sum(0) for s, k in pairs)
+        scored = sum(np.array(s["scored_px"][name])[k].sum() for s, k in pairs)
+        found = class_findings(info, total, int(scored), void[name], selection.actions)
+        errors += [finding for finding in found if finding.severity == "error"]
+    if errors:
+        checks = {finding.check: "keep" for finding in errors}
+        raise LabelError(
+            "A store must hold labels to learn from. Received: "
+            f"{' '.join(finding.message for finding in errors)} To write it all the "
+            f"same, pass `quality={checks}`."
+        )
+
+
+def merge_void(scans: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of each label in all scenes: what `scan_scene` says of its void."""
+    return {
+        name: {
+            "px": sum(scan["void"][name]["px"] for scan in scans),
+            "declared": any(scan["void"][name]["declared"] for scan in scans),
+            "codes": sorted({c for scan in scans for c in scan["void"][name]["codes"]}),
+        }
+        for name in scans[0]["void"]
+    }
 
 
 def _tile_px(collection: Collection) -> int:
