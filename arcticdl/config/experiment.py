@@ -103,6 +103,16 @@ class Experiment(Section):
             check_fit(self.task_of(name), head.loss, head.metrics)
         return self
 
+    @model_validator(mode="after")
+    def _sampler_has_classes(self) -> "Experiment":
+        sampler, label = self.train.sampler.name, self.label_name
+        if sampler != "uniform" and not self.data.labels[label].classes:
+            raise ValueError(
+                f"`train.sampler` {sampler!r} counts classes, which {label!r}, a "
+                "quantity, has not; leave it out, or let a label with `classes` lead"
+            )
+        return self
+
     @property
     def each_head(self) -> dict[str, HeadConfig]:
         """Label -> its head, also where there is one only; the first leads."""

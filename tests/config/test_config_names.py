@@ -80,6 +80,7 @@ def test_a_misspelt_name_is_refused_with_its_key_and_what_was_meant(
         (["train.metrics=[RMSE]"], "metric of task 'segmentation'"),
         (["heads={ice: {}}", "loss=Dice"], r"`heads` says .*\['loss'\]"),
         (["heads={sic: {task: dense_gaussian, loss: Huber}}"], "dense_gaussian"),
+        (["label=sic", "train.sampler=rarity"], "counts classes, which 'sic'"),
         (["train.normalizer=constants"], "`constants`.*need each other"),
         (["train.layer_decay=0.8", "train.optimizer=Lion"], "`layer_decay` needs"),
         (["data.rename={group: {a: b}}"], "`attributes` lacks"),
