@@ -301,7 +301,7 @@ class SwathPlacement:
         longest = max(float(side.max()) for side in sides)
         if not np.isfinite(longest):
             return np.zeros((len(row) - 1, len(row[0]) - 1), bool)
-        off = self.ties.is_off(*place, 1.5 * longest)  # more than a cell's diagonal
+        off = self.ties.is_off(place[0], place[1], 1.5 * longest)  # over a diagonal
         return off[:-1, :-1] & off[:-1, 1:] & off[1:, :-1] & off[1:, 1:]
 
     def locate(self, rows: slice, cols: slice, points: int) -> Positions:

@@ -9,7 +9,7 @@ from pyproj import Transformer
 
 from arcticdl.errors import SceneError
 from arcticdl.grid import align, choose_geobox, to_swath
-from arcticdl.grid.swath import TiePoints
+from arcticdl.grid.swath import SwathPlacement, TiePoints
 from arcticdl.scene import check_scene, grid_coords
 from arcticdl.sources.core.tie_points import fill_gaps
 
@@ -254,3 +254,21 @@ def test_gaps_are_filled_from_the_nearest_numbers():
     gappy[:, 2] = np.nan  # a column: from those before
     np.testing.assert_allclose(fill_gaps(gappy, rows, cols), plane)
     assert np.isnan(fill_gaps(np.full((3, 3), np.nan), rows[:3], cols)).all()
+
+
+def test_cells_along_the_edge_of_a_swath_are_located_as_each_pixel_is():
+    swath = make_swath(shape=(300, 260), step=1e3)
+    box = choose_geobox([swath], crs="EPSG:3995", resolution_m=900.0).pad(150)
+    rows, cols = box.shape
+    place = SwathPlacement(swath, box)
+    assert place.lattice.step > 1
+    row, col, origin = place.locate(slice(0, rows), slice(0, cols), 1)
+    exact = place.exact(*np.meshgrid(np.arange(cols) + 0.5, np.arange(rows) + 0.5))
+    inside = (exact[0] > -0.5) & (exact[0] < 299.5)
+    inside &= (exact[1] > -0.5) & (exact[1] < 259.5)
+    assert 0.1 < inside.mean() < 0.4
+    assert np.abs(row + origin[0] - exact[0])[inside].max() < 0.01
+    assert np.abs(col + origin[1] - exact[1])[inside].max() < 0.01
+    found = (row + origin[0] > -0.5) & (row + origin[0] < 299.5)
+    found &= (col + origin[1] > -0.5) & (col + origin[1] < 259.5)
+    assert (found == inside).mean() > 0.9999  # but for rounding on the edge itself
