@@ -12,6 +12,5 @@ from .resume import Checkpoint as Checkpoint
 from .resume import Preempted as Preempted
 from .scene_feed import SceneFeed as SceneFeed
 from .schedules import cosine_with_warmup as cosine_with_warmup
-from .signals import watch_signals as watch_signals
 from .table import OPTIMIZERS as OPTIMIZERS
 from .table import SCHEDULES as SCHEDULES
