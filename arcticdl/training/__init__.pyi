@@ -9,8 +9,9 @@ from .fit import build_optimizer as build_optimizer
 from .fit import fit as fit
 from .fit import save_model as save_model
 from .resume import Checkpoint as Checkpoint
-from .resume import Preempted as Preempted
 from .scene_feed import SceneFeed as SceneFeed
 from .schedules import cosine_with_warmup as cosine_with_warmup
+from .signals import Preempted as Preempted
+from .signals import watch_signals as watch_signals
 from .table import OPTIMIZERS as OPTIMIZERS
 from .table import SCHEDULES as SCHEDULES

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +16,147 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from arcticdl.choices import check_choice
+from arcticdl.errors import DivergedError
 from arcticdl.files import write_text
 
 
 def check_monitor(monitor: str, model: keras.Model, has_validation: bool) -> None:
     """Refuses a monitored name that training will never log.
 
-    Keras itself only warns at a misspelt ``monitor`` and trains on.
+    Keras itself only warns at a misspelt ``monitor`` and trains on. What it logs a
+    model knows once it has seen a batch; before that nothing is refused here. `fit`
+    shows it one.
 
     Args:
-        monitor: Name such as ``val_loss`` or ``val_mean_iou``.
+        monitor: Name such as ``val_loss``, ``val_mean_iou`` or, of several heads,
+            ``val_sod_mean_iou``.
         model: A compiled model.
         has_validation: Whether validation data is given.
 
     Raises:
         ValueError: The name is not among those that will be logged.
     """
-    names = ["loss"]
-    compiled = getattr(model, "_compile_metrics", None)
-    for metric in getattr(compiled, "_user_metrics", None) or []:
-        names.append(metric if isinstance(metric, str) else metric.name)
+    try:
+        names = list(model.get_metrics_result())
+    except ValueError:  # Keras has not seen a batch yet
+        return
     logged = names + ([f"val_{name}" for name in names] if has_validation else [])
-    if monitor not in logged:
-        raise ValueError(
-            f"`monitor` must be one of {sorted(logged)}. Received: monitor={monitor!r}."
+    check_choice("monitor", monitor, logged)
+
+
+class CheckMonitors(keras.callbacks.Callback):
+    """Sees that callbacks monitor what is logged, and in the right direction.
+
+    A name that nobody logs is refused before the first batch. ``mode="auto"`` is
+    settled for scores of one of several heads and their losses, which Keras does not
+    know the direction of. A score that is NaN is never kept as the best: Keras would
+    take no later one for better. Stands before the callbacks that it looks after.
+
+    Args:
+        callbacks: Callbacks, those with a ``monitor`` among them.
+        has_validation: Whether validation data is given.
+    """
+
+    def __init__(
+        self, callbacks: Sequence[keras.callbacks.Callback], has_validation: bool
+    ) -> None:
+        super().__init__()
+        self.watched: list[Any] = [c for c in callbacks if hasattr(c, "monitor")]
+        self.has_validation = has_validation
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Refuses what a model with Keras's own training step will not log."""
+        own_step = type(self.model).train_step is not keras.Model.train_step
+        for callback in self.watched:
+            if not own_step:
+                check_monitor(callback.monitor, self.model, self.has_validation)
+            if getattr(callback, "mode", None) == "auto":
+                callback.mode = find_mode(callback.monitor, self.model)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Forgets a best score that is NaN."""
+        for callback in self.watched:
+            if _is_nan(getattr(callback, "best", None)):
+                callback.best = None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Refuses what the first epoch did not log, whoever made the logs."""
+        for callback in self.watched:
+            check_choice("monitor", callback.monitor, list(logs or {}))
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Refuses a score that never was a number: no epoch is the best then."""
+        for callback in self.watched:
+            if _is_nan(getattr(callback, "best", None)):
+                raise DivergedError(
+                    "`monitor` must be a number in some epoch. Received: "
+                    f"{callback.monitor!r}, NaN in every one: a label is neither a "
+                    "class nor void, or the network predicts no numbers."
+                )
+
+
+def find_mode(monitor: str, model: keras.Model) -> str:
+    """Returns whether a score is best when low or high.
+
+    Args:
+        monitor: Name that is logged.
+        model: A model that knows its metrics.
+
+    Returns:
+        ``"min"``, ``"max"``, or ``"auto"`` where only Keras may know.
+
+    Raises:
+        ValueError: The score is best at 0, which no mode seeks.
+    """
+    name = monitor.removeprefix("val_")
+    if name == "loss" or name.endswith("_loss"):
+        return "min"
+    metrics = [part for m in model.metrics for part in getattr(m, "metrics", [m])]
+    for metric in metrics:
+        if name == metric.name or name.endswith(f"_{metric.name}"):
+            if getattr(metric, "best_at_zero", False):
+                raise ValueError(
+                    f"`monitor` must have a best end. Received: {monitor!r}, which is "
+                    "best at 0. Monitor the size of errors, as MAE or RMSE."
+                )
+            direction = str(getattr(metric, "_direction", ""))
+            return {"up": "max", "down": "min"}.get(direction, "auto")
+    return "auto"
+
+
+class StopAtNaN(keras.callbacks.Callback):
+    """Ends a training whose loss is no number any more, before anything keeps it.
+
+    Keras's ``TerminateOnNaN`` ends an epoch early, as if the training had succeeded.
+    """
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Looks at the loss."""
+        loss = float((logs or {}).get("loss", 0.0))
+        if not math.isfinite(loss):
+            self._stop(f"The loss became {loss} in batch {batch + 1} of the epoch.")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Looks at the validation's loss."""
+        loss = float((logs or {}).get("val_loss", 0.0))
+        if not math.isfinite(loss):
+            self._stop(
+                f"The loss of the validation became {loss} in epoch {epoch + 1}."
+            )
+
+    def _stop(self, what: str) -> None:
+        self.model.stop_training = True  # and, on JAX, gives the model its state back
+        raise DivergedError(
+            f"{what} Either a label is neither a class nor void, or training diverged: "
+            "train again with a lower learning rate, or with clipped gradients."
         )
+
+
+def _is_nan(value: Any) -> bool:
+    return value is not None and math.isnan(float(value))
 
 
 class RichProgress(keras.callbacks.Callback):
@@ -139,4 +256,5 @@ class History(keras.callbacks.Callback):
         writer.writeheader()
         for row in self.rows:
             writer.writerow(row | {"epoch": int(row["epoch"])})
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         write_text(self.path, table.getvalue())

@@ -1,15 +1,26 @@
 """One fold, from a compiled recipe to weights on disk."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from arcticdl.choices import check_choice
+from arcticdl.errors import DivergedError
 from arcticdl.files import atomic_path
-from arcticdl.training.callbacks import History, RichProgress, check_monitor
-from arcticdl.training.resume import Checkpoint, Preempted
+from arcticdl.losses.probabilities import ends_in_probabilities
+from arcticdl.training.callbacks import (
+    CheckMonitors,
+    History,
+    RichProgress,
+    StopAtNaN,
+)
+from arcticdl.training.resume import Checkpoint, ResumableFeed, TrainedScores
 from arcticdl.training.schedules import cosine_with_warmup
+from arcticdl.training.signals import watch_signals
+from arcticdl.training.state import check_finite, see_batch
 
 
 def build_optimizer(
@@ -36,11 +47,7 @@ def build_optimizer(
     Raises:
         ValueError: Unknown schedule or a value out of range.
     """
-    if schedule not in ("constant", "cosine"):
-        raise ValueError(
-            "`schedule` must be one of ['constant', 'cosine']. "
-            f"Received: schedule={schedule!r}."
-        )
+    check_choice("schedule", schedule, ("constant", "cosine"))
     rate: Any = learning_rate
     if schedule == "cosine":
         rate = cosine_with_warmup(
@@ -67,60 +74,137 @@ def fit(
     stopping: keras.callbacks.EarlyStopping | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.callbacks.History:
-    """Trains a compiled model, resuming where an earlier start of this fold ended.
+    """Trains a compiled model, going on where an earlier start of this fold ended.
 
-    Writes ``history.csv`` and ``checkpoint/`` after every epoch and ``model.keras`` at
-    the end, each under a temporary name first.
+    Writes ``checkpoint/`` from time to time and at a signal, ``history.csv`` after
+    every epoch and ``model.keras`` at the end, each whole or not at all. Going on gives
+    the same weights, to the bit, as never having been interrupted.
+
+    Weights of classes belong in the loss: Keras's ``model.fit(class_weight=...)`` takes
+    one class a sample and fails on maps.
 
     Args:
         model: A compiled Keras model.
-        feed: Training batches, as from ``TileFeed``.
+        feed: Training batches, as from ``TileFeed``: a batch depends on epoch and index
+            alone, and ``seek(epoch)`` goes to an epoch.
         fold_dir: Folder of the fold.
         epochs: Epochs of the whole training, those before a resume included.
         validation_feed: Batches for validation after every epoch.
-        stopping: Early stopping; its ``monitor`` is checked before the first epoch.
-        callbacks: Further callbacks.
+        stopping: Early stopping.
+        callbacks: Further callbacks; see `Checkpoint` on what is kept of their state.
 
     Returns:
         Keras's history of this start.
 
     Raises:
-        ValueError: ``stopping`` monitors a score that will not be logged.
-        Preempted: A termination signal came; resume by calling again.
+        ValueError: A callback monitors a score that will not be logged; or the network
+            ends in a softmax and the loss wants logits.
+        DivergedError: The loss became NaN. No ``model.keras`` is written; the best
+            weights before that, where early stopping kept them, become ``best.keras``.
+        Preempted: A termination signal came; go on by calling again.
     """
+    check_outputs(model)
     fold_dir = Path(fold_dir)
-    if stopping is not None:
-        check_monitor(stopping.monitor, model, validation_feed is not None)
-    fold_dir.mkdir(parents=True, exist_ok=True)
-    checkpoint = Checkpoint(fold_dir / "checkpoint", stopping=stopping)
-    done = checkpoint.restore(model)
-    if done and hasattr(feed, "seek"):
-        feed.seek(done)
-    parts: list[keras.callbacks.Callback] = [History(fold_dir / "history.csv")]
-    if stopping is not None:
-        parts.append(stopping)
+    own = [c for c in (stopping, *callbacks) if c is not None]
     progress = RichProgress(f"{fold_dir.parent.name} {fold_dir.name}")
-    try:
-        history = model.fit(
-            feed,
-            validation_data=validation_feed,
-            shuffle=False,  # the feed has an order of its own
-            epochs=epochs,
-            initial_epoch=min(done, epochs),
-            callbacks=[*parts, progress, *callbacks, checkpoint],
-            verbose=0,
-        )
-    except (Preempted, KeyboardInterrupt):
-        progress.on_train_end()
-        raise
-    finally:
-        checkpoint.release()
-    save_model(model, fold_dir / "model.keras")
+    resumable = ResumableFeed(feed)
+    validation = None if validation_feed is None else ResumableFeed(validation_feed)
+    checkpoint = Checkpoint(fold_dir / "checkpoint", feed=resumable, callbacks=own)
+    with watch_signals() as watch, warnings.catch_warnings():
+        if any(hasattr(callback, "monitor") for callback in own):
+            see_batch(model, validation or resumable)
+        # `Checkpoint` ends a resumed epoch as if the data had.
+        warnings.filterwarnings("ignore", message="Your input ran out of data")
+        done = checkpoint.restore(model)
+        resumable.go_to(done, checkpoint.batch)
+        if validation is not None:
+            validation.go_to(done, 0)
+        try:
+            history = model.fit(
+                resumable,
+                validation_data=validation,
+                shuffle=False,  # the feed has an order of its own
+                epochs=epochs,
+                initial_epoch=epochs if checkpoint.finished else min(done, epochs),
+                callbacks=[
+                    TrainedScores(checkpoint),
+                    CheckMonitors(own, validation is not None),
+                    StopAtNaN(),
+                    History(fold_dir / "history.csv"),
+                    *own,
+                    progress,
+                    checkpoint,
+                ],
+                verbose=0,
+            )
+        except DivergedError as error:
+            raise _with_best(model, own, fold_dir, error) from error
+        finally:
+            progress.on_train_end()
+            checkpoint.release()
+        check_finite(model)
+        watch.check(f"The training is safe in {checkpoint.folder}.")
+        fold_dir.mkdir(parents=True, exist_ok=True)
+        save_model(model, fold_dir / "model.keras")
     return history
 
 
+def check_outputs(model: keras.Model) -> None:
+    """Refuses a network that ends in probabilities under a loss that wants logits.
+
+    Args:
+        model: A compiled model.
+
+    Raises:
+        ValueError: It does.
+    """
+    losses = model.loss
+    for name, activation in ends_in_probabilities(model).items():
+        loss: Any
+        if isinstance(losses, list | tuple):
+            loss = losses[list(model.output_names).index(name)]
+        else:
+            loss = losses.get(name) if isinstance(losses, dict) else losses
+        loss = getattr(loss, "loss", loss)  # one that a layer weighs
+        form = getattr(loss, "prediction_form", None)
+        if form in ("classes", "ordinal") and getattr(loss, "from_logits", True):
+            raise ValueError(
+                f"The output {name!r} must be logits, which the loss {loss.name!r} "
+                f"takes. Received: a network that ends in {activation!r}. Take that "
+                "activation away, or give the loss from_logits=False."
+            )
+
+
+def _with_best(
+    model: keras.Model,
+    callbacks: Sequence[keras.callbacks.Callback],
+    fold_dir: Path,
+    error: DivergedError,
+) -> DivergedError:
+    """Writes the best weights before a divergence, under a name of their own."""
+    for callback in callbacks:
+        best = getattr(callback, "best_weights", None)
+        if best is not None:
+            model.set_weights(best)
+            check_finite(model)
+            path = save_model(model, fold_dir / "best.keras")
+            return DivergedError(f"{error} The best weights before are in {path}.")
+    return error
+
+
 def save_model(model: keras.Model, path: str | Path) -> Path:
-    """Writes a ``.keras`` file, whole or not at all."""
+    """Writes a ``.keras`` file, whole or not at all.
+
+    Args:
+        model: Any Keras model.
+        path: The file; its folder must exist.
+
+    Returns:
+        The path.
+
+    Raises:
+        OSError: The disk is full; an older file stays.
+    """
     with atomic_path(path) as part:
         model.save(part)
     return Path(path)

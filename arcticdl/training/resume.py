@@ -1,144 +1,343 @@
-"""Checkpoints that a preempted job continues from.
+"""Checkpoints from which training goes on at the very batch, to the bit.
 
-Keras's ``BackupAndRestore`` keeps weights and the epoch only; early stopping would
-start to count anew. Here the state of the callbacks is kept as well, and a termination
-signal ends training after the current batch, with the last whole epoch safe on disk.
+Keras's ``BackupAndRestore`` keeps weights and optimiser; early stopping would start to
+count anew, an interrupted epoch would begin again with other random numbers, and a file
+that a full disk cut short would end the run. Here one file holds everything that the
+next step depends on, and the file before it is kept.
 """
 
-import json
-import math
-import signal
-import threading
+import time
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from arcticdl.files import atomic_folder, restore_folder, write_json
+from arcticdl.training.signals import Preempted, watch_signals
+from arcticdl.training.state import (
+    DAMAGED,
+    assign,
+    check_finite,
+    get_random,
+    get_state,
+    groups,
+    numbered,
+    read_arrays,
+    see_batch,
+    set_random,
+    set_state,
+    values_of,
+    write_arrays,
+)
 
-_STOPPING_STATE = ("wait", "best", "best_epoch", "stopped_epoch")
+__all__ = ["Checkpoint", "Preempted", "ResumableFeed", "TrainedScores"]
+
+FORMAT = 1
+"""Number of the layout of checkpoints; another one is refused."""
+GENERATIONS = 2
+"""Checkpoints that are kept: if the newest is damaged, the one before it serves."""
+_LEAST_SECONDS = 30.0
 
 
-class Preempted(Exception):
-    """Training was ended by a signal; the last whole epoch can be resumed."""
+class ResumableFeed(keras.utils.PyDataset):
+    """A feed that can begin its first epoch at a later batch.
+
+    Keras asks a dataset for its length once, so an epoch's rest has the length of a
+    whole one here; `Checkpoint` ends it where the feed's batches end.
+
+    Args:
+        feed: Any dataset whose batch depends on epoch and index alone. It goes to an
+            epoch by ``seek(epoch)``; without that, it must be the same every epoch.
+    """
+
+    def __init__(self, feed: keras.utils.PyDataset) -> None:
+        super().__init__(
+            workers=feed.workers,
+            use_multiprocessing=feed.use_multiprocessing,
+            max_queue_size=feed.max_queue_size,
+        )
+        self.feed, self.skipped, self._running = feed, 0, False
+
+    def go_to(self, epoch: int, batch: int) -> None:
+        """Makes the next epoch number `epoch` and lets it begin at `batch`."""
+        if epoch and hasattr(self.feed, "seek"):
+            self.feed.seek(epoch)
+        self.skipped = batch
+
+    def __len__(self) -> int:
+        return len(self.feed)
+
+    def __getitem__(self, index: int) -> Any:
+        # What is asked for past the end is never trained on.
+        return self.feed[min(index + self.skipped, len(self.feed) - 1)]
+
+    def on_epoch_begin(self) -> None:
+        """Notes that an epoch runs; Keras calls this."""
+        self._running = True
+        self.feed.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        """Goes on to the next epoch, which is whole; Keras calls this.
+
+        Keras also calls it once before the first epoch, when nothing has ended.
+        """
+        if self._running:
+            self._running, self.skipped = False, 0
+            self.feed.on_epoch_end()
+
+
+class TrainedScores(keras.callbacks.Callback):
+    """Gives an epoch its training scores back; the first of all callbacks.
+
+    An epoch that was interrupted in its validation has no batch left to train when it
+    is resumed, and Keras then logs the validation alone.
+
+    Args:
+        checkpoint: The checkpoint that keeps the scores.
+    """
+
+    def __init__(self, checkpoint: "Checkpoint") -> None:
+        super().__init__()
+        self.checkpoint = checkpoint
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Puts what is missing before the scores of the validation."""
+        if logs is not None and not set(self.checkpoint.trained_logs) <= set(logs):
+            whole = self.checkpoint.trained_logs | logs
+            logs.clear()
+            logs.update(whole)
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves the training after every epoch and continues from there.
+    """Saves the training and lets it go on from there; the last of all callbacks.
+
+    A checkpoint holds weights, optimiser (and with it the schedule's step), seeds of
+    layers, Python's and NumPy's random states, the metrics of an unfinished epoch, the
+    position in the feed and the state of the callbacks. Of Keras's callbacks the
+    counters and best weights are kept; a callback of your own gives a dict of numbers
+    and arrays by ``get_state()`` and takes it back by ``set_state(dict)``.
+
+    Files are written when an epoch ends, and within one with a `feed`; a signal saves
+    at once, or, without a feed, gives the unfinished epoch up. Saving takes at most a
+    hundredth of the time: the longer it takes, the rarer it is, down to one file every
+    `every_minutes`.
 
     Args:
-        folder: Where the checkpoint lies; replaced as a whole, never half-written.
-        stopping: Early-stopping callback whose counters and best weights are kept.
-        signals: Signals that end training after the current batch. Handled only when
-            training runs in the main thread.
-        every_epochs: Save after every so many epochs, and at a signal's epoch end.
+        folder: Where the files lie, ``epochNNNNN-batchNNNNNNN.npz``.
+        feed: The feed that is trained on, so that an epoch can be resumed within.
+        callbacks: Callbacks whose state is kept.
+        every_minutes: Longest time between two files.
+
+    Attributes:
+        epoch: Whole epochs that were done when the checkpoint was written.
+        batch: Batches of the next epoch that were done as well.
+        trained_logs: Training scores of an epoch that is still to be validated.
+        finished: Whether something had stopped the training then.
+
+    Example:
+        A training of your own, resumed at whole epochs::
+
+            checkpoint = Checkpoint("checkpoint", callbacks=[stopping])
+            epochs_done = checkpoint.restore(model)
+            model.fit(x, y, epochs=50, initial_epoch=epochs_done,
+                      callbacks=[stopping, checkpoint])
     """
 
     def __init__(
         self,
         folder: str | Path,
         *,
-        stopping: keras.callbacks.EarlyStopping | None = None,
-        signals: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGUSR1),
-        every_epochs: int = 1,
-    ):
+        feed: ResumableFeed | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        every_minutes: float = 10.0,
+    ) -> None:
         super().__init__()
-        self.folder = Path(folder)
-        self.stopping = stopping
-        self.signals = signals
-        self.every_epochs = every_epochs
-        self.received: signal.Signals | None = None
-        self._old: dict[signal.Signals, Any] = {}
+        self.folder, self.feed = Path(folder), feed
+        self.kept = tuple(callbacks)
+        self.every_seconds = 60.0 * every_minutes
+        self.epoch, self.batch, self.finished = 0, 0, False
+        self._restored: dict[str, np.ndarray] = {}
+        self._cost: float | None = None
+        self._saved_at = time.monotonic()
+        self._trained_metrics: list[np.ndarray] | None = None
+        self.trained_logs: dict[str, float] = {}
+        self._watch = watch_signals()
+        self._training, self._epoch = False, 0
+        self._random: dict[str, Any] = {}
 
     def restore(self, model: keras.Model) -> int:
-        """Loads weights, optimiser and the epochs done into a compiled model.
+        """Loads the newest checkpoint that is whole into a compiled model.
 
         Args:
             model: The compiled model, built as for the first start.
 
         Returns:
-            The number of whole epochs done; pass it as ``initial_epoch``. 0 where
-            there is no checkpoint.
+            The number of whole epochs done, for ``initial_epoch``; 0 where there is no
+            checkpoint.
+
+        Raises:
+            ValueError: The checkpoint is of another model, or of another version.
         """
-        restore_folder(self.folder)  # where a save was killed
-        path = self.folder / "state.json"
-        if not path.exists():
-            return 0
-        model.optimizer.build(model.trainable_variables)
-        model.load_weights(self.folder / "model.weights.h5")
-        self._state = json.loads(path.read_text(encoding="utf-8"))
-        return int(self._state["epochs_done"])
+        for path in sorted(self.folder.glob("epoch*-batch*.npz"), reverse=True):
+            try:
+                arrays, state = read_arrays(path)
+            except DAMAGED as error:
+                warnings.warn(
+                    f"{path} is damaged ({type(error).__name__}: {error}); training "
+                    "goes on from the checkpoint before it.",
+                    stacklevel=2,
+                )
+                path.unlink()
+                continue
+            self._check(path, state)
+            if self.feed is not None and state["batch"]:
+                see_batch(model, self.feed)  # so that the metrics have variables
+            model.optimizer.build(model.trainable_variables)
+            for name, variables in groups(model).items():
+                assign(variables, numbered(arrays, name))
+            self.epoch, self.batch = state["epoch"], state["batch"]
+            self.finished, self._restored = state["finished"], arrays
+            self._random = state["random"]
+            return self.epoch
+        return 0
+
+    def _check(self, path: Path, state: dict[str, Any]) -> None:
+        if state.get("format") != FORMAT:
+            raise ValueError(
+                f"{path} was written by another version of arcticdl. "
+                f"Received: format {state.get('format')}, this one reads {FORMAT}. "
+                "Train this fold again with --overwrite."
+            )
+        if state["batch"] and self.feed is None:
+            raise ValueError(
+                f"{path} lies within an epoch and needs `feed` to go on. "
+                "Received: feed=None."
+            )
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Gives early stopping its counters back and listens for signals."""
-        state = getattr(self, "_state", {}).get("stopping")
-        if state and self.stopping is not None:
-            for name in _STOPPING_STATE:
-                setattr(self.stopping, name, state[name])
-            best = self.folder / "best.weights.npz"
-            if best.exists():
-                import numpy as np
+        """Gives callbacks and random generators their states back."""
+        self._watch = watch_signals.current()
+        self._training, self._saved_at = True, time.monotonic()
+        if not self._restored:
+            return
+        for i, callback in enumerate(self.kept):
+            set_state(callback, i, self._restored)
+        set_random(self._random)
 
-                with np.load(best, allow_pickle=False) as arrays:
-                    self.stopping.best_weights = [
-                        arrays[f"w{i}"] for i in range(len(arrays.files))
-                    ]
-        if threading.current_thread() is threading.main_thread():
-            for number in self.signals:
-                self._old[number] = signal.signal(number, self._on_signal)
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Gives the metrics of an unfinished epoch back; Keras has just reset them."""
+        self._epoch, self._trained_metrics, self.trained_logs = epoch, None, {}
+        if self.batch and epoch == self.epoch:
+            assign(self.model.metrics_variables, numbered(self._restored, "metric"))
+            self._note_last(self.batch)
+        self._restored = {}
 
-    def _on_signal(self, number: int, frame: Any) -> None:
-        self.received = signal.Signals(number)
-        self.model.stop_training = True
+    def on_train_batch_begin(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Ends an epoch that began later where its batches end."""
+        if self.feed is None or not self.feed.skipped:
+            return
+        if batch + self.feed.skipped >= len(self.feed):
+            raise StopIteration  # as if the data had ended, which Keras allows for
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        """Leaves the epoch early when a signal came."""
-        if self.received is not None:
-            raise Preempted(
-                f"Received {self.received.name}. Whole epochs are safe in "
-                f"{self.folder}; start again with --resume."
-            )
+        """Saves within an epoch: when a signal came, and from time to time."""
+        # From here on there is something to lose, and a signal waits for a safe place.
+        self._watch.waits = True
+        if self.feed is None or not self._can_divide():
+            self._stop_if_told(f"Whole epochs are safe in {self.folder}")
+            return
+        done = batch + 1 + self.feed.skipped
+        self._note_last(done)
+        if self._watch.received is not None:
+            self._save_and_stop(done)
+        elif self._is_due(_LEAST_SECONDS):
+            self._save(self._epoch, done)
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Leaves a validation when a signal came; it is done anew on resuming."""
+        if self._watch.received is None or not self._training:
+            return
+        if self.feed is not None and self._trained_metrics is not None:
+            self._save_and_stop(len(self.feed))
+        self._stop_if_told(f"Whole epochs are safe in {self.folder}")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Saves."""
-        if (epoch + 1) % self.every_epochs == 0:
-            self._save(epoch + 1)
+        """Saves a whole epoch."""
+        stopped = bool(self.model.stop_training)
+        ends = stopped or epoch + 1 == self.params.get("epochs")
+        told = self._watch.received is not None
+        if ends or told or self._cost is None or self._is_due(0.0):
+            self._save(epoch + 1, 0, finished=stopped)
+        self._stop_if_told(f"{epoch + 1} epochs are safe in {self.folder}")
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Gives the signals back."""
         self.release()
 
     def release(self) -> None:
-        """Restores the signal handlers that stood before training."""
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-        self._old = {}
+        """Gives the signals back to whoever had them before training."""
+        self._training, self._watch.waits = False, False
+        if self._watch.passing:
+            self._watch.stop()
 
-    def _save(self, epochs_done: int) -> None:
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_folder(self.folder) as part:
-            self._write(part, epochs_done)
+    def _stop_if_told(self, saved: str) -> None:
+        if self._watch.received is not None:
+            self.release()
+            self._watch.check(f"{saved}; start again with --resume.")
 
-    def _write(self, folder: Path, epochs_done: int) -> None:
-        self.model.save_weights(folder / "model.weights.h5")
-        state: dict[str, Any] = {"epochs_done": epochs_done, "stopping": None}
-        if self.stopping is not None:
-            state["stopping"] = {
-                name: _plain(getattr(self.stopping, name, None))
-                for name in _STOPPING_STATE
+    def _save_and_stop(self, batch: int) -> None:
+        self._save(self._epoch, batch)
+        self._stop_if_told(
+            f"{self._epoch} epochs and {batch} batches are safe in {self.folder}"
+        )
+
+    def _can_divide(self) -> bool:
+        """Whether an epoch can be cut: several steps at a time must fit it evenly."""
+        steps = getattr(self.model, "steps_per_execution", 1)
+        return self.feed is not None and len(self.feed) % steps == 0
+
+    def _note_last(self, done: int) -> None:
+        """Keeps the metrics of a whole epoch, which validation would overwrite."""
+        if self.feed is not None and done >= len(self.feed):
+            model = self.model
+            self._trained_metrics = values_of(model.metrics_variables)
+            self.trained_logs = {
+                name: float(score) for name, score in model.get_metrics_result().items()
             }
-            if getattr(self.stopping, "best_weights", None) is not None:
-                import numpy as np
 
-                weights = self.stopping.best_weights
-                arrays = {f"w{i}": np.asarray(w) for i, w in enumerate(weights)}
-                np.savez(folder / "best.weights.npz", allow_pickle=False, **arrays)
-        write_json(folder / "state.json", state)
+    def _is_due(self, least: float) -> bool:
+        rare = self.every_seconds if self._cost is None else 100.0 * self._cost
+        wait = min(max(rare, least), self.every_seconds)
+        return time.monotonic() - self._saved_at >= wait
 
-
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, int):
-        return value
-    return None if not math.isfinite(float(value)) else float(value)
+    def _save(self, epoch: int, batch: int, *, finished: bool = False) -> None:
+        start = time.monotonic()
+        model = self.model
+        arrays: dict[str, np.ndarray] = {}
+        for name, variables in groups(model).items():
+            arrays |= {f"{name}.{i}": a for i, a in enumerate(values_of(variables))}
+        check_finite(model)
+        if batch:
+            metrics = self._trained_metrics or values_of(model.metrics_variables)
+            arrays |= {f"metric.{i}": a for i, a in enumerate(metrics)}
+        for i, callback in enumerate(self.kept):
+            arrays |= get_state(callback, i)
+        state = {
+            "format": FORMAT,
+            "epoch": epoch,
+            "batch": batch,
+            "finished": finished,
+            "random": get_random(),
+        }
+        name = f"epoch{epoch:05d}-batch{batch:07d}.npz"
+        write_arrays(self.folder / name, arrays, state)
+        for old in sorted(self.folder.glob("epoch*-batch*.npz"))[:-GENERATIONS]:
+            old.unlink()
+        self._saved_at = time.monotonic()
+        self._cost = self._saved_at - start
