@@ -34,7 +34,8 @@ def confusion_matrix(
         int64 array ``(num_classes, num_classes)``: (true, predicted).
 
     Raises:
-        ValueError: Shapes differ, or a scored pixel holds a code that is no class.
+        ValueError: Shapes differ, a scored pixel holds a code that is no class, or its
+            prediction is NaN.
 
     Example:
         >>> confusion_matrix([0, 1, 1, 255], [0, 1, 0, 1], num_classes=2)
@@ -43,6 +44,7 @@ def confusion_matrix(
     """
     true, pred = _as_codes(y_true, y_pred, num_classes)
     scored = _scored(true, void_class)
+    _check_numbers(np.asarray(y_pred), scored)
     true, pred = true[scored], pred[scored]
     _check_codes("y_true", true, num_classes, void_class)
     _check_codes("y_pred", pred, num_classes, void_class)
@@ -271,6 +273,20 @@ def _as_codes(
             f"num_classes={num_classes}."
         )
     return true, pred
+
+
+def _check_numbers(pred: NDArray[Any], scored: NDArray[np.bool_]) -> None:
+    """Refuses NaN, whose argmax is class 0: a plausible score of no prediction."""
+    if pred.dtype.kind != "f":
+        return
+    missing = np.isnan(pred)
+    if missing.ndim > scored.ndim:
+        missing = missing.any(-1)
+    if missing[scored].any():
+        raise ValueError(
+            "`y_pred` must be a number wherever `y_true` is scored. Received: NaN in "
+            f"{int(missing[scored].sum())} of {int(scored.sum())} pixels."
+        )
 
 
 def _scored(true: NDArray[Any], void_class: int | None) -> NDArray[np.bool_]:

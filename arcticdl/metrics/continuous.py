@@ -127,6 +127,7 @@ class R2(MomentsMetric):
     """Share of the truth's variance that is explained; NaN for a constant truth."""
 
     default_name = "r2"
+    _direction = "up"
 
     def result(self) -> Any:
         """Returns R2 so far."""
@@ -138,6 +139,7 @@ class RMSE(MomentsMetric):
     """Root mean squared error, in the units of the values."""
 
     default_name = "rmse"
+    _direction = "down"  # what Keras's callbacks read for mode="auto"
 
     def result(self) -> Any:
         """Returns the root mean squared error so far."""
@@ -149,6 +151,7 @@ class MAE(MomentsMetric):
     """Mean absolute error, in the units of the values."""
 
     default_name = "mae"
+    _direction = "down"
 
     def result(self) -> Any:
         """Returns the mean absolute error so far."""
@@ -157,9 +160,13 @@ class MAE(MomentsMetric):
 
 @keras.saving.register_keras_serializable(package="arcticdl")
 class Bias(MomentsMetric):
-    """Mean of prediction minus truth, in the units of the values."""
+    """Mean of prediction minus truth, in the units of the values.
+
+    The best bias is 0, so Keras's callbacks cannot monitor it: they seek an end.
+    """
 
     default_name = "bias"
+    best_at_zero = True
 
     def result(self) -> Any:
         """Returns the bias so far."""

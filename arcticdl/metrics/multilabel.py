@@ -12,7 +12,9 @@ from arcticdl.void import VOID_CLASS, split_void
 class LabelMetric(keras.metrics.Metric):
     """Counts hits, false alarms and misses of each class; subclasses give the ratio.
 
-    A class that is neither true nor predicted so far is no part of the mean.
+    A class that is neither true nor predicted so far is no part of the mean. A scored
+    entry whose label is neither 0 nor 1, or whose prediction is NaN, makes the result
+    NaN: a graph cannot raise.
 
     Args:
         num_classes: Number of classes, at least 1.
@@ -28,6 +30,7 @@ class LabelMetric(keras.metrics.Metric):
     """
 
     default_name = "label_metric"
+    _direction = "up"  # what Keras's callbacks read for mode="auto"
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class LabelMetric(keras.metrics.Metric):
         self._hit = Total(self, (num_classes,), "hit")
         self._alarm = Total(self, (num_classes,), "false_alarm")
         self._miss = Total(self, (num_classes,), "miss")
+        self._unknown = Total(self, (), "unknown")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a batch."""
@@ -55,6 +59,10 @@ class LabelMetric(keras.metrics.Metric):
         if sample_weight is not None:
             weight = weight * spread_weight(sample_weight, valid)
         true = ops.cast(label, "float32")
+        known = ops.logical_or(ops.equal(true, 0.0), ops.equal(true, 1.0))
+        known = ops.logical_and(known, ops.logical_not(ops.isnan(y_pred)))
+        unknown = ops.logical_and(valid, ops.logical_not(known))
+        self._unknown.add(ops.sum(ops.cast(unknown, "float32")))
         told = ops.cast(y_pred > 0, "float32")
         for total, where in (
             (self._hit, true * told),
@@ -66,7 +74,8 @@ class LabelMetric(keras.metrics.Metric):
     def result(self) -> Any:
         """Returns the mean over the classes that occur, NaN before the first."""
         wrong = self._alarm.value() + self._miss.value()
-        return defined_mean(self.ratio(self._hit.value(), wrong))
+        score = defined_mean(self.ratio(self._hit.value(), wrong))
+        return ops.where(self._unknown.value() > 0.0, float("nan"), score)
 
     def ratio(self, hit: Any, wrong: Any) -> Any:
         """Returns the score of each class."""

@@ -41,6 +41,8 @@ class ThresholdMetric(ProbabilityMetric):
             class.
     """
 
+    _direction = "up"  # what Keras's callbacks read for mode="auto"
+
     def __init__(
         self,
         num_classes: int,

@@ -21,8 +21,9 @@ from arcticdl.void import VOID_CLASS
 class ConfusionMetric(keras.metrics.Metric):
     """Accumulates a confusion matrix; subclasses turn it into one number.
 
-    A label that is neither a class nor void makes the result NaN: a graph cannot raise,
-    and a score over the remaining pixels would be wrong.
+    A scored pixel whose label is no class, or whose prediction is NaN, makes the result
+    NaN: a graph cannot raise, and a score over the remaining pixels would be wrong. The
+    argmax of NaN is class 0: without this a diverged network had a plausible score.
 
     Args:
         num_classes: Number of classes, at least 2.
@@ -45,6 +46,7 @@ class ConfusionMetric(keras.metrics.Metric):
     """
 
     default_name = "confusion"
+    _direction = "up"  # what Keras's callbacks read for mode="auto"
 
     def __init__(
         self,
@@ -111,8 +113,8 @@ def count_pixels(
         ordinal: As in `ConfusionMetric`.
 
     Returns:
-        float32 counts ``(num_classes, num_classes)`` and the number of labels that are
-        neither class nor void.
+        float32 counts ``(num_classes, num_classes)`` and the number of scored pixels
+        whose label is no class, or whose prediction is NaN.
     """
     y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
     pred = _predicted_codes(y_pred, num_classes, ordinal)
@@ -120,6 +122,8 @@ def count_pixels(
     check_shapes(true.shape, pred.shape)
     true, pred = ops.reshape(true, (-1,)), ops.reshape(pred, (-1,))
     known = ops.logical_and(true >= 0, true < num_classes)
+    number = ops.logical_not(ops.any(ops.isnan(y_pred), axis=-1))
+    known = ops.logical_and(known, ops.reshape(number, (-1,)))
     valid_flat = ops.reshape(valid, (-1,))
     scored = ops.logical_and(valid_flat, known)
     weight = ops.cast(scored, "float32")

@@ -207,3 +207,12 @@ def test_bootstrap_of_an_absent_class_is_nan_without_a_warning():
 def test_bootstrap_refuses_bad_input(cms, options):
     with pytest.raises(ValueError, match=r"`cms`|`num_resamples`"):
         metrics.bootstrap_scores(cms, **options)
+
+
+def test_predictions_that_are_no_numbers_are_refused_where_they_are_scored():
+    logits = np.zeros((3, 2), "float32")
+    logits[2] = np.nan
+    counts = metrics.confusion_matrix([0, 0, 255], logits, 2)
+    assert counts.tolist() == [[2, 0], [0, 0]]
+    with pytest.raises(ValueError, match="NaN in 1 of 3 pixels"):
+        metrics.confusion_matrix([0, 0, 1], logits, 2)
