@@ -125,6 +125,12 @@ def test_a_header_of_many_bands_is_read_in_time_that_grows_with_them(tmp_path):
         assert open_scene(path).sizes["band"] == count
         seconds.append(time.process_time() - start)
     assert seconds[1] < 8 * seconds[0] + 0.5  # squared it would be 16
+    with rasterio.open(tmp_path / "b.tif", "w", driver="GTiff", count=10_001, height=2,
+                       width=2, dtype="uint8", SPARSE_OK=True, crs="EPSG:3413",
+                       transform=POLAR):  # fmt: skip
+        pass
+    with pytest.raises(SourceError, match=r"at most 10000 bands. Received: 10001"):
+        open_scene(tmp_path / "b.tif")
 
 
 @pytest.mark.parametrize("big", ["NO", "YES"])

@@ -43,6 +43,9 @@ _PAGE = re.compile(r"GTIFF_DIR:\d+:")
 _COMPLEX = ("amplitude", "phase")
 """What is made of a complex number, such as a single-look complex image holds."""
 
+MAX_BANDS = 10_000
+"""A raster that claims more bands than this is taken for a corrupt header."""
+
 GREY = ("gray", "grey")
 """Names of the band that an RGB image with three equal channels is reduced to."""
 
@@ -112,6 +115,11 @@ class RasterFile:
         self._read_bands(src, scale)
 
     def _read_bands(self, src: rasterio.DatasetReader, scale: bool) -> None:
+        if src.count > MAX_BANDS:
+            raise SourceError(
+                f"{self.path} must hold at most {MAX_BANDS} bands. "
+                f"Received: {src.count}, as corrupt headers have."
+            )
         shown = [
             i for i, c in zip(src.indexes, src.colorinterp, strict=True)
             if c != ColorInterp.alpha
@@ -122,7 +130,7 @@ class RasterFile:
                 f"{self.path} must hold a band and sides up to {MAX_SIDE_PX} px. "
                 f"Received: {len(shown)} bands of {self.shape} px{within}."
             )
-        # Each of these asks GDAL for all bands, of which a header may claim 65 535.
+        # Each of these asks GDAL for all bands, of which there may be thousands.
         dtypes, units, enums = src.dtypes, src.units, src.mask_flag_enums
         scales, offsets, nodata = src.scales, src.offsets, src.nodatavals
         # A complex band is two of real numbers.
