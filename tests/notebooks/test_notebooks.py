@@ -14,10 +14,15 @@ ALWAYS = ("01_quickstart", "03_sea_ice_classification")
 
 def to_run(paths):
     """The quick lessons in every run of the tests, the others under their marker."""
-    for path in paths:
-        always = path in LESSONS and path.stem in ALWAYS
-        marks = () if always else pytest.mark.notebook
-        yield pytest.param(path, id=str(path.relative_to(FOLDER)), marks=marks)
+    quick = [FOLDER / f"{name}.ipynb" for name in ALWAYS]
+    return [
+        pytest.param(
+            path,
+            id=str(path.relative_to(FOLDER).with_suffix("")),
+            marks=() if path in quick else pytest.mark.notebook,
+        )
+        for path in paths
+    ]
 
 
 def text_of(path):
