@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from pyproj.exceptions import ProjError
 
 from arcticdl.choices import check_choice, check_choices
 from arcticdl.errors import GridMismatchError, SceneError, SourceError
@@ -221,7 +222,7 @@ def _opening(source: Source) -> Iterator[None]:
         yield
     except (FileNotFoundError, PermissionError):
         raise
-    except OSError as error:
+    except (OSError, ProjError) as error:
         raise SourceError(
             f"{source} cannot be read; it may be truncated or corrupt: {error}"
         ) from error
