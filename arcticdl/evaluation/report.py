@@ -78,7 +78,7 @@ def _context(run: RunFolder) -> dict[str, Any]:
         "max_image_rows": _MAX_IMAGE_ROWS,
         "maps": [_picture(path, path.stem) for path in run.maps[:_MAX_MAPS]],
         "num_more_maps": max(0, len(run.maps) - _MAX_MAPS),
-        "curves": _drawn(run, "The training curves", lambda: _curves(run)),
+        "curves": _training(run),
     }
     heads = results_by_head(result) if result is not None else {}
     context["blocks"] = [_block(run, name, part) for name, part in heads.items()]
@@ -126,6 +126,7 @@ def _block(run: RunFolder, name: str, result: Mapping[str, Any]) -> dict[str, An
         else [],
         "per_class": result["num_pixels"]
         / (len(result["counts"]) if "counts" in result else 1),
+        "absent": _absent(result) if kind == "classes" else [],
         "per_output": result["scores"].get("per_output") or {},
         "matrix": _matrix_rows(result) if kind == "classes" else [],
         "folds": result.get("folds") or [],
@@ -149,6 +150,12 @@ def _block(run: RunFolder, name: str, result: Mapping[str, Any]) -> dict[str, An
         if result.get("coverage")
         else "",
     }
+
+
+def _absent(result: Mapping[str, Any]) -> list[str]:
+    """Classes that no scored pixel truly is, whose scores so say little."""
+    per_class = result["scores"]["per_class"]
+    return [name for name in result["classes"] if not per_class[name]["support"]]
 
 
 def _shown_score(
@@ -175,12 +182,22 @@ def _drawn(run: RunFolder, what: str, draw: Callable[[], Any]) -> Markup | str:
     return Markup(plots.figure_svg(figure)) if figure is not None else ""
 
 
-def _curves(run: RunFolder) -> Any:
+def _training(run: RunFolder) -> dict[str, Any]:
+    """One drawing a quantity, so that they stand in as many columns as fit a screen."""
     files = {f"fold {f.number}": f.history for f in run.folds if f.history}
     if not files:
-        return None
+        return {}
     history = files if len(files) > 1 else next(iter(files.values()))
-    return plots.training_curves(history)
+    try:
+        names, validated = plots.training_quantities(history)
+    except (OSError, ValueError) as error:
+        run.notes.append(f"The training curves cannot be drawn: {error}")
+        return {}
+    draw = partial(plots.training_curves, history, legend=False)
+    panels = [_drawn(run, f"The curve of {n}", partial(draw, [n])) for n in names]
+    colors = [plots.default_colors(6)[place % 6] for place in range(len(files))]
+    folds = list(zip(files, colors, strict=True)) if len(files) > 1 else []
+    return {"panels": panels, "folds": folds, "validated": validated}
 
 
 def _bars(rows: list[dict[str, Any]], score: Score, units: str) -> Any:

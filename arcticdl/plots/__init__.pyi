@@ -5,6 +5,7 @@ from .curves import baseline_bars as baseline_bars
 from .curves import confusion as confusion
 from .curves import reliability as reliability
 from .curves import training_curves as training_curves
+from .curves import training_quantities as training_quantities
 from .maps import band_composite as band_composite
 from .maps import class_map as class_map
 from .style import default_colors as default_colors

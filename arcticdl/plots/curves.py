@@ -18,7 +18,11 @@ _NOT_CURVES = {"epoch", "seconds", "time", "step"}
 
 
 def training_curves(
-    history: Any, metrics: Sequence[str] | None = None, *, columns: int = 2
+    history: Any,
+    metrics: Sequence[str] | None = None,
+    *,
+    columns: int = 2,
+    legend: bool = True,
 ) -> Figure:
     """Draws every training quantity by epoch, training beside validation.
 
@@ -30,6 +34,7 @@ def training_curves(
         metrics: Quantities to draw, in order; all of them by default. Each is drawn
             together with its ``val_`` twin.
         columns: Panels in a row.
+        legend: Whether to say below the panels which line is which.
 
     Returns:
         The figure: one panel a quantity, training dashed, validation solid.
@@ -55,11 +60,31 @@ def training_curves(
         for position, name in enumerate(names, start=1):
             ax = figure.add_subplot(rows, columns, position)
             _draw_quantity(ax, name, runs)
-        handles, names = figure.axes[0].get_legend_handles_labels()
-        figure.legend(
-            handles, names, loc="outside lower center", ncols=min(len(names), 4)
-        )
+        if legend:
+            handles, names = figure.axes[0].get_legend_handles_labels()
+            figure.legend(
+                handles, names, loc="outside lower center", ncols=min(len(names), 4)
+            )
     return figure
+
+
+def training_quantities(history: Any) -> tuple[list[str], bool]:
+    """Tells what ``training_curves`` draws.
+
+    Args:
+        history: As there.
+
+    Returns:
+        The quantities, and whether any has a validation curve.
+
+    Raises:
+        FileNotFoundError: If a file is not there.
+        ValueError: If a file holds no epoch.
+    """
+    frames = _read_histories(history).values()
+    names = dict.fromkeys(n for frame in frames for n in _quantities(frame))
+    validated = any(str(c).startswith("val_") for frame in frames for c in frame)
+    return list(names), validated
 
 
 def confusion(
@@ -171,22 +196,23 @@ def baseline_bars(
     ends = [max(v["value"], v.get("high") or 0.0) for v in values.values()]
     most = largest if largest is not None else max(*ends, 1e-12)
     with house_style():
-        height = 0.7 + 0.45 * len(values)
-        ax = new_figure((7.6, height)).add_subplot() if ax is None else ax
-        for row, score in enumerate(values.values()):
+        # Names stand above their bars: beside them they would take half of a phone.
+        height = 0.7 + 0.66 * len(values)
+        ax = new_figure((4.8, height)).add_subplot() if ax is None else ax
+        for row, (name, score) in enumerate(values.items()):
             color = PALETTE[0] if row == 0 else "#9aa3ab"
-            ax.barh(row, score["value"], height=0.62, color=color)
+            ax.barh(row, score["value"], height=0.4, color=color)
+            ax.text(0, row - 0.28, spelled(name), va="bottom", fontsize=9.5)
             end = _draw_interval(ax, row, score)
             text = f"{score['value']:.3f}" if most <= 1 else f"{score['value']:.4g}"
             ax.text(end + 0.015 * most, row, text, va="center", fontweight="bold")
-        names = [spelled(name) for name in values]
-        ax.set_yticks(range(len(names)), names)
-        ax.invert_yaxis()
-        ax.set_xlim(0, 1.12 * most)
+        ax.set_yticks([])
+        ax.set_ylim(len(values) - 0.7, -0.8)
+        ax.spines["left"].set_visible(False)
+        ax.set_xlim(0, 1.15 * most)
         if largest is not None:
             ax.set_xticks(np.linspace(0, most, 6))
         ax.set_xlabel(label)
-        ax.tick_params(axis="y", length=0)
         ax.grid(True, axis="x")
         ax.set_axisbelow(True)
     return _root(ax)
@@ -266,6 +292,19 @@ def _draw_quantity(ax: Axes, name: str, runs: Mapping[str, pd.DataFrame]) -> Non
     ax.grid(True)
     if name == "learning_rate":
         ax.set_yscale("log")
+    if all(len(frame) == 1 for frame in runs.values()):
+        _frame_one_epoch(ax)
+
+
+def _frame_one_epoch(ax: Axes) -> None:
+    """Makes room around a lone epoch, whose own range is a point."""
+    epochs = sorted({float(x) for line in ax.lines for x in line.get_xdata()})
+    ax.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+    ax.set_xticks(epochs, [f"{epoch:g}" for epoch in epochs])
+    largest = max(float(np.nanmax(line.get_ydata())) for line in ax.lines)
+    if ax.get_yscale() == "linear" and largest > 0:
+        lowest = min(float(np.nanmin(line.get_ydata())) for line in ax.lines)
+        ax.set_ylim(min(0.0, 1.25 * lowest), 1.25 * largest)
 
 
 def _root(ax: Axes) -> Figure:

@@ -160,3 +160,31 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds \['notes.txt'\]"):
         evaluation.write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
+
+
+def test_a_class_without_a_true_pixel_is_warned_of(copy):
+    result = json.loads((copy / "fold0/metrics.json").read_text())
+    result["scores"]["per_class"]["old_ice"] |= {"support": 0, "recall": None}
+    (copy / "summary.json").write_text(json.dumps(result))
+    words = " ".join(" ".join(read(evaluation.write_report(copy))[1].text).split())
+    assert "No scored pixel is truly old ice:" in words
+
+
+def test_a_validation_curve_is_promised_only_where_one_is_drawn(copy):
+    told = "solid: validation tiles"
+    assert told in read(evaluation.write_report(copy))[0]
+    for fold in (0, 1):
+        (copy / f"fold{fold}/history.csv").write_text("epoch,loss\n1,1.0\n")
+    text, page = read(evaluation.write_report(copy))
+    assert told not in text and "No validation tiles were kept" in text
+    assert page.open == [] and "0.945" not in text
+
+
+def test_every_cell_of_a_table_says_on_a_phone_what_it_is(run):
+    text = read(evaluation.write_report(run))[0]
+    tables = [t for t in text.split("<table")[1:] if t.startswith(' class="')]
+    stacked = [t.split("</table>")[0] for t in tables if "stack" in t.split(">")[0]]
+    assert len(stacked) == 5
+    for table in stacked:
+        body = table.split("<tbody>")[1]
+        assert body.count("<td") == body.count("<td data-label=") > 0

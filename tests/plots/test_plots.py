@@ -213,6 +213,20 @@ def test_one_epoch_shows_as_points():
     assert all(line.get_marker() == "o" for line in lines)
 
 
+def test_a_lone_epoch_has_an_axis_around_it_and_from_zero():
+    ax = plots.training_curves({"loss": [1.0]}).axes[0]
+    assert ax.get_xticks().tolist() == [1.0] and ax.get_xlim() == (0.5, 1.5)
+    assert ax.get_ylim() == (0.0, 1.25)
+
+
+def test_quantities_are_named_with_whether_any_was_validated():
+    assert plots.training_quantities(history()) == (
+        ["loss", "mean_iou", "learning_rate"],
+        True,
+    )
+    assert plots.training_quantities({"loss": [1.0]}) == (["loss"], False)
+
+
 def test_histories_that_hold_nothing_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent\.csv"):
         plots.training_curves(tmp_path / "absent.csv")

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from arcticdl import tiles
 from arcticdl.scene.stats import scene_band_stats
 from arcticdl.tiles import Fold
 from arcticdl.tiles.quality.measure import near_duplicates, perceptual_hash
+from arcticdl.tiles.quality.page import write_page
 
 
 def prepare(scenes, path, **arguments):
@@ -186,9 +188,19 @@ def test_the_check_writes_a_page(tmp_path, map_store):
     assert report.ok and report.summary["leakage"] in ("ok", "warning")
     report.write_html(tmp_path / "check.html")
     page = (tmp_path / "check.html").read_text("utf-8")
-    assert "data:image/png" in page and "thin_ice" in page
+    assert "data:image/png" in page and "thin ice" in page
     json.dumps(report.to_dict(), allow_nan=False)
     assert str(report.findings[0]).count(":") >= 3
+
+
+def test_the_page_tells_shares_totals_and_thousands(tmp_path):
+    classes = {"ice": {"scene_id": {"a": {"sea": 3000, "old_ice": 1000},
+                                    "b": {"sea": 0, "old_ice": 0}}}}  # fmt: skip
+    write_page(tmp_path / "page.html", "Check", [], classes=classes)
+    text = (tmp_path / "page.html").read_text("utf-8")
+    words = " ".join(re.sub("<[^>]*>", " ", text).split())
+    assert "a 3,000 75.0 % 1,000 25.0 % 4,000" in words
+    assert "b 0 – 0 – 0" in words and "all 3,000 75.0 % 1,000 25.0 % 4,000" in words
 
 
 def test_the_check_fails_when_folds_leak(map_store):
