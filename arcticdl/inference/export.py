@@ -6,8 +6,6 @@ statistics of the training fold.
 """
 
 import json
-import os
-import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from arcticdl.errors import MissingExtraError
+from arcticdl.files import atomic_folder, atomic_path
 from arcticdl.models.card import get_card, model_heads
 from arcticdl.tasks import FORMS
 from arcticdl.tiles import Normalizer
@@ -25,6 +24,8 @@ from arcticdl.tiles.normalize import DB_FLOOR
 
 OPSET = 18
 """Version of ONNX's operators that is written; ONNX Runtime reads it since 1.14."""
+
+_SAVED_MODEL = {"assets", "fingerprint.pb", "saved_model.pb", "variables"}
 
 TOLERANCE = 1e-3
 """Largest difference from Keras's answer at which an ONNX file is accepted, in
@@ -81,27 +82,21 @@ def export_model(
     scaling = _scaling(model, normalizer, normalized)
     whole = with_source_units(model, scaling)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
-    try:
-        if target.suffix.lower() == ".onnx":
-            takes = "normalized" if normalized else "source units"
-            told = {"arcticdl_card": json.dumps(get_card(model))}
-            _write_onnx(whole, temporary, told | {"arcticdl_input": takes})
-        else:
-            whole.export(str(temporary), format="tf_saved_model", verbose=False)
-        old = temporary.with_name(f"{temporary.name}.old")
-        if target.is_dir():
-            os.replace(target, old)
-        os.replace(temporary, target)
-        _remove(old)
-    finally:
-        _remove(temporary)
+    if target.suffix.lower() == ".onnx":
+        takes = "normalized" if normalized else "source units"
+        told = {"arcticdl_card": json.dumps(get_card(model)), "arcticdl_input": takes}
+        with atomic_path(target) as part:
+            _write_onnx(whole, part, told)
+    else:
+        with atomic_folder(target) as part:
+            whole.export(str(part), format="tf_saved_model", verbose=False)
     return target
 
 
 def _check_target(target: Path, overwrite: bool) -> None:
     if target.is_dir() and any(target.iterdir()):
-        if not (target / "saved_model.pb").is_file():
+        names = {path.name for path in target.iterdir()}
+        if "saved_model.pb" not in names or not names <= _SAVED_MODEL:
             raise FileExistsError(
                 f"{target} is a folder of other things. Name a new one, or NAME.onnx."
             )
@@ -315,10 +310,3 @@ def _teach_erfc() -> None:
                 shapes=[shape],
                 dtypes=[kind],
             )
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ import rasterio
 import xarray as xr
 from rasterio.errors import NotGeoreferencedWarning
 
-from arcticdl.files import atomic_path
+from arcticdl.files import atomic_path, safe_name
 from arcticdl.scene import scene_geobox
 from arcticdl.seaice import colours
 from arcticdl.void import VOID_CLASS
@@ -35,7 +35,7 @@ def write_geotiff(scene: xr.Dataset, label: str, out_dir: Path) -> Path:
     Returns:
         Path of the image; the label map lies beside it.
     """
-    path = out_dir / f"{scene.attrs['scene_id']}.tif"
+    path = out_dir / f"{safe_name(scene.attrs['scene_id'])}.tif"
     write_labels(scene, label, path.with_name(f"{path.stem}_labels.tif"))
     profile = _profile(scene, scene.sizes["band"], "float32", np.nan)
     bands = [str(name) for name in scene["band"].values]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from arcticdl.choices import check_choice
 from arcticdl.simulate.ai4arctic import write_ai4arctic
 from arcticdl.simulate.chart import write_chart
 from arcticdl.simulate.geotiff import write_geotiff
@@ -91,10 +92,7 @@ def simulate_scenes(
         ValueError: An unknown schema, no scene, a size below 16, or charts of optical
             scenes.
     """
-    if schema not in SCHEMAS:
-        raise ValueError(
-            f"`schema` must be one of {sorted(SCHEMAS)}. Received: schema={schema!r}."
-        )
+    check_choice("schema", schema, SCHEMAS)
     if num_scenes < 1:
         raise ValueError(f"`num_scenes` must be at least 1. Received: {num_scenes}.")
     folder = Path(out_dir)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from arcticdl.choices import check_choice
 from arcticdl.void import VOID_CLASS
 
 WEIGHTINGS = ("effective_number", "inverse", "median_frequency", "none")
@@ -41,10 +42,7 @@ def class_weights(
         [2.0, 1.0, 0.5]
     """
     values = np.asarray(counts, "float64")
-    if method not in WEIGHTINGS:
-        raise ValueError(
-            f"`method` must be one of {sorted(WEIGHTINGS)}. Received: {method!r}."
-        )
+    check_choice("method", method, WEIGHTINGS)
     if values.ndim != 1 or (values < 0).any() or not values.any():
         raise ValueError(
             "`counts` must be a row of counts with at least one above 0. "

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from arcticdl.choices import check_choice
+
 EDGES = ("drop", "pad", "shift")
 """What happens where tiles do not divide the scene.
 
@@ -131,8 +133,7 @@ def plan_tiles(
     """
     size = parse_tile_size(tile_size_px)
     check_overlap(overlap_px, size)
-    if edge not in EDGES:
-        raise ValueError(f"`edge` must be one of {sorted(EDGES)}. Received: {edge!r}.")
+    check_choice("edge", edge, EDGES)
     height, width = (int(v) for v in shape_px)
     if edge != "pad" and (height < size[0] or width < size[1]):
         raise ValueError(
