@@ -25,6 +25,7 @@ from arcticdl.experiment.split import (
     open_prepared,
 )
 from arcticdl.tiles import TileStore
+from arcticdl.training.signals import watch_signals
 
 
 def train(
@@ -107,6 +108,7 @@ def _fold_numbers(config: Experiment, fold: Fold) -> list[Fold]:
     return [int(fold)]
 
 
+@watch_signals()
 def train_fold(
     config: Experiment,
     store: TileStore,
@@ -120,10 +122,13 @@ def train_fold(
 
     Returns:
         The fold's folder.
+
+    Raises:
+        Preempted: A termination signal came, at whatever step.
     """
     import keras
 
-    from arcticdl.training import check_monitor, fit
+    from arcticdl.training import fit
 
     seed = config.seed + (config.folds.n_splits if number == FULL else int(number))
     keras.utils.set_random_seed(seed)
@@ -142,7 +147,6 @@ def train_fold(
             min_delta=rule.min_delta,
             restore_best_weights=True,
         )
-        check_monitor(stopping.monitor, model, validation_feed is not None)
     with hold_fold(config, folder, number, overwrite=overwrite) as fold_dir:
         write_environment(folder, config, str(getattr(store, "fingerprint", "")))
         write_json(fold_dir / "split.json", describe_split(store, split))

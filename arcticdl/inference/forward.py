@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arcticdl.choices import check_choice
+from arcticdl.losses.probabilities import are_probabilities
 from arcticdl.models.card import model_outputs
 from arcticdl.scene import BandStats
 from arcticdl.tasks import Head, entropy
@@ -156,6 +157,26 @@ class _Mean:
         return np.maximum(told, 0)
 
 
+def _check_answer(raw: NDArray[np.float32], name: str, head: Head) -> None:
+    """Refuses numbers that activation would turn into a plausible answer.
+
+    Raises:
+        ValueError: They are not finite, or are probabilities where logits are due.
+    """
+    if not np.isfinite(raw).all():
+        raise ValueError(
+            f"The network's answer {name!r} must be finite. Received: "
+            f"{int((~np.isfinite(raw)).sum())} of {raw.size} numbers that are not: it "
+            "diverged in training, or its input is of another scale."
+        )
+    if head.form.codes is not None and are_probabilities(raw):
+        raise ValueError(
+            f"The network's answer {name!r} must be logits, which a softmax turns into "
+            "probabilities here. Received: probabilities. Build it without its last "
+            "activation."
+        )
+
+
 def _compiled(
     model: keras.Model, heads: Mapping[str, Head], jit_compile: bool | None
 ) -> Callable[[NDArray[np.float32]], Answers]:
@@ -168,10 +189,12 @@ def _compiled(
         outputs = twin.predict_on_batch(np.ascontiguousarray(batch))
         if not isinstance(outputs, dict):
             outputs = {next(iter(heads)): outputs}
-        return {
-            name: head.form.activate(np.asarray(outputs[name], np.float32))
-            for name, head in heads.items()
-        }
+        found = {}
+        for name, head in heads.items():
+            raw = np.asarray(outputs[name], np.float32)
+            _check_answer(raw, name, head)
+            found[name] = head.form.activate(raw)
+        return found
 
     return answer
 

@@ -20,7 +20,7 @@ def label_counts(
         void_class: Code of void entries.
 
     Returns:
-        int64 ``(class, 2, 2)``: [class][true][predicted]; void is left out.
+        int64 ``(class, 2, 2)``, by class, truth and prediction; void is left out.
 
     Raises:
         ValueError: Shapes differ, or a truth is neither 0, 1 nor void.

@@ -252,6 +252,22 @@ def test_spread_of_values_is_their_standard_deviation(scene_path):
     np.testing.assert_allclose(maps["spread"], np.abs(image), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [
+        (keras.layers.Softmax(), "must be logits"),
+        (keras.layers.Rescaling(float("nan")), "must be finite"),
+    ],
+)
+def test_answers_that_only_look_like_logits_are_refused(scene_path, last, message):
+    image = keras.Input((None, None, 2))
+    carded = arcticdl.models.card.Card(CARD, name="card")(image)
+    model = keras.Model(image, last(carded))
+    scene = arcticdl.open_scene(scene_path)
+    with pytest.raises(ValueError, match=message):
+        arcticdl.predict_scene(model, scene, progress=False)
+
+
 def test_models_that_do_not_fit_together_are_refused(pointwise, scene_path):
     scene = arcticdl.open_scene(scene_path)
     image = keras.Input((None, None, 2))

@@ -5,8 +5,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from arcticdl.metrics.certainty import ProbabilityMetric
-from arcticdl.metrics.pixels import Total, check_average, defined_mean, sum_by_index
+from arcticdl.metrics.streaming.certainty import ProbabilityMetric
+from arcticdl.metrics.streaming.pixels import (
+    Total,
+    check_average,
+    defined_mean,
+    sum_by_index,
+)
 from arcticdl.void import VOID_CLASS
 
 

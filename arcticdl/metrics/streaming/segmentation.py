@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from arcticdl.metrics.pixels import (
+from arcticdl.metrics.streaming.pixels import (
     Total,
     check_average,
     check_num_classes,

@@ -5,7 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from arcticdl.metrics.pixels import Total, defined_mean, safe_ratio, spread_weight
+from arcticdl.metrics.streaming.pixels import (
+    Total,
+    defined_mean,
+    safe_ratio,
+    spread_weight,
+)
 from arcticdl.void import VOID_CLASS, split_void
 
 

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from arcticdl.metrics.pixels import (
+from arcticdl.metrics.probability import reliability_table
+from arcticdl.metrics.streaming.pixels import (
     Total,
     check_num_classes,
     check_shapes,
@@ -15,7 +16,6 @@ from arcticdl.metrics.pixels import (
     sum_by_index,
     true_codes,
 )
-from arcticdl.metrics.probability import reliability_table
 from arcticdl.void import VOID_CLASS
 
 _SUM_TOLERANCE = 1e-2  # half-precision probabilities of many classes stay within

@@ -1,0 +1,1 @@
+"""Streaming Keras metrics: their state is additive, and void pixels never count."""
