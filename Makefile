@@ -6,11 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-jax lint clean help notebooks notebooks-test
+.PHONY: demo docs test test-docs test-jax lint clean help notebooks notebooks-test
 
 help:
 	@echo "make demo      simulate scenes, train, evaluate, map, report (about 6 minutes)"
 	@echo "make test      lint, types, import rules and all tests"
+	@echo "make docs      the documentation as site/index.html"
+	@echo "make test-docs every block of the documentation, trained ones too"
 	@echo "make test-jax  models, losses and metrics on the JAX backend"
 	@echo "make notebooks open the lessons in JupyterLab"
 	@echo "make notebooks-test  every lesson and its solutions, in the fast setting"
@@ -48,6 +50,18 @@ lint: $(VENV)/installed-test
 test: lint
 	$(BIN)/python -m pytest
 
+$(VENV)/installed-docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $(VENV)/installed $@
+
+# Warnings are errors; then every link and anchor of the built pages is followed.
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	$(BIN)/python docs/check_links.py site
+
+test-docs: $(VENV)/installed-test
+	$(BIN)/python -m pytest -m docs tests/docs
+
 $(VENV)/installed-notebooks: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[notebooks]'
 	touch $(VENV)/installed $@
@@ -67,4 +81,4 @@ test-jax: .venv-jax/installed
 	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest -m backend
 
 clean:
-	rm -rf $(VENV) .venv-jax data/demo data/demo.tiles runs/demo
+	rm -rf $(VENV) .venv-jax site data/demo data/demo.tiles runs/demo
