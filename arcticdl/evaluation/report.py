@@ -162,13 +162,13 @@ def _shown_score(
     score: Score, result: Mapping[str, Any], number: Callable[..., str], units: str
 ) -> dict[str, Any]:
     limits = (result.get("intervals") or {}).get(score.key)
-    known = limits and limits[0] is not None
+    low, high = limits or (None, None)
     return {
         "key": score.key,
         "title": score.title,
         "value": number(result["scores"][score.key]),
         "units": units if score.has_units and units != "1" else "",
-        "interval": f"{number(limits[0])} to {number(limits[1])}" if known else "",
+        "interval": "" if low is None else f"{number(low)} to {number(high)}",
     }
 
 

@@ -298,7 +298,8 @@ def _draw_quantity(ax: Axes, name: str, runs: Mapping[str, pd.DataFrame]) -> Non
 
 def _frame_one_epoch(ax: Axes) -> None:
     """Makes room around a lone epoch, whose own range is a point."""
-    epochs = sorted({float(x) for line in ax.lines for x in line.get_xdata()})
+    drawn = np.concatenate([np.asarray(line.get_xdata(), float) for line in ax.lines])
+    epochs = np.unique(drawn).tolist()
     ax.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
     ax.set_xticks(epochs, [f"{epoch:g}" for epoch in epochs])
     largest = max(float(np.nanmax(line.get_ydata())) for line in ax.lines)
