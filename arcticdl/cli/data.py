@@ -78,16 +78,26 @@ def check(
     html: Annotated[
         Path | None, typer.Option(help="Also write the findings as a page.")
     ] = None,
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep",
+            help="Also read every tile, and compare it with what was written.",
+        ),
+    ] = False,
 ) -> None:
     """Check a tile store: AI-readiness and leakage between its folds.
 
-    Exit status 1 when something is wrong, so that a job script stops.
+    By default this is the cheap part: signatures, that no file is lost, and what was
+    measured when the store was written; pixels that went bad on the disk are found
+    with --deep alone. Exit status 1 when something is wrong, so that a job script
+    stops.
 
     Example: `arcticdl check data/demo.tiles --html quality.html`
     """
     from arcticdl.tiles import check_store
 
-    result = check_store(store)
+    result = check_store(store, deep=deep)
     if html is not None:
         result.write_html(html)
     for finding in result.findings:

@@ -6,6 +6,21 @@ from pydantic import Field
 
 from arcticdl.config.section import Fraction, Section, TileSize
 
+Fault = Literal[
+    "content",
+    "duplicates",
+    "fingerprint",
+    "lost",
+    "no_label",
+    "one_class",
+    "overlap",
+    "shared_tiles",
+    "undeclared_void",
+]
+"""Checks of a store that find errors, with which nothing is written or trained."""
+
+_IN_LABELS = ("no_label", "one_class", "undeclared_void")
+
 
 class TilesConfig(Section):
     """How scenes are cut."""
@@ -21,3 +36,12 @@ class TilesConfig(Section):
     store: str | None = Field(
         None, description="Where the tiles are kept; null: data/NAME.tiles."
     )
+    allow: tuple[Fault, ...] = Field(
+        (),
+        description="Checks whose errors are known and accepted.",
+    )
+
+    @property
+    def quality(self) -> dict[str, str]:
+        """What `tiles.prepare` is told of the errors in labels that are accepted."""
+        return {check: "keep" for check in _IN_LABELS if check in self.allow}

@@ -45,8 +45,14 @@ class FreezeConfig(Section):
 class EarlyStoppingConfig(Section):
     """When training ends before its last epoch; needs ``validation_groups``."""
 
-    monitor: str = Field("val_mean_iou", description="Logged score that decides.")
-    mode: Literal["min", "max"] = Field("max", description="Which way is better.")
+    monitor: str | None = Field(
+        None,
+        description="Logged score that decides, such as val_mean_iou; null: the first "
+        "metric, or without any the loss.",
+    )
+    mode: Literal["auto", "min", "max"] = Field(
+        "auto", description="Which way is better; auto: as the score says itself."
+    )
     patience: PositiveInt = Field(10, description="Epochs without a better score.")
     min_delta: float = Field(0.0, ge=0, description="Least change that counts.")
 

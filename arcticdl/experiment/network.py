@@ -62,7 +62,7 @@ def build_network(config: Experiment, card: Mapping[str, Any], num_steps: int) -
     )
     _freeze(config, model)
     losses = {name: _build_loss(config, name, head) for name, head in heads.items()}
-    metrics = {name: _build_metrics(config, name, head) for name, head in heads.items()}
+    metrics = {name: build_metrics(config, name, head) for name, head in heads.items()}
     single = next(iter(heads)) if len(heads) == 1 else None
     weights = {name: config.each_head[name].weight for name in heads}
     model.compile(
@@ -129,7 +129,8 @@ def _build_loss(config: Experiment, name: str, head: Head) -> Any:
     return call_with(LOSSES[loss], options, _key(config, name, "loss.options"), **fixed)
 
 
-def _build_metrics(config: Experiment, name: str, head: Head) -> list[Any]:
+def build_metrics(config: Experiment, name: str, head: Head) -> list[Any]:
+    """The metrics of one head, as configured or as its task shows."""
     built = []
     for number, metric in enumerate(metrics_of(config.each_head[name], head)):
         function = METRICS[metric.name]

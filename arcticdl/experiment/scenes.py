@@ -11,9 +11,9 @@ import xarray as xr
 from arcticdl.config import DataConfig, Experiment, LabelConfig, Replace
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.check import check_preparation
-from arcticdl.experiment.image_labels import image_label
-from arcticdl.experiment.sides import name_sides
-from arcticdl.experiment.weak import threshold_labels
+from arcticdl.experiment.labels.image_labels import image_label
+from arcticdl.experiment.labels.sides import name_sides
+from arcticdl.experiment.labels.weak import threshold_labels
 from arcticdl.sources import open_scene
 from arcticdl.tiles import TileStore
 from arcticdl.tiles import prepare as prepare_tiles
@@ -40,6 +40,7 @@ def prepare(config: Experiment, overwrite: bool = False) -> TileStore:
         edge=config.tiles.edge,
         min_valid_fraction=config.tiles.min_valid_fraction,
         labels=list(config.each_head),
+        quality=config.tiles.quality,
         overwrite=overwrite,
     )
 

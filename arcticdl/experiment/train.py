@@ -24,7 +24,9 @@ from arcticdl.experiment.split import (
     describe_split,
     open_prepared,
 )
-from arcticdl.tiles import TileStore
+from arcticdl.experiment.stopping import build_stopping
+from arcticdl.tiles import TileStore, check_store
+from arcticdl.tiles.quality.checks import refuse_errors
 from arcticdl.training.signals import watch_signals
 
 
@@ -47,6 +49,8 @@ def train(
     Raises:
         ConfigError: ``fold`` is no fold of the configuration.
         FileNotFoundError: The tile store is not there; run ``prepare`` first.
+        StoreError: Errors were found in the store, and ``tiles.allow`` does not name
+            their checks.
         FileExistsError: The run folder or the fold exists; see ``resume`` and
             ``overwrite``. Or another job is training the fold.
     """
@@ -56,6 +60,9 @@ def train(
     if todo:
         check_options(config)
     store = open_prepared(config)
+    if todo:
+        found = check_store(store.path, deep=False).findings
+        refuse_errors(found, allow=config.tiles.allow)
     splits: dict[Fold, Split] = (
         {FULL: choose_everything(store, config)}
         if FULL in todo
@@ -137,16 +144,7 @@ def train_fold(
     line = {"line": config.line_class} if config.line_class else {}
     card = feed.card | line
     model = build_network(config, card, len(feed) * config.train.epochs)
-    stopping = None
-    if config.train.early_stopping is not None:
-        rule = config.train.early_stopping
-        stopping = keras.callbacks.EarlyStopping(
-            monitor=rule.monitor,
-            mode=rule.mode,
-            patience=rule.patience,
-            min_delta=rule.min_delta,
-            restore_best_weights=True,
-        )
+    stopping = build_stopping(config)
     with hold_fold(config, folder, number, overwrite=overwrite) as fold_dir:
         write_environment(folder, config, str(getattr(store, "fingerprint", "")))
         write_json(fold_dir / "split.json", describe_split(store, split))

@@ -6,7 +6,7 @@ import xarray as xr
 from pydantic import ValidationError
 
 from arcticdl.config import LabelConfig
-from arcticdl.experiment.sides import name_sides
+from arcticdl.experiment.labels.sides import name_sides
 
 BACKGROUND, FRONT, FJORD, GLACIER, VOID = 0, 1, 2, 3, 255
 

@@ -65,7 +65,7 @@ def history(num_epochs=4):
 def test_every_public_name_is_there_or_belongs_to_a_module_of_the_package():
     for name in plots.__all__:
         assert callable(getattr(plots, name))
-    with pytest.raises(AttributeError, match="attribute '?pie"):
+    with pytest.raises(AttributeError, match=r"attribute '?pie"):
         _ = plots.pie
 
 
