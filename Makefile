@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo docs test test-docs test-jax lint clean help notebooks notebooks-test
+.PHONY: demo docs test test-docs test-jax test-reliability lint clean help notebooks notebooks-test
 
 help:
 	@echo "make demo      simulate scenes, train, evaluate, map, report (about 6 minutes)"
@@ -14,6 +14,7 @@ help:
 	@echo "make docs      the documentation as site/index.html"
 	@echo "make test-docs every block of the documentation, trained ones too"
 	@echo "make test-jax  models, losses and metrics on the JAX backend"
+	@echo "make test-reliability  commands killed at many file operations, then resumed"
 	@echo "make notebooks open the lessons in JupyterLab"
 	@echo "make notebooks-test  every lesson and its solutions, in the fast setting"
 	@echo "make clean     remove the environments and the demo's files"
@@ -49,6 +50,9 @@ lint: $(VENV)/installed-test
 
 test: lint
 	$(BIN)/python -m pytest
+
+test-reliability: $(VENV)/installed-test
+	ARCTICDL_RELIABILITY=1 $(BIN)/python -m pytest tests/reliability
 
 $(VENV)/installed-docs: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from arcticdl.errors import SourceError
 from arcticdl.inference.blend import window_starts
 from arcticdl.inference.strips import read_strips
 from arcticdl.sources.core.lazy import WindowArray
@@ -47,5 +48,5 @@ def test_a_failed_read_reaches_the_caller_after_the_strips_before_it():
     scene, _, _ = lazy_scene(40, fail_at=20)
     strips = read_strips(scene, [0, 8, 16, 24], 8)
     assert [next(strips).top, next(strips).top] == [0, 8]
-    with pytest.raises(OSError, match="disk gone"):
+    with pytest.raises(SourceError, match="disk gone"):
         next(strips)

@@ -25,10 +25,10 @@ def build(name):
 
 
 def test_the_table_holds_every_streaming_metric():
-    folder = Path(metrics.__file__).parent
+    folder = Path(metrics.__file__).parent / "streaming"
     found = {}
     for path in folder.glob("[!_]*.py"):
-        module = import_module(f"arcticdl.metrics.{path.stem}")
+        module = import_module(f"arcticdl.metrics.streaming.{path.stem}")
         for name, value in vars(module).items():
             registered = isinstance(value, type) and keras.saving.get_registered_name(
                 value

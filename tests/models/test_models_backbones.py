@@ -107,7 +107,12 @@ def test_any_pyramid_of_keras_hub_is_a_backbone():
     [
         (hub_densenet, {"num_bands": 3}, ValueError, "the image's 3 bands"),
         (hub_densenet, {"weights": "imagenet"}, ValueError, "backbone's name only"),
-        (hub_densenet, {"drop_path": 0.1}, ValueError, "backbone's name only"),
+        (
+            hub_densenet,
+            {"regularization": {"drop_path": 0.1}},
+            ValueError,
+            "backbone's name only",
+        ),
         (
             lambda bands: keras.Sequential(
                 [keras.Input((None, None, bands)), keras.layers.Conv2D(2, 1)]

@@ -140,7 +140,7 @@ def test_each_super_tile_is_read_once_an_epoch(files):
     feed = make_feed(files, batch_size=4, mix=2)
     batches = [feed[number] for number in range(len(feed))]
     assert len(batches) == feed.count_batches()
-    assert feed._shelf.num_reads <= len(feed.plan(0).windows)
+    assert feed._cache.num_reads <= len(feed.plan(0).windows)
 
 
 def test_a_batch_depends_on_its_number_alone(files):

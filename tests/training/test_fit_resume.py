@@ -296,7 +296,7 @@ def test_interrupted_at_every_step_and_resumed_is_the_same_to_the_bit(tmp_path, 
             for batch in range(3):
                 # A resumed epoch counts its batches from 0 again.
                 moment = (phase, epoch, 0 if phase == "train" else batch)
-                with pytest.raises(Preempted, match="start again with --resume"):
+                with pytest.raises(Preempted, match="SIGUSR1"):
                     train(folder, callbacks=[At(moment, preempt)])
     train(folder)
     assert_equal(folder, whole)
@@ -314,7 +314,7 @@ def test_a_signal_while_the_model_is_saved_leaves_no_finished_model(
             super().save(*args, **kwargs)
 
     model = network()
-    same = Signalled(model.inputs, model.outputs)
+    same = Signalled(model.input, model.output)
     same.compile(model.optimizer, "mse", metrics=["mae", RMSE()], run_eagerly=True)
     with pytest.raises(Preempted, match=number.name):
         train(folder, model=same)
