@@ -23,6 +23,7 @@ from arcticdl.experiment.network import (
 )
 from arcticdl.experiment.optimisers import check_optimizer
 from arcticdl.experiment.options import check_call, parameters
+from arcticdl.experiment.stopping import find_monitor
 from arcticdl.losses.table import LOSSES
 from arcticdl.metrics.table import METRICS
 from arcticdl.models.backbones.table import BACKBONES
@@ -48,6 +49,8 @@ def check_options(config: Experiment) -> None:
     _check_heads(config)
     _check_model(config)
     check_optimizer(config.train)
+    if config.train.early_stopping is not None:
+        find_monitor(config)
     check_preparation(config)
 
 

@@ -46,7 +46,7 @@ def evaluate(
     folder, config = load_run(run)
     numbers = _chosen(folder, fold)
     store = open_prepared(config) if data is None else open_store(data)
-    splits = choose_folds(store, config) if data is None else None
+    splits = choose_folds(store, config, numbers) if data is None else None
     results = []
     for number in numbers:
         fold_dir = fold_path(folder, number)

@@ -1,9 +1,10 @@
 """Which tiles of a store train, validate and test each fold."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from arcticdl.config import Experiment
 from arcticdl.errors import SplitError
@@ -71,28 +72,51 @@ def count_folds(config: Experiment) -> int:
     return int(splitter.get_n_splits())
 
 
-def choose_folds(store: TileStore, config: Experiment) -> list[Split]:
+def choose_folds(
+    store: TileStore, config: Experiment, numbers: Collection[int] | None = None
+) -> dict[int, Split]:
     """Splits the store as ``folds`` says; no group is in two parts of a fold.
 
+    Args:
+        store: The experiment's store.
+        config: The experiment.
+        numbers: Folds that are asked for; default: all. Only these are checked, so
+            that one that cannot be used stands in no other's way.
+
+    Returns:
+        Number of the fold -> its parts, in rising order.
+
     Raises:
-        SplitError: A part is empty, or there are fewer groups than folds.
+        SplitError: A part of a fold that is asked for is empty, or there are fewer
+            groups than folds.
     """
+    folds = enumerate(build_splitter(config).split(store.manifest))
+    return {
+        number: _choose_fold(store, config, number, *parts)
+        for number, parts in folds
+        if numbers is None or number in numbers
+    }
+
+
+def _choose_fold(
+    store: TileStore,
+    config: Experiment,
+    number: int,
+    train_part: ArrayLike,
+    test_part: ArrayLike,
+) -> Split:
     settings = config.folds
-    splits = []
-    folds = build_splitter(config).split(store.manifest)
-    for number, (train_part, test_part) in enumerate(folds):
-        train_part = _only(store, np.asarray(train_part), settings.train_only)
-        test_part = _only(store, np.asarray(test_part), settings.test_only)
-        train_part, validation = _hold_groups(
-            store, train_part, settings.group, settings.validation_groups, number
+    learnt = _only(store, np.asarray(train_part), settings.train_only)
+    tested = _only(store, np.asarray(test_part), settings.test_only)
+    learnt, validation = _hold_groups(
+        store, learnt, settings.group, settings.validation_groups, number
+    )
+    if not len(learnt) or not len(tested):
+        raise SplitError(
+            f"Fold {number} has {len(learnt)} training and {len(tested)} test tiles. "
+            "Check `folds` against the manifest's columns."
         )
-        if not len(train_part) or not len(test_part):
-            raise SplitError(
-                f"Fold {number} has {len(train_part)} training and {len(test_part)} "
-                "test tiles. Check `folds` against the manifest's columns."
-            )
-        splits.append(Split(train_part, validation, test_part))
-    return splits
+    return Split(learnt, validation, tested)
 
 
 def choose_everything(store: TileStore, config: Experiment) -> Split:

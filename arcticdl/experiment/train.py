@@ -66,7 +66,7 @@ def train(
     splits: dict[Fold, Split] = (
         {FULL: choose_everything(store, config)}
         if FULL in todo
-        else dict(enumerate(choose_folds(store, config)))
+        else dict(choose_folds(store, config, [int(n) for n in todo]).items())
     )
     for number in todo:
         train_fold(config, store, splits[number], folder, number, overwrite=overwrite)

@@ -48,6 +48,25 @@ def test_version(capsys):
     assert capsys.readouterr().out.startswith("arcticdl ")
 
 
+def test_the_deep_check_alone_finds_pixels_that_went_bad(tmp_path, capsys):
+    from arcticdl import open_scene
+    from arcticdl.simulate import simulate_scenes
+    from arcticdl.tiles import prepare
+
+    (path,) = simulate_scenes(tmp_path, num_scenes=1, size_px=64, progress=False)
+    scene = open_scene(path, labels={"ice": path.with_name(f"{path.stem}_labels.tif")})
+    store = prepare([scene], tmp_path / "a.tiles", tile_size_px=32, codec="none").path
+    assert main(["check", str(store), "--deep"]) == 0
+    shard = next(p for p in (store / "tiles.zarr/image/c").rglob("*") if p.is_file())
+    content = bytearray(shard.read_bytes())
+    content[1000] ^= 255
+    shard.write_bytes(content)
+    assert main(["check", str(store)]) == 0
+    assert "error: " not in capsys.readouterr().out
+    assert main(["check", str(store), "--deep"]) == 1
+    assert "1 of 4 tiles are not as they were written" in capsys.readouterr().out
+
+
 def test_simulate_writes_charts_on_request(tmp_path, capsys):
     from arcticdl import open_scene
 

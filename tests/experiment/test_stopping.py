@@ -4,6 +4,7 @@ import pytest
 
 from arcticdl.config import load_config
 from arcticdl.errors import ConfigError
+from arcticdl.experiment import check_options
 from arcticdl.experiment.stopping import find_monitor
 
 TEXT = """
@@ -43,7 +44,7 @@ def test_the_first_score_of_the_task_decides(tmp_path, rule, rest, expected):
 def test_a_score_that_is_not_logged_is_refused(tmp_path):
     config = load(tmp_path, "monitor: val_mean_iuo")
     with pytest.raises(ConfigError, match="Did you mean 'val_mean_iou'"):
-        find_monitor(config)
+        check_options(config)  # as `arcticdl config check` does, before any data
 
 
 def test_a_score_best_at_zero_is_refused(tmp_path):

@@ -11,6 +11,7 @@ from rasterio.transform import from_origin
 
 from arcticdl.cli import main
 from arcticdl.config import load_config
+from arcticdl.errors import SplitError
 from arcticdl.experiment import open_scenes
 from arcticdl.experiment.build import build_feeds
 from arcticdl.experiment.split import choose_folds, open_prepared
@@ -161,13 +162,38 @@ def test_each_splitter_makes_its_folds(folds, tests, capsys):
     checked = load_config(config)
     store = open_prepared(checked)
     scene = store.manifest["scene_id"].to_numpy()
-    splits = choose_folds(store, checked)
+    splits = list(choose_folds(store, checked).values())
     assert [len(set(scene[split.test])) for split in splits] == tests
     for split in splits:
         assert not set(scene[split.test]) & set(scene[split.train])
     beyond = ["train", config, "--fold", str(len(tests))]
     assert main(beyond) == 1
     assert f"a number from 0 to {len(tests) - 1}" in capsys.readouterr().err
+
+
+def test_a_fold_that_cannot_be_used_stands_in_no_other_s_way(capsys):
+    folds = {
+        "splitter": "leave_one_out",
+        "group": "scene_id",
+        "test_only": {"group": "thaw"},
+    }
+    config = configure(label="ice", folds=folds)
+    run("prepare", config)
+    checked = load_config(config)
+    store = open_prepared(checked)
+    scene = store.manifest["scene_id"].to_numpy()
+    frost, thaw = NAMES.index("frost_0"), NAMES.index("thaw_1")
+    held = {name: number for number, name in enumerate(sorted(NAMES))}
+    usable, empty = held[NAMES[thaw]], held[NAMES[frost]]
+    splits = choose_folds(store, checked, [usable])
+    assert list(splits) == [usable]
+    assert set(scene[splits[usable].test]) == {"thaw_1"}
+    with pytest.raises(SplitError, match=f"Fold {empty} has 12 training and 0 test"):
+        choose_folds(store, checked, [empty])
+    run("train", config, "--fold", usable)
+    assert main(["train", config, "--fold", str(empty)]) == 1
+    assert f"Fold {empty} has 12 training and 0 test" in capsys.readouterr().err
+    assert not Path(f"runs/tiny/fold{empty}").exists()
 
 
 def test_a_sampler_by_name_chooses_the_tiles_of_an_epoch():
