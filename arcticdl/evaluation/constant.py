@@ -24,9 +24,9 @@ def constant_baseline(
 ) -> dict[str, Any]:
     """Scores the distribution of the training labels as an answer about everything.
 
-    Of classes it is their shares, so the commonest one is chosen; of labels the share
-    in which each holds; of values their mean, with their variance or quantiles where
-    the head gives them.
+    Of classes it is their shares, so the commonest one is chosen, and of ordered ones
+    the median; of labels the share in which each holds; of values their mean, with
+    their variance or quantiles where the head gives them.
 
     Args:
         store: A tile store.
@@ -102,8 +102,11 @@ def _marginal(
     kind = head.spec.kind
     if head.form.scored_by == "classes":
         counts = np.bincount(columns[0], minlength=len(head.classes))
-        name = head.classes[int(counts.argmax())]
-        return counts / counts.sum(), f"majority class everywhere ({name})"
+        share = counts / counts.sum()
+        assert head.form.codes is not None  # of a form with classes
+        name = head.classes[int(head.form.codes(share))]
+        rule = "median" if kind == "ordinal" else "majority"
+        return share, f"{rule} class everywhere ({name})"
     if kind == "labels":
         share = np.array([column.mean() for column in columns])
         return share, "share of each class in training, everywhere"
