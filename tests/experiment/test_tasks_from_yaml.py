@@ -196,6 +196,31 @@ def test_a_fold_that_cannot_be_used_stands_in_no_other_s_way(capsys):
     assert not Path(f"runs/tiny/fold{empty}").exists()
 
 
+def test_a_label_of_one_class_is_written_only_where_that_is_allowed(capsys):
+    for number, name in enumerate(NAMES):
+        ice = np.zeros((SIZE, SIZE), "uint8")
+        write(Path(f"scenes/{name}_ice.tif"), ice, number)
+    assert main(["prepare", configure(label="ice")]) == 1
+    assert "one class only" in capsys.readouterr().err
+    assert not Path("data/tiny.tiles").exists()
+    config = configure(label="ice", tiles={"size_px": 16, "allow": ["one_class"]})
+    run("prepare", config)
+    assert len(open_prepared(load_config(config))) == 16
+
+
+def test_nothing_is_trained_from_a_store_that_lost_a_file_unless_allowed(capsys):
+    config = configure(label="ice")
+    run("prepare", config)
+    Path("data/tiny.tiles/tiles.zarr/valid/c/0/0/0").unlink()
+    assert main(["train", config, "--fold", "0"]) == 1
+    said = capsys.readouterr().err
+    assert "lost: 1 file of array 'valid' is lost" in said
+    assert not Path("runs").exists()
+    # The manifest says that every pixel is valid, so that the lost file is not missed.
+    run("train", config, "--fold", 0, "--set", "tiles.allow=[lost]")
+    assert Path("runs/tiny/fold0/model.keras").is_file()
+
+
 def test_a_sampler_by_name_chooses_the_tiles_of_an_epoch():
     sampler = {"name": "class_balance", "options": {"size": 6}}
     config = configure(label="ice", train={**TREE["train"], "sampler": sampler})
