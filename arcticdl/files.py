@@ -49,7 +49,7 @@ class PartFile:
     ) -> None:
         self.path, self.verify = Path(path), verify
         self.part = temporary_path(self.path)
-        _remove_orphans(self.path)
+        remove_orphans(self.path)
 
     def commit(self) -> Path:
         """Reads the finished file back, flushes it and gives it its name.
@@ -127,7 +127,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     restore_folder(path)
-    _remove_orphans(path)
+    remove_orphans(path)
     part = temporary_path(path)
     part.mkdir()
     try:
@@ -355,7 +355,7 @@ def _prefix(process: int | str) -> str:
     return f"{PART}-{socket.gethostname()}-{process}-"
 
 
-def _remove_orphans(path: Path) -> None:
+def remove_orphans(path: Path) -> None:
     """Removes temporary files and folders of this path whose process is gone."""
     start = _prefix("")[:-1]
     for found in path.parent.glob(f"{escape(start)}*.{escape(path.name)}"):

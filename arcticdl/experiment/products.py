@@ -11,7 +11,7 @@ import numpy as np
 import rasterio
 import xarray as xr
 
-from arcticdl.files import temporary_path, write_text
+from arcticdl.files import remove_orphans, temporary_path, write_text
 from arcticdl.inference.lines import draw_line, trace_line, write_line
 from arcticdl.inference.output import MapFile, scene_georeference
 from arcticdl.inference.predict import map_scene
@@ -61,11 +61,14 @@ class SceneWriter:
         Raises:
             FileExistsError: One exists, and is not to be replaced or resumed.
         """
+        hidden = target.with_suffix("")
+        if target.parent.is_dir():
+            remove_orphans(hidden)
         if target.exists() and self.resume and not self.overwrite:
             self._check_same_models(target)
             return [target]
         target.parent.mkdir(parents=True, exist_ok=True)
-        folder = temporary_path(target.with_suffix(""))
+        folder = temporary_path(hidden)
         folder.mkdir()
         try:
             self._make(scene, folder / target.name)
