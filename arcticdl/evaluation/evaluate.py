@@ -3,21 +3,15 @@
 ``evaluation_for`` chooses the evaluation that a head's task asks for.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from arcticdl.evaluation.calibration import Calibration
-from arcticdl.evaluation.images import (
-    check_same,
-    finite_extra,
-    mean_extra,
-    summarise_extra,
-)
+from arcticdl.evaluation.images import ImageEvaluation, check_same
 from arcticdl.evaluation.labels import LabelEvaluation
-from arcticdl.evaluation.pictures import TilePictures, paint_classes
+from arcticdl.evaluation.pictures import paint_classes
 from arcticdl.evaluation.values import ValueEvaluation
 from arcticdl.metrics import bootstrap_scores, confusion_matrix, scores
 from arcticdl.metrics.confusion import without_nan
@@ -28,7 +22,7 @@ from arcticdl.void import VOID_CLASS
 _MIN_PICTURE_SHARE = 0.1  # of its pixels must be scored for a tile to be shown
 
 
-class SegmentationEvaluation:
+class SegmentationEvaluation(ImageEvaluation):
     """Scores class maps image by image and pools them.
 
     Memory does not grow with the images' size: kept are one confusion matrix an image,
@@ -73,16 +67,14 @@ class SegmentationEvaluation:
         self.classes, self.task = tuple(classes), task
         self.colors = checked_colors(classes, colors)
         self.void_class = void_class
-        self._bootstrap = {"num_resamples": num_resamples, "seed": seed}
         self._matrices: dict[str, np.ndarray] = {}
-        self._extras: dict[str, list[dict[str, float | None]]] = {}
-        self._num_void = 0
         self._calibration = Calibration()
-        self._pictures = TilePictures(
+        super().__init__(
             paint_classes(self.colors, void_class),
-            num_worst=num_pictures,
-            num_best=num_pictures // 2,
             bands=bands,
+            num_pictures=num_pictures,
+            num_resamples=num_resamples,
+            seed=seed,
         )
 
     def add(
@@ -122,18 +114,17 @@ class SegmentationEvaluation:
         size = len(self.classes)
         matrix = confusion_matrix(label, y_pred, size, self.void_class)
         self._matrices[image_id] = self._matrices.get(image_id, 0) + matrix
-        self._num_void += int(label.size - matrix.sum())
-        self._extras.setdefault(image_id, []).append(finite_extra(extra or {}))
+        self._note(image_id, int(label.size - matrix.sum()), extra)
         scored = label != self.void_class
         if confidence is not None:
             correct = (y_pred == label)[scored]
             self._calibration.add(confidence[scored], correct)
         if image is not None and scored.mean() >= _MIN_PICTURE_SHARE:
             score = scores(matrix)["mean_iou"]
-            name = image_id if picture_id is None else f"{image_id}, tile {picture_id}"
             # Shown whole, also where an overlapping tile has counted the pixels.
             shown = self._label(y_true, None)
-            self._pictures.add(name, score, np.asarray(image), shown, y_pred)
+            panels = (np.asarray(image), shown, y_pred)
+            self._offer_picture(image_id, picture_id, score, *panels)
 
     def result(self) -> dict[str, Any]:
         """Returns everything that was counted and scored, ready for JSON.
@@ -170,18 +161,10 @@ class SegmentationEvaluation:
                 "scores": scores(pooled, self.classes),
                 "intervals": self._intervals(stack),
                 "calibration": self._calibration.result(),
-                "extra": summarise_extra(
-                    self._extras,
-                    self._bootstrap["seed"],
-                    self._bootstrap["num_resamples"],
-                ),
+                "extra": self._extra_summary(),
                 "images": self._image_entries(),
             }
         )
-
-    def write_pictures(self, folder: str | os.PathLike) -> list[dict[str, Any]]:
-        """Writes the best and worst tiles as PNG; see `TilePictures.write`."""
-        return self._pictures.write(folder)
 
     def merge(self, result: Mapping[str, Any]) -> None:
         """Adds what another evaluation's `result` counted, e.g. another fold's.
@@ -194,7 +177,7 @@ class SegmentationEvaluation:
             image_id = entry["image_id"]
             matrix = np.asarray(entry["confusion_matrix"], np.int64)
             self._matrices[image_id] = self._matrices.get(image_id, 0) + matrix
-            self._extras.setdefault(image_id, []).append(dict(entry["extra"]))
+            self._note(image_id, 0, entry["extra"])
         self._num_void += result["num_void_pixels"]
         if result["calibration"] is not None:
             self._calibration.merge(result["calibration"])
@@ -238,7 +221,9 @@ class SegmentationEvaluation:
         # One image resampled is the same image: an interval of no width says nothing.
         if len(stack) < 2:
             return {}
-        found = bootstrap_scores(stack, self.classes, **self._bootstrap)
+        found = bootstrap_scores(
+            stack, self.classes, num_resamples=self.num_resamples, seed=self.seed
+        )
         return {name: list(limits) for name, limits in found.items()}
 
     def _image_entries(self) -> list[dict[str, Any]]:
@@ -251,7 +236,7 @@ class SegmentationEvaluation:
                     "num_pixels": int(matrix.sum()),
                     "mean_iou": found["mean_iou"],
                     "accuracy": found["accuracy"],
-                    "extra": mean_extra(self._extras[image_id]),
+                    "extra": self._extra_of(image_id),
                     "confusion_matrix": matrix.tolist(),
                 }
             )

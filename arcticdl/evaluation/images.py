@@ -1,67 +1,104 @@
 """What evaluations of any kind keep of each image beside its scores."""
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-Extras = Mapping[str, Sequence[Mapping[str, float | None]]]
+from arcticdl.evaluation.pictures import Painter, TilePictures
+
 _INTERVAL_OF = ("mean", "median")
 
 
-def finite_extra(extra: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Numbers about an image as floats; what is not finite says that there is none."""
-    return {
-        str(name): float(v) if v is not None and np.isfinite(v) else None
-        for name, v in extra.items()
-    }
-
-
-def mean_extra(
-    extras: Sequence[Mapping[str, float | None]],
-) -> dict[str, float | None]:
-    """Averages further numbers over the tiles of one image."""
-    found: dict[str, list[float]] = {}
-    for extra in extras:
-        for name, value in extra.items():
-            found.setdefault(name, []).extend([] if value is None else [value])
-    return {name: float(np.mean(v)) if v else None for name, v in found.items()}
-
-
-def summarise_extra(extras: Extras, seed: int, num_resamples: int) -> dict[str, Any]:
-    """Mean and median of each further number over images, with bootstrap intervals.
+class ImageEvaluation:
+    """Base of the evaluations: further numbers of each image, and pictures of tiles.
 
     Args:
-        extras: {image_id: numbers of each of its tiles}.
+        paint: Makes the panels beside a tile's image.
+        bands: Band names of the images, by which their composite is chosen.
+        num_pictures: How many of the worst tiles to keep as pictures, and half as many
+            of the best; 0 keeps none.
+        num_resamples: Bootstrap resamples of images behind the intervals.
         seed: Seed of the bootstrap.
-        num_resamples: How often images are drawn.
     """
-    by_image = [mean_extra(one) for one in extras.values()]
-    names = dict.fromkeys(name for extra in by_image for name in extra)
-    return {
-        name: _summary([e.get(name) for e in by_image], seed, num_resamples)
-        for name in names
-    }
 
+    def __init__(
+        self,
+        paint: Painter,
+        *,
+        bands: Sequence[str],
+        num_pictures: int,
+        num_resamples: int,
+        seed: int,
+    ) -> None:
+        self.num_resamples, self.seed = num_resamples, seed
+        self._num_void = 0
+        self._extras: dict[str, list[dict[str, float | None]]] = {}
+        self._pictures = TilePictures(
+            paint,
+            num_worst=num_pictures,
+            num_best=num_pictures // 2,
+            bands=bands,
+        )
 
-def _summary(
-    values: Sequence[float | None], seed: int, num_resamples: int
-) -> dict[str, Any]:
-    found = np.array([v for v in values if v is not None], float)
-    summary: dict[str, Any] = {
-        "num_images": len(found),
-        "num_missing": len(values) - len(found),
-        "mean": float(found.mean()) if found.size else None,
-        "median": float(np.median(found)) if found.size else None,
-        "intervals": {},
-    }
-    if len(found) > 1:
-        rng = np.random.default_rng(seed)
-        drawn = rng.choice(found, size=(num_resamples, len(found)))
-        for name in _INTERVAL_OF:
-            limits = np.percentile(getattr(np, name)(drawn, axis=1), [2.5, 97.5])
-            summary["intervals"][name] = limits.tolist()
-    return summary
+    def write_pictures(self, folder: str | os.PathLike) -> list[dict[str, Any]]:
+        """Writes the best and worst tiles as PNG; see `TilePictures.write`."""
+        return self._pictures.write(folder)
+
+    def _note(
+        self, image_id: str, num_void: int, extra: Mapping[str, float | None] | None
+    ) -> None:
+        """Counts void, and keeps further numbers of an image's tile."""
+        self._num_void += num_void
+        self._extras.setdefault(image_id, []).append(
+            {
+                str(name): float(v) if v is not None and np.isfinite(v) else None
+                for name, v in (extra or {}).items()
+            }
+        )
+
+    def _offer_picture(
+        self,
+        image_id: str,
+        picture_id: str | None,
+        score: float,
+        *panels: np.ndarray,
+    ) -> None:
+        """Offers a tile's image, truth and prediction; kept among best and worst."""
+        name = image_id if picture_id is None else f"{image_id}, tile {picture_id}"
+        self._pictures.add(name, score, *panels)
+
+    def _extra_of(self, image_id: str) -> dict[str, float | None]:
+        """An image's further numbers, averaged over its tiles."""
+        found: dict[str, list[float]] = {}
+        for extra in self._extras[image_id]:
+            for name, value in extra.items():
+                found.setdefault(name, []).extend([] if value is None else [value])
+        return {name: float(np.mean(v)) if v else None for name, v in found.items()}
+
+    def _extra_summary(self) -> dict[str, Any]:
+        """Mean and median of each further number over images, with intervals."""
+        by_image = [self._extra_of(image_id) for image_id in self._extras]
+        names = dict.fromkeys(name for extra in by_image for name in extra)
+        return {n: self._summary([e.get(n) for e in by_image]) for n in names}
+
+    def _summary(self, values: Sequence[float | None]) -> dict[str, Any]:
+        found = np.array([v for v in values if v is not None], float)
+        summary: dict[str, Any] = {
+            "num_images": len(found),
+            "num_missing": len(values) - len(found),
+            "mean": float(found.mean()) if found.size else None,
+            "median": float(np.median(found)) if found.size else None,
+            "intervals": {},
+        }
+        if len(found) > 1:
+            rng = np.random.default_rng(self.seed)
+            drawn = rng.choice(found, size=(self.num_resamples, len(found)))
+            for name in _INTERVAL_OF:
+                limits = np.percentile(getattr(np, name)(drawn, axis=1), [2.5, 97.5])
+                summary["intervals"][name] = limits.tolist()
+        return summary
 
 
 def check_same(result: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -1,18 +1,12 @@
 """Streaming evaluation of classes that can hold together: counts of each class."""
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from arcticdl.evaluation.images import (
-    check_same,
-    finite_extra,
-    mean_extra,
-    summarise_extra,
-)
-from arcticdl.evaluation.pictures import TilePictures, paint_counts
+from arcticdl.evaluation.images import ImageEvaluation, check_same
+from arcticdl.evaluation.pictures import paint_counts
 from arcticdl.metrics.confusion import without_nan
 from arcticdl.metrics.labels import label_counts, label_scores
 from arcticdl.plots.style import checked_colors
@@ -20,7 +14,7 @@ from arcticdl.tasks import Head
 from arcticdl.void import VOID_CLASS
 
 
-class LabelEvaluation:
+class LabelEvaluation(ImageEvaluation):
     """Scores a yes or no for each class, image by image, and pools the counts.
 
     Args:
@@ -49,15 +43,14 @@ class LabelEvaluation:
         num_resamples: int = 1000,
         seed: int = 0,
     ) -> None:
-        self.head, self._seed, self._num_resamples = head, seed, num_resamples
+        self.head = head
         self._counts: dict[str, np.ndarray] = {}
-        self._extras: dict[str, list[dict[str, float | None]]] = {}
-        self._num_void = 0
-        self._pictures = TilePictures(
+        super().__init__(
             paint_counts,
-            num_worst=num_pictures,
-            num_best=num_pictures // 2,
             bands=bands,
+            num_pictures=num_pictures,
+            num_resamples=num_resamples,
+            seed=seed,
         )
 
     def add(
@@ -92,13 +85,11 @@ class LabelEvaluation:
         told = self.head.form.outputs["labels"].read(prediction, self.head)
         counts = label_counts(true, told)
         self._counts[image_id] = self._counts.get(image_id, 0) + counts
-        self._num_void += int(true.size - counts.sum())
-        self._extras.setdefault(image_id, []).append(finite_extra(extra or {}))
+        self._note(image_id, int(true.size - counts.sum()), extra)
         if image is not None and counts.any():
-            name = image_id if picture_id is None else f"{image_id}, tile {picture_id}"
             score = label_scores(counts, self.head.classes)["mean_iou"]
             score = 1.0 if np.isnan(score) else score
-            self._pictures.add(name, score, image, shown, told)
+            self._offer_picture(image_id, picture_id, score, image, shown, told)
 
     def result(self) -> dict[str, Any]:
         """Returns everything that was counted and scored, ready for JSON.
@@ -136,23 +127,19 @@ class LabelEvaluation:
                 "scores": label_scores(pooled, classes),
                 "intervals": self._intervals(stack),
                 "calibration": None,
-                "extra": summarise_extra(self._extras, self._seed, self._num_resamples),
+                "extra": self._extra_summary(),
                 "images": [
                     {
                         "image_id": name,
                         "num_pixels": int(counts.sum()),
                         **_headline(counts, classes),
-                        "extra": mean_extra(self._extras[name]),
+                        "extra": self._extra_of(name),
                         "counts": counts.tolist(),
                     }
                     for name, counts in self._counts.items()
                 ],
             }
         )
-
-    def write_pictures(self, folder: str | os.PathLike) -> list[dict[str, Any]]:
-        """Writes the best and worst tiles as PNG; see `TilePictures.write`."""
-        return self._pictures.write(folder)
 
     def merge(self, result: Mapping[str, Any]) -> None:
         """Adds what another evaluation's `result` counted, e.g. another fold's.
@@ -165,15 +152,15 @@ class LabelEvaluation:
             counts = np.asarray(entry["counts"], np.int64)
             name = entry["image_id"]
             self._counts[name] = self._counts.get(name, 0) + counts
-            self._extras.setdefault(name, []).append(dict(entry["extra"]))
+            self._note(name, 0, entry["extra"])
         self._num_void += result["num_void_pixels"]
 
     def _intervals(self, stack: np.ndarray) -> dict[str, list[float]]:
         # One image resampled is the same image: an interval of no width says nothing.
         if len(stack) < 2:
             return {}
-        rng = np.random.default_rng(self._seed)
-        drawn = rng.integers(0, len(stack), (self._num_resamples, len(stack)))
+        rng = np.random.default_rng(self.seed)
+        drawn = rng.integers(0, len(stack), (self.num_resamples, len(stack)))
         scores = [_headline(stack[one].sum(axis=0), self.head.classes) for one in drawn]
         return {
             key: np.nanpercentile([s[key] for s in scores], [2.5, 97.5]).tolist()

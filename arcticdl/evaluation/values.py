@@ -1,19 +1,13 @@
 """Streaming evaluation of maps of numbers: a few sums an image, nothing larger."""
 
-import os
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
-from arcticdl.evaluation.images import (
-    check_same,
-    finite_extra,
-    mean_extra,
-    summarise_extra,
-)
-from arcticdl.evaluation.pictures import TilePictures, paint_values
+from arcticdl.evaluation.images import ImageEvaluation, check_same
+from arcticdl.evaluation.pictures import paint_values
 from arcticdl.metrics import Moments, merge_moments, regression_moments
 from arcticdl.metrics.confusion import without_nan
 from arcticdl.tasks import Head
@@ -23,7 +17,7 @@ _SAMPLE = 2000  # pixels kept for the scatter
 _MIN_PICTURE_SHARE = 0.1  # of its pixels must be scored for a tile to be shown
 
 
-class ValueEvaluation:
+class ValueEvaluation(ImageEvaluation):
     """Scores numbers image by image and pools them over all pixels.
 
     Args:
@@ -52,19 +46,18 @@ class ValueEvaluation:
         num_resamples: int = 1000,
         seed: int = 0,
     ) -> None:
-        self.head, self._seed, self._num_resamples = head, seed, num_resamples
+        self.head = head
         self._moments: dict[str, list[Moments]] = {}
-        self._extras: dict[str, list[dict[str, float | None]]] = {}
-        self._num_void = 0
         levels = _LEVELS if head.spec.kind == "gaussian" else head.size
         self._levels = () if head.spec.kind == "values" else tuple(levels)
         self._below = np.zeros(len(self._levels), np.int64)
         self._sample = _Sample(seed)
-        self._pictures = TilePictures(
+        super().__init__(
             paint_values,
-            num_worst=num_pictures,
-            num_best=num_pictures // 2,
             bands=bands,
+            num_pictures=num_pictures,
+            num_resamples=num_resamples,
+            seed=seed,
         )
 
     def add(
@@ -102,7 +95,6 @@ class ValueEvaluation:
             )
         known = np.where(True if counted is None else counted[..., None], true, np.nan)
         scored = ~np.isnan(known)
-        self._num_void += int(scored.shape[0] * scored.shape[1] - scored.any(-1).sum())
         parts = [
             regression_moments(known[..., k], value[..., k])
             for k in range(true.shape[-1])
@@ -110,13 +102,14 @@ class ValueEvaluation:
         before = self._moments.get(image_id, [Moments()] * len(parts))
         both = zip(before, parts, strict=True)
         self._moments[image_id] = [old.merge(new) for old, new in both]
-        self._extras.setdefault(image_id, []).append(finite_extra(extra or {}))
+        self._note(image_id, int((~scored.any(-1)).sum()), extra)
         self._count_below(known, prediction)
         self._sample.add(known[scored], value[scored])
         if image is not None and scored.any(-1).mean() >= _MIN_PICTURE_SHARE:
-            name = image_id if picture_id is None else f"{image_id}, tile {picture_id}"
-            error = -merge_moments(parts[:1]).scores()["rmse"]
-            self._pictures.add(name, error, image, true[..., 0], value[..., 0])
+            # The higher the better: the least error is the best.
+            score = -parts[0].scores()["rmse"]
+            panels = (image, true[..., 0], value[..., 0])
+            self._offer_picture(image_id, picture_id, score, *panels)
 
     def result(self) -> dict[str, Any]:
         """Returns everything that was counted and scored, ready for JSON.
@@ -157,14 +150,10 @@ class ValueEvaluation:
                 "coverage": self._coverage(pooled[0].count),
                 "sample": self._sample.result(),
                 "calibration": None,
-                "extra": summarise_extra(self._extras, self._seed, self._num_resamples),
+                "extra": self._extra_summary(),
                 "images": self._entries(),
             }
         )
-
-    def write_pictures(self, folder: str | os.PathLike) -> list[dict[str, Any]]:
-        """Writes the best and worst tiles as PNG; see `TilePictures.write`."""
-        return self._pictures.write(folder)
 
     def merge(self, result: Mapping[str, Any]) -> None:
         """Adds what another evaluation's `result` counted, e.g. another fold's.
@@ -178,7 +167,7 @@ class ValueEvaluation:
             before = self._moments.get(entry["image_id"], [Moments()] * len(parts))
             both = zip(before, parts, strict=True)
             self._moments[entry["image_id"]] = [old.merge(new) for old, new in both]
-            self._extras.setdefault(entry["image_id"], []).append(dict(entry["extra"]))
+            self._note(entry["image_id"], 0, entry["extra"])
         self._num_void += result["num_void_pixels"]
         self._below += np.array([c["below"] for c in result["coverage"]], np.int64)
         self._sample.add(*(np.array(result["sample"][k]) for k in ("true", "pred")))
@@ -217,7 +206,7 @@ class ValueEvaluation:
         if len(images) < 2 or len(self.head.outputs) > 1:
             return {}
         return bootstrap_moments(
-            [parts[0] for parts in images], self._num_resamples, self._seed
+            [parts[0] for parts in images], self.num_resamples, self.seed
         )
 
     def _entries(self) -> list[dict[str, Any]]:
@@ -227,7 +216,7 @@ class ValueEvaluation:
                 "num_pixels": sum(m.count for m in parts),
                 **{k: v for k, v in self._scores(parts).items() if k in ("rmse", "r2")},
                 "bias": self._scores(parts)["bias"],
-                "extra": mean_extra(self._extras[image_id]),
+                "extra": self._extra_of(image_id),
                 "moments": [vars(m) for m in parts],
             }
             for image_id, parts in self._moments.items()
