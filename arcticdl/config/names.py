@@ -12,8 +12,21 @@ from pydantic_core import core_schema
 from arcticdl.choices import check_choice
 
 
+class _Checked:
+    """Marks a value that pydantic hands to ``check``, once its type is right."""
+
+    def check(self, value: Any) -> Any:
+        """Returns the value, if it is one that may stand here."""
+        raise NotImplementedError
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+
 @dataclass(frozen=True)
-class OneOf:
+class OneOf(_Checked):
     """Marks a text as a name of a table, whose module loads with the first check.
 
     Attributes:
@@ -40,11 +53,6 @@ class OneOf:
         """
         check_choice(self.argument, name, self.names)
         return name
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
 
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
@@ -106,7 +114,7 @@ def check_weights(weights: str, backbone: str) -> None:
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(_Checked):
     """Marks a mapping as one step of ``train.augment``."""
 
     names = AUGMENTATION
@@ -124,11 +132,6 @@ class Step:
             )
         self.names.check(step["name"])
         return step
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
 
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
