@@ -75,8 +75,8 @@ class TrainConfig(Section):
     )
     warmup_fraction: Annotated[float, Field(ge=0, lt=1)] | None = Field(
         None,
-        description="Share of the steps in which the rate rises; null: 0.05, or none "
-        "where the schedule rises by itself.",
+        description="Share of the steps in which the rate rises; null: the schedule's "
+        "own, 0.05 but for constant and those that rise by themselves.",
     )
     weight_decay: float = Field(
         1e-4, ge=0, description="Decay of kernels; biases and norms have none."

@@ -8,9 +8,6 @@ from arcticdl.errors import ConfigError
 from arcticdl.experiment.options import call_with, check_call, parameters
 from arcticdl.training.table import OPTIMIZERS, SCHEDULES
 
-WARMUP_FRACTION = 0.05
-"""Where neither the configuration nor the schedule says another."""
-
 GIVEN = frozenset(
     (
         "ema_momentum",
@@ -40,17 +37,20 @@ def build_optimizer(settings: TrainConfig, num_steps: int, model: Any = None) ->
         ConfigError: Options that the optimiser or the schedule does not take, or an
             optimiser that this Keras lacks.
     """
+    from arcticdl.training.fit import common_options, spare_small_weights
+
     rate = build_schedule(settings, num_steps)
-    fixed = {"learning_rate": rate, **_common(settings)}
+    common = common_options(settings.weight_decay, settings.clip_norm, settings.ema)
+    fixed = {"learning_rate": rate, **common}
     key = "train.optimizer.options"
     if settings.layer_decay is not None:
         from arcticdl.models.finetune import layer_factors
 
         fixed["factors"] = layer_factors(model, settings.layer_decay)
         return _layer_wise(settings, fixed)
-    optimizer = call_with(_class_of(settings), settings.optimizer.options, key, **fixed)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
+    return spare_small_weights(
+        call_with(_class_of(settings), settings.optimizer.options, key, **fixed)
+    )
 
 
 def build_schedule(settings: TrainConfig, num_steps: int) -> Any:
@@ -81,28 +81,18 @@ def check_optimizer(settings: TrainConfig) -> None:
     check_call(_class_of(settings), options, "train.optimizer.options", GIVEN)
 
 
-def _common(settings: TrainConfig) -> dict[str, Any]:
-    """What every optimiser of Keras takes, and has a key of its own."""
-    return {
-        "weight_decay": settings.weight_decay,
-        "global_clipnorm": settings.clip_norm,
-        "use_ema": settings.ema is not None,
-        "ema_momentum": settings.ema if settings.ema is not None else 0.99,
-    }
-
-
 def _warmup(
     settings: TrainConfig, function: Callable[..., Any]
 ) -> dict[str, float | None]:
     chosen = settings.warmup_fraction
-    if "warmup_fraction" in parameters(function):
-        return {"warmup_fraction": WARMUP_FRACTION if chosen is None else chosen}
-    if chosen is not None:
+    if chosen is None:
+        return {}
+    if "warmup_fraction" not in parameters(function):
         raise ConfigError(
             f"`train.warmup_fraction` must be null with the schedule "
             f"{settings.schedule.name!r}, which rises by itself. Received: {chosen}."
         )
-    return {}
+    return {"warmup_fraction": chosen}
 
 
 def _class_of(settings: TrainConfig) -> Any:

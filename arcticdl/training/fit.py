@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from arcticdl.choices import check_choice
+from arcticdl.choices import choose
 from arcticdl.errors import DivergedError
 from arcticdl.files import atomic_path
 from arcticdl.losses.probabilities import ends_in_probabilities
@@ -18,9 +18,9 @@ from arcticdl.training.callbacks import (
     StopAtNaN,
 )
 from arcticdl.training.resume import Checkpoint, ResumableFeed, TrainedScores
-from arcticdl.training.schedules import cosine_with_warmup
 from arcticdl.training.signals import watch_signals
 from arcticdl.training.state import check_finite, see_batch
+from arcticdl.training.table import SCHEDULES
 
 
 def build_optimizer(
@@ -28,7 +28,7 @@ def build_optimizer(
     *,
     num_steps: int,
     schedule: str = "cosine",
-    warmup_fraction: float = 0.05,
+    warmup_fraction: float | None = None,
     weight_decay: float = 1e-4,
     clip_norm: float | None = 1.0,
     ema: float | None = None,
@@ -38,28 +38,45 @@ def build_optimizer(
     Args:
         learning_rate: Peak learning rate, > 0.
         num_steps: Optimiser steps of the whole training; the schedule ends there.
-        schedule: ``"cosine"`` (with warm-up) or ``"constant"``.
-        warmup_fraction: Share of the steps that warm up, in [0, 1).
+        schedule: A name of ``arcticdl.training.table.SCHEDULES``.
+        warmup_fraction: Share of the steps that warm up, in [0, 1); ``None``: the
+            schedule's own.
         weight_decay: Decay; biases and normalisation weights are excluded.
         clip_norm: Largest norm of the whole gradient; ``None`` does not clip.
         ema: Momentum of averaged weights, which replace the weights at the end.
 
     Raises:
         ValueError: Unknown schedule or a value out of range.
+        TypeError: ``warmup_fraction`` of a schedule that rises by itself.
     """
-    check_choice("schedule", schedule, ("constant", "cosine"))
-    rate: Any = learning_rate
-    if schedule == "cosine":
-        rate = cosine_with_warmup(
-            learning_rate, num_steps, warmup_fraction=warmup_fraction
-        )
-    optimizer = keras.optimizers.AdamW(
-        rate,
-        weight_decay=weight_decay,
-        global_clipnorm=clip_norm,
-        use_ema=ema is not None,
-        ema_momentum=ema if ema is not None else 0.99,
-    )
+    warmup = {} if warmup_fraction is None else {"warmup_fraction": warmup_fraction}
+    rate = choose("schedule", schedule, SCHEDULES)(learning_rate, num_steps, **warmup)
+    common = common_options(weight_decay, clip_norm, ema)
+    return spare_small_weights(keras.optimizers.AdamW(rate, **common))
+
+
+def common_options(
+    weight_decay: float | None, clip_norm: float | None, ema: float | None
+) -> dict[str, Any]:
+    """What every optimiser of Keras takes, by Keras's names.
+
+    Args:
+        weight_decay: As for ``build_optimizer``, and so are the others.
+        clip_norm: Largest norm of the whole gradient.
+        ema: Momentum of averaged weights.
+    """
+    return {
+        "weight_decay": weight_decay,
+        "global_clipnorm": clip_norm,
+        "use_ema": ema is not None,
+        "ema_momentum": ema if ema is not None else 0.99,
+    }
+
+
+def spare_small_weights(
+    optimizer: keras.optimizers.Optimizer,
+) -> keras.optimizers.Optimizer:
+    """Leaves biases and the weights of normalisation out of an optimiser's decay."""
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
 

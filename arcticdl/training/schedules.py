@@ -37,16 +37,15 @@ def cosine_with_warmup(
     Raises:
         ValueError: An argument is out of range.
     """
-    if learning_rate <= 0 or num_steps < 1 or not 0 <= warmup_fraction < 1:
-        raise ValueError(
-            "`learning_rate` must be > 0, `num_steps` >= 1 and `warmup_fraction` in "
-            f"[0, 1). Received: learning_rate={learning_rate}, num_steps={num_steps}, "
-            f"warmup_fraction={warmup_fraction}."
-        )
+    _check(
+        learning_rate=learning_rate,
+        num_steps=num_steps,
+        warmup_fraction=warmup_fraction,
+    )
     warmup = int(num_steps * warmup_fraction)
     if warmup == 0:
         return keras.optimizers.schedules.CosineDecay(
-            learning_rate, max(num_steps, 1), alpha=0.01
+            learning_rate, num_steps, alpha=0.01
         )
     return keras.optimizers.schedules.CosineDecay(
         learning_rate * 0.05,
@@ -116,7 +115,7 @@ def polynomial(
     decay = keras.optimizers.schedules.PolynomialDecay(
         learning_rate, fall, learning_rate * final_fraction, power=float(power)
     )
-    return WarmUp(decay, learning_rate, rise) if rise else decay
+    return _after_rise(decay, learning_rate, rise)
 
 
 def exponential(
@@ -149,7 +148,7 @@ def exponential(
     decay = keras.optimizers.schedules.ExponentialDecay(
         learning_rate, fall, final_fraction
     )
-    return WarmUp(decay, learning_rate, rise) if rise else decay
+    return _after_rise(decay, learning_rate, rise)
 
 
 def step(
@@ -189,7 +188,7 @@ def step(
     bounds = [max(round(num_steps * part) - 1 - rise, 0) for part in fractions]
     rates = [learning_rate * factor**number for number in range(len(bounds) + 1)]
     decay = keras.optimizers.schedules.PiecewiseConstantDecay(bounds, rates)
-    return WarmUp(decay, learning_rate, rise) if rise else decay
+    return _after_rise(decay, learning_rate, rise)
 
 
 def cosine_restarts(
@@ -201,7 +200,9 @@ def cosine_restarts(
     shrink: float = 1.0,
     final_fraction: float = 0.01,
 ) -> Rate:
-    """Half a cosine down, again and again from the top (SGDR).
+    """Half a cosine down, again and again from the top.
+
+    SGDR of Loshchilov and Hutter 2017 (doi 10.48550/arXiv.1608.03983).
 
     Args:
         learning_rate: Peak, > 0.
@@ -210,9 +211,6 @@ def cosine_restarts(
         num_cycles: Equal cycles in the steps after the warm-up, >= 1.
         shrink: Peak of a cycle as a share of the one before, in (0, 1].
         final_fraction: Share of the peak at the end of a cycle, in [0, 1].
-
-    Returns:
-        Loshchilov and Hutter 2017 (doi 10.48550/arXiv.1608.03983).
 
     Raises:
         ValueError: An argument is out of range.
@@ -233,7 +231,7 @@ def cosine_restarts(
         m_mul=shrink,
         alpha=final_fraction,
     )
-    return WarmUp(decay, learning_rate, rise) if rise else decay
+    return _after_rise(decay, learning_rate, rise)
 
 
 def cyclic(
@@ -245,14 +243,13 @@ def cyclic(
 ) -> Rate:
     """Rises and falls along straight lines.
 
+    The "triangular" policy of Smith 2017 (doi 10.1109/WACV.2017.58).
+
     Args:
         learning_rate: Highest rate, > 0.
         num_steps: Optimiser steps of the whole training, >= 1.
         num_cycles: Equal cycles, each from low to high and back, >= 1.
         low_fraction: Lowest rate as a share of the highest, in [0, 1].
-
-    Returns:
-        The "triangular" policy of Smith 2017 (doi 10.1109/WACV.2017.58).
 
     Raises:
         ValueError: An argument is out of range.
@@ -283,16 +280,15 @@ def one_cycle(
 ) -> Rate:
     """Rises to its peak and falls far below where it began, once.
 
+    Smith and Topin 2019 (doi 10.1117/12.2520589), along half cosines, with the defaults
+    of PyTorch's ``OneCycleLR``.
+
     Args:
         learning_rate: Peak, > 0.
         num_steps: Optimiser steps of the whole training, >= 1.
         rise_fraction: Share of the steps in which it rises, in (0, 1).
         start_fraction: Share of the peak at the beginning, in [0, 1].
         final_fraction: Share of the peak at the end, in [0, 1].
-
-    Returns:
-        Smith and Topin 2019 (doi 10.1117/12.2520589), along half cosines, with the
-        defaults of PyTorch's ``OneCycleLR``.
 
     Raises:
         ValueError: An argument is out of range.
@@ -310,6 +306,11 @@ def one_cycle(
         [learning_rate * share for share in shares],
         smooth=True,
     )
+
+
+def _after_rise(decay: Rate, learning_rate: float, rise: int) -> Rate:
+    """A schedule after a linear rise of so many steps, which may be none."""
+    return WarmUp(decay, learning_rate, rise) if rise else decay
 
 
 def _parts(num_steps: int, warmup_fraction: float) -> tuple[int, int]:
