@@ -3,7 +3,7 @@
 import glob
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -98,9 +98,16 @@ def check(
 
         start_backend()
         check_options(checked)
-    found = len(glob.glob(checked.data.scenes, recursive=True))
     said = "names" if names_only else "names and options"
-    typer.echo(f"{config}: {said} are right; {found} paths match data.scenes")
+    typer.echo(f"{config}: {said} are right; {_found(checked.data)}")
+
+
+def _found(data: Any) -> str:
+    if data.scenes is None:
+        is_there = Path(data.table.file).is_file()
+        return f"data.table {'is there' if is_there else 'is not there'}"
+    found = len(glob.glob(data.scenes, recursive=True))
+    return f"{found} paths match data.scenes"
 
 
 @config.command("schema")

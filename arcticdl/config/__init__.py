@@ -9,13 +9,13 @@ from arcticdl.config.data import DataConfig
 from arcticdl.config.experiment import Experiment
 from arcticdl.config.labels import LabelConfig
 from arcticdl.config.read import dump_config, load_config
-from arcticdl.config.section import Replace
+from arcticdl.config.section import FileRef
 
 __all__ = [
     "DataConfig",
     "Experiment",
+    "FileRef",
     "LabelConfig",
-    "Replace",
     "dump_config",
     "load_config",
 ]

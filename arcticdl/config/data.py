@@ -7,16 +7,20 @@ from pydantic import Field, model_validator
 
 from arcticdl.config.labels import LabelConfig, VoidConfig
 from arcticdl.config.names import READER
-from arcticdl.config.section import Replace, Section
+from arcticdl.config.section import FileRef, Section
+from arcticdl.config.sources import GridConfig, SourceConfig, TableConfig
 
 
 class DataConfig(Section):
     """Which scenes, with which bands and labels."""
 
-    scenes: str = Field(
-        min_length=1, description="Path or glob; each match is one scene."
+    scenes: str | None = Field(
+        None, min_length=1, description="Path or glob; each match is one scene."
     )
-    stack: tuple[Replace, ...] = Field(
+    table: TableConfig | None = Field(
+        None, description="A table of scenes; further columns become attributes."
+    )
+    stack: tuple[FileRef, ...] = Field(
         (), description="Further files of the same scene, stacked band by band."
     )
     each_index: bool = Field(
@@ -32,7 +36,18 @@ class DataConfig(Section):
     bands: tuple[str, ...] | None = Field(
         None, description="Names of the bands in file order."
     )
-    use_bands: tuple[str, ...] | None = Field(None, description="Bands to keep.")
+    use_bands: tuple[str, ...] | None = Field(
+        None, description="Bands to keep, aligned and derived ones among them."
+    )
+    grid: GridConfig | None = Field(
+        None, description="Bring scenes onto a grid first; null: they keep their own."
+    )
+    align: tuple[SourceConfig, ...] = Field(
+        (), description="Further sources, brought onto the scene's grid."
+    )
+    region: FileRef | None = Field(
+        None, description="Vector file of areas; what lies outside is void."
+    )
     labels: dict[str, LabelConfig] = Field(
         min_length=1, description="Name of a label -> its map and classes."
     )
@@ -57,6 +72,21 @@ class DataConfig(Section):
             if groups != 1:
                 raise ValueError(f"attributes.{name} needs exactly one (group)")
         useless = sorted(set(self.rename) - set(self.attributes))
-        if useless:
+        if useless and self.table is None:
             raise ValueError(f"`rename` names {useless}, which `attributes` lacks")
+        return self
+
+    @model_validator(mode="after")
+    def _scenes_come_from_somewhere(self) -> "DataConfig":
+        if (self.scenes is None) == (self.table is None):
+            raise ValueError("give one of `scenes` and `table`")
+        if self.each_index and self.table is not None:
+            raise ValueError("`each_index` goes with `scenes`, not with `table`")
+        refs = {"region": self.region, "void": self.void and self.void.file}
+        refs |= {f"stack.{i}": ref for i, ref in enumerate(self.stack)}
+        refs |= {f"align.{i}": source.file for i, source in enumerate(self.align)}
+        refs |= {f"labels.{name}": label.file for name, label in self.labels.items()}
+        told = [name for name, ref in refs.items() if ref and ref.column]
+        if told and self.table is None:
+            raise ValueError(f"{told} name columns of `table`, which is absent")
         return self

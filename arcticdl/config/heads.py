@@ -56,7 +56,7 @@ def tasks_of(kind: str, target: str = "pixel") -> list[str]:
     """Names of the tasks that a label can teach, sorted.
 
     Args:
-        kind: What it holds: ``"class"`` or ``"value"``.
+        kind: What it holds: ``"class"``, ``"labels"`` or ``"value"``.
         target: What it holds one of: ``"pixel"`` or ``"image"``.
 
     Example:
@@ -72,6 +72,13 @@ def tasks_of(kind: str, target: str = "pixel") -> list[str]:
     )
 
 
+_HELD = {
+    "class": "a class",
+    "labels": "a yes or no to each class",
+    "value": "a quantity, without `classes`,",
+}
+
+
 def check_task(name: str, task: str, label: LabelConfig) -> None:
     """Refuses a task that needs another kind of label.
 
@@ -85,8 +92,7 @@ def check_task(name: str, task: str, label: LabelConfig) -> None:
     """
     fitting = tasks_of(label.kind, label.target)
     if task not in fitting:
-        what = "a class" if label.kind == "class" else "a quantity, without `classes`,"
         raise ValueError(
             f"the task of {name!r} must be one of {fitting}, since the label holds "
-            f"{what} for each {label.target}. Received: task={task!r}"
+            f"{_HELD[label.kind]} for each {label.target}. Received: task={task!r}"
         )

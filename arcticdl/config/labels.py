@@ -1,11 +1,15 @@
 """The ``data.labels`` section: where label maps come from, what their codes mean."""
 
 import math
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PositiveFloat, field_validator, model_validator
 
-from arcticdl.config.section import Replace, Section
+from arcticdl.config.section import FileRef, Section
+
+_NUMBER = r"\s*-?\d+(\.\d+)?\s*"
+RawValue = int | Annotated[str, Field(pattern=f"^{_NUMBER}(-{_NUMBER})?$")]
+Code = Annotated[int, Field(ge=0, le=255)] | Literal["void"]
 
 
 class ThresholdRule(Section):
@@ -43,7 +47,7 @@ class SidesConfig(Section):
 
 
 class LabelConfig(Section):
-    """One label: of a file beside the scene, of band thresholds, or of whole images."""
+    """One label: of a file, the scene itself, band thresholds, or of whole images."""
 
     classes: tuple[str, ...] = Field(
         (),
@@ -53,20 +57,40 @@ class LabelConfig(Section):
     colors: tuple[str, ...] = Field(
         (), description="One colour a class, such as '#5ab4e6'."
     )
-    file: Replace | None = Field(None, description="File of the label map.")
+    file: FileRef | None = Field(None, description="File of the label map.")
     options: dict[str, Any] = Field(
         default_factory=dict, description="Arguments of the reader of that file."
     )
-    codes: dict[int, int] | None = Field(
-        None, description="Raw value -> class code; other raw values are an error."
+    codes: dict[RawValue, Code] | None = Field(
+        None,
+        description="Raw value, or an interval such as '248-255', -> class code or "
+        "'void'; other raw values are an error.",
     )
     rules: tuple[ThresholdRule, ...] = Field(
         (), description="Weak labels: the first rule that holds gives the class."
     )
+    carried: str | None = Field(
+        None, description="Variable of the scene's own file that holds it."
+    )
     attribute: str | None = Field(
         None,
-        description="Attribute of the scene that tells the class, or the number, of "
-        "the whole image.",
+        description="Attribute of the scene (or column of `data.table`) that tells the "
+        "class, or the number, of the whole image.",
+    )
+    several: bool = Field(
+        False,
+        description="Several classes may hold at once: a file with one band of 0 and 1 "
+        "a class, or an attribute that lists names, as in 'pond; ridge'.",
+    )
+    max_time_gap_h: float = Field(
+        3.0,
+        gt=0,
+        allow_inf_nan=True,
+        description="Hours that a map with a time of its own, such as a chart, may lie "
+        "off the scene's; .inf: any.",
+    )
+    beyond_gap: Literal["refuse", "void"] = Field(
+        "refuse", description="What becomes of a map that lies further off."
     )
     sides: SidesConfig | None = Field(
         None, description="Name the background near a line after its two sides."
@@ -75,7 +99,9 @@ class LabelConfig(Section):
 
     @property
     def kind(self) -> str:
-        """What it holds: ``"class"`` or ``"value"``."""
+        """What it holds: ``"class"``, ``"labels"`` or ``"value"``."""
+        if self.several:
+            return "labels"
         return "class" if self.classes else "value"
 
     @property
@@ -85,9 +111,13 @@ class LabelConfig(Section):
 
     @model_validator(mode="after")
     def _one_origin(self) -> "LabelConfig":
-        origins = [self.file is not None, bool(self.rules), self.attribute is not None]
-        if sum(origins) != 1:
-            raise ValueError("give one of `file`, `rules` and `attribute`")
+        origins = (self.file, self.carried, self.rules or None, self.attribute)
+        if sum(origin is not None for origin in origins) != 1:
+            raise ValueError("give one of `file`, `carried`, `rules` and `attribute`")
+        if self.several and (not self.classes or self.codes or self.rules):
+            raise ValueError("`several` needs `classes`, and neither `codes` nor rules")
+        if self.several and (self.carried or self.sides):
+            raise ValueError("`several` goes with a `file` or an `attribute` alone")
         if self.attribute is not None and (self.codes or self.sides):
             raise ValueError("`codes` and `sides` are of maps, not of whole images")
         if self.options and self.file is None:
@@ -128,4 +158,4 @@ class LabelConfig(Section):
 class VoidConfig(Section):
     """A mask file: where any of its bands is above zero, labels become void."""
 
-    file: Replace = Field(description="File of the mask, on the scene's grid.")
+    file: FileRef = Field(description="File of the mask, on the scene's grid.")

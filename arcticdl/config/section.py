@@ -52,9 +52,35 @@ class Named(Section):
         return {"anyOf": [name, whole]}
 
 
-class Replace(Section):
-    """A file beside the scene's own, found by replacing parts of its path."""
+class FileRef(Section):
+    """A file that goes with a scene; a path alone is one file for all scenes."""
 
-    replace: dict[str, str] = Field(
-        min_length=1, description="Text of the path -> what stands there instead."
+    replace: dict[str, str] | None = Field(
+        None,
+        min_length=1,
+        description="Text of the scene's path -> what stands there instead.",
     )
+    path: str | None = Field(
+        None, min_length=1, description="One file, the same for every scene."
+    )
+    column: str | None = Field(
+        None, min_length=1, description="Column of `data.table` that tells the file."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_alone(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "FileRef":
+        ways = (self.replace, self.path, self.column)
+        if sum(way is not None for way in ways) != 1:
+            raise ValueError("give one of `replace`, `path` and `column`")
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string"}, handler(schema)]}

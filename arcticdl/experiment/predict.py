@@ -9,9 +9,10 @@ import xarray as xr
 
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
+from arcticdl.experiment.data.anchors import find_anchors
 from arcticdl.experiment.folder import FULL, fold_path, load_run, trained_folds
 from arcticdl.experiment.products import SceneWriter, write_table
-from arcticdl.experiment.scenes import find_anchors, open_configured
+from arcticdl.experiment.scenes import open_configured
 from arcticdl.files import safe_name
 from arcticdl.sources import open_scene
 

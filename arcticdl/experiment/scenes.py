@@ -1,22 +1,36 @@
 """Configured data: which files are a scene, and what they become."""
 
-import glob
-import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from arcticdl.config import DataConfig, Experiment, LabelConfig, Replace
-from arcticdl.errors import ConfigError
+from arcticdl.config import DataConfig, Experiment, LabelConfig
+from arcticdl.errors import LabelError
 from arcticdl.experiment.check import check_preparation
+from arcticdl.experiment.data.anchors import (
+    Anchor,
+    find_anchors,
+    find_attributes,
+    find_file,
+)
+from arcticdl.experiment.data.further import (
+    align_further,
+    time_gap_h,
+    void_attributes,
+    void_outside,
+)
 from arcticdl.experiment.labels.image_labels import image_label
+from arcticdl.experiment.labels.several import band_label
 from arcticdl.experiment.labels.sides import name_sides
 from arcticdl.experiment.labels.weak import threshold_labels
+from arcticdl.grid import align
+from arcticdl.scene import ATTRIBUTES, class_attributes
 from arcticdl.sources import open_scene
+from arcticdl.sources.core.assemble import utc_text
 from arcticdl.tiles import TileStore
 from arcticdl.tiles import prepare as prepare_tiles
+from arcticdl.tiles.plan import parse_tile_size
 from arcticdl.void import VOID_CLASS
 
 
@@ -38,11 +52,21 @@ def prepare(config: Experiment, overwrite: bool = False) -> TileStore:
         tile_size_px=config.tiles.size_px,
         overlap_px=config.tiles.overlap_px,
         edge=config.tiles.edge,
-        min_valid_fraction=config.tiles.min_valid_fraction,
+        min_valid_fraction=_least_valid_fraction(config),
         labels=list(config.each_head),
         quality=config.tiles.quality,
         overwrite=overwrite,
     )
+
+
+def _least_valid_fraction(config: Experiment) -> float:
+    """The configured share; with a region at least so much as one pixel is.
+
+    Tiles that lie wholly outside a region would only cost disk and time.
+    """
+    height, width = parse_tile_size(config.tiles.size_px)
+    least = 0.0 if config.data.region is None else 1.0 / (height * width)
+    return max(config.tiles.min_valid_fraction, least)
 
 
 def open_scenes(config: Experiment) -> list[xr.Dataset]:
@@ -52,115 +76,156 @@ def open_scenes(config: Experiment) -> list[xr.Dataset]:
     ]
 
 
-class Anchor:
-    """The file (and the image in it) that a scene is found by.
-
-    Args:
-        path: First file of the scene.
-        index: Image of an (N, y, x) array, or ``None``.
-    """
-
-    def __init__(self, path: str, index: int | None = None):
-        self.path, self.index = path, index
-
-    @property
-    def scene_id(self) -> str:
-        """Stem of the file, with the image's number where there are several."""
-        stem = Path(self.path).stem
-        return stem if self.index is None else f"{stem}_{self.index:03d}"
-
-
-def find_anchors(data: DataConfig, paths: list[str] | None = None) -> list[Anchor]:
-    """Expands ``data.scenes`` (or the given paths) to one anchor a scene.
-
-    Raises:
-        FileNotFoundError: Nothing matches.
-    """
-    if paths is None:
-        paths = sorted(glob.glob(data.scenes, recursive=True))
-        if not paths:
-            raise FileNotFoundError(
-                f"No file matches `data.scenes`: {data.scenes}. Does the folder exist, "
-                "and do environment variables in the path point at it?"
-            )
-    for path in paths:
-        if not Path(path).exists():
-            raise FileNotFoundError(f"No such scene: {path}")
-    if not data.each_index:
-        return [Anchor(path) for path in paths]
-    return [
-        Anchor(path, index)
-        for path in paths
-        for index in range(len(np.load(path, mmap_mode="r", allow_pickle=False)))
-    ]
-
-
 def open_configured(
     data: DataConfig, anchor: Anchor, *, with_labels: bool = True
 ) -> xr.Dataset:
     """Opens one scene with its bands, labels and attributes as configured."""
-    files = [anchor.path, *(_beside(anchor.path, part) for part in data.stack)]
+    attrs: dict[str, Any] = dict(find_attributes(data, anchor, needed=with_labels))
+    if "time" in attrs:
+        attrs["time"] = utc_text(attrs["time"])
+    scene = _open_files(data, anchor, with_labels=with_labels).assign_attrs(attrs)
+    if with_labels:
+        for name, label in data.labels.items():
+            if label.carried is not None:
+                scene = _named_as(scene, name, label)
+    scene = _brought_to_grid(scene, data)
+    scene = align_further(scene, data, anchor)
+    if with_labels:
+        _add_labels(scene, data, anchor)
+    scene = void_outside(scene, data, anchor)
+    if data.use_bands is not None:
+        scene = scene.sel(band=list(data.use_bands))
+    columns = {k: v for k, v in attrs.items() if k not in (*ATTRIBUTES, "time")}
+    if with_labels:
+        columns |= _check_times(scene, data)
+    return scene.assign_attrs(columns=columns) if columns else scene
+
+
+def _open_files(data: DataConfig, anchor: Anchor, *, with_labels: bool) -> xr.Dataset:
+    files = [anchor.path, *anchor.further]
+    files += [find_file(part, anchor, data) for part in data.stack]
     options: dict[str, Any] = {"reader": data.reader, **data.reader_options}
     options |= {} if anchor.index is None else {"index": anchor.index}
-    # Threshold rules may look at bands that the model never sees.
-    late = with_labels and any(label.rules for label in data.labels.values())
     if with_labels:
         options |= _file_labels(data, anchor)
-    scene = open_scene(
+    # Rules, and bands made of bands, may look at what the model never sees.
+    rules = with_labels and any(label.rules for label in data.labels.values())
+    late = rules or bool(data.align)
+    return open_scene(
         files if len(files) > 1 else files[0],
         bands=None if late else data.use_bands,
         band_names=data.bands,
         scene_id=anchor.scene_id,
         **options,
     )
-    if with_labels:
-        for name, label in data.labels.items():
-            if label.rules:
-                scene[name] = threshold_labels(
-                    scene, label.classes, [(r.name, r.where) for r in label.rules]
-                )
-                _describe_label(scene, name, label)
-            if label.sides is not None:
-                scene[name] = _named_sides(scene[name], label)
-        if data.void is not None:
-            _void_where(scene, data, anchor.path)
-    if late and data.use_bands is not None:
-        scene = scene.sel(band=list(data.use_bands))
-    scene = scene.assign_attrs(_attributes(data, anchor, needed=with_labels))
-    return _finish_labels(scene, data) if with_labels else scene
 
 
-def _finish_labels(scene: xr.Dataset, data: DataConfig) -> xr.Dataset:
-    """Adds what attributes tell of whole images, and the units of quantities."""
+def _brought_to_grid(scene: xr.Dataset, data: DataConfig) -> xr.Dataset:
+    if data.grid is None:
+        return scene
+    return align(
+        scene,
+        crs=data.grid.crs,
+        resolution_m=data.grid.resolution_m,
+        resampling=data.grid.resampling,
+        label_resampling=data.grid.label_resampling,
+    )
+
+
+def _add_labels(scene: xr.Dataset, data: DataConfig, anchor: Anchor) -> None:
+    """Adds the labels that no file of a map tells, and what finishes the others."""
     for name, label in data.labels.items():
+        if label.rules:
+            scene[name] = threshold_labels(
+                scene, label.classes, [(r.name, r.where) for r in label.rules]
+            )
+            _describe_label(scene, name, label)
+        if label.several and label.file is not None:
+            file = find_file(label.file, anchor, data)
+            opened = _on_pixels(open_scene(file, **label.options), scene, data)
+            scene[name] = band_label(opened, name, label)
+        if label.sides is not None:
+            scene[name] = _named_sides(scene[name], label)
         if label.attribute is not None:
             scene[name] = image_label(scene, name, label)
-            if label.classes:
+            if label.classes and not label.several:
                 _describe_label(scene, name, label)
         if label.units is not None:
             scene[name].attrs["units"] = label.units
+    if data.void is not None:
+        _void_where(scene, data, anchor)
+
+
+def _on_pixels(opened: xr.Dataset, scene: xr.Dataset, data: DataConfig) -> xr.Dataset:
+    """A map beside a scene, brought to the grid that the scene was brought to."""
+    if data.grid is not None:
+        opened = align(opened, like=scene, resampling="nearest")
+    shape = opened["image"].shape[1:]
+    if shape != scene["image"].shape[1:]:
+        raise LabelError(
+            "A map beside a scene must lie on its grid. Received: "
+            f"{opened.attrs.get('scene_id')!r} of {shape} px for a scene of "
+            f"{scene['image'].shape[1:]} px."
+        )
+    return opened
+
+
+def _named_as(scene: xr.Dataset, name: str, label: LabelConfig) -> xr.Dataset:
+    """Gives a label that the scene's own file carries its configured name."""
+    if label.carried not in scene.data_vars:
+        raise LabelError(
+            f"`data.labels.{name}.carried` must name a variable of the scene's file. "
+            f"Received: {label.carried!r}; scene {scene.attrs.get('scene_id')!r} "
+            f"carries {sorted(set(map(str, scene.data_vars)) - {'image', 'valid'})}."
+        )
+    attrs = scene[label.carried].attrs
+    found = str(attrs.get("flag_meanings", "")).split()
+    if label.classes and found and len(found) != len(label.classes):
+        raise LabelError(
+            f"`data.labels.{name}.classes` must name each class that the file carries: "
+            f"{found}. Received: {list(label.classes)}."
+        )
+    if label.carried != name:
+        scene = scene.rename({label.carried: name})
+    if label.classes:
+        known = class_attributes(label.classes, label.colors)
+        scene[name].attrs |= {k: v for k, v in known.items() if k != "flag_values"}
+        scene[name].attrs.setdefault("flag_values", known["flag_values"])
     return scene
 
 
-def _beside(path: str, part: Replace) -> str:
-    anchor = path
-    for old, new in part.replace.items():
-        path = path.replace(old, new)
-    if path == anchor:
-        raise ConfigError(
-            f"`replace` finds none of {sorted(part.replace)} in the path {path}."
-        )
-    if not Path(path).exists():
-        raise FileNotFoundError(f"No such file beside the scene: {path}")
-    return path
+def _check_times(scene: xr.Dataset, data: DataConfig) -> dict[str, float]:
+    """Hours between scene and label maps; refuses, or voids, maps too far off."""
+    gaps = {}
+    for name, label in data.labels.items():
+        gap = time_gap_h(scene.attrs.get("time"), scene[name].attrs.get("time"))
+        if gap is None:
+            continue
+        gaps[f"{name}_time_gap_h"] = gap
+        if gap <= label.max_time_gap_h:
+            continue
+        if label.beyond_gap == "refuse":
+            raise LabelError(
+                f"`data.labels.{name}.max_time_gap_h` is {label.max_time_gap_h:g} h. "
+                f"Received: a map of {scene[name].attrs['time']}, {gap:.1f} h off "
+                f"{scene.attrs['time']} of scene {scene.attrs.get('scene_id')!r}. "
+                "Raise it where nothing moves (.inf: any), or void such maps by "
+                "`beyond_gap: void`."
+            )
+        label_map = scene[name]
+        void = np.nan if label_map.dtype.kind == "f" else VOID_CLASS
+        values = np.full(label_map.shape, void, label_map.dtype)
+        declared = void_attributes(label_map)
+        scene[name] = label_map.copy(data=values).assign_attrs(declared)
+    return gaps
 
 
 def _file_labels(data: DataConfig, anchor: Anchor) -> dict[str, Any]:
     files: dict[str, Any] = {}
-    codes: dict[str, dict[int, int]] = {}
+    codes: dict[str, Any] = {}
     for name, label in data.labels.items():
-        if label.file is not None:
-            path = _beside(anchor.path, label.file)
+        if label.file is not None and not label.several:
+            path = find_file(label.file, anchor, data)
             colors = (label.colors,) if label.colors else ()
             files[name] = (path, label.classes, *colors) if label.classes else path
             if label.codes:
@@ -193,44 +258,14 @@ def _named_sides(codes: xr.DataArray, label: LabelConfig) -> xr.DataArray:
     )
 
 
-def _void_where(scene: xr.Dataset, data: DataConfig, path: str) -> None:
+def _void_where(scene: xr.Dataset, data: DataConfig, anchor: Anchor) -> None:
     assert data.void is not None
-    mask = open_scene(_beside(path, data.void.file))
-    if mask.sizes["y"] != scene.sizes["y"] or mask.sizes["x"] != scene.sizes["x"]:
-        raise ConfigError(
-            f"`data.void` must lie on the scene's grid. Received: a mask of "
-            f"{mask.sizes['y']} x {mask.sizes['x']} px for a scene of "
-            f"{scene.sizes['y']} x {scene.sizes['x']} px ({path})."
-        )
+    opened = open_scene(find_file(data.void.file, anchor, data))
+    mask = _on_pixels(opened, scene, data)
     masked = (mask["image"] > 0).any("band").values
     for name in scene.data_vars.keys() & data.labels.keys():
         label = scene[name]
-        void = np.nan if label.dtype.kind == "f" else VOID_CLASS
-        values = np.where(masked, label.dtype.type(void), label.values)
-        scene[name] = label.copy(data=values)
-
-
-def _attributes(data: DataConfig, anchor: Anchor, *, needed: bool) -> dict[str, str]:
-    """What a scene's path says of it; needed for splits, but not to map a new scene."""
-    found = {}
-    for name, pattern in data.attributes.items():
-        match = re.search(pattern, anchor.path)
-        if match is None and not needed:
-            continue
-        if match is None:
-            raise ConfigError(
-                f"`data.attributes.{name}` finds nothing: {pattern!r} does not match "
-                f"{anchor.path}."
-            )
-        value = match.group(1)
-        names = data.rename.get(name)
-        if names is not None and value not in names and not needed:
-            found[name] = value
-            continue
-        if names is not None and value not in names:
-            raise ConfigError(
-                f"`data.rename.{name}` has no entry for {value!r} ({anchor.path}). "
-                f"Known: {sorted(names)}."
-            )
-        found[name] = names[value] if names is not None else value
-    return found
+        if {"y", "x"} <= set(label.dims):
+            void = np.nan if label.dtype.kind == "f" else VOID_CLASS
+            values = np.where(masked, label.dtype.type(void), label.values)
+            scene[name] = label.copy(data=values).assign_attrs(void_attributes(label))

@@ -27,7 +27,8 @@ CHANNEL = "channel"
 """
 
 ATTRIBUTES = ("group", "region", "season", "sensor", "service", "time")
-"""Optional scene attributes that travel into the manifest of a tile store."""
+"""Optional scene attributes that travel into the manifest of a tile store; so does
+what the attribute ``columns``, a dict of texts and numbers, names besides."""
 
 MAX_SIDE_PX = 1_000_000
 """A raster that claims a longer side than this is taken for a corrupt header."""

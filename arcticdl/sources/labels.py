@@ -219,7 +219,7 @@ def add_label(
             later read is checked in any case.
 
     Returns:
-        The scene with the label.
+        The scene with the label, whose attribute ``time`` is that of the map, if any.
 
     Raises:
         GridMismatchError: The label lies on another grid.
@@ -241,6 +241,8 @@ def add_label(
     if check and (attrs or codes is not None):
         for rows in row_strips(reader.shape):
             reader.read(rows, slice(0, reader.shape[1]))
+    if label.attrs.get("time"):  # of its own, which may not be that of the image
+        attrs["time"] = label.attrs["time"]
     lazy = WindowArray(reader.shape, reader.dtype, partial(_read, reader))
     labelled = scene.assign({name: lazy.variable(("y", "x"), attrs)})
     labelled.set_close(partial(_close_all, [scene, label]))

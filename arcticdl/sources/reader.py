@@ -34,15 +34,25 @@ class LabelContext(NamedTuple):
     """Name of each code, as the caller tells them."""
 
     def as_label(
-        self, variable: xr.Variable, close: Callable[[], None] | None = None
+        self,
+        variable: xr.Variable,
+        close: Callable[[], None] | None = None,
+        time: str | None = None,
     ) -> xr.Dataset:
-        """A label map ``(y, x)`` on the pixels of the scene, as a scene of one band."""
+        """A label map ``(y, x)`` on the pixels of the scene, as a scene of one band.
+
+        Args:
+            variable: The map.
+            close: Called when the scene is closed.
+            time: Of the map, where it has one of its own, as text in UTC.
+        """
         coords = {
             str(name): coord
             for name, coord in self.scene.coords.items()
             if "band" not in coord.dims
         }
         attrs = {k: v for k, v in self.scene.attrs.items() if k == "georeferenced"}
+        attrs |= {} if time is None else {"time": time}
         image = WindowArray(
             (1, *variable.shape), variable.dtype, partial(_read_layer, variable)
         )

@@ -66,9 +66,16 @@ def build_manifest(
     table.insert(0, "tile_id", range(len(table)))
     geometry = table.pop("geometry")
     table["time"] = pd.to_datetime(table["time"])
-    for column in ("scene_id", *SCENE_COLUMNS):
-        table[column] = table[column].astype("string")
+    for column in table.columns:
+        # What scenes bring themselves may be text in one and absent in another.
+        own = column not in (*REQUIRED, "sha256") and _holds_text(table[column])
+        if own or column in ("scene_id", *SCENE_COLUMNS):
+            table[column] = table[column].astype("string")
     return geopandas.GeoDataFrame(table, geometry=list(geometry), crs=crs)
+
+
+def _holds_text(values: Any) -> bool:
+    return values.map(lambda value: isinstance(value, str)).any()
 
 
 def read_manifest(content: bytes, path: Path) -> "geopandas.GeoDataFrame":

@@ -5,6 +5,7 @@ import xarray as xr
 
 from arcticdl.config import LabelConfig
 from arcticdl.errors import LabelError
+from arcticdl.experiment.labels.several import listed_label
 
 
 def image_label(scene: xr.Dataset, name: str, label: LabelConfig) -> xr.DataArray:
@@ -16,7 +17,8 @@ def image_label(scene: xr.Dataset, name: str, label: LabelConfig) -> xr.DataArra
         label: Its configuration, with ``attribute``.
 
     Returns:
-        An array without dimensions: uint8 code of the class, or float32 number.
+        An array without dimensions: uint8 code of the class, or float32 number; of
+        several classes uint8 (channel).
 
     Raises:
         LabelError: The scene has no such attribute, or its value is no class, or no
@@ -28,8 +30,11 @@ def image_label(scene: xr.Dataset, name: str, label: LabelConfig) -> xr.DataArra
         raise LabelError(
             f"The label {name!r} is told by the attribute {label.attribute!r}, which "
             f"scene {scene.attrs.get('scene_id')!r} lacks. Give it a pattern under "
-            f"`data.attributes`. Received: {sorted(map(str, scene.attrs))}."
+            f"`data.attributes`, or a column of `data.table`. "
+            f"Received: {sorted(map(str, scene.attrs))}."
         )
+    if label.several:
+        return listed_label(str(value), name, label)
     if label.classes:
         if value not in label.classes:
             raise LabelError(

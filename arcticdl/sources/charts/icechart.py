@@ -246,13 +246,14 @@ def open_chart_label(
     if scheme is None:
         check_choice("labels", context.name, LABEL_SCHEMES)
         scheme = LABEL_SCHEMES[context.name]
+    chart = read_ice_chart(path, crs=crs, layer=layer)
     labelled = add_chart_labels(
         context.scene,
-        read_ice_chart(path, crs=crs, layer=layer),
+        chart,
         schemes={context.name: scheme},
         min_dominance=min_dominance,
     )
-    return context.as_label(labelled[context.name].variable)
+    return context.as_label(labelled[context.name].variable, time=chart.time)
 
 
 READER = Reader(is_chart_file, open_ice_chart, open_chart_label)

@@ -9,6 +9,7 @@ import xarray as xr
 
 from arcticdl.errors import LabelError, SceneError, StoreError
 from arcticdl.tiles.labels import LabelInfo
+from arcticdl.tiles.manifest import REQUIRED, SCENE_COLUMNS
 from arcticdl.tiles.plan import TilePlan, plan_tiles
 from arcticdl.tiles.writing.footprints import footprint_crs
 from arcticdl.tiles.writing.scan import band_names, find_labels, scene_id
@@ -67,6 +68,7 @@ def collect(
         raise SceneError("`scenes` must hold at least one scene. Received: none.")
     for scene in kept:
         _check_dims(scene)
+        _check_columns(scene)
     ids = [scene_id(scene) for scene in kept]
     _check_unique(ids)
     plans = [
@@ -129,6 +131,18 @@ def _check_dims(scene: xr.Dataset) -> None:
         raise SceneError(
             "`image` must have the dimensions (band, y, x) and a coordinate `band` of "
             f"names. Received: {scene['image'].dims} in scene "
+            f"{scene.attrs.get('scene_id')!r}."
+        )
+
+
+def _check_columns(scene: xr.Dataset) -> None:
+    columns = scene.attrs.get("columns", {})
+    taken = sorted({*REQUIRED, *SCENE_COLUMNS, "sha256", "fold"} & set(columns))
+    odd = sorted(k for k, v in columns.items() if not isinstance(v, str | int | float))
+    if taken or odd:
+        raise SceneError(
+            "The attribute `columns` of a scene must give texts or numbers, under "
+            f"names that the manifest does not have. Received: {taken or odd} in scene "
             f"{scene.attrs.get('scene_id')!r}."
         )
 

@@ -109,6 +109,7 @@ def scene_rows(
     outlines = footprints.to_crs(footprints.tile_footprints(scene, plan), own, crs)
     shared = {k: scene.attrs.get(k) for k in SCENE_COLUMNS}
     shared["group"] = shared["group"] or collection.ids[position]
+    shared |= scene.attrs.get("columns", {})
     time, tile_px = scene_time(scene), int(np.prod(plan.tile_size_px))
     rows = []
     for tile, (top, left), outline in zip(tiles, plan.starts, outlines, strict=True):

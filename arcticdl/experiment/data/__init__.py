@@ -1,0 +1,1 @@
+"""From a configured ``data`` section to scenes: tables, files beside files, sources."""

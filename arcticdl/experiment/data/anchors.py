@@ -1,0 +1,175 @@
+"""What each scene is found by: a file, an image in it, a row of the table."""
+
+import glob
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from arcticdl.config import DataConfig, FileRef
+from arcticdl.errors import ConfigError
+from arcticdl.experiment.data.table import Row, read_table, row_files
+from arcticdl.sources.core.remote import is_remote
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """The file (and the image in it, or the row of a table) that a scene is found by.
+
+    Attributes:
+        path: First file of the scene.
+        index: Image of an (N, y, x) array, or ``None``.
+        row: What the table says of the scene; empty where none is configured, and for
+            a file that the table does not hold.
+        further: The other files of the scene that the table names.
+    """
+
+    path: str
+    index: int | None = None
+    row: Row = field(default_factory=dict)
+    further: tuple[str, ...] = ()
+
+    @property
+    def scene_id(self) -> str:
+        """As the table says; else the file's stem, with the image's number."""
+        stem = self.row.get("scene_id", Path(self.path).stem)
+        return stem if self.index is None else f"{stem}_{self.index:03d}"
+
+
+def find_anchors(data: DataConfig, paths: list[str] | None = None) -> list[Anchor]:
+    """Finds one anchor a scene, by ``data.scenes``, ``data.table`` or given paths.
+
+    Raises:
+        FileNotFoundError: Nothing matches, or a file is not there.
+        ConfigError: The table cannot be read, or lacks a file.
+    """
+    if data.table is not None:
+        anchors = _anchors_of_table(data)
+        if paths is not None:
+            known = {_absolute(anchor.path): anchor for anchor in anchors}
+            anchors = [known.get(_absolute(path), Anchor(path)) for path in paths]
+        _refuse_absent([file for a in anchors for file in (a.path, *a.further)])
+        return anchors
+    if paths is None:
+        assert data.scenes is not None
+        paths = sorted(glob.glob(data.scenes, recursive=True))
+        if not paths:
+            raise FileNotFoundError(
+                f"No file matches `data.scenes`: {data.scenes}. Does the folder exist, "
+                "and do environment variables in the path point at it?"
+            )
+    _refuse_absent(paths)
+    if not data.each_index:
+        return [Anchor(path) for path in paths]
+    return [
+        Anchor(path, index)
+        for path in paths
+        for index in range(len(np.load(path, mmap_mode="r", allow_pickle=False)))
+    ]
+
+
+def find_file(ref: FileRef, anchor: Anchor, data: DataConfig) -> str:
+    """The file that goes with a scene.
+
+    Args:
+        ref: How it is found.
+        anchor: Of the scene.
+        data: The section, for its table.
+
+    Returns:
+        Its path or address; a path with ``*`` stays a pattern.
+
+    Raises:
+        ConfigError: ``replace`` changes nothing, or the table tells no file.
+        FileNotFoundError: The file is not there.
+    """
+    if ref.column is not None:
+        assert data.table is not None
+        if not anchor.row:
+            raise ConfigError(
+                f"{anchor.path} is no scene of `data.table`, whose column "
+                f"{ref.column!r} tells a file that it needs. Add it to the table."
+            )
+        path = row_files(anchor.row, (ref.column,), data.table.file)[0]
+    elif ref.path is not None:
+        path = ref.path
+    else:
+        path = _replaced(ref, anchor.path)
+    if not (is_remote(path) or Path(path).exists() or "*" in path):
+        raise FileNotFoundError(f"No such file beside the scene: {path}")
+    return path
+
+
+def find_attributes(
+    data: DataConfig, anchor: Anchor, *, needed: bool
+) -> dict[str, str]:
+    """What table and path say of a scene: the attributes by which it is split.
+
+    Args:
+        data: The section.
+        anchor: Of the scene.
+        needed: Whether all must be told, as for splits; a new scene that is only mapped
+            needs none.
+
+    Raises:
+        ConfigError: A pattern does not match, or a value has no new name.
+    """
+    found = {k: v for k, v in anchor.row.items() if k not in _file_columns(data)}
+    for name, pattern in data.attributes.items():
+        match = re.search(pattern, anchor.path)
+        if match is not None:
+            found[name] = match.group(1)
+        elif needed:
+            raise ConfigError(
+                f"`data.attributes.{name}` finds nothing: {pattern!r} does not match "
+                f"{anchor.path}."
+            )
+    for name, names in data.rename.items():
+        if name in found and (needed or found[name] in names):
+            if found[name] not in names:
+                raise ConfigError(
+                    f"`data.rename.{name}` has no entry for {found[name]!r} "
+                    f"({anchor.path}). Known: {sorted(names)}."
+                )
+            found[name] = names[found[name]]
+    return found
+
+
+def _anchors_of_table(data: DataConfig) -> list[Anchor]:
+    assert data.table is not None
+    anchors = []
+    for row in read_table(data.table):
+        path, *further = row_files(row, data.table.paths, data.table.file)
+        anchors.append(Anchor(path, None, row, tuple(further)))
+    return anchors
+
+
+def _file_columns(data: DataConfig) -> set[str]:
+    """Columns that name files, and the identifier: no attributes of a scene."""
+    refs = [*data.stack, *(source.file for source in data.align), data.region]
+    refs += [label.file for label in data.labels.values()]
+    refs += [data.void.file] if data.void is not None else []
+    columns = {ref.column for ref in refs if ref is not None and ref.column}
+    return {*columns, *(data.table.paths if data.table else ()), "scene_id"}
+
+
+def _replaced(ref: FileRef, path: str) -> str:
+    anchor = path
+    for old, new in (ref.replace or {}).items():
+        path = path.replace(old, new)
+    if path == anchor:
+        raise ConfigError(
+            f"`replace` finds none of {sorted(ref.replace or ())} in the path {path}."
+        )
+    return path
+
+
+def _refuse_absent(paths: list[str]) -> None:
+    for path in paths:
+        if not is_remote(path) and not Path(path).exists():
+            raise FileNotFoundError(f"No such scene: {path}")
+
+
+def _absolute(path: str) -> str:
+    return path if is_remote(path) else str(Path(path).absolute())

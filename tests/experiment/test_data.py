@@ -1,0 +1,331 @@
+"""The data section: tables, further sources, regions, times, labels of many kinds."""
+
+import json
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+import yaml
+from rasterio.transform import from_origin
+from shapely import box
+
+from arcticdl.config import load_config
+from arcticdl.errors import ConfigError, LabelError
+from arcticdl.experiment import open_scenes, prepare
+
+SIZE, STEP = 16, 100.0
+CLASSES = ["water", "ice"]
+
+
+def write(path, values, *, step=STEP, origin=(0.0, 0.0), crs="EPSG:3413", **tags):
+    """A GeoTIFF of (band, y, x) values; its upper left corner at the origin."""
+    values = np.asarray(values)
+    bands, rows, cols = values.shape
+    profile = {
+        "driver": "GTiff",
+        "width": cols,
+        "height": rows,
+        "count": bands,
+        "dtype": values.dtype,
+        "crs": crs,
+        "transform": from_origin(*origin, step, step),
+    }
+    path = Path(path)
+    path.parent.mkdir(exist_ok=True, parents=True)
+    with rasterio.open(path, "w", **profile) as file:
+        file.write(values)
+        file.update_tags(**tags)
+
+
+def ramp(scale=1.0):
+    """A band whose value is the easting of the pixel's centre, in km times scale."""
+    x_km = (np.arange(SIZE) + 0.5) * STEP / 1000
+    return np.broadcast_to(x_km * scale, (1, SIZE, SIZE)).astype("float32")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate("ab"):
+        time = f"2022-04-1{number}T06:00:00Z"
+        write(f"sar/{name}.tif", ramp(), time=time)
+        ice = (ramp() > 0.8).astype("uint8")
+        write(f"ice/{name}.tif", ice, time=time.replace("06:00", "08:00"))
+
+
+def configure(labels=None, **data):
+    """The experiment of a `data` section, with an ice mask beside each scene."""
+    mask = {"classes": CLASSES, "file": {"replace": {"sar/": "ice/"}}}
+    tree = {
+        "name": "tiny",
+        "data": {
+            **({} if "table" in data else {"scenes": "sar/*.tif"}),
+            "bands": ["HH"],
+            "labels": labels or {"ice": mask},
+            **data,
+        },
+        "tiles": {"size_px": 8},
+        "folds": {"n_splits": 2},
+    }
+    Path("config.yaml").write_text(yaml.safe_dump(tree))
+    return load_config("config.yaml")
+
+
+def first(config):
+    return open_scenes(config)[0]
+
+
+def test_a_coarser_source_is_interpolated_onto_the_scene():
+    # 400 m pixels of a plane are interpolated to the plane itself, borders aside.
+    x_km = (np.arange(-2, 8) + 0.5) * 0.4
+    coarse = np.broadcast_to(x_km * 10, (1, 10, 10)).astype("float32")
+    write("amsr2.tif", coarse, step=400, origin=(-800, 800))
+    scene = first(configure(align=[{"file": "amsr2.tif", "bands": ["btemp"]}]))
+    assert scene["band"].values.tolist() == ["HH", "btemp"]
+    np.testing.assert_allclose(
+        scene["image"].sel(band="btemp").values, ramp(10.0)[0], atol=1e-5
+    )
+
+
+def test_of_several_files_the_one_nearest_in_time_is_taken():
+    for day, value in ((9, 1.0), (10, 2.0), (12, 3.0)):
+        field = np.full((1, SIZE, SIZE), value, "float32")
+        write(f"pm/{day}.tif", field, time=f"2022-04-{day:02d}T07:00:00Z")
+    source = {"file": "pm/*.tif", "bands": ["pm"], "max_time_gap_h": 24}
+    scenes = open_scenes(configure(align=[source]))
+    assert [float(s["image"][1, 0, 0]) for s in scenes] == [2.0, 2.0]  # 1 h, 23 h off
+    with pytest.raises(ConfigError, match=r"within 3 h .* Nearest: pm.10.tif, 23.0 h"):
+        open_scenes(configure(align=[source | {"max_time_gap_h": None}]))
+
+
+def test_a_source_without_a_file_or_of_a_taken_name_is_refused():
+    with pytest.raises(FileNotFoundError, match=r"dem\.tif"):
+        first(configure(align=[{"file": "dem.tif"}]))
+    write("dem.tif", ramp())
+    with pytest.raises(ValueError, match="HH"):
+        first(configure(align=[{"file": "dem.tif", "bands": ["HH"]}]))
+
+
+def test_what_lies_outside_a_region_is_void():
+    area = gpd.GeoDataFrame(geometry=[box(0, -1600, 800, 0)], crs="EPSG:3413")
+    area.to_crs("EPSG:3995").to_file("area.gpkg")
+    scene = first(configure(region="area.gpkg"))
+    inside = np.zeros((SIZE, SIZE), bool)
+    inside[:, :8] = True
+    np.testing.assert_array_equal(scene["valid"].values, inside)
+    np.testing.assert_array_equal(scene["ice"].values == 255, ~inside)
+    store = prepare(configure(region="area.gpkg"))
+    assert store.manifest.groupby("col")["valid_fraction"].mean().to_dict() == {0: 1.0}
+
+
+def test_a_region_does_not_hide_that_255_may_be_a_class():
+    for name in "ab":
+        write(f"ice/{name}.tif", (ramp() > 0.4).astype("uint8") * np.uint8(255))
+    area = gpd.GeoDataFrame(geometry=[box(0, -1600, 800, 0)], crs="EPSG:3413")
+    area.to_file("area.gpkg")
+    with pytest.raises(LabelError, match="nothing says that 255 is void"):
+        prepare(configure(region="area.gpkg"))
+
+
+def test_scenes_are_brought_to_a_grid_with_their_labels():
+    scene = first(configure(grid={"resolution_m": 200}))
+    assert scene["image"].shape == (1, 8, 8)
+    assert scene["ice"].values[0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    half = ramp()[0].reshape(8, 2, 8, 2).mean((1, 3))
+    np.testing.assert_allclose(scene["image"].values[0], half, atol=1e-6)
+
+
+def table(**columns):
+    rows = {"path": ["sar/a.tif", "sar/b.tif"], "mask": ["ice/a.tif", "ice/b.tif"]}
+    return pd.DataFrame(rows | columns)
+
+
+BY_COLUMN = {"ice": {"classes": CLASSES, "file": {"column": "mask"}}}
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_table_tells_scenes_labels_and_attributes(kind):
+    rows = table(flight=[3, 4], season=["melt", None], scene_id=["one", "two"])
+    name = f"lists.{kind}"
+    rows.to_csv(name, index=False) if kind == "csv" else rows.to_parquet(name)
+    config = configure(BY_COLUMN, table=name)
+    scenes = open_scenes(config)
+    assert [s.attrs["scene_id"] for s in scenes] == ["one", "two"]
+    assert [s.attrs.get("season") for s in scenes] == ["melt", None]
+    manifest = prepare(config).manifest
+    assert manifest.groupby("scene_id")["flight"].first().to_dict() == {
+        "one": "3",
+        "two": "4",
+    }
+    assert manifest["mask" if "mask" in manifest else "flight"].notna().all()
+    assert "mask" not in manifest
+
+
+def test_files_of_a_table_are_seen_from_its_folder():
+    Path("lists").mkdir()
+    rows = table().map(lambda cell: f"../{cell}")
+    rows.to_csv("lists/scenes.csv", index=False, sep=";")
+    assert len(open_scenes(configure(BY_COLUMN, table="lists/scenes.csv"))) == 2
+
+
+def test_items_of_a_catalogue_are_scenes_of_the_named_assets():
+    for name in "ab":
+        write(f"sar/{name}_HV.tif", ramp(2.0))
+    items = [
+        {
+            "type": "Feature",
+            "id": name.upper(),
+            "properties": {
+                "datetime": f"2022-04-1{n}T06:00:00Z",
+                "platform": "sentinel-1a",
+                "proj:shape": [16, 16],
+            },
+            "assets": {
+                "hh": {"href": f"sar/{name}.tif"},
+                "hv": {"href": f"sar/{name}_HV.tif"},
+                "chart": {"href": f"ice/{name}.tif"},
+            },
+        }
+        for n, name in enumerate("ab")
+    ]
+    Path("items.json").write_text(
+        json.dumps({"type": "FeatureCollection", "features": items})
+    )
+    labels = {"ice": {"classes": CLASSES, "file": {"column": "chart"}}}
+    told = {"file": "items.json", "path": ["hh", "hv"]}
+    scenes = open_scenes(configure(labels, table=told, bands=["HH", "HV"]))
+    assert [s.attrs["scene_id"] for s in scenes] == ["A", "B"]
+    assert scenes[1].attrs["time"] == "2022-04-11T06:00:00Z"
+    assert scenes[1].attrs["columns"]["platform"] == "sentinel-1a"
+    np.testing.assert_allclose(scenes[0]["image"].values[1], ramp(2.0)[0])
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"path": ["sar/a.tif", None]}, "column 'path' of every scene"),
+        ({"mask": ["ice/a.tif", None]}, "column 'mask' of every scene"),
+        ({"path": ["sar/a.tif", "sar/none.tif"]}, "No such scene"),
+    ],
+)
+def test_a_table_with_a_hole_is_refused(columns, message):
+    table(**columns).to_csv("scenes.csv", index=False)
+    with pytest.raises((ConfigError, FileNotFoundError), match=message):
+        open_scenes(configure(BY_COLUMN, table="scenes.csv"))
+
+
+def test_what_is_no_table_is_refused():
+    Path("scenes.json").write_text('{"type": "Topology"}')
+    with pytest.raises(ConfigError, match="STAC items"):
+        open_scenes(configure(BY_COLUMN, table="scenes.json"))
+    table().rename(columns={"path": "file"}).to_csv("scenes.csv", index=False)
+    with pytest.raises(ConfigError, match=r"must name columns .*'file', 'mask'"):
+        open_scenes(configure(BY_COLUMN, table="scenes.csv"))
+    with pytest.raises(ConfigError, match="name columns of `table`"):
+        configure(BY_COLUMN)
+    with pytest.raises(ConfigError, match="one of `scenes` and `table`"):
+        configure(BY_COLUMN, table="scenes.csv", scenes="sar/*.tif")
+
+
+def test_a_map_of_another_hour_is_refused_or_void():
+    scene = first(configure())
+    assert scene.attrs["columns"]["ice_time_gap_h"] == 2.0
+    mask = {"classes": CLASSES, "file": {"replace": {"sar/": "ice/"}}}
+    late = {"ice": mask | {"max_time_gap_h": 1.5}}
+    with pytest.raises(LabelError, match=r"2\.0 h off 2022-04-10T06:00:00Z"):
+        first(configure(late))
+    late["ice"]["beyond_gap"] = "void"
+    assert (first(configure(late))["ice"].values == 255).all()
+    late["ice"]["max_time_gap_h"] = float("inf")
+    assert set(np.unique(first(configure(late))["ice"].values)) == {0, 1}
+
+
+def test_the_gap_of_each_map_stands_in_the_manifest():
+    assert prepare(configure()).manifest["ice_time_gap_h"].tolist() == [2.0] * 8
+
+
+def test_several_classes_may_hold_in_one_pixel():
+    for name in "ab":
+        layers = np.zeros((2, SIZE, SIZE), "uint8")
+        layers[0, :4], layers[1, 2:6], layers[:, 15] = 1, 1, 255
+        write(f"kinds/{name}.tif", layers)
+    kinds = {
+        "classes": ["pond", "ridge"],
+        "several": True,
+        "file": {"replace": {"sar/": "kinds/"}},
+    }
+    config = configure({"kinds": kinds})
+    assert config.task_of("kinds") == "dense_multilabel"
+    store = prepare(config)
+    found = store.read([0], ["kinds"])["kinds"][0]
+    assert (
+        found[:, 0].tolist()
+        == [[1, 0]] * 2 + [[1, 1]] * 2 + [[0, 1]] * 2 + [[0, 0]] * 2
+    )
+    assert store.labels["kinds"].classes == ("pond", "ridge")
+    last = store.read([2], ["kinds"])["kinds"][0]
+    assert (last[7] == 255).all()
+    assert not (last[:7] == 255).any()
+
+
+def test_a_layer_that_is_no_yes_or_no_is_refused():
+    for name in "ab":
+        write(f"kinds/{name}.tif", np.full((2, SIZE, SIZE), 7, "uint8"))
+    kinds = {
+        "classes": ["pond", "ridge"],
+        "several": True,
+        "file": {"replace": {"sar/": "kinds/"}},
+    }
+    with pytest.raises(LabelError, match=r"yes \(1\) or no \(0\).*\[7\]"):
+        first(configure({"kinds": kinds}))["kinds"].load()
+    kinds["classes"] = ["pond", "ridge", "lead"]
+    with pytest.raises(LabelError, match="one band for each of its 3 classes"):
+        first(configure({"kinds": kinds}))
+
+
+def test_a_column_lists_the_classes_of_a_whole_image():
+    table(kinds=["pond; ridge", "ridge"]).to_csv("scenes.csv", index=False)
+    kinds = {"classes": ["pond", "ridge"], "several": True, "attribute": "kinds"}
+    config = configure({"kinds": kinds}, table="scenes.csv")
+    assert config.task_of("kinds") == "multilabel"
+    store = prepare(config)
+    assert store.read([0], ["kinds"])["kinds"].tolist() == [[1, 1]]
+    assert store.read([7], ["kinds"])["kinds"].tolist() == [[0, 1]]
+    table(kinds=["pond; lead", "ridge"]).to_csv("scenes.csv", index=False)
+    with pytest.raises(LabelError, match="lead"):
+        open_scenes(config)
+
+
+def test_intervals_of_raw_values_are_codes():
+    values = np.tile(np.uint8([0, 7, 128, 255]), (1, SIZE, SIZE // 4))
+    for name in "ab":
+        write(f"jpeg/{name}.tif", values)
+    mask = {
+        "classes": CLASSES,
+        "file": {"replace": {"sar/": "jpeg/"}},
+        "codes": {"0-7": 0, "248-255": 1, 128: "void"},
+    }
+    scene = first(configure({"ice": mask}))
+    assert scene["ice"].values[0, :4].tolist() == [0, 0, 255, 1]
+    with pytest.raises(ConfigError, match="codes"):
+        configure({"ice": mask | {"codes": {"low": 0}}})
+
+
+def test_a_new_scene_is_mapped_without_its_row():
+    table(flight=[3, 4]).to_csv("scenes.csv", index=False)
+    write("sar/c.tif", ramp())
+    config = configure(BY_COLUMN, table="scenes.csv")
+    from arcticdl.experiment.data.anchors import find_anchors
+    from arcticdl.experiment.scenes import open_configured
+
+    new, known = find_anchors(config.data, ["sar/c.tif", "sar/b.tif"])
+    assert (new.row, known.row["flight"]) == ({}, "4")
+    assert open_configured(config.data, new, with_labels=False)["image"].shape[0] == 1
+    needs_more = configure(
+        BY_COLUMN, table="scenes.csv", align=[{"file": {"column": "mask"}}]
+    )
+    with pytest.raises(ConfigError, match=r"no scene of `data\.table`"):
+        open_configured(needs_more.data, new, with_labels=False)
