@@ -59,3 +59,7 @@ class PluginError(ValueError):
 
 class TaskError(ValueError):
     """A head does not fit its label, or is asked for what its task cannot do."""
+
+
+class SeriesError(ValueError):
+    """Scenes do not make a series: uneven dates, other grids, a time unknown."""

@@ -16,6 +16,7 @@ class Schema(StrEnum):
     ai4arctic = "ai4arctic"
     safe = "safe"
     optical = "optical"
+    amsr2 = "amsr2"
 
 
 def simulate(
@@ -28,16 +29,27 @@ def simulate(
         bool,
         typer.Option(
             "--charts",
-            help="Also write each scene's ice chart, NAME_chart.gpkg (SIGRID-3). Not "
-            "for optical scenes.",
+            help="Also write each scene's ice chart, NAME_chart.gpkg (SIGRID-3), of "
+            "radar scenes.",
         ),
     ] = False,
+    ponds: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of melt ponds in the area of floes, of optical scenes; 0.25 "
+            "unless told.",
+        ),
+    ] = None,
 ) -> None:
-    """Write simulated polar SAR scenes with known ice types.
+    """Write simulated polar scenes with known truth.
 
-    The scenes hold HH and HV backscatter (dB) and the incidence angle (degrees), in the
-    same file layouts as real ones, so that every later step can be tried without a
-    download. Simulated results say nothing about real ice.
+    geotiff, ai4arctic and safe: HH and HV backscatter (dB), incidence angle (degrees)
+    and ice types, in the layouts of real files. optical: reflectance of summer ice with
+    melt ponds. amsr2: brightness temperatures (K) of eight days a place, with the
+    concentration. So every later step can be tried without a download. Simulated
+    results say nothing about real ice.
 
     Example: `arcticdl simulate data/demo --scenes 6 --size 512`
     """
@@ -50,6 +62,7 @@ def simulate(
         seed=seed,
         schema=schema.value,
         charts=charts,
+        pond_fraction=ponds,
     )
     for path in paths:
         typer.echo(path)

@@ -8,7 +8,12 @@ from pydantic import Field, model_validator
 from arcticdl.config.labels import LabelConfig, VoidConfig
 from arcticdl.config.names import READER
 from arcticdl.config.section import FileRef, Section
-from arcticdl.config.sources import GridConfig, SourceConfig, TableConfig
+from arcticdl.config.sources import (
+    GridConfig,
+    SeriesConfig,
+    SourceConfig,
+    TableConfig,
+)
 
 
 class DataConfig(Section):
@@ -24,7 +29,9 @@ class DataConfig(Section):
         (), description="Further files of the same scene, stacked band by band."
     )
     each_index: bool = Field(
-        False, description="Each image of an (N, y, x) array is one scene."
+        False,
+        description="Each image of an (N, y, x) array, or each time of a NetCDF file, "
+        "is one scene.",
     )
     reader: Annotated[str, READER] | None = Field(
         None, description="What opens the files; null: their content decides."
@@ -44,6 +51,9 @@ class DataConfig(Section):
     )
     align: tuple[SourceConfig, ...] = Field(
         (), description="Further sources, brought onto the scene's grid."
+    )
+    series: SeriesConfig | None = Field(
+        None, description="Scenes as dates of series; null: each is for itself."
     )
     region: FileRef | None = Field(
         None, description="Vector file of areas; what lies outside is void."
@@ -90,3 +100,15 @@ class DataConfig(Section):
         if told and self.table is None:
             raise ValueError(f"{told} name columns of `table`, which is absent")
         return self
+
+    @property
+    def answered(self) -> dict[str, LabelConfig]:
+        """The labels that can be learnt: of a series one for each date to answer."""
+        if self.series is None:
+            return self.labels
+        steps = self.series.steps
+        return {
+            steps.named(name, step): label
+            for step in steps.answers
+            for name, label in self.labels.items()
+        }

@@ -74,8 +74,8 @@ class Experiment(Section):
     @model_validator(mode="after")
     def _names_agree(self) -> "Experiment":
         for label in self.heads or [self.label_name]:
-            check_choice("heads" if self.heads else "label", label, self.data.labels)
-        line, classes = self.predict.line, self.data.labels[self.label_name].classes
+            check_choice("heads" if self.heads else "label", label, self.data.answered)
+        line, classes = self.predict.line, self.data.answered[self.label_name].classes
         if line is not None:
             check_choice("predict.line", line, classes)
         return self
@@ -99,14 +99,22 @@ class Experiment(Section):
     @model_validator(mode="after")
     def _heads_fit_their_labels(self) -> "Experiment":
         for name, head in self.each_head.items():
-            check_task(name, self.task_of(name), self.data.labels[name])
+            check_task(name, self.task_of(name), self.data.answered[name])
             check_fit(self.task_of(name), head.loss, head.metrics)
+        return self
+
+    @model_validator(mode="after")
+    def _fusion_has_dates(self) -> "Experiment":
+        if "series" in self.model.options and self.data.series is None:
+            raise ValueError(
+                "`model.options.series` fuses the dates of `data.series`; set it too"
+            )
         return self
 
     @model_validator(mode="after")
     def _sampler_has_classes(self) -> "Experiment":
         sampler, label = self.train.sampler.name, self.label_name
-        if sampler != "uniform" and not self.data.labels[label].classes:
+        if sampler != "uniform" and not self.data.answered[label].classes:
             raise ValueError(
                 f"`train.sampler` {sampler!r} counts classes, which {label!r}, a "
                 "quantity, has not; leave it out, or let a label with `classes` lead"
@@ -128,13 +136,19 @@ class Experiment(Section):
             label: A key of ``each_head``.
         """
         task = self.each_head[label].task
-        learnt = self.data.labels[label]
+        learnt = self.data.answered[label]
         return task or label_task(learnt.target, learnt.kind)
 
     @property
     def label_name(self) -> str:
         """The label that is learnt; of several the first."""
-        return self.label or next(iter(self.heads or self.data.labels))
+        return self.label or next(iter(self.heads or self.data.answered))
+
+    @property
+    def stored_labels(self) -> list[str]:
+        """The labels that the store must hold: of a series without their dates."""
+        learnt = [self.data.answered[name] for name in self.each_head]
+        return [n for n, label in self.data.labels.items() if label in learnt]
 
     @property
     def line_class(self) -> str | None:

@@ -6,6 +6,7 @@ from pydantic import Field, PositiveFloat, model_validator
 
 from arcticdl.config.names import READER
 from arcticdl.config.section import FileRef, Section
+from arcticdl.series import Steps
 
 Resampling = Literal["bilinear", "cubic", "nearest"]
 
@@ -33,6 +34,34 @@ class TableConfig(Section):
     def paths(self) -> tuple[str, ...]:
         """The columns with files."""
         return (self.path,) if isinstance(self.path, str) else self.path
+
+
+class SeriesConfig(Section):
+    """Scenes of one place in the order of their times: a network sees several dates.
+
+    Labels of other dates than the last one have the step in their names, such as
+    ``ice_t1``, under which ``label`` and ``heads`` name them.
+    """
+
+    by: str = Field("group", description="Attribute that names the series of a scene.")
+    history: int = Field(3, ge=1, description="Dates seen, the last one included.")
+    step_h: PositiveFloat = Field(24.0, description="Hours from date to date.")
+    tolerance_h: float | None = Field(
+        None, ge=0, description="Hours that a time may lie off; null: a quarter step."
+    )
+    answers: tuple[int, ...] = Field(
+        (0,), min_length=1, description="Steps from the last date whose labels count."
+    )
+
+    @model_validator(mode="after")
+    def _steps_are_possible(self) -> "SeriesConfig":
+        assert self.steps
+        return self
+
+    @property
+    def steps(self) -> Steps:
+        """The dates of a sequence."""
+        return Steps(self.history, self.step_h, self.tolerance_h, self.answers)
 
 
 class GridConfig(Section):

@@ -116,11 +116,12 @@ def _check_heads(config: Experiment) -> None:
 
 def _check_model(config: Experiment) -> None:
     from arcticdl.models import build_multitask
-    from arcticdl.models.options import Regularization, Style
+    from arcticdl.models.options import Regularization, Series, Style
 
     settings = config.model
     check_call(build_multitask, settings.options, "model.options", FIXED)
-    for name, kind in (("style", Style), ("regularization", Regularization)):
+    nested = {"style": Style, "regularization": Regularization, "series": Series}
+    for name, kind in nested.items():
         options = settings.options.get(name) or {}
         check_call(kind, options, f"model.options.{name}")
     _check_nested(

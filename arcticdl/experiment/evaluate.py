@@ -9,6 +9,7 @@ import numpy as np
 
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
+from arcticdl.experiment.data.series import as_series
 from arcticdl.experiment.folder import (
     FULL,
     fold_path,
@@ -45,7 +46,9 @@ def evaluate(
 
     folder, config = load_run(run)
     numbers = _chosen(folder, fold)
-    store = open_prepared(config) if data is None else open_store(data)
+    store = (
+        open_prepared(config) if data is None else as_series(open_store(data), config)
+    )
     splits = choose_folds(store, config, numbers) if data is None else None
     results = []
     for number in numbers:

@@ -21,7 +21,6 @@ FIXED = frozenset(
         "decoder",
         "heads",
         "num_bands",
-        "series",
         "weights",
     )
 )
@@ -88,7 +87,9 @@ def read_heads(
         ConfigError: Options that the task of a head does not take.
     """
     if classes is None:
-        classes = {name: config.data.labels[name].classes for name in config.each_head}
+        classes = {
+            name: config.data.answered[name].classes for name in config.each_head
+        }
     heads = {}
     for name, settings in config.each_head.items():
         options = {k: v for k, v in settings.options.items() if k != "dropout"}

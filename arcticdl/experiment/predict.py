@@ -10,6 +10,7 @@ import xarray as xr
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.anchors import find_anchors
+from arcticdl.experiment.data.series import join_dates
 from arcticdl.experiment.folder import FULL, fold_path, load_run, trained_folds
 from arcticdl.experiment.products import SceneWriter, write_table
 from arcticdl.experiment.scenes import open_configured
@@ -136,6 +137,7 @@ def _scenes(
             raise ConfigError("A bare model needs the scenes to map. Received: none.")
         return [open_scene(path) for path in inputs]
     anchors = find_anchors(config.data, inputs or None)
+    tested: set[str] | None = None
     if not inputs:
         tested = set(json.loads(split.read_text(encoding="utf-8"))["test"])
         if not tested:
@@ -143,8 +145,11 @@ def _scenes(
                 "The full model was trained on every scene, so none is left to map. "
                 "Name the scenes."
             )
+    series = config.data.series  # whose earlier dates are seen, if not mapped
+    if tested is not None and series is None:
         anchors = [anchor for anchor in anchors if anchor.scene_id in tested]
-    return [open_configured(config.data, a, with_labels=False) for a in anchors]
+    scenes = [open_configured(config.data, a, with_labels=False) for a in anchors]
+    return scenes if series is None else join_dates(scenes, series, tested)
 
 
 def _targets(out: Path, scene_ids: list[str]) -> list[Path]:

@@ -53,7 +53,7 @@ def prepare(config: Experiment, overwrite: bool = False) -> TileStore:
         overlap_px=config.tiles.overlap_px,
         edge=config.tiles.edge,
         min_valid_fraction=_least_valid_fraction(config),
-        labels=list(config.each_head),
+        labels=config.stored_labels,
         quality=config.tiles.quality,
         overwrite=overwrite,
     )
@@ -105,7 +105,7 @@ def _open_files(data: DataConfig, anchor: Anchor, *, with_labels: bool) -> xr.Da
     files = [anchor.path, *anchor.further]
     files += [find_file(part, anchor, data) for part in data.stack]
     options: dict[str, Any] = {"reader": data.reader, **data.reader_options}
-    options |= {} if anchor.index is None else {"index": anchor.index}
+    options |= _which_of_several(anchor.path, anchor)
     if with_labels:
         options |= _file_labels(data, anchor)
     # Rules, and bands made of bands, may look at what the model never sees.
@@ -118,6 +118,14 @@ def _open_files(data: DataConfig, anchor: Anchor, *, with_labels: bool) -> xr.Da
         scene_id=anchor.scene_id,
         **options,
     )
+
+
+def _which_of_several(path: str, anchor: Anchor) -> dict[str, int]:
+    """The reader's option for one image of an array, or one time of a NetCDF file."""
+    if anchor.index is None:
+        return {}
+    key = "index" if path.endswith(".npy") else "time_index"
+    return {key: anchor.index}
 
 
 def _brought_to_grid(scene: xr.Dataset, data: DataConfig) -> xr.Dataset:
@@ -232,7 +240,14 @@ def _file_labels(data: DataConfig, anchor: Anchor) -> dict[str, Any]:
                 codes[name] = label.codes
     if not files:
         return {}
-    given = {n: data.labels[n].options for n in files if data.labels[n].options}
+    given = {
+        name: _which_of_several(find_file(ref, anchor, data), anchor) | options
+        for name, ref, options in (
+            (n, data.labels[n].file, data.labels[n].options) for n in files
+        )
+        if ref is not None
+    }
+    given = {name: options for name, options in given.items() if options}
     further = {"label_codes": codes, "label_options": given}
     return {"labels": files} | {key: value for key, value in further.items() if value}
 

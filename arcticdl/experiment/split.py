@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from arcticdl.config import Experiment
 from arcticdl.errors import SplitError
+from arcticdl.experiment.data.series import as_series, purged
 from arcticdl.experiment.options import call_with, parameters
 from arcticdl.tiles import TileStore, open_store
 from arcticdl.tiles.table import SPLITTERS
@@ -24,7 +25,7 @@ def open_prepared(config: Experiment) -> TileStore:
             f"No tile store at {config.store_path}. Make it first: arcticdl prepare "
             "CONFIG"
         )
-    return open_store(config.store_path)
+    return as_series(open_store(config.store_path), config)
 
 
 class Split:
@@ -111,6 +112,7 @@ def _choose_fold(
     learnt, validation = _hold_groups(
         store, learnt, settings.group, settings.validation_groups, number
     )
+    learnt = purged(store, learnt, np.concatenate([tested, validation]), number)
     if not len(learnt) or not len(tested):
         raise SplitError(
             f"Fold {number} has {len(learnt)} training and {len(tested)} test tiles. "

@@ -11,6 +11,7 @@ from arcticdl.models.contracts import Decoded, Pyramid, pyramid_levels
 from arcticdl.models.decoders.table import DECODERS
 from arcticdl.models.encode import build_encoder, check_fusion, encode
 from arcticdl.models.heads import HeadSpec, check_head, dense_head, pooled_head
+from arcticdl.models.layers.temporal import UnfoldTime
 from arcticdl.models.options import Regularization, Series, Style
 from arcticdl.models.penalties import initialise_weights, penalise_weights
 from arcticdl.tasks import reconcile
@@ -150,7 +151,9 @@ def build_multitask(
         input_size: Height and width in pixels if they are always the same; any size
             otherwise.
         series: ``Series``, or its options as a dict: ``fusion`` (one of ``FUSIONS``)
-            and ``num_times``, for images ``(batch, time, y, x, band)``.
+            and ``num_times``, for images ``(batch, time, y, x, band)``. Where the card
+            says ``num_times``, as that of a feed of a ``SeriesStore`` does, images are
+            ``(batch, y, x, date * band)``, and ``fusion`` is ``"fold"`` unless told.
         style: ``Style``, likewise: ``norm``, ``activation`` and ``initializer`` of the
             layers, where a network leaves the choice.
         regularization: ``Regularization``, likewise: ``dropout`` before each head,
@@ -179,13 +182,17 @@ def build_multitask(
     kept = Regularization.read(regularization)
     specs = _check_heads(heads, decoder, kept.dropout)
     count = resolve_num_bands(num_bands, bands, card)
+    dates = int((card or {}).get("num_times", 1))  # side by side in the bands
+    series = series.of_dates(dates, count)
     check_fusion(series.fusion, series.num_times)
+    one = count // dates
     folded = int(series.num_times or 1) if series.fusion == "fold" else 1
-    names = list(bands or (card or {}).get("bands", ())) or None
+    # The bands of the last date bear their own names.
+    names = list(bands or (card or {}).get("bands", ()))[-one:] or None
     encoder = build_encoder(
         backbone,
         decoder,
-        count * folded,
+        one * folded,
         bands=names and names * folded,
         weights=weights,
         adapter=adapter,
@@ -194,10 +201,11 @@ def build_multitask(
         options=dict(backbone_options or {}),
         pooled=not all(spec.dense for spec in specs.values()),
     )
-    times = () if series.fusion is None else (series.num_times,)
+    times = () if series.fusion is None or dates > 1 else (series.num_times,)
     image = keras.Input((*times, *(input_size or (None, None)), count), name="image")
     known = {**(encoder.card(card) or {}), "heads": _describe_heads(specs, card)}
     x = Card(known, name="card")(image)
+    x = UnfoldTime(dates, name="unfold_time")(x) if dates > 1 else x
     features, reference = encode(encoder.model, x, series.fusion)
     shared = {"norm": style.norm, "activation": style.activation or "relu"}
     decoded = _decode(features, decoder, {**shared, **(decoder_options or {})})

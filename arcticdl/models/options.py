@@ -77,3 +77,23 @@ class Series(_Options):
 
     fusion: str | None = None
     num_times: int | None = None
+
+    def of_dates(self, dates: int, num_bands: int) -> "Series":
+        """The series of images that hold the bands of several dates.
+
+        Args:
+            dates: Dates in an image's bands; 1: no such images.
+            num_bands: Bands of all dates.
+
+        Raises:
+            ValueError: Another number of times is asked for, or dates that do not
+                divide the bands.
+        """
+        if dates == 1:
+            return self
+        if self.num_times not in (None, dates) or num_bands % dates:
+            raise ValueError(
+                f"The images hold {num_bands} bands of {dates} dates. Received: "
+                f"num_times={self.num_times}. Leave `num_times` out."
+            )
+        return Series(self.fusion or "fold", dates)

@@ -35,8 +35,14 @@ def write_geotiff(scene: xr.Dataset, label: str, out_dir: Path) -> Path:
     Returns:
         Path of the image; the label map lies beside it.
     """
-    path = out_dir / f"{safe_name(scene.attrs['scene_id'])}.tif"
+    path = write_bands(scene, out_dir)
     write_labels(scene, label, path.with_name(f"{path.stem}_labels.tif"))
+    return path
+
+
+def write_bands(scene: xr.Dataset, out_dir: Path) -> Path:
+    """Writes the image of a scene as ``NAME.tif`` and returns the path."""
+    path = out_dir / f"{safe_name(scene.attrs['scene_id'])}.tif"
     profile = _profile(scene, scene.sizes["band"], "float32", np.nan)
     bands = [str(name) for name in scene["band"].values]
     with (
@@ -48,6 +54,19 @@ def write_geotiff(scene: xr.Dataset, label: str, out_dir: Path) -> Path:
         target.units = _units(scene)
         target.update_tags(**_tags(scene))
     return path
+
+
+def write_values(scene: xr.Dataset, label: str, path: Path) -> None:
+    """Writes a quantity of each pixel, float32 with NaN where there is none."""
+    profile = _profile(scene, 1, "float32", np.nan)
+    with (
+        atomic_path(path) as part,
+        rasterio.open(part, "w", **profile, predictor=3) as target,
+    ):
+        target.write(scene[label].values, 1)
+        target.set_band_description(1, label)
+        target.units = [str(scene[label].attrs.get("units", ""))]
+        target.update_tags(**_tags(scene))
 
 
 def write_labels(

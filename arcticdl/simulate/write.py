@@ -7,10 +7,18 @@ from typing import NamedTuple
 from arcticdl.choices import check_choice
 from arcticdl.simulate.ai4arctic import write_ai4arctic
 from arcticdl.simulate.chart import write_chart
+from arcticdl.simulate.daily import write_daily
 from arcticdl.simulate.geotiff import write_geotiff
 from arcticdl.simulate.optical import optical_scene
 from arcticdl.simulate.safe import write_safe
 from arcticdl.simulate.scene import Truth, draw_truth, to_dataset
+
+
+class Extra(NamedTuple):
+    """What a schema may be asked for beside its scenes."""
+
+    charts: bool = False
+    pond_fraction: float | None = None
 
 
 class _RadarSchema(NamedTuple):
@@ -21,8 +29,9 @@ class _RadarSchema(NamedTuple):
     heading_deg: float | None = None
 
     def write_scene(
-        self, folder: Path, size_px: int, seed: int, index: int, charts: bool
+        self, folder: Path, size_px: int, seed: int, index: int, extra: Extra
     ) -> Path:
+        _refuse_ponds(extra)
         truth = draw_truth(
             size_px,
             seed,
@@ -31,7 +40,7 @@ class _RadarSchema(NamedTuple):
             heading_deg=self.heading_deg,
         )
         path = self.write(truth, folder)
-        if charts:
+        if extra.charts:
             write_chart(truth, folder / f"{path.stem}_chart.gpkg")
         return path
 
@@ -41,22 +50,45 @@ def _write_radar_geotiff(truth: Truth, folder: Path) -> Path:
 
 
 def _write_optical(
-    folder: Path, size_px: int, seed: int, index: int, charts: bool
+    folder: Path, size_px: int, seed: int, index: int, extra: Extra
 ) -> Path:
-    if charts:
+    _refuse_charts(extra, "optical")
+    ponds = 0.25 if extra.pond_fraction is None else extra.pond_fraction
+    scene = optical_scene(size_px, seed, index=index, pond_fraction=ponds)
+    return write_geotiff(scene, "surface", folder)
+
+
+def _write_amsr2(
+    folder: Path, size_px: int, seed: int, index: int, extra: Extra
+) -> Path:
+    _refuse_charts(extra, "amsr2")
+    _refuse_ponds(extra)
+    return write_daily(folder, size_px, seed, index)
+
+
+def _refuse_charts(extra: Extra, schema: str) -> None:
+    if extra.charts:
         raise ValueError(
-            "`charts` needs a schema of radar scenes. Received: schema='optical'."
+            f"`charts` needs a schema of radar scenes. Received: schema={schema!r}."
         )
-    return write_geotiff(optical_scene(size_px, seed, index=index), "surface", folder)
 
 
-SCHEMAS: dict[str, Callable[[Path, int, int, int, bool], Path]] = {
+def _refuse_ponds(extra: Extra) -> None:
+    if extra.pond_fraction is not None:
+        raise ValueError(
+            "`pond_fraction` is of optical scenes; set schema='optical'. Received: "
+            f"pond_fraction={extra.pond_fraction}."
+        )
+
+
+SCHEMAS: dict[str, Callable[[Path, int, int, int, Extra], Path]] = {
     "ai4arctic": _RadarSchema(write_ai4arctic).write_scene,
+    "amsr2": _write_amsr2,
     "geotiff": _RadarSchema(_write_radar_geotiff).write_scene,
     "optical": _write_optical,
     "safe": _RadarSchema(write_safe, resolution_m=40.0, heading_deg=0.0).write_scene,
 }
-"""File schema to its writer of ``(folder, size_px, seed, index, charts)``."""
+"""File schema to its writer of ``(folder, size_px, seed, index, extra)``."""
 
 
 def simulate_scenes(
@@ -67,6 +99,7 @@ def simulate_scenes(
     seed: int = 0,
     schema: str = "geotiff",
     charts: bool = False,
+    pond_fraction: float | None = None,
     progress: bool = True,
 ) -> list[Path]:
     """Writes simulated scenes of sea ice with known truth.
@@ -74,14 +107,17 @@ def simulate_scenes(
     Args:
         out_dir: Folder to write to; made if absent.
         num_scenes: Number of scenes, at least 1.
-        size_px: Side of a scene in pixels, at least 16; of 80 m, for ``"safe"`` of 40 m
-            and for ``"optical"`` of 10 m.
+        size_px: Side of a scene in pixels, at least 16; of 80 m, 40 m for
+            ``"safe"``, 10 m for ``"optical"`` and 12.5 km for ``"amsr2"``.
         seed: Seed; the same seed gives the same scenes, whatever ``num_scenes`` is.
         schema: ``"geotiff"``, Sentinel-1 like HH, HV and incidence angle;
             ``"ai4arctic"``, the same with AMSR2, ERA5 and chart labels in NetCDF;
             ``"safe"``, a Sentinel-1 product; ``"optical"``, reflectance of summer ice
-            with melt ponds and clouds as GeoTIFF.
+            with melt ponds and clouds as GeoTIFF; ``"amsr2"``, brightness temperatures
+            of eight days at each place, with the concentration as ``NAME_sic.tif``.
         charts: Writes the ice chart of each scene as ``NAME_chart.gpkg`` (SIGRID-3).
+        pond_fraction: Of optical scenes, the share of melt ponds in the area of floes,
+            0 to 1; 0.25 unless told.
         progress: Shows a progress bar.
 
     Returns:
@@ -89,8 +125,8 @@ def simulate_scenes(
         holds its labels itself, the label map lies beside it as ``NAME_labels.tif``.
 
     Raises:
-        ValueError: An unknown schema, no scene, a size below 16, or charts of optical
-            scenes.
+        ValueError: An unknown schema, no scene, a size below 16, charts of scenes that
+            are no radar's, or ponds of scenes that are not optical.
     """
     check_choice("schema", schema, SCHEMAS)
     if num_scenes < 1:
@@ -98,7 +134,7 @@ def simulate_scenes(
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
     return [
-        SCHEMAS[schema](folder, size_px, seed, index, charts)
+        SCHEMAS[schema](folder, size_px, seed, index, Extra(charts, pond_fraction))
         for index in _counted(num_scenes, progress)
     ]
 

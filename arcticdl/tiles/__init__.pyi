@@ -22,6 +22,7 @@ from .quality.checks import assess as assess
 from .quality.checks import refuse_errors as refuse_errors
 from .quality.store_check import CheckReport as CheckReport
 from .quality.store_check import check_store as check_store
+from .series import SeriesStore as SeriesStore
 from .statistics import FoldStats as FoldStats
 from .statistics import compute_stats as compute_stats
 from .store import TileStore as TileStore

@@ -15,6 +15,7 @@ from arcticdl.scene.stats import (
     partial_stats,
     sample_rate,
 )
+from arcticdl.tiles.series import SeriesStore
 
 if TYPE_CHECKING:
     from arcticdl.tiles.store import TileStore
@@ -78,6 +79,18 @@ def compute_stats(
         raise ValueError(
             "`indices` must name at least one tile. Received: an empty array."
         )
+    if isinstance(store, SeriesStore):
+        # Bands keep one scaling at every date, so that a change stays a change.
+        of_tiles = store.tiles_of(chosen)
+        one = compute_stats(
+            store.store,
+            of_tiles,
+            seed=seed,
+            max_pixels=max_pixels,
+            num_workers=num_workers,
+        )
+        counts = {n: store.class_counts(n)[chosen].sum(0) for n in store.labels}
+        return FoldStats(store.of_dates(one.bands), counts, len(chosen))
     rate = sample_rate(len(chosen) * int(np.prod(store.tile_size_px)), max_pixels)
 
     def tile(index: int, image: np.ndarray, valid: np.ndarray) -> PartialStats:

@@ -45,6 +45,9 @@ class TileStore:
             whatever the compression. The other files have signatures of their own.
     """
 
+    num_times: int = 1
+    """Dates whose bands an image holds; see `SeriesStore`."""
+
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._identity = signature.identify(self.path)

@@ -110,7 +110,9 @@ class TileFeed(BatchFeed):
     @property
     def card(self) -> dict[str, Any]:
         """What a model must know to be used on a scene: see `BatchFeed.describe`."""
-        return self.describe(self.store.tile_size_px)
+        times = self.store.num_times
+        dates = {"num_times": times} if times > 1 else {}
+        return {**self.describe(self.store.tile_size_px), **dates}
 
     def count_batches(self) -> int:
         """Batches in a whole epoch of this host."""

@@ -36,6 +36,7 @@ USE_A_RUN = {
 TRAIN = USE_A_RUN | {
     "howto/new-task",
     "howto/own-data",
+    "howto/series",
     "howto/several-heads",
     "howto/whole-images",
     "index",

@@ -33,6 +33,26 @@ def test_a_series_becomes_one_map_and_the_model_reloads(fusion, tmp_path):
 
 
 @pytest.mark.backend
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_dates_side_by_side_in_the_bands_are_a_series(fusion, tmp_path):
+    options = {k: v for k, v in TINY.items() if k != "num_bands"}
+    card = {"bands": ["HH_t-2", "HV_t-2", "HH_t-1", "HV_t-1", "HH", "HV"],
+            "num_times": 3}  # fmt: skip
+    side = build_segmenter(**options, card=card, series={"fusion": fusion})
+    apart = build_segmenter(**TINY, series={"fusion": fusion, "num_times": 3})
+    apart.set_weights(side.get_weights())
+    x = series()
+    bands = np.moveaxis(x, 1, 3).reshape(2, 5, 6, 6)
+    expected = np.asarray(apart(x))
+    np.testing.assert_allclose(np.asarray(side(bands)), expected, atol=1e-6)
+    side.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(np.asarray(loaded(bands)), expected, atol=1e-6)
+    with pytest.raises(ValueError, match="6 bands of 3 dates"):
+        build_segmenter(**options, card=card, series={"num_times": 2})
+
+
+@pytest.mark.backend
 @pytest.mark.parametrize("fusion", ["attention", "mean"])
 def test_a_set_of_images_has_any_length_and_no_order(fusion):
     model = build_segmenter(**TINY, series={"fusion": fusion})

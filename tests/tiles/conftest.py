@@ -81,3 +81,23 @@ def map_store(tmp_path_factory):
         for k in range(4)
     ]
     return tiles.prepare(scenes, path, tile_size_px=12, progress=False)
+
+
+@pytest.fixture(scope="session")
+def days_store(tmp_path_factory):
+    """Two places on three days of March; the third of place ``a`` is missing."""
+    days = {"a": (1, 2, 4), "b": (1, 2, 3)}
+    scenes = [
+        build_scene(
+            10 * number + day,
+            size=(16, 32),
+            crs=3413,
+            scene_id=f"{place}{day}",
+            group=place,
+            time=f"2021-03-0{day}T12:00:00Z",
+        )
+        for number, place in enumerate(days)
+        for day in days[place]
+    ]
+    out = tmp_path_factory.mktemp("series") / "days.tiles"
+    return tiles.prepare(scenes, out, tile_size_px=16, progress=False)

@@ -11,6 +11,7 @@ from arcticdl.config import DataConfig, FileRef
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.table import Row, read_table, row_files
 from arcticdl.sources.core.remote import is_remote
+from arcticdl.sources.formats.netcdf import count_times
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,7 @@ def find_anchors(data: DataConfig, paths: list[str] | None = None) -> list[Ancho
     if not data.each_index:
         return [Anchor(path) for path in paths]
     return [
-        Anchor(path, index)
-        for path in paths
-        for index in range(len(np.load(path, mmap_mode="r", allow_pickle=False)))
+        Anchor(path, index) for path in paths for index in range(_count(path, data))
     ]
 
 
@@ -173,3 +172,10 @@ def _refuse_absent(paths: list[str]) -> None:
 
 def _absolute(path: str) -> str:
     return path if is_remote(path) else str(Path(path).absolute())
+
+
+def _count(path: str, data: DataConfig) -> int:
+    """Images of an array, or times of a NetCDF file."""
+    if path.endswith(".npy"):
+        return len(np.load(path, mmap_mode="r", allow_pickle=False))
+    return count_times(path, data.reader_options.get("file_group"))

@@ -31,6 +31,34 @@ class FoldTime(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="arcticdl")
+class UnfoldTime(layers.Layer):
+    """Makes an image with ``time * band`` bands a series: what ``FoldTime`` undoes.
+
+    Args:
+        num_times: Times, of which the bands of the first come first.
+        **options: Of the layer.
+    """
+
+    def __init__(self, num_times: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.num_times = num_times
+
+    def call(self, x: Any) -> Any:
+        batch, height, width, _ = ops.shape(x)
+        bands = x.shape[-1] // self.num_times
+        x = ops.reshape(x, (batch, height, width, self.num_times, bands))
+        return ops.transpose(x, (0, 3, 1, 2, 4))
+
+    def compute_output_shape(self, shape: Shape) -> Shape:
+        batch, height, width, folded = shape
+        bands = None if folded is None else folded // self.num_times
+        return (batch, self.num_times, height, width, bands)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "num_times": self.num_times}
+
+
+@keras.saving.register_keras_serializable(package="arcticdl")
 class MergeTime(layers.Layer):
     """Makes ``(batch, time, y, x, band)`` a batch of ``batch * time`` images."""
 

@@ -103,6 +103,21 @@ def open_netcdf(
     return scene
 
 
+def count_times(path: str | Path, file_group: str | None = None) -> int:
+    """Counts the times of a NetCDF file or Zarr store: 1 where it has no time axis.
+
+    Args:
+        path: As in ``open_netcdf``.
+        file_group: Likewise.
+
+    Raises:
+        SourceError: The file cannot be opened.
+    """
+    with open_group(str(path), file_group, None) as raw:
+        sizes = [n for dim, n in raw.sizes.items() if side_of(raw, str(dim)) == "time"]
+    return max(sizes, default=1)
+
+
 def scene_of(
     raw: xr.Dataset,
     path: str,
