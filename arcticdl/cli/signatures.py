@@ -9,9 +9,10 @@ from arcticdl.augment.table import AUGMENTATIONS
 from arcticdl.choices import Table, choose
 from arcticdl.config.guide.keys import Key
 from arcticdl.config.safe_yaml import write_yaml
+from arcticdl.experiment.network import LAYER_GIVEN
 from arcticdl.experiment.optimisers import GIVEN
 from arcticdl.experiment.options import parameters
-from arcticdl.losses.table import LOSSES
+from arcticdl.losses.table import HEAD_WEIGHTS, NAMED_LOSSES
 from arcticdl.metrics.table import METRICS
 from arcticdl.models.backbones.table import BACKBONES
 from arcticdl.models.decoders.table import DECODERS
@@ -33,10 +34,13 @@ _PLACES = {
     "folds.splitter": _Place(
         SPLITTERS, "folds.splitter.options", ("group", "n_splits", "seed")
     ),
-    "loss": _Place(LOSSES, "loss.options"),
+    "loss": _Place(NAMED_LOSSES, "loss.options"),
     "model.backbone": _Place(BACKBONES, "model.options.backbone_options"),
     "model.decoder": _Place(DECODERS, "model.options.decoder_options"),
     "train.augment": _Place(AUGMENTATIONS, "train.augment.N"),
+    "train.head_weights": _Place(
+        HEAD_WEIGHTS, "train.head_weights.options", LAYER_GIVEN
+    ),
     "train.metrics": _Place(
         METRICS, "train.metrics.N.options", ("channels", "num_classes", "ordinal")
     ),

@@ -81,6 +81,23 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
+    def _weights_are_learnt_or_told(self) -> "Experiment":
+        if self.train.head_weights is None:
+            return self
+        if len(self.heads) < 2:
+            raise ValueError(
+                "`train.head_weights` weighs several heads against each other; name "
+                "them under `heads`, or leave it out"
+            )
+        told = [name for name, head in self.heads.items() if head.weight != 1.0]
+        if told:
+            raise ValueError(
+                f"`train.head_weights` learns the weights; leave out the `weight` of "
+                f"{told}, or `train.head_weights`"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _heads_stand_alone(self) -> "Experiment":
         given = {
             "label": self.label,

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, PositiveFloat, model_validator
 
 from arcticdl.config.labels import LabelConfig
-from arcticdl.config.loss import LossConfig, MetricConfig
+from arcticdl.config.loss import SUM, LossConfig, MetricConfig
 from arcticdl.config.names import TASK
 from arcticdl.config.section import Section
 
@@ -46,10 +46,18 @@ def check_fit(
     from arcticdl.metrics.table import METRICS
     from arcticdl.tasks import check_loss, check_metric
 
-    if loss is not None:
-        check_loss(task, loss.name, tuple(LOSSES.entries))
+    for part in _parts(loss):
+        check_loss(task, part.name, tuple(LOSSES.entries))
     for metric in metrics or ():
         check_metric(task, metric.name, tuple(METRICS.entries))
+
+
+def _parts(loss: LossConfig | None) -> list[LossConfig]:
+    """A loss, or those of a sum, and of sums within it."""
+    if loss is None:
+        return []
+    parts = [inner for part in loss.parts for inner in _parts(part)]
+    return parts if loss.name == SUM else [loss]
 
 
 def tasks_of(kind: str, target: str = "pixel") -> list[str]:

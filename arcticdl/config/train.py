@@ -5,7 +5,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from arcticdl.config.loss import MetricConfig
-from arcticdl.config.names import NORMALIZER, OPTIMIZER, SAMPLER, SCHEDULE, STEP
+from arcticdl.config.names import (
+    HEAD_WEIGHTS,
+    NORMALIZER,
+    OPTIMIZER,
+    SAMPLER,
+    SCHEDULE,
+    STEP,
+)
 from arcticdl.config.section import Named, Section
 
 
@@ -29,6 +36,12 @@ class SamplerConfig(Named):
     name: Annotated[str, SAMPLER] = Field(
         "uniform", description="Which tiles an epoch visits, and how often."
     )
+
+
+class HeadWeightsConfig(Named):
+    """A name of ``arcticdl.losses.HEAD_WEIGHTS`` and its arguments."""
+
+    name: Annotated[str, HEAD_WEIGHTS] = Field(description="How they are learnt.")
 
 
 class FreezeConfig(Section):
@@ -88,6 +101,10 @@ class TrainConfig(Section):
         None,
         description="Factor of the rate from block to block towards the image, for "
         "Adam, AdamW and SGD; null: one rate.",
+    )
+    head_weights: HeadWeightsConfig | None = Field(
+        None,
+        description="How weights of several heads are learnt; null: each has its own.",
     )
     ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="Momentum of averaged weights, kept at the end."

@@ -45,6 +45,15 @@ def build_feeds(
     return feed, validation_feed
 
 
+def count_classes(
+    config: Experiment, store: TileStore, split: Split
+) -> dict[str, np.ndarray]:
+    """How often each class of a label occurs in the training tiles, void left out."""
+    return {
+        name: store.class_counts(name)[split.train].sum(0) for name in config.each_head
+    }
+
+
 def _build_policy(config: Experiment, store: TileStore) -> Any:
     from arcticdl.augment import build_policy
 

@@ -11,10 +11,11 @@ from arcticdl.augment.table import AUGMENTATIONS
 from arcticdl.config import Experiment
 from arcticdl.config.names import is_path
 from arcticdl.errors import ConfigError
+from arcticdl.experiment.losses import check_loss, fixed_of
 from arcticdl.experiment.network import (
     FIXED,
+    check_head_weights,
     decoder_of,
-    fixed_of,
     loss_key,
     loss_of,
     metric_key,
@@ -24,7 +25,6 @@ from arcticdl.experiment.network import (
 from arcticdl.experiment.optimisers import check_optimizer
 from arcticdl.experiment.options import check_call, parameters
 from arcticdl.experiment.stopping import find_monitor
-from arcticdl.losses.table import LOSSES
 from arcticdl.metrics.table import METRICS
 from arcticdl.models.backbones.table import BACKBONES
 from arcticdl.models.decoders.table import DECODERS
@@ -47,6 +47,7 @@ def check_options(config: Experiment) -> None:
         FileNotFoundError: A file of weights is not there.
     """
     _check_heads(config)
+    check_head_weights(config)
     _check_model(config)
     check_optimizer(config.train)
     if config.train.early_stopping is not None:
@@ -104,9 +105,8 @@ def _refuse_bands(step: dict[str, Any], function: Any, number: int) -> None:
 def _check_heads(config: Experiment) -> None:
     heads = read_heads(config)
     for name, head in heads.items():
-        loss, options = loss_of(config.each_head[name], head)
-        fixed = fixed_of(LOSSES[loss], head.spec.loss_options(head.size))
-        check_call(LOSSES[loss], options, loss_key(config, name), fixed)
+        settings = loss_of(config.each_head[name], head)
+        check_loss(settings, head, loss_key(config, name))
         for number, metric in enumerate(metrics_of(config.each_head[name], head)):
             function = METRICS[metric.name]
             fixed = fixed_of(function, head.spec.metric_options(head.size))

@@ -5,10 +5,12 @@ from typing import Any
 
 from arcticdl.config import Experiment
 from arcticdl.config.heads import HeadConfig
-from arcticdl.config.loss import MetricConfig
+from arcticdl.config.loss import LossConfig, MetricConfig
+from arcticdl.errors import ConfigError
+from arcticdl.experiment.losses import build_loss, fixed_of
 from arcticdl.experiment.optimisers import build_optimizer
-from arcticdl.experiment.options import call_with, parameters
-from arcticdl.losses.table import LOSSES
+from arcticdl.experiment.options import call_with, check_call
+from arcticdl.losses.table import HEAD_WEIGHTS
 from arcticdl.metrics.table import METRICS
 from arcticdl.tasks import Head, read_head
 
@@ -19,6 +21,7 @@ FIXED = frozenset(
         "bands",
         "card",
         "decoder",
+        "fork",
         "heads",
         "num_bands",
         "weights",
@@ -28,13 +31,26 @@ FIXED = frozenset(
 store of single images has no series."""
 
 
-def build_network(config: Experiment, card: Mapping[str, Any], num_steps: int) -> Any:
+LAYER_GIVEN = frozenset(
+    ("activity_regularizer", "autocast", "dtype", "heads", "name", "trainable")
+)
+"""Arguments of a layer of head weights that are not the configuration's to give."""
+
+
+def build_network(
+    config: Experiment,
+    card: Mapping[str, Any],
+    num_steps: int,
+    counts: Mapping[str, Any] | None = None,
+) -> Any:
     """Builds and compiles the network of an experiment.
 
     Args:
         config: The experiment.
         card: Of the training feed: bands, normaliser, and what the labels are.
         num_steps: Optimiser steps of the whole training, for the schedule.
+        counts: Label -> how often each class occurs in the training fold, for class
+            weights by name.
 
     Returns:
         A compiled ``keras.Model``; one head gives a tensor, several a dict.
@@ -48,6 +64,7 @@ def build_network(config: Experiment, card: Mapping[str, Any], num_steps: int) -
     heads = read_heads(
         config, {n: e.get("classes", ()) for n, e in card["heads"].items()}
     )
+    layer = _head_weights(config, heads)
     model = call_with(
         build_multitask,
         config.model.options,
@@ -57,17 +74,28 @@ def build_network(config: Experiment, card: Mapping[str, Any], num_steps: int) -
         heads={name: _to_builder(config, name, head) for name, head in heads.items()},
         bands=card["bands"],
         card=card,
+        fork=_fork(layer),
         **_pretrained(config),
     )
     _freeze(config, model)
-    losses = {name: _build_loss(config, name, head) for name, head in heads.items()}
+    losses = {
+        name: build_loss(
+            loss_of(config.each_head[name], head),
+            head,
+            loss_key(config, name),
+            (counts or {}).get(name),
+        )
+        for name, head in heads.items()
+    }
     metrics = {name: build_metrics(config, name, head) for name, head in heads.items()}
     single = next(iter(heads)) if len(heads) == 1 else None
     weights = {name: config.each_head[name].weight for name in heads}
+    if layer is not None:
+        losses = layer.weigh(losses)
     model.compile(
         build_optimizer(config.train, num_steps, model),
         losses[single] if single else losses,
-        loss_weights=None if single else weights,
+        loss_weights=None if single or layer else weights,
         metrics=metrics[single] if single else metrics,
         jit_compile=config.train.jit_compile,
     )
@@ -104,11 +132,9 @@ def decoder_of(config: Experiment, heads: Mapping[str, Head]) -> str | None:
     return config.model.decoder if dense else None
 
 
-def loss_of(settings: HeadConfig, head: Head) -> tuple[str, dict[str, Any]]:
-    """Name and options of a head's loss."""
-    if settings.loss is None:
-        return head.spec.losses[0], {}
-    return settings.loss.name, settings.loss.options
+def loss_of(settings: HeadConfig, head: Head) -> LossConfig:
+    """The loss of a head: that which is configured, or that of its task."""
+    return settings.loss or LossConfig(name=head.spec.losses[0])
 
 
 def metrics_of(settings: HeadConfig, head: Head) -> list[MetricConfig]:
@@ -116,18 +142,6 @@ def metrics_of(settings: HeadConfig, head: Head) -> list[MetricConfig]:
     if settings.metrics is not None:
         return list(settings.metrics)
     return [MetricConfig(name=name) for name in head.spec.shown_metrics]
-
-
-def fixed_of(function: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Of what a task gives, what a loss or metric takes; a plug-in's may take less."""
-    known = parameters(function)
-    return {name: value for name, value in given.items() if name in known}
-
-
-def _build_loss(config: Experiment, name: str, head: Head) -> Any:
-    loss, options = loss_of(config.each_head[name], head)
-    fixed = fixed_of(LOSSES[loss], head.spec.loss_options(head.size))
-    return call_with(LOSSES[loss], options, _key(config, name, "loss.options"), **fixed)
 
 
 def build_metrics(config: Experiment, name: str, head: Head) -> list[Any]:
@@ -161,6 +175,50 @@ def _to_builder(config: Experiment, name: str, head: Head) -> dict[str, Any]:
     given = config.each_head[name].options
     dropout = {"dropout": given["dropout"]} if "dropout" in given else {}
     return {"task": head.task, head.form.option: head.size, **dropout}
+
+
+def _head_weights(config: Experiment, heads: Mapping[str, Head]) -> Any:
+    """The layer that learns the weights of the heads, where one does."""
+    settings = config.train.head_weights
+    if settings is None:
+        return None
+    return call_with(
+        HEAD_WEIGHTS[settings.name],
+        settings.options,
+        "train.head_weights.options",
+        heads=list(heads),
+        name="head_weights",
+    )
+
+
+def _fork(layer: Any) -> Any:
+    """Where the layer stands: GradNorm takes the one tensor that all heads share."""
+    from arcticdl.losses import GradNormWeights
+
+    if isinstance(layer, GradNormWeights):
+        return lambda features: layer(next(iter(features.values())))
+    return layer
+
+
+def check_head_weights(config: Experiment) -> None:
+    """Refuses options that the layer of head weights does not take.
+
+    Raises:
+        ConfigError: One does not; or heads of pixels and of whole images share no
+            features at which GradNorm could compare them.
+    """
+    settings = config.train.head_weights
+    if settings is None:
+        return
+    kind, key = HEAD_WEIGHTS[settings.name], "train.head_weights.options"
+    check_call(kind, settings.options, key, LAYER_GIVEN)
+    dense = {head.spec.dense for head in read_heads(config).values()}
+    if settings.name == "gradnorm" and len(dense) > 1:
+        raise ConfigError(
+            "`train.head_weights` must be uncertainty or null where some heads answer "
+            "for pixels and others for whole images. Received: 'gradnorm', which "
+            "compares gradients at one place that all heads share."
+        )
 
 
 def _pretrained(config: Experiment) -> dict[str, Any]:

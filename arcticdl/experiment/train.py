@@ -4,7 +4,7 @@ from pathlib import Path
 
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
-from arcticdl.experiment.build import build_feeds
+from arcticdl.experiment.build import build_feeds, count_classes
 from arcticdl.experiment.check import check_options
 from arcticdl.experiment.folder import (
     FULL,
@@ -143,7 +143,8 @@ def train_fold(
     feed, validation_feed = build_feeds(config, store, split, seed=seed)
     line = {"line": config.line_class} if config.line_class else {}
     card = feed.card | line
-    model = build_network(config, card, len(feed) * config.train.epochs)
+    counts = count_classes(config, store, split)
+    model = build_network(config, card, len(feed) * config.train.epochs, counts)
     stopping = build_stopping(config)
     with hold_fold(config, folder, number, overwrite=overwrite) as fold_dir:
         write_environment(folder, config, str(getattr(store, "fingerprint", "")))

@@ -36,7 +36,9 @@ from .regression import ValueLoss as ValueLoss
 from .segmentation import Crossentropy as Crossentropy
 from .segmentation import Focal as Focal
 from .segmentation import SegmentationLoss as SegmentationLoss
+from .table import HEAD_WEIGHTS as HEAD_WEIGHTS
 from .table import LOSSES as LOSSES
+from .table import NAMED_LOSSES as NAMED_LOSSES
 from .weak import DominanceCrossentropy as DominanceCrossentropy
 from .weak import Interval as Interval
 from .weak import Proportion as Proportion

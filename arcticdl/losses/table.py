@@ -38,3 +38,17 @@ LOSSES = Table(
 
 Packages beside this one add losses by entry points of the group ``arcticdl.losses``.
 """
+
+NAMED_LOSSES = Table(
+    LOSSES.group, {**LOSSES.entries, "Sum": "arcticdl.losses.combined:Sum"}
+)
+"""All that a configuration may name: these, and ``Sum``, which is built of others."""
+
+HEAD_WEIGHTS = Table(
+    None,
+    {
+        "gradnorm": "arcticdl.losses.multitask:GradNormWeights",
+        "uncertainty": "arcticdl.losses.multitask:UncertaintyWeights",
+    },
+)
+"""How the weights of several heads' losses are learnt, each a layer."""

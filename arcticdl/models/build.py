@@ -1,6 +1,6 @@
 """Assembly: bands -> backbone -> decoder -> heads, as plain functional models."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -17,6 +17,7 @@ from arcticdl.models.penalties import initialise_weights, penalise_weights
 from arcticdl.tasks import reconcile
 
 Options = Mapping[str, Any]
+Fork = Callable[[dict[str, Any]], Mapping[str, Any]]
 
 
 def build_segmenter(
@@ -128,6 +129,7 @@ def build_multitask(
     regularization: Regularization | Options | None = None,
     backbone_options: Options | None = None,
     decoder_options: Options | None = None,
+    fork: Fork | None = None,
 ) -> keras.Model:
     """Builds a model with one backbone, one decoder and any number of heads.
 
@@ -160,6 +162,8 @@ def build_multitask(
             ``drop_path`` in the backbone, penalties ``l1`` and ``l2``.
         backbone_options: Options of the backbone, e.g. ``{"width": 16}``.
         decoder_options: Options of the decoder, e.g. ``{"channels": (64, 32, 16)}``.
+        fork: What stands where heads part, from features by head to features by head,
+            such as the layer ``losses.UncertaintyWeights``.
 
     Returns:
         Model from ``(batch, y, x, band)`` to one float32 tensor, or to a dict by
@@ -207,9 +211,10 @@ def build_multitask(
     x = Card(known, name="card")(image)
     x = UnfoldTime(dates, name="unfold_time")(x) if dates > 1 else x
     features, reference = encode(encoder.model, x, series.fusion)
-    shared = {"norm": style.norm, "activation": style.activation or "relu"}
-    decoded = _decode(features, decoder, {**shared, **(decoder_options or {})})
-    outputs = _answer(features, decoded, reference, specs)
+    common = {"norm": style.norm, "activation": style.activation or "relu"}
+    decoded = _decode(features, decoder, {**common, **(decoder_options or {})})
+    shared = _share(features, decoded, specs, fork)
+    outputs = _answer(shared, decoded, reference, specs)
     label = backbone if isinstance(backbone, str) else backbone.name
     name = "_".join(part for part in (decoder, label) if part)
     model = keras.Model(
@@ -265,19 +270,34 @@ def _decode(
     )
 
 
-def _answer(
+def _share(
     features: Pyramid,
+    decoded: Decoded | None,
+    specs: Mapping[str, HeadSpec],
+    fork: Fork | None,
+) -> dict[str, Any]:
+    """The features from which each head answers."""
+    coarsest = features[f"P{pyramid_levels(features)[-1]}"]
+    found = {
+        name: decoded.features if decoded is not None and spec.dense else coarsest
+        for name, spec in specs.items()
+    }
+    return found if fork is None else dict(fork(found))
+
+
+def _answer(
+    shared: Mapping[str, Any],
     decoded: Decoded | None,
     image: Any,
     specs: Mapping[str, HeadSpec],
 ) -> dict[str, Any]:
-    coarsest = features[f"P{pyramid_levels(features)[-1]}"]
     outputs = {}
     for name, spec in specs.items():
         if decoded is None or not spec.dense:
-            outputs[name] = pooled_head(coarsest, name=name, spec=spec)
+            outputs[name] = pooled_head(shared[name], name=name, spec=spec)
             continue
-        outputs[name] = dense_head(decoded, image, name=name, spec=spec)
+        own = decoded._replace(features=shared[name])
+        outputs[name] = dense_head(own, image, name=name, spec=spec)
         for i, coarse in enumerate(decoded.auxiliary):
             aux = f"{name}_aux{i}"
             outputs[aux] = dense_head(coarse, image, name=aux, spec=spec)

@@ -5,10 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from arcticdl.choices import check_choice
+from arcticdl.tiles.table import WEIGHTINGS
 from arcticdl.void import VOID_CLASS
-
-WEIGHTINGS = ("effective_number", "inverse", "median_frequency", "none")
-"""How classes can be weighted; see `class_weights`."""
 
 
 def class_weights(

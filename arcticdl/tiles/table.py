@@ -40,3 +40,6 @@ SAMPLERS = Table(
     },
 )
 """Name -> function ``(store, indices, label, *, options) -> sampler`` for a feed."""
+
+WEIGHTINGS = ("effective_number", "inverse", "median_frequency", "none")
+"""How classes can be weighted; see ``class_weights``."""

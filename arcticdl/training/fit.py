@@ -73,11 +73,14 @@ def common_options(
     }
 
 
+_SPARED = ("bias", "gamma", "beta", "log_variances", "head_weights")
+
+
 def spare_small_weights(
     optimizer: keras.optimizers.Optimizer,
 ) -> keras.optimizers.Optimizer:
-    """Leaves biases and the weights of normalisation out of an optimiser's decay."""
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    """Leaves biases and weights of normalisation and heads out of the decay."""
+    optimizer.exclude_from_weight_decay(var_names=list(_SPARED))
     return optimizer
 
 

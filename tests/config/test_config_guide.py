@@ -9,7 +9,7 @@ from arcticdl.config.guide.keys import build_schema, list_keys, write_keys
 from arcticdl.config.guide.template import new_config
 from arcticdl.config.heads import tasks_of
 from arcticdl.errors import ConfigError
-from arcticdl.losses.table import LOSSES
+from arcticdl.losses.table import NAMED_LOSSES
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_keys_say_type_default_and_meaning():
     assert keys["data.labels"].default is None
     assert keys["train.ema"].type == "number > 0, < 1 or null"
     assert keys["tiles.size_px"].type == ("integer > 0 or [integer > 0, integer > 0]")
-    assert keys["loss"].choices == tuple(sorted(LOSSES))
+    assert keys["loss"].choices == tuple(sorted(NAMED_LOSSES))
     assert keys["model.backbone"].type == "name of a backbone"
     assert keys["data.labels.NAME.rules.N.where"].type == (
         "mapping of text to [number, number]"

@@ -42,7 +42,7 @@ def load(tmp_path, monkeypatch):
         ("model.options={regularization: {droput: 0.1}}", r"\.droput`.*'dropout'"),
         ("model.options={regularization: {dropout: lots}}", r"\.dropout`: .*number"),
         ("model.options={style: batch}", r"`model\.options\.style`: "),
-        ("model.options={series: {num_times: 3}}", r"`model\.options\.series` is set"),
+        ("model.options={fork: 3}", r"`model\.options\.fork` is set"),
         ("model.options={bands: [HH]}", r"`model\.options\.bands` is set by"),
         ("model.options={backbone_options: {widht: 4}}", r"backbone_options\.widht"),
         ("model.options={backbone_options: {num_bands: 4}}", r"num_bands` is set by"),
