@@ -64,6 +64,11 @@ class Experiment(Section):
                 "`train.early_stopping` needs `folds.validation_groups` >= 1: the "
                 "held-out fold must not choose the epoch"
             )
+        if self.train.schedule.name == "plateau" and not self.folds.validation_groups:
+            raise ValueError(
+                "`train.schedule` plateau needs `folds.validation_groups` >= 1: the "
+                "held-out fold must not choose the rate"
+            )
         if self.train.early_stopping and self.train.ema:
             raise ValueError(
                 "`train.ema` and `train.early_stopping` do not go together: validation "

@@ -97,6 +97,9 @@ class TrainConfig(Section):
     clip_norm: PositiveFloat | None = Field(
         1.0, description="Largest norm of the whole gradient; null: no limit."
     )
+    accumulate: PositiveInt = Field(
+        1, description="Batches whose gradients are averaged for one step."
+    )
     layer_decay: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None,
         description="Factor of the rate from block to block towards the image, for "

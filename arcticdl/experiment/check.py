@@ -24,7 +24,7 @@ from arcticdl.experiment.network import (
 )
 from arcticdl.experiment.optimisers import check_optimizer
 from arcticdl.experiment.options import check_call, parameters
-from arcticdl.experiment.stopping import find_monitor
+from arcticdl.experiment.stopping import check_watchers
 from arcticdl.metrics.table import METRICS
 from arcticdl.models.backbones.table import BACKBONES
 from arcticdl.models.decoders.table import DECODERS
@@ -50,8 +50,7 @@ def check_options(config: Experiment) -> None:
     check_head_weights(config)
     _check_model(config)
     check_optimizer(config.train)
-    if config.train.early_stopping is not None:
-        find_monitor(config)
+    check_watchers(config)
     check_preparation(config)
 
 

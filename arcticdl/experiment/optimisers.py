@@ -12,6 +12,7 @@ GIVEN = frozenset(
     (
         "ema_momentum",
         "global_clipnorm",
+        "gradient_accumulation_steps",
         "learning_rate",
         "num_steps",
         "use_ema",
@@ -40,7 +41,9 @@ def build_optimizer(settings: TrainConfig, num_steps: int, model: Any = None) ->
     from arcticdl.training.fit import common_options, spare_small_weights
 
     rate = build_schedule(settings, num_steps)
-    common = common_options(settings.weight_decay, settings.clip_norm, settings.ema)
+    common = common_options(
+        settings.weight_decay, settings.clip_norm, settings.ema, settings.accumulate
+    )
     fixed = {"learning_rate": rate, **common}
     key = "train.optimizer.options"
     if settings.layer_decay is not None:
@@ -79,6 +82,13 @@ def check_optimizer(settings: TrainConfig) -> None:
     build_schedule(settings, num_steps=100)
     options = settings.optimizer.options
     check_call(_class_of(settings), options, "train.optimizer.options", GIVEN)
+    clips = sorted({"clipnorm", "clipvalue"} & options.keys())
+    if clips and (settings.clip_norm is not None or len(clips) > 1):
+        raise ConfigError(
+            "Gradients can be clipped in one way only. Received: "
+            f"`train.clip_norm` {settings.clip_norm} and `train.optimizer.options` "
+            f"{clips}. Set `train.clip_norm` to null, or leave the option out."
+        )
 
 
 def _warmup(
@@ -90,7 +100,7 @@ def _warmup(
     if "warmup_fraction" not in parameters(function):
         raise ConfigError(
             f"`train.warmup_fraction` must be null with the schedule "
-            f"{settings.schedule.name!r}, which rises by itself. Received: {chosen}."
+            f"{settings.schedule.name!r}, which takes none. Received: {chosen}."
         )
     return {"warmup_fraction": chosen}
 

@@ -1,4 +1,4 @@
-"""Early stopping: which score decides, known before anything is written."""
+"""Callbacks that watch a score: which one, known before anything is written."""
 
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -8,15 +8,19 @@ from arcticdl.choices import check_choice
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.network import build_metrics, read_heads
+from arcticdl.experiment.options import parameters
+from arcticdl.training.table import SCHEDULES
 
-_KEY = "train.early_stopping.monitor"
 
-
-def find_monitor(config: Experiment) -> tuple[str, str]:
-    """Finds the score by which training ends early, and which way is better.
+def find_monitor(
+    config: Experiment, key: str = "train.early_stopping", monitor: str | None = None
+) -> tuple[str, str]:
+    """Finds the score that a callback watches, and which way is better.
 
     Args:
-        config: An experiment with ``train.early_stopping``.
+        config: The experiment.
+        key: Path of what configures the callback, for messages.
+        monitor: Name of the score; ``None``: the first metric with a best end.
 
     Returns:
         Name as it will be logged, and ``"min"``, ``"max"`` or, where only Keras may
@@ -27,21 +31,30 @@ def find_monitor(config: Experiment) -> tuple[str, str]:
     """
     from arcticdl.training.callbacks import find_mode
 
-    rule = config.train.early_stopping
-    assert rule is not None
     scores = _logged(config)
     names = ["val_loss", *(f"val_{name}" for name in scores)]
     # Keras logs several heads' losses apart; of one head the sum is its loss.
     if len(config.each_head) > 1:
         names += [f"val_{label}_loss" for label in config.each_head]
-    monitor = rule.monitor or _first(scores)
+    monitor = monitor or _first(scores)
     try:
-        check_choice(_KEY, monitor, names)
+        check_choice(f"{key}.monitor", monitor, names)
         model = SimpleNamespace(metrics=list(scores.values()))
-        own = find_mode(monitor, model)
+        return monitor, find_mode(monitor, model)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return monitor, own if rule.mode == "auto" else rule.mode
+
+
+def check_watchers(config: Experiment) -> None:
+    """Refuses a monitor that will not be logged.
+
+    Raises:
+        ConfigError: As for ``find_monitor``.
+    """
+    if config.train.early_stopping is not None:
+        find_monitor(config, monitor=config.train.early_stopping.monitor)
+    if config.train.schedule.name == "plateau":
+        _plateau_options(config)
 
 
 def build_stopping(config: Experiment) -> Any:
@@ -55,14 +68,41 @@ def build_stopping(config: Experiment) -> Any:
     rule = config.train.early_stopping
     if rule is None:
         return None
-    monitor, mode = find_monitor(config)
+    monitor, own = find_monitor(config, monitor=rule.monitor)
     return keras.callbacks.EarlyStopping(
         monitor=monitor,
-        mode=mode,
+        mode=own if rule.mode == "auto" else rule.mode,
         patience=rule.patience,
         min_delta=rule.min_delta,
         restore_best_weights=True,
     )
+
+
+def build_plateau(config: Experiment) -> Any:
+    """Builds the callback that lowers the rate of the schedule ``plateau``.
+
+    Returns:
+        The callback; ``None`` with another schedule.
+
+    Raises:
+        ConfigError: As for ``find_monitor``.
+    """
+    import keras
+
+    if config.train.schedule.name != "plateau":
+        return None
+    options = _plateau_options(config)
+    lowest = options.pop("final_fraction") * config.train.learning_rate
+    return keras.callbacks.ReduceLROnPlateau(min_lr=lowest, **options)
+
+
+def _plateau_options(config: Experiment) -> dict[str, Any]:
+    known = parameters(SCHEDULES["plateau"]).items()
+    options = {n: p.default for n, p in known if p.default is not p.empty}
+    options |= config.train.schedule.options
+    key = "train.schedule.options"
+    monitor, mode = find_monitor(config, key, options["monitor"])
+    return {**options, "monitor": monitor, "mode": mode}
 
 
 def _logged(config: Experiment) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from arcticdl.experiment.split import (
     describe_split,
     open_prepared,
 )
-from arcticdl.experiment.stopping import build_stopping
+from arcticdl.experiment.stopping import build_plateau, build_stopping
 from arcticdl.tiles import TileStore, check_store
 from arcticdl.tiles.quality.checks import refuse_errors
 from arcticdl.training.signals import watch_signals
@@ -146,6 +146,7 @@ def train_fold(
     counts = count_classes(config, store, split)
     model = build_network(config, card, len(feed) * config.train.epochs, counts)
     stopping = build_stopping(config)
+    callbacks = [c for c in (build_plateau(config),) if c is not None]
     with hold_fold(config, folder, number, overwrite=overwrite) as fold_dir:
         write_environment(folder, config, str(getattr(store, "fingerprint", "")))
         write_json(fold_dir / "split.json", describe_split(store, split))
@@ -156,5 +157,6 @@ def train_fold(
             epochs=config.train.epochs,
             validation_feed=validation_feed,
             stopping=stopping,
+            callbacks=callbacks,
         )
     return fold_dir

@@ -11,6 +11,7 @@ from arcticdl.choices import choose
 from arcticdl.errors import DivergedError
 from arcticdl.files import atomic_path
 from arcticdl.losses.probabilities import ends_in_probabilities
+from arcticdl.training.batches import check_at_least
 from arcticdl.training.callbacks import (
     CheckMonitors,
     History,
@@ -32,18 +33,20 @@ def build_optimizer(
     weight_decay: float = 1e-4,
     clip_norm: float | None = 1.0,
     ema: float | None = None,
+    accumulate: int = 1,
 ) -> keras.optimizers.Optimizer:
     """AdamW with decoupled weight decay (doi 10.48550/arXiv.1711.05101).
 
     Args:
         learning_rate: Peak learning rate, > 0.
-        num_steps: Optimiser steps of the whole training; the schedule ends there.
+        num_steps: Batches of the whole training; the schedule ends there.
         schedule: A name of ``arcticdl.training.table.SCHEDULES``.
         warmup_fraction: Share of the steps that warm up, in [0, 1); ``None``: the
             schedule's own.
         weight_decay: Decay; biases and normalisation weights are excluded.
         clip_norm: Largest norm of the whole gradient; ``None`` does not clip.
         ema: Momentum of averaged weights, which replace the weights at the end.
+        accumulate: Batches whose gradients are averaged for one step, >= 1.
 
     Raises:
         ValueError: Unknown schedule or a value out of range.
@@ -51,12 +54,15 @@ def build_optimizer(
     """
     warmup = {} if warmup_fraction is None else {"warmup_fraction": warmup_fraction}
     rate = choose("schedule", schedule, SCHEDULES)(learning_rate, num_steps, **warmup)
-    common = common_options(weight_decay, clip_norm, ema)
+    common = common_options(weight_decay, clip_norm, ema, accumulate)
     return spare_small_weights(keras.optimizers.AdamW(rate, **common))
 
 
 def common_options(
-    weight_decay: float | None, clip_norm: float | None, ema: float | None
+    weight_decay: float | None,
+    clip_norm: float | None,
+    ema: float | None,
+    accumulate: int = 1,
 ) -> dict[str, Any]:
     """What every optimiser of Keras takes, by Keras's names.
 
@@ -64,12 +70,20 @@ def common_options(
         weight_decay: As for ``build_optimizer``, and so are the others.
         clip_norm: Largest norm of the whole gradient.
         ema: Momentum of averaged weights.
+        accumulate: Batches a step.
+
+    Raises:
+        ValueError: ``accumulate`` below 1.
     """
+    check_at_least("accumulate", accumulate, 1)
+    # Keras averages weights after every batch, also while they wait for their step.
+    momentum = (0.99 if ema is None else ema) ** (1 / accumulate)
     return {
         "weight_decay": weight_decay,
         "global_clipnorm": clip_norm,
         "use_ema": ema is not None,
-        "ema_momentum": ema if ema is not None else 0.99,
+        "ema_momentum": momentum,
+        "gradient_accumulation_steps": accumulate if accumulate > 1 else None,
     }
 
 

@@ -308,6 +308,48 @@ def one_cycle(
     )
 
 
+def plateau(
+    learning_rate: float,
+    num_steps: int,
+    *,
+    factor: float = 0.5,
+    patience: int = 5,
+    cooldown: int = 0,
+    min_delta: float = 0.0,
+    final_fraction: float = 0.01,
+    monitor: str | None = None,
+) -> Rate:
+    """One rate until a score stops getting better, and then a share of it.
+
+    The rate itself: what lowers it is Keras's ``ReduceLROnPlateau``, a callback, which
+    ``arcticdl train`` adds; in Python, add it yourself.
+
+    Args:
+        learning_rate: The first rate, > 0.
+        num_steps: Optimiser steps of the whole training, >= 1.
+        factor: What is left of the rate each time, in (0, 1).
+        patience: Epochs without a better score before it falls, >= 1.
+        cooldown: Epochs after a fall in which none is counted, >= 0.
+        min_delta: Least change of the score that counts, >= 0.
+        final_fraction: Share of the first rate below which it never falls, in [0, 1].
+        monitor: Logged score, such as ``val_mean_iou``; ``None``: the first metric.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+    _check(
+        learning_rate=learning_rate,
+        num_steps=num_steps,
+        final_fraction=final_fraction,
+        patience=patience,
+        cooldown=cooldown,
+        min_delta=min_delta,
+    )
+    if not 0 < factor < 1:
+        raise ValueError(f"`factor` must be in (0, 1). Received: factor={factor}.")
+    return learning_rate
+
+
 def _after_rise(decay: Rate, learning_rate: float, rise: int) -> Rate:
     """A schedule after a linear rise of so many steps, which may be none."""
     return WarmUp(decay, learning_rate, rise) if rise else decay
@@ -323,6 +365,9 @@ _RULES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "learning_rate": ("> 0", lambda value: value > 0),
     "num_steps": (">= 1", lambda value: value >= 1),
     "num_cycles": (">= 1", lambda value: value >= 1),
+    "patience": (">= 1", lambda value: value >= 1),
+    "cooldown": (">= 0", lambda value: value >= 0),
+    "min_delta": (">= 0", lambda value: value >= 0),
     "warmup_fraction": ("in [0, 1)", lambda value: 0 <= value < 1),
     "rise_fraction": ("in (0, 1)", lambda value: 0 < value < 1),
     "factor": ("in (0, 1]", lambda value: 0 < value <= 1),

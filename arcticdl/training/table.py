@@ -34,6 +34,7 @@ SCHEDULES = Table(
         "cyclic": "arcticdl.training.schedules:cyclic",
         "exponential": "arcticdl.training.schedules:exponential",
         "one_cycle": "arcticdl.training.schedules:one_cycle",
+        "plateau": "arcticdl.training.schedules:plateau",
         "polynomial": "arcticdl.training.schedules:polynomial",
         "step": "arcticdl.training.schedules:step",
     },

@@ -5,7 +5,7 @@ import pytest
 from arcticdl.config import load_config
 from arcticdl.errors import ConfigError
 from arcticdl.experiment import check_options
-from arcticdl.experiment.stopping import find_monitor
+from arcticdl.experiment.stopping import build_stopping, find_monitor
 
 TEXT = """
 name: a
@@ -38,7 +38,8 @@ def load(tmp_path, rule="", rest=""):
     ],
 )
 def test_the_first_score_of_the_task_decides(tmp_path, rule, rest, expected):
-    assert find_monitor(load(tmp_path, rule, rest)) == expected
+    stopping = build_stopping(load(tmp_path, rule, rest))
+    assert (stopping.monitor, stopping.mode) == expected
 
 
 def test_a_score_that_is_not_logged_is_refused(tmp_path):
@@ -54,4 +55,4 @@ def test_a_score_best_at_zero_is_refused(tmp_path):
         "label: sic\ntask: dense_regression",
     )
     with pytest.raises(ConfigError, match=r"best at 0|one of .*val_rmse"):
-        find_monitor(config)
+        find_monitor(config, monitor="val_bias")

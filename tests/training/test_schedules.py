@@ -24,7 +24,9 @@ def test_each_schedule_peaks_at_the_learning_rate_and_is_positive_before_the_end
     assert np.isfinite(found).all()
 
 
-@pytest.mark.parametrize("name", sorted(set(SCHEDULES) - {"cyclic", "one_cycle"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(SCHEDULES) - {"cyclic", "one_cycle", "plateau"})
+)
 def test_a_warm_up_rises_linearly_from_a_twentieth_of_the_peak(name):
     found = rates(SCHEDULES[name](0.2, N, warmup_fraction=0.25))
     np.testing.assert_allclose(found[:11], np.linspace(0.01, 0.2, 11), rtol=1e-5)
@@ -110,3 +112,12 @@ def test_a_constant_rate_without_warm_up_is_a_number():
 def test_an_option_out_of_range_is_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
         SCHEDULES[name](0.1, N, **options)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("factor", 1.0), ("patience", 0), ("cooldown", -1), ("final_fraction", 2.0)],
+)
+def test_a_plateau_that_is_none_is_refused(option, value):
+    with pytest.raises(ValueError, match=f"`{option}` must be"):
+        SCHEDULES["plateau"](0.1, N, **{option: value})
