@@ -6,11 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo docs test test-docs test-jax test-reliability lint clean help notebooks notebooks-test
+.PHONY: demo demo-all docs test test-docs test-jax test-reliability lint clean help notebooks notebooks-test
 
 help:
 	@echo "make demo      simulate scenes, train, evaluate, map, report (about 6 minutes)"
 	@echo "make test      lint, types, import rules and all tests"
+	@echo "make demo-all  the same for every kind of task, on simulated data (about an hour)"
 	@echo "make docs      the documentation as site/index.html"
 	@echo "make test-docs every block of the documentation, trained ones too"
 	@echo "make test-jax  models, losses and metrics on the JAX backend"
@@ -41,6 +42,23 @@ demo: $(VENV)/installed
 	$(BIN)/arcticdl predict runs/demo --fold 1 --overwrite
 	$(BIN)/arcticdl report runs/demo
 	@echo "Open runs/demo/report.html"
+
+# One configuration a task, each from simulated files to its report.
+EXAMPLES := thaw concentration forecast ordinal ice_chart ai4arctic
+
+demo-all: demo
+	$(BIN)/arcticdl simulate data/thaw/frozen --schema optical --ponds 0 --scenes 12 --size 128
+	$(BIN)/arcticdl simulate data/thaw/thawed --schema optical --ponds 0.3 --scenes 12 --size 128 --seed 1
+	$(BIN)/arcticdl simulate data/amsr2 --schema amsr2 --scenes 48 --size 64
+	$(BIN)/arcticdl simulate data/charts --scenes 6 --size 512 --charts
+	$(BIN)/arcticdl simulate data/ai4arctic --schema ai4arctic --scenes 6 --size 512
+	set -e; for name in $(EXAMPLES); do \
+		$(BIN)/arcticdl prepare configs/$$name.yaml --overwrite; \
+		$(BIN)/arcticdl train configs/$$name.yaml --fold 0 --overwrite; \
+		$(BIN)/arcticdl evaluate runs/$$name; \
+		$(BIN)/arcticdl predict runs/$$name --overwrite; \
+		$(BIN)/arcticdl report runs/$$name; \
+	done
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 # What the package offers, for its lazy loader, for mypy and for editors.
 from .baselines import pixel_baselines as pixel_baselines
 from .calibration import Calibration as Calibration
+from .classification import ClassificationEvaluation as ClassificationEvaluation
 from .constant import constant_baseline as constant_baseline
 from .coverage import counted_pixels as counted_pixels
 from .evaluate import SegmentationEvaluation as SegmentationEvaluation

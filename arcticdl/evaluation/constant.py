@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.evaluation.choose import evaluation_for
 from arcticdl.evaluation.coverage import counted_pixels
-from arcticdl.evaluation.evaluate import evaluation_for
 from arcticdl.tasks import Head
 from arcticdl.tiles import LabelInfo, TileStore
 

@@ -1,7 +1,4 @@
-"""Streaming evaluation of class maps: one confusion matrix an image, nothing larger.
-
-``evaluation_for`` chooses the evaluation that a head's task asks for.
-"""
+"""Streaming evaluation of class maps: one confusion matrix an image, nothing larger."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,13 +7,11 @@ import numpy as np
 
 from arcticdl.evaluation.calibration import Calibration
 from arcticdl.evaluation.images import ImageEvaluation, check_same
-from arcticdl.evaluation.labels import LabelEvaluation
 from arcticdl.evaluation.pictures import paint_classes
-from arcticdl.evaluation.values import ValueEvaluation
 from arcticdl.metrics import bootstrap_scores, confusion_matrix, scores
 from arcticdl.metrics.confusion import without_nan
 from arcticdl.plots.style import checked_colors
-from arcticdl.tasks import TASKS, Head
+from arcticdl.tasks import TASKS
 from arcticdl.void import VOID_CLASS
 
 _MIN_PICTURE_SHARE = 0.1  # of its pixels must be scored for a tile to be shown
@@ -153,7 +148,7 @@ class SegmentationEvaluation(ImageEvaluation):
                 "classes": list(self.classes),
                 "colors": list(self.colors),
                 "void_class": self.void_class,
-                "pooled": _what_is_pooled(stack),
+                "pooled": self._what_is_pooled(stack),
                 "num_images": len(stack),
                 "num_pixels": int(pooled.sum()),
                 "num_void_pixels": self._num_void,
@@ -242,29 +237,9 @@ class SegmentationEvaluation(ImageEvaluation):
             )
         return entries
 
-
-Evaluation = SegmentationEvaluation | LabelEvaluation | ValueEvaluation
-
-
-def evaluation_for(head: Head, **options: Any) -> Evaluation:
-    """Returns an empty evaluation of the kind that a head's task is scored by.
-
-    Args:
-        head: What the model answers.
-        **options: ``bands``, ``num_pictures``, ``num_resamples``, ``seed``.
-    """
-    if head.form.scored_by == "values":
-        return ValueEvaluation(head, **options)
-    if head.form.scored_by == "labels":
-        return LabelEvaluation(head, **options)
-    return SegmentationEvaluation(
-        head.classes, colors=head.colors, task=head.task, **options
-    )
-
-
-def _what_is_pooled(stack: np.ndarray) -> str:
-    images = "1 image" if len(stack) == 1 else f"{len(stack)} images"
-    return (
-        f"One confusion matrix over the {int(stack.sum()):,} scored pixels of "
-        f"{images}; void pixels are left out, and every pixel weighs the same."
-    )
+    def _what_is_pooled(self, stack: np.ndarray) -> str:
+        images = "1 image" if len(stack) == 1 else f"{len(stack)} images"
+        return (
+            f"One confusion matrix over the {int(stack.sum()):,} scored pixels of "
+            f"{images}; void pixels are left out, and every pixel weighs the same."
+        )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from arcticdl.evaluation.evaluate import evaluation_for
+from arcticdl.evaluation.choose import evaluation_for
 from arcticdl.tasks import SCORES, TASKS, read_head
 
 

@@ -112,7 +112,7 @@ def _block(run: RunFolder, name: str, result: Mapping[str, Any]) -> dict[str, An
         "kind": kind,
         "number": number,
         "chief": shown[0].title,
-        "counted": {"classes": "pixels", "labels": "entries"}.get(kind, "numbers"),
+        "counted": _counted(result, kind),
         "scores": [_shown_score(score, result, number, units) for score in shown],
         "methods": rows if baselines else [],
         "margins": [
@@ -139,6 +139,9 @@ def _block(run: RunFolder, name: str, result: Mapping[str, Any]) -> dict[str, An
         )
         if calibration
         else "",
+        "ranking": _drawn(run, "The ranking", lambda: _ranking(result))
+        if result.get("ranking")
+        else "",
         "scatter": _drawn(
             run, "The scatter", lambda: plots.truth_scatter(sample, units=units)
         )
@@ -150,6 +153,18 @@ def _block(run: RunFolder, name: str, result: Mapping[str, Any]) -> dict[str, An
         if result.get("coverage")
         else "",
     }
+
+
+def _counted(result: Mapping[str, Any], kind: str) -> str:
+    """What is counted, in words."""
+    if "ranking" in result:
+        return "images"
+    return {"classes": "pixels", "labels": "entries"}.get(kind, "numbers")
+
+
+def _ranking(result: Mapping[str, Any]) -> Any:
+    colors = dict(zip(result["classes"], result["colors"], strict=True))
+    return plots.ranking_curves(result["ranking"], colors)
 
 
 def _absent(result: Mapping[str, Any]) -> list[str]:

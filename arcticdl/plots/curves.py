@@ -164,7 +164,9 @@ def reliability(calibration: Mapping[str, Any], ax: Axes | None = None) -> Figur
         ax.plot([0, 1], [0, 1], color="#8a8f94", lw=1.0, ls="--", label="calibrated")
         ax.plot(confidence, accuracy, color=PALETTE[0], lw=1.2)
         label = f"model (ECE {calibration['ece']:.3f})"
-        ax.scatter(confidence, accuracy, s=12 + 240 * share, color=PALETTE[0])
+        ax.scatter(
+            confidence, accuracy, s=12 + 240 * share, color=PALETTE[0], clip_on=False
+        )
         ax.plot([], [], color=PALETTE[0], marker="o", label=label)
         ax.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
         ax.set_xlabel("confidence (highest class probability)")

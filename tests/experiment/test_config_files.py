@@ -1,0 +1,171 @@
+"""Examples of tasks, from files to a report; scores are those of scikit-learn."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from sklearn import metrics
+
+import arcticdl
+from arcticdl.cli import main
+from arcticdl.config import load_config
+from arcticdl.experiment.scenes import open_scenes
+
+PLAIN = (
+    "model.options={backbone_options: {width: 8, depth: 2}, "
+    "decoder_options: {channels: [16, 8]}}"
+)
+TINY = ["train.epochs=1", "train.repeats=1", "train.batch_size=4", "folds.n_splits=2"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*words):
+    assert main([str(word) for word in words]) == 0
+
+
+def simulate(folder, schema, scenes, size, *further):
+    run("simulate", folder, "--schema", schema, "--scenes", scenes, "--size", size,
+        *further)  # fmt: skip
+
+
+def run_through(project_root, name, *changes):
+    """All steps of a configuration, in small; the result, test scenes and maps."""
+    config = project_root / "configs" / f"{name}.yaml"
+    settings = [word for text in (*TINY, *changes) for word in ("--set", text)]
+    run("prepare", config, *settings)
+    run("train", config, "--fold", 0, *settings)
+    run("evaluate", f"runs/{name}")
+    run("predict", f"runs/{name}")
+    run("report", f"runs/{name}")
+    folder = Path("runs") / name
+    page = (folder / "report.html").read_text()
+    assert "cannot be drawn" not in page
+    result = json.loads((folder / "fold0" / "metrics.json").read_text())
+    split = json.loads((folder / "fold0" / "split.json").read_text())
+    assert split["train"] and not set(split["train"]) & set(split["test"])
+    return result, split["test"], folder / "maps"
+
+
+def read(path):
+    with rasterio.open(path) as source:
+        return source.read(1)
+
+
+def pairs(test, maps, truth_of, void=255):
+    """True and predicted codes, or numbers, of all scored pixels of the test scenes."""
+    true, found = [], []
+    for scene_id in test:
+        label, map_ = truth_of(scene_id), read(maps / f"{scene_id}.tif")
+        scored = np.isfinite(label) & (label != void)
+        scored &= np.isfinite(map_) & (map_ != void)
+        true.append(label[scored])
+        found.append(map_[scored])
+    return np.concatenate(true), np.concatenate(found)
+
+
+def test_thaw_classifies_images(project_root):
+    simulate("data/thaw/frozen", "optical", 4, 64, "--ponds", 0)
+    simulate("data/thaw/thawed", "optical", 4, 64, "--ponds", 0.3, "--seed", 1)
+    small = ("tiles.size_px=64", "model.options.backbone_options={width: 4, depth: 2}")
+    result, test, maps = run_through(project_root, "thaw", *small)
+    (table,) = maps.glob("*.csv")
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    found = {row["scene_id"]: row["class"] for row in rows}
+    assert set(found) == set(test)
+    # Seed 0 was frozen, seed 1 thawed.
+    true = ["thawed" if "_1_" in scene_id else "frozen" for scene_id in test]
+    predicted = [found[scene_id] for scene_id in test]
+    assert result["scores"]["accuracy"] == metrics.accuracy_score(true, predicted)
+    answers = {entry["image_id"]: entry for entry in result["images"]}
+    assert [answers[scene_id]["true"] for scene_id in test] == true
+    score = [answers[scene_id]["prob"][1] for scene_id in test]
+    auc = metrics.roc_auc_score(np.array(true) == "thawed", score)
+    assert result["ranking"]["thawed"]["roc_auc"] == pytest.approx(auc)
+
+
+def check_regression(result, true, found):
+    scores = result["scores"]
+    assert result["num_pixels"] == len(true)
+    error = found.astype("float64") - true
+    assert scores["rmse"] == pytest.approx(
+        metrics.root_mean_squared_error(true, found), rel=1e-4
+    )
+    assert scores["mae"] == pytest.approx(
+        metrics.mean_absolute_error(true, found), rel=1e-4
+    )
+    assert scores["r2"] == pytest.approx(metrics.r2_score(true, found), rel=1e-3)
+    assert scores["bias"] == pytest.approx(error.mean(), abs=1e-5)
+
+
+def test_concentration_is_regressed(project_root):
+    simulate("data/amsr2", "amsr2", 12, 64)  # two places
+    result, test, maps = run_through(project_root, "concentration", PLAIN)
+    true, found = pairs(test, maps, lambda name: read(f"data/amsr2/{name}_sic.tif"))
+    check_regression(result, true, found)
+    assert Path("runs/concentration/report.html").read_text().count("<h2>Truth and")
+
+
+def test_a_forecast_is_of_the_day_after(project_root):
+    simulate("data/amsr2", "amsr2", 12, 64)
+    small = PLAIN[:-1] + ", series: {fusion: convlstm}}"
+    result, test, maps = run_through(project_root, "forecast", small)
+
+    def day_after(name):
+        place, _, day = name.rpartition("_")
+        return read(f"data/amsr2/{place}_{int(day) + 1:02d}_sic.tif")
+
+    true, found = pairs(test, maps, day_after)
+    check_regression(result, true, found)
+
+
+def test_ordered_classes(project_root):
+    simulate("data/demo", "geotiff", 2, 128)
+    small = (PLAIN, "tiles.size_px=64", "baselines=false")
+    result, test, maps = run_through(project_root, "ordinal", *small)
+    true, found = pairs(test, maps, lambda name: read(f"data/demo/{name}_labels.tif"))
+    matrix = metrics.confusion_matrix(true, found, labels=range(6))
+    np.testing.assert_array_equal(result["confusion_matrix"], matrix)
+
+
+def test_ice_charts_are_labels(project_root):
+    simulate("data/charts", "geotiff", 2, 128, "--charts")
+    small = (PLAIN, "tiles.size_px=64", "baselines=false")
+    result, test, maps = run_through(project_root, "ice_chart", *small)
+
+    def drawn(name):
+        path = Path("data/charts") / f"{name}.tif"
+        chart = path.with_name(f"{name}_chart.gpkg")
+        return arcticdl.open_scene(path, labels={"SOD": chart})["SOD"].values
+
+    true, found = pairs(test, maps, drawn)
+    matrix = metrics.confusion_matrix(true, found, labels=range(6))
+    np.testing.assert_array_equal(result["confusion_matrix"], matrix)
+
+
+def test_several_tasks_of_ai4arctic(project_root):
+    simulate("data/ai4arctic", "ai4arctic", 2, 128)
+    small = (PLAIN, "tiles.size_px=64", "data.grid.resolution_m=160")
+    result, test, maps = run_through(project_root, "ai4arctic", *small)
+    given = ("data.grid.resolution_m=160",)
+    config = load_config(project_root / "configs" / "ai4arctic.yaml", given)
+    scenes = {s.attrs["scene_id"]: s for s in open_scenes(config)}
+    for head, suffix, size in (("SIC", "", 11), ("SOD", "_SOD_class", 6),
+                               ("FLOE", "_FLOE_class", 7)):  # fmt: skip
+        true, found = [], []
+        for name in test:
+            label = scenes[name][head].values
+            map_ = read(maps / f"{name}{suffix}.tif")
+            scored = (label != 255) & (map_ != 255)
+            true.append(label[scored])
+            found.append(map_[scored])
+        matrix = metrics.confusion_matrix(
+            np.concatenate(true), np.concatenate(found), labels=range(size)
+        )
+        np.testing.assert_array_equal(result["heads"][head]["confusion_matrix"], matrix)
