@@ -56,7 +56,7 @@ def train(
         checked, fold, run_dir=run_dir, resume=resume, overwrite=overwrite
     )
     if len(folds) > 1:
-        experiment.open_prepared(checked)
+        experiment.split_folds(checked, experiment.open_prepared(checked), folds)
         status = train_each(checked, folder, folds, overwrite=overwrite)
         if status:
             raise typer.Exit(status)

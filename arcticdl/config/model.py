@@ -1,11 +1,38 @@
 """The ``model`` section: the network."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import (
+    Field,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import core_schema
 
 from arcticdl.config.names import ADAPTER, BACKBONE, DECODER, check_weights
 from arcticdl.config.section import Section
+
+
+class WarmStartConfig(Section):
+    """A trained run whose weights are the first ones; its folder alone may stand."""
+
+    run: str = Field(min_length=1, description="Its folder, such as runs/NAME.")
+    fold: Annotated[int, Field(ge=0)] | Literal["full"] | None = Field(
+        None, description="Which of its models; null: that of the fold in training."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _run_alone(cls, value: Any) -> Any:
+        return {"run": value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string"}, handler(schema)]}
 
 
 class ModelConfig(Section):
@@ -25,6 +52,9 @@ class ModelConfig(Section):
     adapter: Annotated[str, ADAPTER] = Field(
         "by_band", description="How pretrained kernels fit the bands of the data."
     )
+    warm_start: WarmStartConfig | None = Field(
+        None, description="Run whose weights are the first ones; null: none."
+    )
     options: dict[str, Any] = Field(
         default_factory=dict,
         description="Further arguments of the builder, such as backbone_options.",
@@ -36,3 +66,11 @@ class ModelConfig(Section):
         if weights is not None and "backbone" in info.data:
             check_weights(weights, info.data["backbone"])
         return weights
+
+    @model_validator(mode="after")
+    def _begins_in_one_way(self) -> "ModelConfig":
+        if self.weights is not None and self.warm_start is not None:
+            raise ValueError(
+                "`weights` and `warm_start` both say how the network begins; give one"
+            )
+        return self

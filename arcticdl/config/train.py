@@ -55,6 +55,19 @@ class FreezeConfig(Section):
     )
 
 
+class UnfreezeConfig(Section):
+    """How the backbone begins to learn, stage by stage, from the deepest one on."""
+
+    start: PositiveInt = Field(1, description="Epochs with the whole backbone frozen.")
+    every: PositiveInt = Field(1, description="Epochs between two stages.")
+    num_frozen: int = Field(
+        0, ge=0, description="First stages, from the image on, that never learn."
+    )
+    fix_statistics: bool = Field(
+        False, description="Keep the batch statistics of the whole backbone throughout."
+    )
+
+
 class EarlyStoppingConfig(Section):
     """When training ends before its last epoch; needs ``validation_groups``."""
 
@@ -115,6 +128,9 @@ class TrainConfig(Section):
     freeze: FreezeConfig | None = Field(
         None, description="Part of the backbone that does not learn; null: none."
     )
+    unfreeze: UnfreezeConfig | None = Field(
+        None, description="Let the backbone learn stage by stage; null: from the start."
+    )
     normalizer: Annotated[str, NORMALIZER] = Field(
         "zscore", description="How bands become small numbers."
     )
@@ -141,6 +157,15 @@ class TrainConfig(Section):
             raise ValueError(
                 "`constants` and `normalizer: constants` need each other. Received: "
                 f"normalizer={self.normalizer!r}, constants={self.constants}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _backbone_is_frozen_in_one_way(self) -> "TrainConfig":
+        if self.freeze is not None and self.unfreeze is not None:
+            raise ValueError(
+                "`freeze` and `unfreeze` both say which stages learn; give one. Stages "
+                "that never learn are `unfreeze.num_frozen`"
             )
         return self
 

@@ -8,4 +8,5 @@ from .scenes import open_scenes as open_scenes
 from .scenes import prepare as prepare
 from .split import open_prepared as open_prepared
 from .train import folds_to_train as folds_to_train
+from .train import split_folds as split_folds
 from .train import train as train

@@ -1,11 +1,15 @@
-"""Feeds from a configuration."""
+"""Feeds from a configuration, and what is said of a training before it begins."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from arcticdl.config import Experiment
+from arcticdl.config.train import TrainConfig
+from arcticdl.experiment.losses import describe_loss
+from arcticdl.experiment.network import decoder_of, loss_of, metrics_of, read_heads
 from arcticdl.experiment.options import call_with
 from arcticdl.experiment.split import Split
 from arcticdl.tiles import Normalizer, TileStore
@@ -82,3 +86,92 @@ def _build_sampler(
         indices=indices,
         label=config.label_name,
     )
+
+
+def describe_fold(
+    config: Experiment, store: TileStore, split: Split, number: int | str
+) -> str:
+    """Says in a line which tiles a fold trains and holds out."""
+    scenes = store.manifest["scene_id"].to_numpy()
+    parts = {"train": split.train, "validate": split.validation, "test": split.test}
+    told = ", ".join(
+        f"{len(tiles)} tiles of {_count(len(set(scenes[tiles])), 'scene')} {part}"
+        for part, tiles in parts.items()
+        if len(tiles)
+    )
+    height, width = store.tile_size_px
+    return (
+        f"{config.name}, fold {number}: tiles of {height} x {width} px, bands "
+        f"{', '.join(store.bands)}; {told}"
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def describe_training(
+    config: Experiment, model: Any, num_batches: int, counts: Mapping[str, Any]
+) -> list[str]:
+    """Says in a few lines what a training will do.
+
+    Args:
+        config: The experiment.
+        model: Its compiled network.
+        num_batches: Batches of an epoch.
+        counts: Label -> how often each class occurs in the training fold.
+
+    Returns:
+        Lines of network, heads, optimisation, and when it ends early.
+    """
+    heads = read_heads(config)
+    return [
+        _network_in_words(config, model, decoder_of(config, heads)),
+        *(
+            f"{name}: {head.task}, loss "
+            f"{describe_loss(loss_of(config.each_head[name], head), head, of)}, metrics "
+            + ", ".join(m.name for m in metrics_of(config.each_head[name], head))
+            for name, head in heads.items()
+            for of in [counts.get(name)]
+        ),
+        *_optimisation_in_words(config.train, num_batches),
+    ]
+
+
+def _network_in_words(config: Experiment, model: Any, decoder: str | None) -> str:
+    learnt = sum(math.prod(v.shape) for v in model.trainable_variables)
+    parts = [part for part in (decoder, config.model.backbone) if part]
+    weights = config.model.weights or "random"
+    begins = "" if config.model.warm_start else f", begins with {weights} weights"
+    frozen = model.count_params() - learnt
+    return (
+        f"network: {' on '.join(parts)}, {model.count_params():,} weights, "
+        f"{frozen:,} of them not learnt{begins}"
+    )
+
+
+def _optimisation_in_words(settings: TrainConfig, num_batches: int) -> list[str]:
+    size = f"{settings.batch_size} tiles"
+    if settings.accumulate > 1:
+        size += f", {settings.accumulate} of them a step"
+    clip = settings.clip_norm
+    lines = [
+        f"optimiser: {settings.optimizer.name}, rate {settings.learning_rate:g} "
+        f"{settings.schedule.name}, decay {settings.weight_decay:g}, gradients "
+        f"{'as they are' if clip is None else f'clipped at a norm of {clip:g}'}",
+        f"epochs: {settings.epochs} of {num_batches} batches of {size}",
+    ]
+    if settings.head_weights is not None:
+        lines.append(f"weights of heads: learnt by {settings.head_weights.name}")
+    if settings.unfreeze is not None:
+        rule = settings.unfreeze
+        lines.append(
+            f"backbone: frozen for {rule.start} epochs, then a stage more every "
+            f"{rule.every}"
+        )
+    if settings.early_stopping is not None:
+        lines.append(
+            f"ends early after {settings.early_stopping.patience} epochs "
+            "without a better score"
+        )
+    return lines

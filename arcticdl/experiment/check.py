@@ -11,6 +11,7 @@ from arcticdl.augment.table import AUGMENTATIONS
 from arcticdl.config import Experiment
 from arcticdl.config.names import is_path
 from arcticdl.errors import ConfigError
+from arcticdl.experiment.folder import load_run
 from arcticdl.experiment.losses import check_loss, fixed_of
 from arcticdl.experiment.network import (
     FIXED,
@@ -136,6 +137,8 @@ def _check_model(config: Experiment) -> None:
             "model.options.decoder_options",
         )
     weights = settings.weights
+    if settings.warm_start is not None:
+        load_run(settings.warm_start.run)
     if weights is not None and is_path(weights) and not Path(weights).is_file():
         raise FileNotFoundError(f"`model.weights`: there is no file {weights}.")
 

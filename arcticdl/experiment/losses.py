@@ -93,6 +93,26 @@ def weigh_classes(
     return [float(w) for w in class_weights(counts, rule.name, **rule.options)]
 
 
+def describe_loss(settings: LossConfig, head: Head, counts: Counts) -> str:
+    """A loss in words, with the class weights that a rule gives.
+
+    Args:
+        settings: As for ``build_loss``, and so are the others.
+        head: The head.
+        counts: Of the training fold.
+    """
+    if settings.name == SUM:
+        weights = settings.options.get("weights") or [1.0] * len(settings.parts)
+        parts = zip(weights, settings.parts, strict=True)
+        return " + ".join(f"{w:g} {describe_loss(p, head, counts)}" for w, p in parts)
+    if settings.weighting is None:
+        return settings.name
+    found = weigh_classes(settings, head, "loss", counts)
+    told = zip(head.classes, found, strict=True)
+    words = ", ".join(f"{name} {weight:.3g}" for name, weight in told)
+    return f"{settings.name} (classes weigh {words})"
+
+
 def _rest(settings: LossConfig, fixed: Any) -> dict[str, Any]:
     """Options that are given as they are: not those that were told in words."""
     told = {

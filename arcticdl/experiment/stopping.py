@@ -96,6 +96,16 @@ def build_plateau(config: Experiment) -> Any:
     return keras.callbacks.ReduceLROnPlateau(min_lr=lowest, **options)
 
 
+def build_unfreezing(config: Experiment) -> Any:
+    """Builds the callback that frees stages, ``None`` where none is configured."""
+    settings = config.train.unfreeze
+    if settings is None:
+        return None
+    from arcticdl.models import GradualUnfreezing
+
+    return GradualUnfreezing(**settings.model_dump())
+
+
 def _plateau_options(config: Experiment) -> dict[str, Any]:
     known = parameters(SCHEDULES["plateau"]).items()
     options = {n: p.default for n, p in known if p.default is not p.empty}

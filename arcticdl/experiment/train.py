@@ -1,10 +1,19 @@
 """Training folds: each from the store to ``foldK/model.keras``."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from rich.console import Console
 
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
-from arcticdl.experiment.build import build_feeds, count_classes
+from arcticdl.experiment.build import (
+    build_feeds,
+    count_classes,
+    describe_fold,
+    describe_training,
+)
 from arcticdl.experiment.check import check_options
 from arcticdl.experiment.folder import (
     FULL,
@@ -24,7 +33,12 @@ from arcticdl.experiment.split import (
     describe_split,
     open_prepared,
 )
-from arcticdl.experiment.stopping import build_plateau, build_stopping
+from arcticdl.experiment.stopping import (
+    build_plateau,
+    build_stopping,
+    build_unfreezing,
+)
+from arcticdl.experiment.warm import check_start, find_start, scenes_seen
 from arcticdl.tiles import TileStore, check_store
 from arcticdl.tiles.quality.checks import refuse_errors
 from arcticdl.training.signals import watch_signals
@@ -63,14 +77,28 @@ def train(
     if todo:
         found = check_store(store.path, deep=False).findings
         refuse_errors(found, allow=config.tiles.allow)
+    splits = split_folds(config, store, todo)
+    for number in todo:
+        train_fold(config, store, splits[number], folder, number, overwrite=overwrite)
+    return folder
+
+
+def split_folds(
+    config: Experiment, store: TileStore, todo: Sequence[Fold]
+) -> dict[Fold, Split]:
+    """The parts of folds that are to be trained, once a warm start may begin them.
+
+    Raises:
+        FileNotFoundError: The run of a warm start, or its fold, is not trained.
+        SplitError: It has seen what a fold is tested on; or a part of a fold is empty.
+    """
     splits: dict[Fold, Split] = (
         {FULL: choose_everything(store, config)}
         if FULL in todo
         else dict(choose_folds(store, config, [int(n) for n in todo]).items())
     )
-    for number in todo:
-        train_fold(config, store, splits[number], folder, number, overwrite=overwrite)
-    return folder
+    check_start(config, store, splits)
+    return splits
 
 
 def folds_to_train(
@@ -145,11 +173,21 @@ def train_fold(
     card = feed.card | line
     counts = count_classes(config, store, split)
     model = build_network(config, card, len(feed) * config.train.epochs, counts)
+    start = find_start(config, number)
+    begun = [] if start is None else [_begin(model, start)]
     stopping = build_stopping(config)
-    callbacks = [c for c in (build_plateau(config),) if c is not None]
+    further = (build_unfreezing(config), build_plateau(config))
+    callbacks = [callback for callback in further if callback is not None]
+    lines = describe_training(config, model, len(feed), counts)
+    say = Console(highlight=False, markup=False, soft_wrap=True).print
+    for words in [describe_fold(config, store, split, number), *lines, *begun]:
+        say(words)
     with hold_fold(config, folder, number, overwrite=overwrite) as fold_dir:
         write_environment(folder, config, str(getattr(store, "fingerprint", "")))
-        write_json(fold_dir / "split.json", describe_split(store, split))
+        described = describe_split(store, split)
+        if start is not None:
+            described["before"] = sorted(scenes_seen(start))
+        write_json(fold_dir / "split.json", described)
         fit(
             model,
             feed,
@@ -160,3 +198,11 @@ def train_fold(
             callbacks=callbacks,
         )
     return fold_dir
+
+
+def _begin(model: Any, start: Path) -> str:
+    """Loads the weights of a warm start, and says which."""
+    from arcticdl.inference.load import load_model
+    from arcticdl.models import warm_start
+
+    return f"begins as {start}: {warm_start(model, load_model(start / 'model.keras'))}"

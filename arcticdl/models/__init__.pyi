@@ -22,6 +22,8 @@ from .options import Regularization as Regularization
 from .options import Series as Series
 from .options import Style as Style
 from .segmentation_models import from_segmentation_models as from_segmentation_models
+from .transfer import Transfer as Transfer
+from .transfer import warm_start as warm_start
 from .weights.adapter_rules import ADAPTERS as ADAPTERS
 from .weights.load import load_weights as load_weights
 from .weights.table import list_weights as list_weights

@@ -162,17 +162,23 @@ class GradualUnfreezing(keras.callbacks.Callback):
     def on_epoch_begin(
         self, epoch: int, logs: Mapping[str, float] | None = None
     ) -> None:
-        """Sets the stages of this epoch, also after a resume."""
-        before = _trainable_paths(self.model)
-        freeze_stages(self.model, self.frozen_in(epoch))
-        if self.fix_statistics:
-            fix_batch_norm(self.model)
-        if _trainable_paths(self.model) != before:
-            renew_optimizer(self.model)
+        """Sets the stages of this epoch."""
+        self.set_epoch(self.model, epoch)
 
-    def frozen_in(self, epoch: int) -> int:
-        """How many stages are frozen in an epoch, counted from 0."""
-        total = len(stage_layers(self.model))
+    def set_epoch(self, model: keras.Model, epoch: int) -> None:
+        """Freezes in a model what an epoch, counted from 0, has frozen.
+
+        A checkpoint asks for it before it gives the optimizer its variables back.
+        """
+        before = _trainable_paths(model)
+        freeze_stages(model, self.frozen_in(epoch, len(stage_layers(model))))
+        if self.fix_statistics:
+            fix_batch_norm(model)
+        if _trainable_paths(model) != before:
+            renew_optimizer(model)
+
+    def frozen_in(self, epoch: int, total: int) -> int:
+        """How many of so many stages are frozen in an epoch, counted from 0."""
         if epoch < self.start:
             return total
         thawed = 1 + (epoch - self.start) // self.every
@@ -194,13 +200,31 @@ def renew_optimizer(model: keras.Model) -> None:
     """
     old = model.optimizer
     new = type(old).from_config(old.get_config())
+    _keep_exclusions(old, new)
     new.build(model.trainable_variables)
     known = {variable.path: variable for variable in old.variables}
     for variable in new.variables:
         if variable.path in known:
             variable.assign(known[variable.path])
+    if new.use_ema:
+        # Keras begins averages with the first step; these begin now, at their weights.
+        for variable, mean in zip(
+            model.trainable_variables, new._model_variables_moving_average, strict=True
+        ):
+            if mean.path not in known:
+                mean.assign(variable)
     model.optimizer = new
     model.make_train_function(force=True)
+
+
+def _keep_exclusions(old: Any, new: Any) -> None:
+    """What does not decay, which an optimizer's configuration does not hold."""
+    names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
+    for name in names:
+        if hasattr(old, name):
+            setattr(new, name, getattr(old, name))
+    if hasattr(old, "inner_optimizer"):
+        _keep_exclusions(old.inner_optimizer, new.inner_optimizer)
 
 
 def layer_factors(model: keras.Model, decay: float = 0.75) -> dict[str, float]:

@@ -117,7 +117,8 @@ class Checkpoint(keras.callbacks.Callback):
     layers, Python's and NumPy's random states, the metrics of an unfinished epoch, the
     position in the feed and the state of the callbacks. Of Keras's callbacks the
     counters and best weights are kept; a callback of your own gives a dict of numbers
-    and arrays by ``get_state()`` and takes it back by ``set_state(dict)``.
+    and arrays by ``get_state()`` and takes it back by ``set_state(dict)``. One that
+    changes what is trained has ``set_epoch(model, epoch)``.
 
     Files are written when an epoch ends, and within one with a `feed`; a signal saves
     at once, or, without a feed, gives the unfinished epoch up. Saving takes at most a
@@ -192,6 +193,11 @@ class Checkpoint(keras.callbacks.Callback):
                 path.unlink()
                 continue
             self._check(path, state)
+            # The optimiser has the variables of the epoch that was trained last.
+            last = state["epoch"] if state["batch"] else max(state["epoch"] - 1, 0)
+            for callback in self.kept:
+                if hasattr(callback, "set_epoch"):
+                    callback.set_epoch(model, last)
             if self.feed is not None and state["batch"]:
                 see_batch(model, self.feed)  # so that the metrics have variables
             model.optimizer.build(model.trainable_variables)

@@ -30,6 +30,7 @@ USE_A_RUN = {
     "howto/big-scenes",
     "howto/cluster",
     "howto/export",
+    "howto/fine-tune",
     "howto/spread",
     "reference/formats",
 }

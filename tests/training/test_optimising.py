@@ -1,4 +1,4 @@
-"""Accumulated gradients and rates that fall at a plateau: right, and resumed exactly."""
+"""Accumulated gradients, and rates that fall at a plateau: right, and resumed."""
 
 import signal
 

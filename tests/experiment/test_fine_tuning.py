@@ -1,0 +1,191 @@
+"""Warm starts and gradual unfreezing from a configuration, from files to weights."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import yaml
+from rasterio.transform import from_origin
+
+from arcticdl.cli import main
+from arcticdl.config import load_config
+from arcticdl.errors import ConfigError
+from arcticdl.inference.load import load_model
+
+TREE = {
+    "name": "first",
+    "data": {
+        "scenes": "scenes/*_[0-9].tif",
+        "labels": {
+            "ice": {
+                "classes": ["water", "ice"],
+                "file": {"replace": {".tif": "_ice.tif"}},
+            }
+        },
+        "attributes": {"group": r"([ab])_\d"},
+    },
+    "tiles": {"size_px": 16, "store": "data/all.tiles"},
+    "folds": {"n_splits": 2},
+    "loss": {"name": "Crossentropy", "options": {"class_weights": "inverse"}},
+    "model": {
+        "backbone": "plain",
+        "options": {
+            "backbone_options": {"width": 2, "depth": 2},
+            "decoder_options": {"channels": [2, 2]},
+        },
+    },
+    "train": {
+        "epochs": 1,
+        "batch_size": 4,
+        "jit_compile": False,
+        "optimizer": "SGD",
+        "learning_rate": 1e-9,
+    },
+}
+
+
+def write(path, values, number):
+    with rasterio.open(
+        path, "w", driver="GTiff", width=32, height=32, count=1, dtype=values.dtype,
+        crs="EPSG:3413", transform=from_origin(number * 10_000, 0, 100, 100),
+    ) as file:  # fmt: skip
+        file.write(values[None])
+
+
+def configure(name, **changes):
+    tree = {**TREE, "name": name}
+    for path, value in changes.items():
+        section, _, key = path.partition("__")
+        tree[section] = {**tree.get(section, {}), key: value} if key else value
+    Path(f"{name}.yaml").write_text(yaml.safe_dump(tree))
+    return f"{name}.yaml"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Four scenes of two groups with ice of unlike amounts, a store, a trained run."""
+    folder = tmp_path_factory.mktemp("project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        Path("scenes").mkdir()
+        for number, name in enumerate(("a_0", "a_1", "b_2", "b_3")):
+            rng = np.random.default_rng(number)
+            ice = (rng.random((32, 32)) < 0.1 + 0.2 * number).astype("uint8")
+            image = (ice + rng.normal(0, 0.1, ice.shape)).astype("float32")
+            write(f"scenes/{name}.tif", image, number)
+            write(f"scenes/{name}_ice.tif", ice, number)
+        assert main(["prepare", configure("first")]) == 0
+        assert main(["train", "first.yaml", "--fold", "0"]) == 0
+    return folder
+
+
+@pytest.fixture
+def project(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(shutil.copytree(trained, tmp_path / "work"))
+
+
+def weights(path):
+    return load_model(path).get_weights()
+
+
+def scenes_of(run):
+    return json.loads(Path(run, "split.json").read_text())
+
+
+def test_class_weights_count_the_training_scenes_alone(project):
+    counts = np.zeros(2)
+    for scene in scenes_of("runs/first/fold0")["train"]:
+        with rasterio.open(f"scenes/{scene}_ice.tif") as file:
+            counts += np.bincount(file.read(1).ravel(), minlength=2)
+    loss = load_model("runs/first/fold0/model.keras", compile=True).loss
+    np.testing.assert_allclose(loss.class_weights, counts.sum() / (2 * counts))
+
+
+def test_a_run_starts_from_the_weights_of_another_and_remembers_its_scenes(
+    project, capsys
+):
+    told = []
+    for name, change in (
+        ("second", {"model__warm_start": "runs/first"}),
+        ("third", {}),
+    ):
+        config = configure(name, seed=9, **change)
+        assert main(["train", config, "--fold", "0"]) == 0
+        told.append(capsys.readouterr().out)
+    first, second, third = (
+        weights(f"runs/{run}/fold0/model.keras")[0]
+        for run in ("first", "second", "third")
+    )
+    # At this rate weights hardly move: the second run has those of the first.
+    np.testing.assert_allclose(second, first, atol=1e-6)
+    assert np.abs(third - first).max() > 0.01
+    assert "begins as runs/first/fold0: " in told[0] and "begins as" not in told[1]
+    assert "fold 0: tiles of 16 x 16 px, bands" in told[1]
+    assert "8 tiles of 2 scenes train, 8 tiles of 2 scenes test" in told[1]
+    assert "loss Crossentropy (classes weigh water " in told[1]
+    assert "optimiser: SGD, rate 1e-09 cosine" in told[1]
+    assert "epochs: 1 of 2 batches of 4 tiles" in told[1]
+    before = scenes_of("runs/second/fold0")["before"]
+    assert before == scenes_of("runs/first/fold0")["train"]
+
+
+def test_a_start_that_has_seen_the_test_fold_is_refused(project, capsys):
+    config = configure("leak", model__warm_start={"run": "runs/first", "fold": 0})
+    for fold in ("1", "all"):
+        assert main(["train", config, "--fold", fold]) == 1
+        error = capsys.readouterr().err
+        assert "must not have seen the scenes that fold 1 is tested on" in error
+    assert not Path("runs/leak").exists()
+    assert main(["train", config, "--fold", "0"]) == 0
+
+
+def test_a_start_that_has_seen_the_group_of_a_test_scene_is_refused(project, capsys):
+    split = Path("runs/first/fold0/split.json")
+    found = scenes_of(split.parent)
+    split.write_text(json.dumps({**found, "train": ["a_0"]}))
+    config = configure(
+        "group",
+        model__warm_start={"run": "runs/first", "fold": 0},
+        folds={"n_splits": 2, "group": "group"},
+    )
+    codes = [main(["train", config, "--fold", fold]) for fold in ("0", "1")]
+    assert sorted(codes) == [0, 1]  # the fold that holds out the scenes of group a
+    assert "others of their group" in capsys.readouterr().err
+
+
+def test_a_start_that_is_not_there_is_refused(project, capsys):
+    assert main(["train", configure("x", model__warm_start="runs/none")]) == 1
+    assert "runs/none is no run folder" in capsys.readouterr().err
+    config = configure("x", model__warm_start={"run": "runs/first", "fold": "full"})
+    assert main(["train", config, "--fold", "0"]) == 1
+    assert "Trained folds of runs/first: [0]" in capsys.readouterr().err
+    assert not Path("runs/x").exists()
+
+
+def test_stages_are_freed_from_a_configuration(project):
+    config = configure("thaw", train__unfreeze={"start": 1, "num_frozen": 1})
+    assert main(["train", config, "--fold", "0", "--set", "train.epochs=2"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"train__unfreeze": {}, "train__freeze": {}},
+            "`freeze` and `unfreeze` both say",
+        ),
+        (
+            {"model__warm_start": "runs/first", "model__weights": "a/b.npz"},
+            "`weights` and `warm_start` both say",
+        ),
+        ({"train__unfreeze": {"evry": 2}}, "Did you mean `every`"),
+        ({"model__warm_start": {"run": "r", "fold": -1}}, "warm_start.fold"),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path, monkeypatch, change, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        load_config(configure("x", **change))
