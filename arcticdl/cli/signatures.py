@@ -12,13 +12,14 @@ from arcticdl.config.safe_yaml import write_yaml
 from arcticdl.experiment.network import LAYER_GIVEN
 from arcticdl.experiment.optimisers import GIVEN
 from arcticdl.experiment.options import parameters
+from arcticdl.experiment.stopping import CALLBACK_GIVEN
 from arcticdl.losses.table import HEAD_WEIGHTS, NAMED_LOSSES
 from arcticdl.metrics.table import METRICS
 from arcticdl.models.backbones.table import BACKBONES
 from arcticdl.models.decoders.table import DECODERS
 from arcticdl.sources.reader import READERS
 from arcticdl.tiles.table import SAMPLERS, SPLITTERS
-from arcticdl.training.table import OPTIMIZERS, SCHEDULES
+from arcticdl.training.table import CALLBACKS, OPTIMIZERS, SCHEDULES
 
 
 class _Place(NamedTuple):
@@ -38,6 +39,7 @@ _PLACES = {
     "model.backbone": _Place(BACKBONES, "model.options.backbone_options"),
     "model.decoder": _Place(DECODERS, "model.options.decoder_options"),
     "train.augment": _Place(AUGMENTATIONS, "train.augment.N"),
+    "train.callbacks": _Place(CALLBACKS, "train.callbacks.N.options", CALLBACK_GIVEN),
     "train.head_weights": _Place(
         HEAD_WEIGHTS, "train.head_weights.options", LAYER_GIVEN
     ),

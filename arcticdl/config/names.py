@@ -73,6 +73,7 @@ AUGMENTATION = OneOf("augmentation", "arcticdl.augment.table:AUGMENTATIONS")
 SPLITTER = OneOf("splitter", "arcticdl.tiles.table:SPLITTERS")
 SAMPLER = OneOf("sampler", "arcticdl.tiles.table:SAMPLERS")
 OPTIMIZER = OneOf("optimizer", "arcticdl.training.table:OPTIMIZERS")
+CALLBACK = OneOf("callback", "arcticdl.training.table:CALLBACKS")
 SCHEDULE = OneOf("schedule", "arcticdl.training.table:SCHEDULES")
 TASK = OneOf("task", "arcticdl.tasks.table:TASKS")
 

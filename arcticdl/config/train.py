@@ -6,6 +6,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from arcticdl.config.loss import MetricConfig
 from arcticdl.config.names import (
+    CALLBACK,
     HEAD_WEIGHTS,
     NORMALIZER,
     OPTIMIZER,
@@ -36,6 +37,12 @@ class SamplerConfig(Named):
     name: Annotated[str, SAMPLER] = Field(
         "uniform", description="Which tiles an epoch visits, and how often."
     )
+
+
+class CallbackConfig(Named):
+    """A name of ``arcticdl.training.CALLBACKS`` and its arguments."""
+
+    name: Annotated[str, CALLBACK] = Field(description="Which callback.")
 
 
 class HeadWeightsConfig(Named):
@@ -145,6 +152,9 @@ class TrainConfig(Section):
     )
     early_stopping: EarlyStoppingConfig | None = Field(
         None, description="Stop before the last epoch; null: never."
+    )
+    callbacks: tuple[CallbackConfig, ...] = Field(
+        (), description="What shows the training while it runs, beside history.csv."
     )
     jit_compile: bool = Field(True, description="Compile the training step by XLA.")
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(

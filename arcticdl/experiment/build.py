@@ -12,6 +12,7 @@ from arcticdl.experiment.losses import describe_loss
 from arcticdl.experiment.network import decoder_of, loss_of, metrics_of, read_heads
 from arcticdl.experiment.options import call_with
 from arcticdl.experiment.split import Split
+from arcticdl.tasks import Head
 from arcticdl.tiles import Normalizer, TileStore
 from arcticdl.tiles.table import SAMPLERS
 
@@ -127,15 +128,16 @@ def describe_training(
     heads = read_heads(config)
     return [
         _network_in_words(config, model, decoder_of(config, heads)),
-        *(
-            f"{name}: {head.task}, loss "
-            f"{describe_loss(loss_of(config.each_head[name], head), head, of)}, metrics "
-            + ", ".join(m.name for m in metrics_of(config.each_head[name], head))
-            for name, head in heads.items()
-            for of in [counts.get(name)]
-        ),
+        *(_head_in_words(config, n, h, counts.get(n)) for n, h in heads.items()),
         *_optimisation_in_words(config.train, num_batches),
     ]
+
+
+def _head_in_words(config: Experiment, name: str, head: Head, counts: Any) -> str:
+    settings = config.each_head[name]
+    loss = describe_loss(loss_of(settings, head), head, counts)
+    metrics = ", ".join(metric.name for metric in metrics_of(settings, head))
+    return f"{name}: {head.task}, loss {loss}, metrics {metrics}"
 
 
 def _network_in_words(config: Experiment, model: Any, decoder: str | None) -> str:

@@ -70,8 +70,10 @@ _FOLD_ENTRIES = (
     "*.csv",
     "*.json",
     "checkpoint",
+    "images",
     "model.keras",
     "pictures",
+    "tensorboard",
     ".old-of.*",
 )
 _MAP_ENTRIES = ("*.csv", "*.gpkg", "*.png", "*.tif")

@@ -1,15 +1,20 @@
-"""Callbacks that watch a score: which one, known before anything is written."""
+"""Callbacks: what they watch and show, known before anything is written."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from arcticdl.choices import check_choice
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
+from arcticdl.experiment.losses import fixed_of
 from arcticdl.experiment.network import build_metrics, read_heads
-from arcticdl.experiment.options import parameters
-from arcticdl.training.table import SCHEDULES
+from arcticdl.experiment.options import call_with, check_call, parameters
+from arcticdl.training.table import CALLBACKS, SCHEDULES
+
+CALLBACK_GIVEN = ("feed", "folder")
+"""Arguments of callbacks that are not the configuration's to give."""
 
 
 def find_monitor(
@@ -46,15 +51,21 @@ def find_monitor(
 
 
 def check_watchers(config: Experiment) -> None:
-    """Refuses a monitor that will not be logged.
+    """Refuses a monitor that will not be logged, and what a callback does not take.
 
     Raises:
-        ConfigError: As for ``find_monitor``.
+        ConfigError: As for ``find_monitor``; or options that a callback does not take.
     """
     if config.train.early_stopping is not None:
         find_monitor(config, monitor=config.train.early_stopping.monitor)
     if config.train.schedule.name == "plateau":
         _plateau_options(config)
+    for number, callback in enumerate(config.train.callbacks):
+        key = f"train.callbacks.{number}.options"
+        function = CALLBACKS[callback.name]
+        check_call(function, callback.options, key, CALLBACK_GIVEN)
+        if callback.name == "images":
+            _check_images(config, callback.options, key)
 
 
 def build_stopping(config: Experiment) -> Any:
@@ -104,6 +115,39 @@ def build_unfreezing(config: Experiment) -> Any:
     from arcticdl.models import GradualUnfreezing
 
     return GradualUnfreezing(**settings.model_dump())
+
+
+def build_callbacks(config: Experiment, fold_dir: Path, feed: Any) -> list[Any]:
+    """Builds all callbacks of a training but early stopping.
+
+    Args:
+        config: The experiment.
+        fold_dir: Folder of the fold, in which they write.
+        feed: Of the validation; ``None`` where there is none.
+    """
+    found = [build_unfreezing(config), build_plateau(config)]
+    for number, callback in enumerate(config.train.callbacks):
+        function = CALLBACKS[callback.name]
+        given = {"folder": fold_dir / callback.name, "feed": feed}
+        key = f"train.callbacks.{number}.options"
+        fixed = fixed_of(function, given)
+        found.append(call_with(function, callback.options, key, **fixed))
+    return [callback for callback in found if callback is not None]
+
+
+def _check_images(config: Experiment, options: Mapping[str, Any], key: str) -> None:
+    from arcticdl.training.reports import find_map_head
+
+    if not config.folds.validation_groups:
+        raise ConfigError(
+            "`train.callbacks` images shows validation tiles, and needs "
+            "`folds.validation_groups` >= 1."
+        )
+    heads = {name: head.to_card() for name, head in read_heads(config).items()}
+    try:
+        find_map_head(heads, options.get("head"))
+    except ValueError as error:
+        raise ConfigError(f"`{key}`: {error}") from error
 
 
 def _plateau_options(config: Experiment) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from arcticdl.experiment.folder import (
     Fold,
     check_run,
     claim_fold,
+    fold_path,
     hold_fold,
     write_environment,
     write_json,
@@ -33,11 +34,7 @@ from arcticdl.experiment.split import (
     describe_split,
     open_prepared,
 )
-from arcticdl.experiment.stopping import (
-    build_plateau,
-    build_stopping,
-    build_unfreezing,
-)
+from arcticdl.experiment.stopping import build_callbacks, build_stopping
 from arcticdl.experiment.warm import check_start, find_start, scenes_seen
 from arcticdl.tiles import TileStore, check_store
 from arcticdl.tiles.quality.checks import refuse_errors
@@ -176,8 +173,8 @@ def train_fold(
     start = find_start(config, number)
     begun = [] if start is None else [_begin(model, start)]
     stopping = build_stopping(config)
-    further = (build_unfreezing(config), build_plateau(config))
-    callbacks = [callback for callback in further if callback is not None]
+    fold_dir = fold_path(folder, number)
+    callbacks = build_callbacks(config, fold_dir, validation_feed)
     lines = describe_training(config, model, len(feed), counts)
     say = Console(highlight=False, markup=False, soft_wrap=True).print
     for words in [describe_fold(config, store, split, number), *lines, *begun]:

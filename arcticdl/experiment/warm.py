@@ -64,8 +64,8 @@ def check_start(
             raise SplitError(
                 f"`model.warm_start` must not have seen the scenes that fold {fold} is "
                 f"tested on, or others of their {config.folds.group}. Received: "
-                f"{start}, which learnt from {len(leaked)}, such as {leaked[0]!r}. Hold them out there as well, or start from "
-                "another fold."
+                f"{start}, which learnt from {len(leaked)}, such as {leaked[0]!r}. "
+                "Hold them out there as well, or start from another fold."
             )
 
 

@@ -112,3 +112,83 @@ def _draw_labels(axes: Sequence[Axes], labels: np.ndarray, info: Any) -> None:
 
 def _any(labels: np.ndarray) -> bool:
     return bool(np.isfinite(labels).any())
+
+
+def show_answers(
+    store: Any,
+    indices: Sequence[int],
+    labels: np.ndarray,
+    answers: np.ndarray,
+    *,
+    head: Any,
+    bands: Sequence[str | int] | None = None,
+) -> Figure:
+    """Draws tiles of a store with what they are labelled and what a model answers.
+
+    Args:
+        store: A `tiles.TileStore`.
+        indices: Its tiles.
+        labels: ``(tile, y, x)`` class codes or values, or ``(tile, y, x, class)`` of
+            yes and no; void is 255, or NaN.
+        answers: ``(tile, y, x, band)``, the chief output of the head.
+        head: What the model answers, an ``arcticdl.tasks.Head``.
+        bands: As in `show_tiles`.
+
+    Returns:
+        The figure: a column a tile; image, label and answer below each other. Of
+        several labels a pixel it shows how many hold.
+    """
+    pixels = store.read(indices, ["image", "valid"])
+    pictures = _pictures(pixels["image"], pixels["valid"], store.bands, bands)
+    height, width = store.tile_size_px
+    size = (1.9 * len(indices) + 1.6, 1.9 * 3 * height / width + 0.4)
+    with house_style():
+        figure = new_figure(size)
+        axes = figure.subplots(3, len(indices), squeeze=False)
+        for column, (tile, picture) in enumerate(zip(indices, pictures, strict=True)):
+            axes[0, column].imshow(picture)
+            axes[0, column].set_title(f"tile {tile}", fontsize="small")
+        if head.form.codes is not None:
+            _draw_codes(axes[1:], (labels, answers[..., 0]), head)
+        else:
+            _draw_numbers(axes[1:], _as_numbers(labels, answers, head), head)
+        for ax, name in zip(axes[:, 0], ("image", "label", "answer"), strict=True):
+            ax.set_ylabel(name)
+        for ax in axes.ravel():
+            ax.set(xticks=[], yticks=[])
+    return figure
+
+
+def _draw_codes(axes: Any, maps: Sequence[np.ndarray], head: Any) -> None:
+    colors = checked_colors(head.classes, head.colors)
+    for row, codes in zip(axes, maps, strict=True):
+        for ax, one in zip(row, codes, strict=True):
+            ax.imshow(class_rgb(one, colors))
+    entries = class_legend(head.classes, colors, with_void=bool((maps[0] == 255).any()))
+    axes[0][-1].legend(
+        handles=entries, loc="upper left", bbox_to_anchor=(1.04, 1.0), borderaxespad=0.0
+    )
+
+
+def _as_numbers(
+    labels: np.ndarray, answers: np.ndarray, head: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    if head.spec.label == "labels":
+        void = (labels == 255).all(axis=-1)
+        held = ((labels == 1).sum(-1), (answers > 0).sum(-1))
+        return np.where(void, np.nan, held[0]), held[1].astype("float32")
+    first = labels[..., 0] if labels.ndim == answers.ndim else labels
+    return first, answers[..., 0]
+
+
+def _draw_numbers(axes: Any, maps: Sequence[np.ndarray], head: Any) -> None:
+    low, high = (
+        (np.nanmin(maps[0]), np.nanmax(maps[0])) if _any(maps[0]) else (0.0, 1.0)
+    )
+    for row, values in zip(axes, maps, strict=True):
+        for ax, one in zip(row, values, strict=True):
+            ax.set_facecolor(VOID_COLOR)
+            shown = ax.imshow(one, vmin=low, vmax=high)
+    several = head.spec.label == "labels"
+    words = "classes that hold" if several else f"value ({head.units or '1'})"
+    axes[0][0].figure.colorbar(shown, ax=list(np.ravel(axes)), label=words)

@@ -8,10 +8,13 @@ from .feed import TileFeed as TileFeed
 from .fit import build_optimizer as build_optimizer
 from .fit import fit as fit
 from .fit import save_model as save_model
+from .reports import TensorBoardLog as TensorBoardLog
+from .reports import TileImages as TileImages
 from .resume import Checkpoint as Checkpoint
 from .scene_feed import SceneFeed as SceneFeed
 from .schedules import cosine_with_warmup as cosine_with_warmup
 from .signals import Preempted as Preempted
 from .signals import watch_signals as watch_signals
+from .table import CALLBACKS as CALLBACKS
 from .table import OPTIMIZERS as OPTIMIZERS
 from .table import SCHEDULES as SCHEDULES

@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules by name, listed without loading Keras."""
+"""Optimisers, schedules and callbacks by name, listed without loading Keras."""
 
 from arcticdl.choices import Table
 
@@ -40,3 +40,12 @@ SCHEDULES = Table(
     },
 )
 """Name -> function ``(learning_rate, num_steps, *, options) -> schedule``."""
+
+CALLBACKS = Table(
+    None,
+    {
+        "images": "arcticdl.training.reports:TileImages",
+        "tensorboard": "arcticdl.training.reports:TensorBoardLog",
+    },
+)
+"""Name -> callback that shows a training: ``(folder, feed, *, options)``."""

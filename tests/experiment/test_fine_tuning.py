@@ -189,3 +189,90 @@ def test_what_cannot_be_is_refused(tmp_path, monkeypatch, change, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=message):
         load_config(configure("x", **change))
+
+
+SHOWN = {
+    "folds": {"n_splits": 2, "validation_groups": 1},
+    "train__epochs": 3,
+    "train__learning_rate": 0.05,
+}
+
+
+def events(folder):
+    """(step, tag, value) of every scalar, and the steps at which a start began."""
+    import tensorflow as tf
+
+    values, starts = [], []
+    for path in sorted(Path(folder).iterdir()):
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = tf.compat.v1.Event.FromString(record.numpy())
+            if event.HasField("session_log"):
+                starts.append(event.step)
+            values += [
+                (event.step, value.tag, value.simple_value)
+                for value in event.summary.value
+            ]
+    return values, starts
+
+
+def test_curves_and_pictures_are_written_and_change_nothing(project):
+    shown = configure(
+        "shown",
+        **SHOWN,
+        train__callbacks=[
+            "tensorboard",
+            {"name": "images", "options": {"every": 2, "num_tiles": 3}},
+        ],
+    )
+    assert main(["train", shown, "--fold", "0"]) == 0
+    assert main(["train", configure("plain", **SHOWN), "--fold", "0"]) == 0
+    for one, other in zip(
+        weights("runs/shown/fold0/model.keras"),
+        weights("runs/plain/fold0/model.keras"),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+    folder = Path("runs/shown/fold0")
+    assert [path.name for path in sorted((folder / "images").iterdir())] == [
+        "epoch00002.png",
+        "epoch00003.png",  # the last one
+    ]
+    rows = (folder / "history.csv").read_text().splitlines()
+    names = rows[0].split(",")
+    for part, mark in (("train", ""), ("validation", "val_")):
+        values, starts = events(folder / "tensorboard" / part)
+        assert starts == [0]
+        for epoch, row in enumerate(rows[1:]):
+            told = dict(zip(names, map(float, row.split(",")), strict=True))
+            (value,) = (v for s, t, v in values if (s, t) == (epoch, "epoch_loss"))
+            assert value == pytest.approx(told[f"{mark}loss"], rel=1e-6)
+    rates = [v for _, tag, v in events(folder / "tensorboard/train")[0]
+             if tag == "epoch_learning_rate"]  # fmt: skip
+    assert len(rates) == 3 and rates[0] > rates[-1] > 0
+    assert main(["train", shown, "--fold", "0", "--overwrite"]) == 0
+    assert events(folder / "tensorboard/train")[1] == [0]
+
+
+@pytest.mark.parametrize(
+    ("callback", "message"),
+    [
+        ("image", "Did you mean 'images'"),
+        ("images", "needs `folds.validation_groups`"),
+        ({"name": "tensorboard", "options": {"every": 2}}, "`every`|no option"),
+        ({"name": "images", "options": {"folder": "x"}}, "is set by"),
+    ],
+)
+def test_a_callback_that_cannot_be_is_refused(project, callback, message):
+    from arcticdl.experiment import check_options
+
+    with pytest.raises(ConfigError, match=message):
+        check_options(load_config(configure("x", train__callbacks=[callback])))
+
+
+def test_pictures_of_a_head_that_is_none_are_refused(project):
+    from arcticdl.experiment import check_options
+
+    wanted = {"name": "images", "options": {"head": "iec"}}
+    config = configure("x", **{**SHOWN, "train__callbacks": [wanted]})
+    with pytest.raises(ConfigError, match=r"callbacks\.0\.options`: `head` must be"):
+        check_options(load_config(config))
