@@ -59,7 +59,8 @@ class DataConfig(Section):
         None, description="Vector file of areas; what lies outside is void."
     )
     labels: dict[str, LabelConfig] = Field(
-        min_length=1, description="Name of a label -> its map and classes."
+        default_factory=dict,
+        description="Name of a label -> its map and classes; none: unlabelled tiles.",
     )
     void: VoidConfig | None = Field(
         None, description="A mask beside the scene where no label counts."

@@ -78,6 +78,13 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _names_agree(self) -> "Experiment":
+        if not self.data.labels:
+            asked = {"label": self.label, "heads": self.heads, "task": self.task,
+                     "loss": self.loss, "predict.line": self.predict.line}  # fmt: skip
+            needing = [name for name, value in asked.items() if value]
+            if needing:
+                raise ValueError(f"{needing} need a label under `data.labels`")
+            return self
         for label in self.heads or [self.label_name]:
             check_choice("heads" if self.heads else "label", label, self.data.answered)
         line, classes = self.predict.line, self.data.answered[self.label_name].classes
@@ -135,8 +142,13 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _sampler_has_classes(self) -> "Experiment":
-        sampler, label = self.train.sampler.name, self.label_name
-        if sampler != "uniform" and not self.data.answered[label].classes:
+        sampler = self.train.sampler.name
+        if sampler == "uniform":
+            return self
+        if not self.data.labels:
+            raise ValueError(f"`train.sampler` {sampler!r} counts classes of a label")
+        label = self.label_name
+        if not self.data.answered[label].classes:
             raise ValueError(
                 f"`train.sampler` {sampler!r} counts classes, which {label!r}, a "
                 "quantity, has not; leave it out, or let a label with `classes` lead"
@@ -145,8 +157,11 @@ class Experiment(Section):
 
     @property
     def each_head(self) -> dict[str, HeadConfig]:
-        """Label -> its head, also where there is one only; the first leads."""
-        if self.heads:
+        """Label -> its head, also where there is one only; the first leads.
+
+        Empty where nothing is labelled.
+        """
+        if self.heads or not self.data.labels:
             return self.heads
         only = HeadConfig(task=self.task, loss=self.loss, metrics=self.train.metrics)
         return {self.label_name: only}

@@ -58,6 +58,9 @@ class LabelConfig(Section):
         (), description="One colour a class, such as '#5ab4e6'."
     )
     file: FileRef | None = Field(None, description="File of the label map.")
+    optional: bool = Field(
+        False, description="Scenes without that file are kept, void throughout."
+    )
     options: dict[str, Any] = Field(
         default_factory=dict, description="Arguments of the reader of that file."
     )
@@ -122,6 +125,8 @@ class LabelConfig(Section):
             raise ValueError("`codes` and `sides` are of maps, not of whole images")
         if self.options and self.file is None:
             raise ValueError("`options` are of the reader of `file`, which is absent")
+        if self.optional and (self.file is None or self.several):
+            raise ValueError("`optional` is of a `file` with one band")
         if self.units is not None and self.classes:
             raise ValueError("`units` are of a quantity, and this label has `classes`")
         if not self.classes and (self.codes or self.rules or self.colors or self.sides):

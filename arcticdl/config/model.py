@@ -11,7 +11,14 @@ from pydantic import (
 )
 from pydantic_core import core_schema
 
-from arcticdl.config.names import ADAPTER, BACKBONE, DECODER, check_weights
+from arcticdl.choices import check_choice
+from arcticdl.config.names import (
+    ADAPTER,
+    ARCHITECTURE,
+    BACKBONE,
+    DECODER,
+    check_weights,
+)
 from arcticdl.config.section import Section
 
 
@@ -44,6 +51,11 @@ class ModelConfig(Section):
     decoder: Annotated[str, DECODER] = Field(
         "unet", description="Way back to the image's resolution."
     )
+    architecture: Annotated[str, ARCHITECTURE] | None = Field(
+        None,
+        description="Whole network of segmentation-models on a backbone sm_..., in place "
+        "of the decoder; null: none.",
+    )
     weights: str | None = Field(
         None,
         description="imagenet, a name of `arcticdl weights list`, or a checkpoint's "
@@ -63,9 +75,22 @@ class ModelConfig(Section):
     @field_validator("weights")
     @classmethod
     def _weights_fit(cls, weights: str | None, info: ValidationInfo) -> str | None:
-        if weights is not None and "backbone" in info.data:
+        if weights is None or "backbone" not in info.data:
+            return weights
+        if info.data.get("architecture") is None:
             check_weights(weights, info.data["backbone"])
+        elif weights != "imagenet":
+            check_choice("weights", weights, ("imagenet",))
         return weights
+
+    @model_validator(mode="after")
+    def _architecture_has_its_encoder(self) -> "ModelConfig":
+        if self.architecture is not None and not self.backbone.startswith("sm_"):
+            raise ValueError(
+                "`architecture` is built on an encoder of segmentation-models, such as "
+                f"`backbone: sm_resnet34`. Received: backbone={self.backbone!r}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _begins_in_one_way(self) -> "ModelConfig":

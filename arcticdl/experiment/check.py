@@ -15,6 +15,7 @@ from arcticdl.experiment.folder import load_run
 from arcticdl.experiment.losses import check_loss, fixed_of
 from arcticdl.experiment.network import (
     FIXED,
+    check_architecture,
     check_head_weights,
     decoder_of,
     loss_key,
@@ -47,6 +48,11 @@ def check_options(config: Experiment) -> None:
             and, where one is near, the option that was meant.
         FileNotFoundError: A file of weights is not there.
     """
+    if not config.data.labels:
+        raise ConfigError(
+            "`data.labels` is empty, so that there is nothing to learn. Unlabelled "
+            "tiles are for `arcticdl prepare` and for feeds in Python."
+        )
     _check_heads(config)
     check_head_weights(config)
     _check_model(config)
@@ -119,6 +125,11 @@ def _check_model(config: Experiment) -> None:
     from arcticdl.models.options import Regularization, Series, Style
 
     settings = config.model
+    if settings.warm_start is not None:
+        load_run(settings.warm_start.run)
+    if settings.architecture is not None:
+        check_architecture(config)
+        return
     check_call(build_multitask, settings.options, "model.options", FIXED)
     nested = {"style": Style, "regularization": Regularization, "series": Series}
     for name, kind in nested.items():
@@ -137,8 +148,6 @@ def _check_model(config: Experiment) -> None:
             "model.options.decoder_options",
         )
     weights = settings.weights
-    if settings.warm_start is not None:
-        load_run(settings.warm_start.run)
     if weights is not None and is_path(weights) and not Path(weights).is_file():
         raise FileNotFoundError(f"`model.weights`: there is no file {weights}.")
 

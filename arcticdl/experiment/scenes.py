@@ -1,5 +1,6 @@
 """Configured data: which files are a scene, and what they become."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from arcticdl.grid import align
 from arcticdl.scene import ATTRIBUTES, class_attributes
 from arcticdl.sources import open_scene
 from arcticdl.sources.core.assemble import utc_text
+from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.tiles import TileStore
 from arcticdl.tiles import prepare as prepare_tiles
 from arcticdl.tiles.plan import parse_tile_size
@@ -148,6 +150,8 @@ def _add_labels(scene: xr.Dataset, data: DataConfig, anchor: Anchor) -> None:
                 scene, label.classes, [(r.name, r.where) for r in label.rules]
             )
             _describe_label(scene, name, label)
+        if _lacks(label, anchor, data):
+            scene[name] = _void_map(scene, label)
         if label.several and label.file is not None:
             file = find_file(label.file, anchor, data)
             opened = _on_pixels(open_scene(file, **label.options), scene, data)
@@ -233,6 +237,8 @@ def _file_labels(data: DataConfig, anchor: Anchor) -> dict[str, Any]:
     codes: dict[str, Any] = {}
     for name, label in data.labels.items():
         if label.file is not None and not label.several:
+            if _lacks(label, anchor, data):
+                continue
             path = find_file(label.file, anchor, data)
             colors = (label.colors,) if label.colors else ()
             files[name] = (path, label.classes, *colors) if label.classes else path
@@ -250,6 +256,30 @@ def _file_labels(data: DataConfig, anchor: Anchor) -> dict[str, Any]:
     given = {name: options for name, options in given.items() if options}
     further = {"label_codes": codes, "label_options": given}
     return {"labels": files} | {key: value for key, value in further.items() if value}
+
+
+def _lacks(label: LabelConfig, anchor: Anchor, data: DataConfig) -> bool:
+    """Whether a scene goes without the map of an optional label."""
+    if not label.optional or label.file is None:
+        return False
+    try:
+        find_file(label.file, anchor, data)
+    except FileNotFoundError:
+        return True
+    return False
+
+
+def _void_map(scene: xr.Dataset, label: LabelConfig) -> xr.DataArray:
+    """The map of a scene of which nothing is known, read lazily."""
+    shape = scene["image"].shape[1:]
+    attrs = class_attributes(label.classes, label.colors) if label.classes else {}
+    fill, dtype = (VOID_CLASS, "uint8") if label.classes else (np.nan, "float32")
+    lazy = WindowArray(shape, np.dtype(dtype), partial(_filled, fill, dtype))
+    return xr.DataArray(lazy.variable(("y", "x"), attrs))
+
+
+def _filled(fill: float, dtype: str, rows: slice, cols: slice) -> np.ndarray:
+    return np.full((rows.stop - rows.start, cols.stop - cols.start), fill, dtype)
 
 
 def _describe_label(scene: xr.Dataset, name: str, label: LabelConfig) -> None:

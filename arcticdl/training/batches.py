@@ -42,7 +42,7 @@ class BatchTransform:
         pixels: dict[str, Any],
         scene_ids: Sequence[str],
         rng: np.random.Generator,
-    ) -> tuple[np.ndarray, Any]:
+    ) -> tuple[Any, ...]:
         """Augments, normalises and voids a batch.
 
         Args:
@@ -53,7 +53,8 @@ class BatchTransform:
             rng: Of the augmentation.
 
         Returns:
-            Image float32 (n, y, x, band) and the label, or {name: label} of several.
+            Image float32 (n, y, x, band) and the label, or {name: label} of several;
+            without labels the image alone, as a tuple of one.
         """
         stats = None
         if self.normalizer.needs_image_stats:
@@ -72,6 +73,8 @@ class BatchTransform:
             valid = pixels["valid"]
             image = self.normalizer(pixels["image"], valid, stats)
         labels = {n: _void(pixels[n], valid, info) for n, info in self.labels.items()}
+        if not labels:
+            return (image,)
         return image, labels if len(labels) != 1 else next(iter(labels.values()))
 
     def _turned_and_scaled(
@@ -139,8 +142,6 @@ class BatchFeed(keras.utils.PyDataset):
                 f"`augment` must be one of {sorted(FLIPS)}, or a callable as from "
                 f"`augment.build_policy`. Received: {transform.augment!r}."
             )
-        if not transform.labels:
-            raise ValueError("`labels` must name at least one label. Received: none.")
         _check_mixing(transform)
         self.transform = transform
         self.batch_size, self.seed, self.prefetch = batch_size, seed, prefetch
@@ -196,7 +197,7 @@ class BatchFeed(keras.utils.PyDataset):
     def __len__(self) -> int:
         return self.count_batches() - self._skipped
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, Any]:
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         """Batch ``index`` of the epoch: image float32 (n, y, x, band) and label."""
         if not 0 <= index < len(self):
             raise IndexError(f"A batch must lie in 0...{len(self) - 1}: {index}.")
@@ -280,7 +281,7 @@ class BatchFeed(keras.utils.PyDataset):
         if (epoch, batch) not in self._ahead:
             self._ahead[epoch, batch] = self._pool.submit(self._make, epoch, batch)
 
-    def _make(self, epoch: int, batch: int) -> tuple[np.ndarray, Any]:
+    def _make(self, epoch: int, batch: int) -> tuple[Any, ...]:
         pixels, scene_ids = self.read_batch(epoch, batch)
         rng = np.random.default_rng((self.seed, epoch, batch, 1))
         return self.transform(pixels, scene_ids, rng)

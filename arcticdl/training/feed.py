@@ -32,7 +32,8 @@ class TileFeed(BatchFeed):
         store: The tile store.
         indices: Tiles to feed.
         batch_size: Tiles a batch.
-        labels: Labels to yield; default all of the store.
+        labels: Labels to yield; default all of the store. With none of them batches
+            are images alone, for prediction and for learning without labels.
         normalizer: A fitted `Normalizer`, or a method's name to be fitted on `indices`.
             Give the validation feed the training feed's ``normalizer``.
         augment: ``"flips"`` (and quarter turns where tiles are square), ``"hflip"``,

@@ -71,7 +71,7 @@ def test_keys_say_type_default_and_meaning():
         "20",
         "Epochs of the whole training.",
     )
-    assert keys["data.labels"].default is None
+    assert keys["name"].default is None
     assert keys["train.ema"].type == "number > 0, < 1 or null"
     assert keys["tiles.size_px"].type == ("integer > 0 or [integer > 0, integer > 0]")
     assert keys["loss"].choices == tuple(sorted(NAMED_LOSSES))

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import geopandas as gpd
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +15,8 @@ from shapely import box
 
 from arcticdl.config import load_config
 from arcticdl.errors import ConfigError, LabelError
-from arcticdl.experiment import open_scenes, prepare
+from arcticdl.experiment import open_scenes, prepare, train
+from arcticdl.training import TileFeed
 
 SIZE, STEP = 16, 100.0
 CLASSES = ["water", "ice"]
@@ -64,7 +66,7 @@ def configure(labels=None, **data):
         "data": {
             **({} if "table" in data else {"scenes": "sar/*.tif"}),
             "bands": ["HH"],
-            "labels": labels or {"ice": mask},
+            "labels": {"ice": mask} if labels is None else labels,
             **data,
         },
         "tiles": {"size_px": 8},
@@ -329,3 +331,34 @@ def test_a_new_scene_is_mapped_without_its_row():
     )
     with pytest.raises(ConfigError, match=r"no scene of `data\.table`"):
         open_configured(needs_more.data, new, with_labels=False)
+
+
+def test_unlabelled_scenes_are_tiles_and_batches_of_images():
+    config = configure({})
+    store = prepare(config)
+    assert store.labels == {}
+    feed = TileFeed(store, np.arange(len(store)), batch_size=4, shuffle=False)
+    (image,) = feed[0]
+    pixels = store.read(np.arange(len(store)), ["image"])["image"]
+    expected = (pixels[:4] - pixels.mean()) / pixels.std()
+    np.testing.assert_allclose(image, expected, atol=1e-4)
+    model = keras.Sequential([keras.layers.Conv2D(2, 1)])
+    assert model.predict(feed, verbose=0).shape == (len(store), 8, 8, 2)
+    with pytest.raises(ConfigError, match="nothing to learn"):
+        train(config)
+    with pytest.raises(ConfigError, match="need a label under"):
+        load_config("config.yaml", ("task=segmentation",))
+
+
+def test_a_scene_without_an_optional_map_is_void_throughout():
+    Path("ice/b.tif").unlink()
+    mask = {"classes": CLASSES, "file": {"replace": {"sar/": "ice/"}}}
+    with pytest.raises(FileNotFoundError, match="beside the scene"):
+        prepare(configure({"ice": mask}))
+    store = prepare(configure({"ice": {**mask, "optional": True}}))
+    ids = store.manifest["scene_id"].to_numpy()
+    labels = store.read(np.arange(len(store)), ["ice"])["ice"]
+    assert (labels[ids == "b"] == 255).all() and (labels[ids == "a"] != 255).all()
+    assert (store.scored_counts("ice")[ids == "b"] == 0).all()
+    with pytest.raises(ConfigError, match="`optional` is of a `file`"):
+        configure({"ice": {"carried": "ice", "optional": True}})

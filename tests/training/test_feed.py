@@ -305,7 +305,6 @@ def test_bad_feeds_are_refused(store):
         ({"repeats": 0}, ValueError, "`repeats`"),
         ({"prefetch": -1}, ValueError, "`prefetch`"),
         ({"labels": ["sod"]}, ValueError, "sod"),
-        ({"labels": []}, ValueError, "`labels`"),
         ({"normalizer": "standard"}, ValueError, "zscore"),
         ({"normalizer": other}, ValueError, "in this order"),
         ({"augment": "flip"}, ValueError, "hvflip"),
