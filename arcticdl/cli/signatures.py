@@ -12,6 +12,7 @@ from arcticdl.config.safe_yaml import write_yaml
 from arcticdl.experiment.network import LAYER_GIVEN
 from arcticdl.experiment.optimisers import GIVEN
 from arcticdl.experiment.options import parameters
+from arcticdl.experiment.split import GIVEN as SPLIT_GIVEN
 from arcticdl.experiment.stopping import CALLBACK_GIVEN
 from arcticdl.losses.table import HEAD_WEIGHTS, NAMED_LOSSES
 from arcticdl.metrics.table import METRICS
@@ -32,9 +33,7 @@ class _Place(NamedTuple):
 
 _PLACES = {
     "data.reader": _Place(READERS, "data.reader_options", ("band_names", "bands")),
-    "folds.splitter": _Place(
-        SPLITTERS, "folds.splitter.options", ("group", "n_splits", "seed")
-    ),
+    "folds.splitter": _Place(SPLITTERS, "folds.splitter.options", SPLIT_GIVEN),
     "loss": _Place(NAMED_LOSSES, "loss.options"),
     "model.backbone": _Place(BACKBONES, "model.options.backbone_options"),
     "model.decoder": _Place(DECODERS, "model.options.decoder_options"),

@@ -59,15 +59,15 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _validation_is_its_own(self) -> "Experiment":
-        if self.train.early_stopping and not self.folds.validation_groups:
+        if self.train.early_stopping and not self.folds.validates:
             raise ValueError(
-                "`train.early_stopping` needs `folds.validation_groups` >= 1: the "
-                "held-out fold must not choose the epoch"
+                "`train.early_stopping` needs `folds.validation_groups` >= 1 or a "
+                "given `folds.validation`: the held-out fold must not choose the epoch"
             )
-        if self.train.schedule.name == "plateau" and not self.folds.validation_groups:
+        if self.train.schedule.name == "plateau" and not self.folds.validates:
             raise ValueError(
-                "`train.schedule` plateau needs `folds.validation_groups` >= 1: the "
-                "held-out fold must not choose the rate"
+                "`train.schedule` plateau needs `folds.validation_groups` >= 1 or a "
+                "given `folds.validation`: the held-out fold must not choose the rate"
             )
         if self.train.early_stopping and self.train.ema:
             raise ValueError(

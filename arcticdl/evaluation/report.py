@@ -15,6 +15,7 @@ from markupsafe import Markup
 from arcticdl import plots
 from arcticdl.evaluation.pool import results_by_head
 from arcticdl.evaluation.run_folder import RunFolder, read_run
+from arcticdl.evaluation.split_panel import split_rows
 from arcticdl.files import write_text
 from arcticdl.tasks import SCORES, Score
 
@@ -29,12 +30,13 @@ def write_report(run_dir: str | os.PathLike) -> Path:
     The page is self-contained: pictures are data URIs, drawings are inline, nothing is
     fetched. It shows the pooled scores with their intervals beside the baselines, each
     class, the confusion matrix, training curves, reliability, the best and worst
-    tiles, the mapped scene, and how to make all of it again.
+    tiles, the mapped scene, whether the split leaks, and how to make all of it again.
 
     Args:
         run_dir: The run folder: ``config.yaml``, ``environment.json``,
-            ``foldK/{history.csv, metrics.json, pictures/}``, ``summary.json``,
-            ``map.png``. A part that is missing or broken leaves a note in the report.
+            ``foldK/{history.csv, leakage.json, metrics.json, pictures/}``,
+            ``summary.json``, ``map.png``. A part that is missing or broken leaves a
+            note in the report.
 
     Returns:
         Path of the report.
@@ -79,6 +81,7 @@ def _context(run: RunFolder) -> dict[str, Any]:
         "maps": [_picture(path, path.stem) for path in run.maps[:_MAX_MAPS]],
         "num_more_maps": max(0, len(run.maps) - _MAX_MAPS),
         "curves": _training(run),
+        "splits": split_rows(run),
     }
     heads = results_by_head(result) if result is not None else {}
     context["blocks"] = [_block(run, name, part) for name, part in heads.items()]

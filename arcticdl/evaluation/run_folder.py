@@ -21,6 +21,7 @@ class FoldFolder:
     number: int
     path: Path
     metrics: dict[str, Any] | None = None
+    leakage: dict[str, Any] | None = None
     history: Path | None = None
     pictures: list[dict[str, Any]] = field(default_factory=list)
 
@@ -96,6 +97,8 @@ def _read_fold(run: RunFolder, number: int) -> FoldFolder:
         run.notes.append(
             f"fold{number}/history.csv is missing: no training curves of this fold."
         )
+    leakage = _read_json(run, path / "leakage.json", optional=True)
+    fold.leakage = leakage if isinstance(leakage, dict) else None
     fold.pictures = _read_pictures(run, path / "pictures")
     return fold
 

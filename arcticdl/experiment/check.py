@@ -26,12 +26,14 @@ from arcticdl.experiment.network import (
 )
 from arcticdl.experiment.optimisers import check_optimizer
 from arcticdl.experiment.options import check_call, parameters
+from arcticdl.experiment.split import GIVEN
 from arcticdl.experiment.stopping import check_watchers
 from arcticdl.metrics.table import METRICS
 from arcticdl.models.backbones.table import BACKBONES
 from arcticdl.models.decoders.table import DECODERS
 from arcticdl.sources.core.assemble import ATTRIBUTES
 from arcticdl.sources.reader import READERS
+from arcticdl.tiles.folds.given import read_names
 from arcticdl.tiles.table import SAMPLERS, SPLITTERS
 
 _SAMPLED = {"store", "indices", "label"}
@@ -66,12 +68,17 @@ def check_preparation(config: Experiment) -> None:
 
     Raises:
         ConfigError: As for ``check_options``.
+        FileNotFoundError: A list of the scenes of a given part is not there.
+        SplitError: Such a list is empty.
     """
     _check_reader(config)
     splitter, sampler = config.folds.splitter, config.train.sampler
     function = SPLITTERS[splitter.name]
-    given = fixed_of(function, dict.fromkeys(("n_splits", "group", "seed")))
+    given = fixed_of(function, dict.fromkeys(GIVEN))
     check_call(function, splitter.options, "folds.splitter.options", given)
+    for key in ("test", "validation"):
+        if isinstance(given_part := getattr(config.folds, key), str):
+            read_names(given_part, key)
     function = SAMPLERS[sampler.name]
     check_call(function, sampler.options, "train.sampler.options", _SAMPLED)
     for number, step in enumerate(config.train.augment):

@@ -1,6 +1,6 @@
 """Which tiles of a store train, validate and test each fold."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,12 @@ from arcticdl.config import Experiment
 from arcticdl.errors import SplitError
 from arcticdl.experiment.data.series import as_series, purged
 from arcticdl.experiment.options import call_with, parameters
-from arcticdl.tiles import TileStore, open_store
+from arcticdl.tiles import Fold, LeakageReport, TileStore, audit_folds, open_store
+from arcticdl.tiles.folds.drift import mark_drift
 from arcticdl.tiles.table import SPLITTERS
+
+GIVEN = ("group", "n_splits", "seed", "test", "validation")
+"""Arguments of splitters that are keys of ``folds`` themselves."""
 
 
 def open_prepared(config: Experiment) -> TileStore:
@@ -29,7 +33,10 @@ def open_prepared(config: Experiment) -> TileStore:
 
 
 class Split:
-    """Tile indices of one fold: ``train``, ``validation`` (may be empty), ``test``."""
+    """Tile indices of one fold: ``train``, ``validation`` (may be empty), ``test``.
+
+    ``leakage`` is its audit, once ``refuse_leaks`` has made it.
+    """
 
     def __init__(
         self,
@@ -38,6 +45,7 @@ class Split:
         test: NDArray[np.int64],
     ):
         self.train, self.validation, self.test = train, validation, test
+        self.leakage: LeakageReport | None = None
 
 
 def build_splitter(config: Experiment) -> Any:
@@ -54,9 +62,7 @@ def build_splitter(config: Experiment) -> Any:
     """
     settings = config.folds
     function = SPLITTERS[settings.splitter.name]
-    keys = {"n_splits": settings.n_splits, "group": settings.group}
-    given = {**keys, "seed": settings.seed}
-    fixed = {k: v for k, v in given.items() if k in parameters(function)}
+    fixed = {k: getattr(settings, k) for k in GIVEN if k in parameters(function)}
     options = settings.splitter.options
     return call_with(function, options, "folds.splitter.options", **fixed)
 
@@ -69,7 +75,7 @@ def count_folds(config: Experiment) -> int:
     """
     splitter = build_splitter(config)
     if config.folds.splitter.name == "leave_one_out":
-        return int(splitter.get_n_splits(open_prepared(config).manifest))
+        return int(splitter.get_n_splits(_manifest(open_prepared(config), config)))
     return int(splitter.get_n_splits())
 
 
@@ -91,12 +97,51 @@ def choose_folds(
         SplitError: A part of a fold that is asked for is empty, or there are fewer
             groups than folds.
     """
-    folds = enumerate(build_splitter(config).split(store.manifest))
-    return {
-        number: _choose_fold(store, config, number, *parts)
-        for number, parts in folds
-        if numbers is None or number in numbers
-    }
+    folds = build_splitter(config).parts(_manifest(store, config), numbers)
+    return {number: _choose_fold(store, config, number, *p) for number, p in folds}
+
+
+def refuse_leaks(
+    store: TileStore, config: Experiment, splits: Mapping[Any, Split]
+) -> None:
+    """Audits chosen folds, and keeps each audit with its split.
+
+    A fold without a test part, such as the full model's, has nothing to leak.
+
+    Args:
+        store: The experiment's store.
+        config: The experiment; ``folds.allow`` names leaks that are accepted.
+        splits: Number of the fold -> its parts.
+
+    Raises:
+        SplitError: What trains or validates a fold shares with what tests it.
+    """
+    settings = config.folds
+    for number, split in splits.items():
+        if not len(split.test):
+            continue
+        seen = np.concatenate([split.train, split.validation])
+        split.leakage = audit_folds(
+            store,
+            [Fold(seen, split.test)],
+            group=settings.group,
+            drifts=settings.drifts,
+            drift_km_per_day=settings.drift_km_per_day,
+            number=number,
+        )
+        errors = [f for f in split.leakage.findings if f.severity == "error"]
+        refused = [f for f in errors if f.check not in settings.allow]
+        if refused:
+            told = " ".join(f"{f.check}: {f.message}" for f in refused)
+            raise SplitError(
+                f"A split must not leak. Received: {told} Hold out what belongs "
+                "together (`folds.group`, a buffer, a gap), or name the check in "
+                "`folds.allow`."
+            )
+
+
+def _manifest(store: TileStore, config: Experiment) -> Any:
+    return mark_drift(store.manifest, config.folds.drifts)
 
 
 def _choose_fold(
@@ -104,6 +149,7 @@ def _choose_fold(
     config: Experiment,
     number: int,
     train_part: ArrayLike,
+    given: NDArray[np.int64],
     test_part: ArrayLike,
 ) -> Split:
     settings = config.folds
@@ -112,6 +158,7 @@ def _choose_fold(
     learnt, validation = _hold_groups(
         store, learnt, settings.group, settings.validation_groups, number
     )
+    validation = np.union1d(validation, purged(store, given, tested, number))
     learnt = purged(store, learnt, np.concatenate([tested, validation]), number)
     if not len(learnt) or not len(tested):
         raise SplitError(
@@ -122,9 +169,15 @@ def _choose_fold(
 
 
 def choose_everything(store: TileStore, config: Experiment) -> Split:
-    """All tiles that ``folds`` lets train, but for the validation groups."""
+    """All tiles that ``folds`` lets train, but for those that validate."""
     settings = config.folds
     tiles = _only(store, np.arange(len(store)), settings.train_only)
+    if settings.validation is not None:
+        splitter = build_splitter(config)
+        ((_, parts),) = splitter.parts(_manifest(store, config))
+        rest = np.setdiff1d(tiles, parts.validation)
+        apart = splitter.keep_apart(store.manifest, rest, parts.validation)
+        return Split(apart, parts.validation, tiles[:0])
     train_part, validation = _hold_groups(
         store, tiles, settings.group, settings.validation_groups, settings.n_splits
     )

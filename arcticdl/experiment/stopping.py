@@ -138,10 +138,10 @@ def build_callbacks(config: Experiment, fold_dir: Path, feed: Any) -> list[Any]:
 def _check_images(config: Experiment, options: Mapping[str, Any], key: str) -> None:
     from arcticdl.training.reports import find_map_head
 
-    if not config.folds.validation_groups:
+    if not config.folds.validates:
         raise ConfigError(
             "`train.callbacks` images shows validation tiles, and needs "
-            "`folds.validation_groups` >= 1."
+            "`folds.validation_groups` >= 1, or a given `folds.validation`."
         )
     heads = {name: head.to_card() for name, head in read_heads(config).items()}
     try:

@@ -33,6 +33,7 @@ from arcticdl.experiment.split import (
     count_folds,
     describe_split,
     open_prepared,
+    refuse_leaks,
 )
 from arcticdl.experiment.stopping import build_callbacks, build_stopping
 from arcticdl.experiment.warm import check_start, find_start, scenes_seen
@@ -87,7 +88,8 @@ def split_folds(
 
     Raises:
         FileNotFoundError: The run of a warm start, or its fold, is not trained.
-        SplitError: It has seen what a fold is tested on; or a part of a fold is empty.
+        SplitError: It has seen what a fold is tested on; or a part of a fold is empty,
+            or shares with another what it must not.
     """
     splits: dict[Fold, Split] = (
         {FULL: choose_everything(store, config)}
@@ -95,6 +97,7 @@ def split_folds(
         else dict(choose_folds(store, config, [int(n) for n in todo]).items())
     )
     check_start(config, store, splits)
+    refuse_leaks(store, config, splits)
     return splits
 
 
@@ -177,7 +180,8 @@ def train_fold(
     callbacks = build_callbacks(config, fold_dir, validation_feed)
     lines = describe_training(config, model, len(feed), counts)
     say = Console(highlight=False, markup=False, soft_wrap=True).print
-    for words in [describe_fold(config, store, split, number), *lines, *begun]:
+    audit = [] if split.leakage is None else [str(split.leakage)]
+    for words in [describe_fold(config, store, split, number), *audit, *lines, *begun]:
         say(words)
     with hold_fold(config, folder, number, overwrite=overwrite) as fold_dir:
         write_environment(folder, config, str(getattr(store, "fingerprint", "")))
@@ -185,6 +189,8 @@ def train_fold(
         if start is not None:
             described["before"] = sorted(scenes_seen(start))
         write_json(fold_dir / "split.json", described)
+        if split.leakage is not None:
+            write_json(fold_dir / "leakage.json", split.leakage.to_dict())
         fit(
             model,
             feed,

@@ -22,9 +22,11 @@ SPLITTERS = Table(
     {
         "block": "arcticdl.tiles.folds.splitters:SpatialBlockKFold",
         "bootstrap": "arcticdl.tiles.folds.splitters:GroupBootstrap",
+        "given": "arcticdl.tiles.folds.given:GivenSplit",
         "group": "arcticdl.tiles.folds.splitters:GroupedKFold",
         "hold_out": "arcticdl.tiles.folds.splitters:HoldOut",
         "leave_one_out": "arcticdl.tiles.folds.splitters:LeaveOneGroupOut",
+        "nested": "arcticdl.tiles.folds.splitters:NestedKFold",
         "time": "arcticdl.tiles.folds.splitters:TimeBlockKFold",
     },
 )

@@ -9,13 +9,16 @@ from arcticdl.errors import SplitError
 from arcticdl.tiles import Fold, group_kfold, sampling
 from arcticdl.tiles.folds import splits
 from arcticdl.tiles.folds import splitters as sp
+from arcticdl.tiles.folds.given import GivenSplit
 
 EVERY = {
     "block": sp.SpatialBlockKFold(2, block_size=3600.0),
     "bootstrap": sp.GroupBootstrap(3),
+    "given": GivenSplit({"scene_id": "scene_1"}),
     "group": sp.GroupedKFold(2, stratify="ice"),
     "hold_out": sp.HoldOut(0.3),
     "leave_one_out": sp.LeaveOneGroupOut("scene_id"),
+    "nested": sp.NestedKFold(2, inner_splits=2),
     "time": sp.TimeBlockKFold(2),
 }
 

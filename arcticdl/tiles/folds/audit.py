@@ -3,11 +3,12 @@
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from arcticdl.tiles.folds.drift import DriftLeak, drift_leaks, mark_drift
 from arcticdl.tiles.folds.proximity import (
     close_pairs,
     same_view,
@@ -39,6 +40,8 @@ class FoldAudit:
         num_duplicates: Pairs of equal images.
         num_near_duplicates: Pairs of nearly equal images.
         shared_scenes: Scenes with tiles on both sides.
+        shared_groups: Groups with tiles on both sides, of the column that is asked of.
+        drift: Passes of drifting ice that may show the same ice; see `drift_leaks`.
     """
 
     fold: int
@@ -52,6 +55,8 @@ class FoldAudit:
     num_duplicates: int
     num_near_duplicates: int
     shared_scenes: tuple[str, ...]
+    shared_groups: tuple[str, ...] = ()
+    drift: tuple[DriftLeak, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,16 +68,40 @@ class LeakageReport:
         correlation_range: {band: (range in the CRS's unit, whether it was reached)};
             see `correlation_ranges`.
         findings: In words; errors are leaks.
+        unit: Of distances: ``m``, ``px``, or that of another CRS.
     """
 
     folds: tuple[FoldAudit, ...]
     correlation_range: dict[str, tuple[float, bool]]
     findings: tuple[Finding, ...]
+    unit: str = "px"
 
     @property
     def ok(self) -> bool:
         """Whether no fold leaks."""
         return all(finding.severity != "error" for finding in self.findings)
+
+    @property
+    def verdict(self) -> str:
+        """``leaks``, ``no leak found``, or that with the number of warnings."""
+        if not self.ok:
+            return "leaks"
+        count = sum(finding.severity == "warning" for finding in self.findings)
+        told = f"{count} warning{'s' if count > 1 else ''}"
+        return f"no leak found, {told}" if count else "no leak found"
+
+    def __str__(self) -> str:
+        lines = [f"leakage: {self.verdict}"]
+        for fold in self.folds:
+            if np.isfinite(fold.distance):
+                lines.append(f"nearest train and test {fold.distance:.4g} {self.unit}")
+            if np.isfinite(fold.gap_days):
+                lines.append(f"{fold.gap_days:.3g} days apart")
+            lines.append(f"{fold.num_overlaps} overlapping pairs")
+            lines.append(f"{len(fold.shared_groups)} shared groups")
+            if fold.drift:
+                lines.append(f"{len(fold.drift)} pairs of passes within the drift")
+        return "; ".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values; what is not finite becomes ``None``."""
@@ -84,30 +113,57 @@ class LeakageReport:
             for band, (value, reached) in self.correlation_range.items()
         }
         findings = [finding.to_dict() for finding in self.findings]
-        return {"folds": folds, "correlation_range": ranges, "findings": findings}
+        return {
+            "verdict": self.verdict,
+            "unit": self.unit,
+            "folds": folds,
+            "correlation_range": ranges,
+            "findings": findings,
+        }
 
 
 def audit_folds(
-    store: "TileStore", folds: Sequence[Fold], *, max_tiles: int = 64
+    store: "TileStore",
+    folds: Sequence[Fold],
+    *,
+    group: str | None = None,
+    drifts: bool | None = None,
+    drift_km_per_day: float = 20.0,
+    number: int = 0,
+    max_tiles: int = 64,
 ) -> LeakageReport:
     """Audits a split for leakage.
 
-    Errors: a tile on both sides, tiles that overlap, equal images. Warnings: nearly
-    equal images, a scene on both sides, tiles nearer to each other than the imagery is
-    alike.
+    Errors: a tile on both sides, tiles that overlap, equal images (of one value all
+    over, none is counted), passes of drifting ice that may show the same ice. Warnings:
+    nearly equal images, a scene or group on both sides, tiles nearer to each other than
+    the imagery is alike.
 
     Args:
         store: The store.
         folds: Tile indices of each side, from any splitter.
+        group: Column of the manifest that should not be on both sides.
+        drifts: Whether the ice drifts; ``None``: as the column ``drifts`` says.
+        drift_km_per_day: How far it may drift in a day. Passes (column ``pass``, else
+            scenes) nearer than that times the days between them leak, up to 10 days.
+        number: Of the first fold.
         max_tiles: Tiles from which the range of spatial correlation is estimated.
     """
-    audits = tuple(
-        _audit_fold(store, number, np.unique(train), np.unique(test))
-        for number, (train, test) in enumerate(folds)
-    )
+    manifest = mark_drift(store.manifest, drifts)
+    audits = []
+    for place, fold in enumerate(folds):
+        train, test = np.unique(fold[0]), np.unique(fold[1])
+        audit = _audit_fold(store, number + place, train, test)
+        leaks = drift_leaks(manifest, train, test, drift_km_per_day)
+        shared = _shared(manifest, group, train, test)
+        audits.append(replace(audit, shared_groups=shared, drift=leaks))
     ranges = correlation_ranges(store, max_tiles=max_tiles)
     findings = [f for audit in audits for f in _leaks(audit, ranges)]
-    return LeakageReport(audits, ranges, tuple(findings))
+    crs = manifest.crs
+    unit = "px" if crs is None else crs.axis_info[0].unit_name
+    return LeakageReport(
+        tuple(audits), ranges, tuple(findings), {"metre": "m"}.get(unit, unit)
+    )
 
 
 def correlation_ranges(
@@ -175,7 +231,8 @@ def _audit_fold(
     shared = np.intersect1d(train, test)
     only = np.setdiff1d(train, shared)
     keys = manifest["image_key"].to_numpy()
-    equal = sum(int((keys[only] == key).sum()) for key in keys[test])
+    blank = manifest["constant_bands"].to_numpy() * _times(store) >= len(store.bands)
+    equal = _count_equal(keys[only[~blank[only]]], keys[test])
     over = close_pairs(manifest, only, test)
     together = same_view(manifest, over)
     alike = near_duplicates(manifest["phash"], only, test)
@@ -193,6 +250,27 @@ def _audit_fold(
         num_near_duplicates=int((keys[alike[:, 0]] != keys[alike[:, 1]]).sum()),
         shared_scenes=tuple(np.intersect1d(scene[train], scene[test]).tolist()),
     )
+
+
+def _count_equal(mine: np.ndarray, theirs: np.ndarray) -> int:
+    names, counts = np.unique(mine.astype(str), return_counts=True)
+    known = dict(zip(names, counts, strict=True))
+    return int(sum(known.get(key, 0) for key in theirs.astype(str)))
+
+
+def _times(store: "TileStore") -> int:
+    """Dates of a sequence, whose bands are those of every date."""
+    return int(getattr(store, "num_times", 1))
+
+
+def _shared(
+    manifest: Any, column: str | None, train: np.ndarray, test: np.ndarray
+) -> tuple[str, ...]:
+    if column is None or column not in manifest.columns:
+        return ()
+    cells = manifest[column].astype("string")
+    sides = (cells.iloc[rows].dropna().to_numpy(str) for rows in (train, test))
+    return tuple(np.intersect1d(*sides).tolist())
 
 
 def _leaks(audit: FoldAudit, ranges: dict[str, tuple[float, bool]]) -> list[Finding]:
@@ -213,16 +291,20 @@ def _leaks(audit: FoldAudit, ranges: dict[str, tuple[float, bool]]) -> list[Find
             "warning",
             "pairs of images look nearly the same",
         ),
-        (
-            len(audit.shared_scenes),
-            "shared_scenes",
-            "warning",
-            "scenes are shared",
-        ),
+        (len(audit.shared_scenes), "shared_scenes", "warning", "scenes are shared"),
+        (len(audit.shared_groups), "shared_groups", "warning", "groups are shared"),
     ):
         if count:
             message = f"fold {audit.fold}: {count} {what}."
             found.append(Finding(check, severity, "leakage", message))
+    if audit.drift:
+        near = audit.drift[0]
+        message = (
+            f"fold {audit.fold}: {len(audit.drift)} pairs of passes may show the same "
+            f"drifting ice, such as {near.train} (train) and {near.test} (test), "
+            f"{near.distance_km:.1f} km and {near.days:.1f} days apart."
+        )
+        found.append(Finding("drift", "error", "leakage", message))
     longest = max(ranges.values(), default=(0.0, True))
     if audit.distance < longest[0]:
         message = (
@@ -259,4 +341,6 @@ def _step(store: "TileStore") -> float:
 def _json_value(value: Any) -> Any:
     if isinstance(value, float) and not np.isfinite(value):
         return None
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [asdict(v) if isinstance(v, DriftLeak) else v for v in value]
+    return value

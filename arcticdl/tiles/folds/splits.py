@@ -18,6 +18,14 @@ class Fold(NamedTuple):
     test: np.ndarray
 
 
+class Parts(NamedTuple):
+    """A fold with what watches its training: tile indices, sorted int64 arrays."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
 def group_kfold(
     store: "TileStore", n_splits: int = 3, *, group: str = "scene_id", seed: int = 0
 ) -> list[Fold]:

@@ -13,56 +13,18 @@ import numpy as np
 from sklearn.model_selection import BaseCrossValidator
 
 from arcticdl.errors import SplitError
+from arcticdl.tiles.folds.base import ManifestSplitter
+from arcticdl.tiles.folds.drift import as_passes, drifting, pass_names
 from arcticdl.tiles.folds.proximity import close_pairs, same_view, shares_space
-from arcticdl.tiles.folds.splits import Fold, deal_groups, deal_stratified, group_codes
+from arcticdl.tiles.folds.splits import (
+    Fold,
+    Parts,
+    deal_groups,
+    deal_stratified,
+)
 
 
-class _ManifestSplitter(BaseCrossValidator):
-    """What all splitters share: checks, and the tiles that a buffer takes away."""
-
-    buffer: float = 0.0
-
-    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[Fold]:
-        """Yields folds.
-
-        Args:
-            X: The manifest, or a subset of its rows.
-            y: Ignored.
-            groups: In place of the splitter's column, where it has one.
-
-        Raises:
-            SplitError: The split cannot be made as asked.
-        """
-        if not hasattr(X, "columns") or "scene_id" not in X.columns:
-            raise SplitError(
-                "`X` must be a store's manifest. Received: "
-                f"{type(X).__name__}. Pass `store.manifest`."
-            )
-        for train, test in self._folds(X, groups):
-            apart = self._keep_apart(X, train, test)
-            _check_sides(self, apart, test, len(train))
-            yield Fold(apart, test)
-
-    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
-        """The number of folds."""
-        return int(getattr(self, "n_splits", 1))
-
-    def _folds(self, manifest: Any, groups: Any) -> Iterator[Fold]:
-        raise NotImplementedError
-
-    def _codes(self, manifest: Any, groups: Any) -> np.ndarray:
-        if groups is not None:
-            return np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
-        return group_codes(manifest, self.group)  # type: ignore[attr-defined]
-
-    def _keep_apart(self, manifest: Any, train: Any, test: Any) -> np.ndarray:
-        near = close_pairs(manifest, train, test, self.buffer)
-        if not self.buffer:
-            near = near[same_view(manifest, near)]
-        return np.setdiff1d(train, near[:, 0])
-
-
-class GroupedKFold(_ManifestSplitter):
+class GroupedKFold(ManifestSplitter):
     """Folds that share no group: scene, region, season, service, glacier.
 
     Args:
@@ -91,7 +53,7 @@ class GroupedKFold(_ManifestSplitter):
         yield from _deal(manifest, codes, self, self.group)
 
 
-class SpatialBlockKFold(_ManifestSplitter):
+class SpatialBlockKFold(ManifestSplitter):
     """Folds of square blocks of ground, with a buffer around each test fold.
 
     Args:
@@ -122,11 +84,11 @@ class SpatialBlockKFold(_ManifestSplitter):
                 "`block_size` must be positive and `buffer` at least 0. Received: "
                 f"{self.block_size}, {self.buffer}."
             )
-        codes = spatial_blocks(manifest, self.block_size)
+        codes = as_passes(manifest, spatial_blocks(manifest, self.block_size))
         yield from _deal(manifest, codes, self, f"blocks of {self.block_size}")
 
 
-class TimeBlockKFold(_ManifestSplitter):
+class TimeBlockKFold(ManifestSplitter):
     """Folds of successive spans of time, with a gap around each test span.
 
     Args:
@@ -138,7 +100,7 @@ class TimeBlockKFold(_ManifestSplitter):
         self.n_splits, self.gap_days = n_splits, gap_days
 
     def _folds(self, manifest: Any, groups: Any) -> Iterator[Fold]:
-        times = manifest["time"].to_numpy("datetime64[ns]")
+        times = _pass_times(manifest)
         if np.isnat(times).any():
             raise SplitError(
                 "Every tile must have a time to be split by it. Received: "
@@ -156,7 +118,7 @@ class TimeBlockKFold(_ManifestSplitter):
             yield Fold(train, test)
 
 
-class LeaveOneGroupOut(_ManifestSplitter):
+class LeaveOneGroupOut(ManifestSplitter):
     """One fold a group, which is the test side.
 
     Args:
@@ -180,7 +142,7 @@ class LeaveOneGroupOut(_ManifestSplitter):
         return int(self._codes(X, groups).max()) + 1
 
 
-class HoldOut(_ManifestSplitter):
+class HoldOut(ManifestSplitter):
     """One split: a share of the groups is the test side.
 
     Args:
@@ -218,7 +180,7 @@ class HoldOut(_ManifestSplitter):
         yield Fold(np.flatnonzero(~test), np.flatnonzero(test))
 
 
-class GroupBootstrap(_ManifestSplitter):
+class GroupBootstrap(ManifestSplitter):
     """Groups drawn with replacement train; those never drawn test.
 
     A group drawn twice is named twice in ``train``.
@@ -248,10 +210,57 @@ class GroupBootstrap(_ManifestSplitter):
                 np.repeat(np.arange(len(codes)), times), np.flatnonzero(times == 0)
             )
 
-    def _keep_apart(self, manifest: Any, train: Any, test: Any) -> np.ndarray:
+    def keep_apart(self, manifest: Any, train: Any, test: Any) -> np.ndarray:
+        """As of the other splitters; a tile that is drawn twice stays twice."""
         near = close_pairs(manifest, np.unique(train), test)
         near = near[same_view(manifest, near)]
         return train[~np.isin(train, near[:, 0])]
+
+
+class NestedKFold(ManifestSplitter):
+    """Each training side is split once more, to choose settings without the test.
+
+    Fold ``k`` tests the outer fold ``k // inner_splits`` and validates on the inner
+    fold ``k % inner_splits`` of what that leaves.
+
+    Args:
+        n_splits: Number of outer folds.
+        inner_splits: Number of inner folds of each.
+        group: Column of the manifest.
+        seed: Of the order in which groups are dealt out.
+    """
+
+    def __init__(
+        self,
+        n_splits: int = 5,
+        *,
+        inner_splits: int = 3,
+        group: str = "scene_id",
+        seed: int = 0,
+    ) -> None:
+        self.n_splits, self.inner_splits = n_splits, inner_splits
+        self.group, self.seed = group, seed
+
+    def _folds(self, manifest: Any, groups: Any) -> Iterator[Parts]:
+        codes = self._codes(manifest, groups)
+        rng = np.random.default_rng(self.seed)
+        outer = deal_groups(codes, self.n_splits, rng, self.group)
+        for number in range(self.n_splits):
+            rows, test = (
+                np.flatnonzero(outer != number),
+                np.flatnonzero(outer == number),
+            )
+            inside = np.unique(codes[rows], return_inverse=True)[1]
+            _check_n_splits(
+                self.inner_splits, inside.max() + 1, "groups", "inner_splits"
+            )
+            inner = deal_groups(inside, self.inner_splits, rng, self.group)
+            for held in range(self.inner_splits):
+                yield Parts(rows[inner != held], rows[inner == held], test)
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """The number of pairs of an outer and an inner fold."""
+        return self.n_splits * self.inner_splits
 
 
 def nested_split(
@@ -279,6 +288,15 @@ def spatial_blocks(manifest: Any, block_size: float) -> np.ndarray:
         )
     keys = np.column_stack([shares_space(manifest), np.floor(cells).astype("int64")])
     return np.unique(keys, axis=0, return_inverse=True)[1].ravel()
+
+
+def _pass_times(manifest: Any) -> np.ndarray:
+    """Times of the tiles; a drifting pass has that of its first tile."""
+    times, moves = manifest["time"], drifting(manifest)
+    if moves.any():
+        first = times.groupby(pass_names(manifest)).transform("min")
+        times = times.where(~moves, first)
+    return np.asarray(times.to_numpy("datetime64[ns]"))
 
 
 def _deal(manifest: Any, codes: np.ndarray, splitter: Any, name: str) -> Iterator[Fold]:
@@ -316,20 +334,11 @@ def _at_least_one_each(middle: np.ndarray, n_splits: int) -> np.ndarray:
     return fold
 
 
-def _check_n_splits(n_splits: int, available: int, what: str) -> None:
+def _check_n_splits(
+    n_splits: int, available: int, what: str, key: str = "n_splits"
+) -> None:
     if not 2 <= n_splits <= available:
         raise SplitError(
-            "`n_splits` must be at least 2 and at most what there is to deal out. "
-            f"Received: n_splits={n_splits} for {available} {what}."
-        )
-
-
-def _check_sides(splitter: Any, train: Any, test: Any, before: int) -> None:
-    if not len(test):
-        raise SplitError(f"A test side must hold a tile. Received: none by {splitter}.")
-    if not len(train):
-        raise SplitError(
-            "A training side must hold a tile. Received: none by "
-            f"{splitter}: overlap and buffer took all {before}. Use a smaller buffer "
-            "or gap, larger blocks, or group the scenes that overlap."
+            f"`{key}` must be at least 2 and at most what there is to deal out. "
+            f"Received: {key}={n_splits} for {available} {what}."
         )

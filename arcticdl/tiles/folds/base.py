@@ -1,0 +1,99 @@
+"""What all splitters share: checks, and the tiles that lie too near."""
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import BaseCrossValidator
+
+from arcticdl.errors import SplitError
+from arcticdl.tiles.folds.drift import keep_passes
+from arcticdl.tiles.folds.proximity import close_pairs, same_view
+from arcticdl.tiles.folds.splits import Fold, Parts, group_codes
+
+
+class ManifestSplitter(BaseCrossValidator):
+    """What all splitters share: checks, and the tiles that a buffer takes away."""
+
+    buffer: float = 0.0
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[Fold]:
+        """Yields folds.
+
+        Args:
+            X: The manifest, or a subset of its rows.
+            y: Ignored.
+            groups: In place of the splitter's column, where it has one.
+
+        Raises:
+            SplitError: The split cannot be made as asked.
+        """
+        for _, parts in self.parts(X, groups=groups):
+            yield Fold(parts.train, parts.test)
+
+    def parts(
+        self, manifest: Any, numbers: Collection[int] | None = None, groups: Any = None
+    ) -> Iterator[tuple[int, Parts]]:
+        """Yields the number and the parts of folds, validation among them.
+
+        Args:
+            manifest: The manifest, or a subset of its rows.
+            numbers: Folds that are asked for; ``None``: all. Only these are checked.
+            groups: As for ``split``.
+
+        Raises:
+            SplitError: A fold that is asked for cannot be made.
+        """
+        if not hasattr(manifest, "columns") or "scene_id" not in manifest.columns:
+            raise SplitError(
+                "`X` must be a store's manifest. Received: "
+                f"{type(manifest).__name__}. Pass `store.manifest`."
+            )
+        folds: Iterator[Fold | Parts] = iter(self._folds(manifest, groups))
+        for number, fold in enumerate(folds):
+            if numbers is None or number in numbers:
+                yield number, self._apart(manifest, fold)
+            if numbers is not None and number >= max(numbers, default=-1):
+                return  # nor does a later one stand in their way
+
+    def _apart(self, manifest: Any, fold: Fold | Parts) -> Parts:
+        held = fold.validation if isinstance(fold, Parts) else fold.test[:0]
+        watched = self.keep_apart(manifest, held, fold.test) if len(held) else held
+        _check_sides(self, watched, fold.test, len(held), "validation")
+        apart = self.keep_apart(
+            manifest, fold.train, np.concatenate([fold.test, watched])
+        )
+        _check_sides(self, apart, fold.test, len(fold.train), "training")
+        return Parts(apart, watched, fold.test)
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """The number of folds."""
+        return int(getattr(self, "n_splits", 1))
+
+    def _folds(self, manifest: Any, groups: Any) -> Iterator[Fold] | Iterator[Parts]:
+        raise NotImplementedError
+
+    def _codes(self, manifest: Any, groups: Any) -> np.ndarray:
+        if groups is None:
+            codes = group_codes(manifest, self.group)  # type: ignore[attr-defined]
+        else:
+            codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
+        return codes if manifest is None else keep_passes(manifest, codes)
+
+    def keep_apart(self, manifest: Any, train: Any, test: Any) -> np.ndarray:
+        """The training tiles that neither overlap a test tile nor lie in its buffer."""
+        near = close_pairs(manifest, train, test, self.buffer)
+        if not self.buffer:
+            near = near[same_view(manifest, near)]
+        return np.setdiff1d(train, near[:, 0])
+
+
+def _check_sides(splitter: Any, kept: Any, test: Any, before: int, side: str) -> None:
+    if not len(test):
+        raise SplitError(f"A test side must hold a tile. Received: none by {splitter}.")
+    if not len(kept) and (before or side == "training"):
+        raise SplitError(
+            f"A {side} side must hold a tile. Received: none by "
+            f"{splitter}: overlap and buffer took all {before}. Use a smaller buffer "
+            "or gap, larger blocks, or group the scenes that overlap."
+        )

@@ -1,0 +1,182 @@
+"""Ice that drifts: its pass is the unit, for blocks of ground do not separate it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from arcticdl.errors import SplitError
+
+MAX_DAYS = 10.0
+"""Days after which ice seen again counts as other ice."""
+
+_YES, _NO = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0", "")
+
+
+@dataclass(frozen=True)
+class DriftLeak:
+    """Two passes so near in place and time that they may show the same ice.
+
+    Attributes:
+        train: The pass or chart that is trained on.
+        test: The one that is tested on.
+        distance_km: Between their tiles.
+        days: Between their times.
+    """
+
+    train: str
+    test: str
+    distance_km: float
+    days: float
+
+
+def mark_drift(manifest: Any, drifts: bool | None) -> Any:
+    """The manifest with the column ``drifts`` set; as it is where that is ``None``."""
+    return manifest if drifts is None else manifest.assign(drifts=drifts)
+
+
+def drifting(manifest: Any) -> np.ndarray:
+    """Which tiles show drifting ice, by the column ``drifts``: (tile,) booleans.
+
+    Raises:
+        SplitError: A cell is neither true nor false.
+    """
+    if "drifts" not in manifest.columns:
+        return np.zeros(len(manifest), bool)
+    cells = manifest["drifts"].astype("string").fillna("").str.lower().to_numpy(str)
+    odd = sorted(set(cells) - {*_YES, *_NO})
+    if odd:
+        raise SplitError(
+            "The manifest's column 'drifts' must say true or false of every scene. "
+            f"Received: {odd}."
+        )
+    return np.isin(cells, _YES)
+
+
+def pass_names(manifest: Any) -> np.ndarray:
+    """The satellite pass or chart of each tile: column ``pass``, else its scene."""
+    scene = manifest["scene_id"].astype(str)
+    if "pass" not in manifest.columns:
+        return scene.to_numpy(object)
+    told = manifest["pass"].astype("string").astype(object)
+    return told.where(told.notna(), scene).to_numpy(object)
+
+
+def keep_passes(manifest: Any, codes: np.ndarray) -> np.ndarray:
+    """Group numbers in which the tiles of a drifting pass share one group.
+
+    Groups that a pass has in common become one; without drifting tiles nothing changes.
+
+    Args:
+        manifest: Of the tiles.
+        codes: (tile,) group numbers from 0.
+
+    Returns:
+        (tile,) int64 group numbers from 0.
+    """
+    moves = drifting(manifest)
+    if not moves.any():
+        return codes
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    passes = np.unique(pass_names(manifest)[moves].astype(str), return_inverse=True)[1]
+    first = int(codes.max()) + 1
+    size = first + int(passes.max()) + 1
+    edges = (np.ones(len(passes)), (codes[moves], first + passes))
+    joined = connected_components(coo_array(edges, shape=(size, size)), directed=False)
+    return np.unique(joined[1][codes], return_inverse=True)[1]
+
+
+def as_passes(manifest: Any, codes: np.ndarray) -> np.ndarray:
+    """Group numbers in which each drifting pass is a group of its own.
+
+    Args:
+        manifest: Of the tiles.
+        codes: (tile,) group numbers from 0, kept where the tiles do not drift.
+
+    Returns:
+        (tile,) int64 group numbers from 0.
+    """
+    moves = drifting(manifest)
+    passes = np.unique(pass_names(manifest).astype(str), return_inverse=True)[1]
+    mixed = np.where(moves, int(codes.max()) + 1 + passes, codes)
+    return np.unique(mixed, return_inverse=True)[1]
+
+
+def drift_leaks(
+    manifest: Any, train: np.ndarray, test: np.ndarray, km_per_day: float
+) -> tuple[DriftLeak, ...]:
+    """Lists drifting passes of both sides that may show the same ice.
+
+    They do where one pass is on both sides, and where two lie at most `MAX_DAYS` apart
+    and nearer to each other than the ice drifts in that time. Passes without a time or
+    a place cannot be compared.
+
+    Args:
+        manifest: Of the tiles.
+        train: Tile indices.
+        test: Tile indices.
+        km_per_day: How far the ice may drift in a day.
+
+    Returns:
+        The pairs, the nearest in time first.
+    """
+    moves = drifting(manifest)
+    train, test = train[moves[train]], test[moves[test]]
+    if not len(train) or not len(test):
+        return ()
+    names = pass_names(manifest)
+    sides = [_passes(manifest, names, rows) for rows in (train, test)]
+    found = []
+    for mine, (begin, end, ground) in sides[0].items():
+        for other, (start, stop, place) in sides[1].items():
+            if mine == other:
+                found.append(DriftLeak(mine, other, 0.0, 0.0))
+                continue
+            days = max(start - end, begin - stop, 0.0)
+            if not days <= MAX_DAYS or ground is None or place is None:
+                continue  # NaN days: a time is unknown
+            km = float(ground.distance(place)) / 1000
+            if km < km_per_day * days:
+                found.append(DriftLeak(mine, other, km, days))
+    return tuple(sorted(found, key=lambda leak: (leak.days, leak.distance_km)))
+
+
+def _passes(
+    manifest: Any, names: np.ndarray, rows: np.ndarray
+) -> dict[str, tuple[float, float, Any]]:
+    """Of each pass its first and last time in days, and its ground in metres."""
+    import shapely
+
+    times = manifest["time"].to_numpy("datetime64[ns]")
+    days = np.where(np.isnat(times), np.nan, times.astype("int64") / 86_400e9)
+    ground = _in_metres(manifest)
+    passes = {}
+    for name in np.unique(names[rows].astype(str)):
+        mine = rows[names[rows] == name]
+        known = days[mine][np.isfinite(days[mine])]
+        span = (known.min(), known.max()) if len(known) else (np.nan, np.nan)
+        there = None if ground is None else ground[mine]
+        if there is not None:
+            there = there[~shapely.is_missing(there)]
+        area = shapely.union_all(there) if there is not None and len(there) else None
+        passes[str(name)] = (float(span[0]), float(span[1]), area)
+    return passes
+
+
+def _in_metres(manifest: Any) -> np.ndarray | None:
+    """Footprints in metres; ``None`` for plain images, which are nowhere."""
+    import shapely
+
+    if manifest.crs is None:
+        return None
+    geometry = manifest.geometry
+    if manifest.crs.is_geographic:
+        # Degrees are no distance, and meet at the pole and at the date line. On
+        # these planes, polewards of 60 degrees, kilometres are true to 4 %.
+        north = geometry.bounds["miny"].mean() >= 0
+        return geometry.to_crs("EPSG:3413" if north else "EPSG:3976").to_numpy()
+    factor = manifest.crs.axis_info[0].unit_conversion_factor
+    shapes = geometry.to_numpy()
+    return shapes if factor == 1 else shapely.transform(shapes, lambda xy: xy * factor)
