@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from arcticdl.grid.vectors import AngleReader, rotate_vectors
+from arcticdl.sources.core.assemble import band_units
 from arcticdl.sources.core.lazy import WindowArray
 
 DECIBELS = ("db", "decibel", "decibels")
@@ -29,11 +30,8 @@ def decibel_bands(scene: xr.Dataset) -> list[str]:
         ['HH']
     """
     names = [str(name) for name in scene["band"].values]
-    units = [scene["image"].attrs.get("units", "")] * len(names)
-    if "band_units" in scene.coords:
-        units = scene["band_units"].values.tolist()
-    pairs = zip(names, units, strict=True)
-    return [name for name, unit in pairs if str(unit).strip().lower() in DECIBELS]
+    pairs = zip(names, band_units(scene), strict=True)
+    return [name for name, unit in pairs if unit.lower() in DECIBELS]
 
 
 @dataclass(frozen=True)

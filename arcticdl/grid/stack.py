@@ -16,7 +16,7 @@ from arcticdl.scene import (
     named_label,
     scene_geobox,
 )
-from arcticdl.sources.core.assemble import all_valid, make_scene, stack_read
+from arcticdl.sources.core.assemble import all_valid, band_units, make_scene, stack_read
 from arcticdl.sources.core.lazy import WindowArray
 
 
@@ -28,7 +28,8 @@ def stack(scenes: Sequence[xr.Dataset], scene_id: str | None = None) -> xr.Datas
         scene_id: Identifier of the result; that of the first unless told.
 
     Returns:
-        The scene. A pixel is valid where it is in every one of them.
+        The scene. A pixel is valid where it is in every one of them; every band keeps
+        its unit, by which decibels are still averaged as power.
 
     Raises:
         GridMismatchError: Their grids differ, be it by a fraction of a pixel.
@@ -66,6 +67,7 @@ def stack(scenes: Sequence[xr.Dataset], scene_id: str | None = None) -> xr.Datas
         names,
         valid=valid.variable(("y", "x")) if valid else None,
         coords=coords,
+        units=[unit for m in members for unit in band_units(m)],
         attrs=attrs,
         close=partial(_close_all, members),
     )

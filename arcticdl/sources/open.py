@@ -22,6 +22,7 @@ from arcticdl.scene import (
 from arcticdl.sources.bands import BandNames, choose_bands
 from arcticdl.sources.core.assemble import (
     all_valid,
+    band_units,
     make_scene,
     scene_attributes,
     stack_read,
@@ -276,6 +277,7 @@ def _stack(
         chosen,
         valid=valid.variable(("y", "x")) if valid else None,
         coords=coords,
+        units=[band_units(members[owners[i][0]])[owners[i][1]] for i in indices],
         attrs=first.attrs,
         close=partial(_close_all, members),
     )

@@ -2,15 +2,17 @@
 
 import numpy as np
 import pytest
+import rasterio
 import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
 
 from arcticdl.errors import BandNotFoundError
-from arcticdl.grid import align, axis_angle, to_swath
+from arcticdl.grid import align, axis_angle, stack, to_swath
 from arcticdl.grid.averaging import decibel_bands
 from arcticdl.scene import check_scene, grid_coords
+from arcticdl.sources import open_scene
 
 LAMBERT = CRS("+proj=lcc +lat_1=72 +lat_2=72 +lat_0=72 +lon_0=-36 +R=6371229")
 FINE = GeoBox((8, 8), Affine(50, 0, 0, 0, -50, -1e6), "EPSG:3413")
@@ -57,6 +59,33 @@ def test_two_pixels_of_decibels_reduce_to_the_mean_of_their_power():
     found = align(scene, COARSE)["image"].values
     np.testing.assert_allclose(found, 10 * np.log10((0.1 + 0.01) / 2), atol=1e-4)
     assert abs(found[0, 0, 0] + 12.60) < 0.005
+
+
+def test_decibels_of_stacked_scenes_are_still_averaged_as_power():
+    rows = np.where(np.arange(8) % 2, -20.0, -10.0)[:, None]
+    radar = make_scene(FINE, {"HH": rows}, "dB")
+    both = stack([radar, make_scene(FINE, {"depth": rows}, "m")])
+    assert both["band_units"].values.tolist() == ["dB", "m"]
+    found = align(both, COARSE)["image"].values[:, 1, 1]
+    np.testing.assert_allclose(found, [10 * np.log10(0.055), -15.0], atol=1e-4)
+    pair = stack([radar, make_scene(FINE, {"HV": rows}, "dB")])
+    assert pair["image"].attrs["units"] == "dB"
+    np.testing.assert_allclose(align(pair, COARSE)["image"], found[0], atol=1e-4)
+
+
+def test_files_that_are_stacked_keep_the_units_of_their_bands(tmp_path):
+    paths = []
+    for name, unit in (("HH", "dB"), ("depth", "m")):
+        profile = dict(width=8, height=8, count=1, dtype="float32", crs="EPSG:3413")
+        path = tmp_path / f"{name}.tif"
+        with rasterio.open(path, "w", transform=FINE.transform, **profile) as file:
+            file.write(np.where(np.arange(64) // 8 % 2, -20, -10).reshape(1, 8, 8))
+            file.set_band_unit(1, unit)
+        paths.append(path)
+    scene = open_scene(paths)
+    assert decibel_bands(scene) == ["HH"]
+    found = align(scene, COARSE)["image"].values[:, 1, 1]
+    np.testing.assert_allclose(found, [10 * np.log10(0.055), -15.0], atol=1e-4)
 
 
 def test_only_bands_in_decibels_are_averaged_as_power():

@@ -54,6 +54,24 @@ def make_scene(
     return scene
 
 
+def band_units(scene: xr.Dataset) -> list[str]:
+    """The unit of each band of a scene, ``""`` where none is told.
+
+    Args:
+        scene: A scene; its units stand in ``band_units``, or on ``image`` where all
+            bands have one.
+
+    Example:
+        >>> image = (("band", "y", "x"), np.zeros((2, 2, 2)), {"units": "dB"})
+        >>> band_units(xr.Dataset({"image": image}, {"band": ["HH", "HV"]}))
+        ['dB', 'dB']
+    """
+    if "band_units" in scene.coords:
+        return [str(unit).strip() for unit in scene["band_units"].values]
+    shared = str(scene["image"].attrs.get("units") or "").strip()
+    return [shared] * scene.sizes["band"]
+
+
 def _unit_attributes(units: Sequence[str]) -> dict[str, str]:
     known = set(units)
     return {"units": known.pop()} if len(known) == 1 and "" not in known else {}
