@@ -190,3 +190,29 @@ def test_folds_that_contradict_themselves_are_refused(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=message):
         configure(folds)
+
+
+def test_drifting_passes_are_marked_by_attributes_and_listed(here, capsys):
+    number = r"_(\d)\.tif"
+    data = {
+        **TREE["data"],
+        "attributes": {"part": number, "drifts": number, "pass": number},
+        "rename": {
+            **TREE["data"]["rename"],
+            "drifts": dict.fromkeys("0123", "true"),
+            "pass": {"0": "east", "1": "west", "2": "east", "3": "south"},
+        },
+    }
+    tree = {**TREE, "name": "drift", "data": data, "folds": {"test": {"part": "hold"}}}
+    Path("drift.yaml").write_text(yaml.safe_dump(tree))
+    prepare(load_config("drift.yaml"))
+    assert main(["train", "drift.yaml", "--run-dir", "drift", "--fold", "0"]) != 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "east (train) and east (test)" in told and "`folds.allow`" in told
+    assert not Path("drift").exists()
+    allowed = ["train", "drift.yaml", "--run-dir", "drift", "--fold", "0"]
+    assert main([*allowed, "--set", "folds.allow=[drift]"]) == 0
+    assert main(["report", "drift"]) == 0
+    panel = Path("drift/report.html").read_text().split('id="split"')[1]
+    assert "<li>east (train) and east (test): 0.0 km, 0.0 days apart</li>" in panel
+    assert "leaks" in panel
