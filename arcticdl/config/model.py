@@ -53,8 +53,8 @@ class ModelConfig(Section):
     )
     architecture: Annotated[str, ARCHITECTURE] | None = Field(
         None,
-        description="Whole network of segmentation-models on a backbone sm_..., in place "
-        "of the decoder; null: none.",
+        description="Whole network of segmentation-models on a backbone sm_..., in "
+        "place of the decoder; null: none.",
     )
     weights: str | None = Field(
         None,

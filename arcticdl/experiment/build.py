@@ -142,7 +142,8 @@ def _head_in_words(config: Experiment, name: str, head: Head, counts: Any) -> st
 
 def _network_in_words(config: Experiment, model: Any, decoder: str | None) -> str:
     learnt = sum(math.prod(v.shape) for v in model.trainable_variables)
-    parts = [part for part in (decoder, config.model.backbone) if part]
+    whole = config.model.architecture or decoder
+    parts = [part for part in (whole, config.model.backbone) if part]
     weights = config.model.weights or "random"
     begins = "" if config.model.warm_start else f", begins with {weights} weights"
     frozen = model.count_params() - learnt

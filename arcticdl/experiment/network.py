@@ -3,16 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
+from arcticdl.choices import check_choices
 from arcticdl.config import Experiment
 from arcticdl.config.heads import HeadConfig
 from arcticdl.config.loss import LossConfig, MetricConfig
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.losses import build_loss, fixed_of
 from arcticdl.experiment.optimisers import build_optimizer
-from arcticdl.experiment.options import call_with, check_call
+from arcticdl.experiment.options import call_with, check_call, parameters
 from arcticdl.losses.table import HEAD_WEIGHTS
 from arcticdl.metrics.table import METRICS
-from arcticdl.tasks import Head, read_head
+from arcticdl.tasks import Head, read_head, reconcile
 
 FIXED = frozenset(
     (
@@ -59,24 +60,14 @@ def build_network(
         ConfigError: Options that do not fit what they are for.
         TaskError: A head does not fit its label.
     """
-    from arcticdl.models import build_multitask
-
     heads = read_heads(
         config, {n: e.get("classes", ()) for n, e in card["heads"].items()}
     )
     layer = _head_weights(config, heads)
-    model = call_with(
-        build_multitask,
-        config.model.options,
-        "model.options",
-        backbone=config.model.backbone,
-        decoder=decoder_of(config, heads),
-        heads={name: _to_builder(config, name, head) for name, head in heads.items()},
-        bands=card["bands"],
-        card=card,
-        fork=_fork(layer),
-        **_pretrained(config),
-    )
+    if config.model.architecture is None:
+        model = _build_by_parts(config, card, heads, layer)
+    else:
+        model = _build_whole(config, card, heads)
     _freeze(config, model)
     losses = {
         name: build_loss(
@@ -100,6 +91,99 @@ def build_network(
         jit_compile=config.train.jit_compile,
     )
     return model
+
+
+def _build_by_parts(
+    config: Experiment, card: Mapping[str, Any], heads: Mapping[str, Head], layer: Any
+) -> Any:
+    """Backbone, decoder and heads."""
+    from arcticdl.models import build_multitask
+
+    return call_with(
+        build_multitask,
+        config.model.options,
+        "model.options",
+        backbone=config.model.backbone,
+        decoder=decoder_of(config, heads),
+        heads={name: _to_builder(config, name, head) for name, head in heads.items()},
+        bands=card["bands"],
+        card=card,
+        fork=_fork(layer),
+        **_pretrained(config),
+    )
+
+
+def _build_whole(
+    config: Experiment, card: Mapping[str, Any], heads: Mapping[str, Head]
+) -> Any:
+    """A network of ``segmentation-models``, which has one head."""
+    from arcticdl.models import from_segmentation_models
+
+    (name, head), *_ = reconcile(heads, card["heads"]).items()
+    return from_segmentation_models(
+        str(config.model.architecture),
+        config.model.backbone.removeprefix("sm_"),
+        num_classes=head.form.channels(head.size),
+        bands=card["bands"],
+        card={**card, "heads": {name: head.to_card()}},
+        name=name,
+        **_pretrained(config),
+        **config.model.options,
+    )
+
+
+def check_architecture(config: Experiment) -> None:
+    """Refuses what a whole network of ``segmentation-models`` cannot do.
+
+    Raises:
+        ConfigError: Several heads, or one of another kind; options that it does not
+            take; freezing, or rates of layers.
+    """
+    from arcticdl.models.architectures import ARCHITECTURES
+    from arcticdl.models.backbones.segmentation_models import load_module
+
+    name = config.model.architecture
+    if name is None:
+        return
+    heads = list(read_heads(config).values())
+    kinds = ("classes", "labels", "values")
+    if len(heads) > 1 or not (heads[0].spec.dense and heads[0].spec.kind in kinds):
+        raise ConfigError(
+            f"`model.architecture` {name} has one head, of classes, labels or values "
+            f"of pixels. Received: {[head.task for head in heads]}. Choose a "
+            "`model.decoder` instead."
+        )
+    parts = {
+        "train.freeze": config.train.freeze,
+        "train.layer_decay": config.train.layer_decay,
+        "train.unfreeze": config.train.unfreeze,
+    }
+    given = [key for key, value in parts.items() if value is not None]
+    if given:
+        raise ConfigError(
+            f"`model.architecture` {name} has no stages to tell apart. Received: "
+            f"{given}. Freeze its encoder by `model.options.encoder_freeze`."
+        )
+    function = getattr(load_module(ARCHITECTURES[name][0]), name)
+    known = set(parameters(function)) - WHOLE_GIVEN | {"input_size"}
+    try:
+        check_choices("model.options", list(config.model.options), known)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+WHOLE_GIVEN = frozenset(
+    (
+        "activation",
+        "backbone_name",
+        "classes",
+        "encoder_weights",
+        "input_shape",
+        "kwargs",
+        "weights",
+    )
+)
+"""Arguments of whole networks that are not the configuration's to give."""
 
 
 def read_heads(

@@ -7,6 +7,7 @@ import keras
 from keras import layers
 
 from arcticdl.choices import check_choice, choose
+from arcticdl.models.architectures import ARCHITECTURES
 from arcticdl.models.backbones.segmentation_models import (
     ENCODERS,
     load_module,
@@ -19,14 +20,6 @@ from arcticdl.models.layers.shapes import CropLike, PadToStride
 from arcticdl.models.weights.adapter import copy_weights
 from arcticdl.models.weights.adapter_rules import ADAPTERS
 from arcticdl.models.weights.bands import RGB
-
-ARCHITECTURES: dict[str, tuple[str, int]] = {
-    "FPN": ("segmentation_models.models.fpn", 32),
-    "Linknet": ("segmentation_models.models.linknet", 32),
-    "PSPNet": ("segmentation_models.models.pspnet", 48),
-    "Unet": ("segmentation_models.models.unet", 32),
-}
-"""The package's models: module, and the number of which sizes must be multiples."""
 
 
 def from_segmentation_models(
