@@ -52,6 +52,9 @@ class DataConfig(Section):
     align: tuple[SourceConfig, ...] = Field(
         (), description="Further sources, brought onto the scene's grid."
     )
+    derive: tuple[dict[str, Any], ...] = Field(
+        (), description="Bands made of bands, and masks; each step names a formula."
+    )
     series: SeriesConfig | None = Field(
         None, description="Scenes as dates of series; null: each is for itself."
     )

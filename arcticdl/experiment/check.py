@@ -10,6 +10,7 @@ from typing import Any
 from arcticdl.augment.table import AUGMENTATIONS
 from arcticdl.config import Experiment
 from arcticdl.config.names import is_path
+from arcticdl.derived import check_steps
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.folder import load_run
 from arcticdl.experiment.losses import check_loss, fixed_of
@@ -72,6 +73,7 @@ def check_preparation(config: Experiment) -> None:
         SplitError: Such a list is empty.
     """
     _check_reader(config)
+    _check_derived(config)
     splitter, sampler = config.folds.splitter, config.train.sampler
     function = SPLITTERS[splitter.name]
     given = fixed_of(function, dict.fromkeys(GIVEN))
@@ -104,6 +106,13 @@ def _check_reader(config: Experiment) -> None:
         given = {"path", "bands", "band_names"}
         own = {k: v for k, v in options.items() if k not in ATTRIBUTES}
         check_call(reader.open, own, "data.reader_options", given)
+
+
+def _check_derived(config: Experiment) -> None:
+    try:
+        check_steps(config.data.derive, "data.derive")
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _refuse_bands(step: dict[str, Any], function: Any, number: int) -> None:

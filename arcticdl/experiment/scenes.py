@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from arcticdl.config import DataConfig, Experiment, LabelConfig
+from arcticdl.derived import add_bands
 from arcticdl.errors import LabelError
 from arcticdl.experiment.check import check_preparation
 from arcticdl.experiment.data.anchors import (
@@ -92,6 +93,8 @@ def open_configured(
                 scene = _named_as(scene, name, label)
     scene = _brought_to_grid(scene, data)
     scene = align_further(scene, data, anchor)
+    if data.derive:
+        scene = add_bands(scene, data.derive)
     if with_labels:
         _add_labels(scene, data, anchor)
     scene = void_outside(scene, data, anchor)
@@ -112,7 +115,7 @@ def _open_files(data: DataConfig, anchor: Anchor, *, with_labels: bool) -> xr.Da
         options |= _file_labels(data, anchor)
     # Rules, and bands made of bands, may look at what the model never sees.
     rules = with_labels and any(label.rules for label in data.labels.values())
-    late = rules or bool(data.align)
+    late = rules or bool(data.align) or bool(data.derive)
     return open_scene(
         files if len(files) > 1 else files[0],
         bands=None if late else data.use_bands,

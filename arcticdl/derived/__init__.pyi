@@ -1,0 +1,5 @@
+# What the package offers, for its lazy loader, for mypy and for editors.
+from .add import add_bands as add_bands
+from .steps import check_steps as check_steps
+from .sun import sun_position as sun_position
+from .table import FORMULAS as FORMULAS
