@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -51,7 +50,7 @@ def add_bands(scene: xr.Dataset, steps: Sequence[Step]) -> xr.Dataset:
         (['HH', 'HV', 'HV_HH'], -5.0)
     """
     check_steps(steps)
-    scene = check_scene(scene)
+    scene = _with_valid(check_scene(scene)) if steps else check_scene(scene)
     for step in steps:
         module, _, name = FORMULAS[step["formula"]].maker.partition(":")
         made = getattr(import_module(module), name)(Source(scene, step))
@@ -109,27 +108,47 @@ def _appended(scene: xr.Dataset, layers: Sequence[Layer]) -> xr.Dataset:
     return result
 
 
+def _with_valid(scene: xr.Dataset) -> xr.Dataset:
+    """The scene with ``valid`` as it is read where a scene has none.
+
+    Without, a pixel is valid where all its bands are finite, and a derived band that
+    has no value there would void it.
+    """
+    if "valid" in scene:
+        return scene
+    image = scene["image"].variable
+    return _with_layer(scene, _Finite(image).read)
+
+
+def _voided(scene: xr.Dataset, masked: Read) -> xr.Dataset:
+    return _with_layer(scene, _Kept(scene["valid"].variable, masked).read)
+
+
+def _with_layer(scene: xr.Dataset, read: Read) -> xr.Dataset:
+    lazy = WindowArray(scene["image"].shape[1:], bool, read)
+    result = scene.assign(valid=lazy.variable(("y", "x")))
+    result.set_close(scene.close)
+    return result
+
+
+@dataclass(frozen=True)
+class _Finite:
+    """Reads where all bands are finite."""
+
+    image: xr.Variable
+
+    def read(self, rows: slice, cols: slice) -> np.ndarray:
+        if self.image.dtype.kind != "f":
+            return np.ones((rows.stop - rows.start, cols.stop - cols.start), bool)
+        return np.isfinite(self.image[:, rows, cols].values).all(axis=0)
+
+
 @dataclass(frozen=True)
 class _Kept:
     """Reads where a pixel was valid and is not masked."""
 
-    image: xr.Variable
-    valid: xr.Variable | None
+    valid: xr.Variable
     masked: Read
 
-    def read(self, rows: slice, cols: slice) -> Any:
-        good = ~self.masked(rows, cols)
-        if self.valid is not None:
-            return good & self.valid[rows, cols].values
-        if self.image.dtype.kind == "f":  # as a scene without `valid` has it
-            good &= np.isfinite(self.image[:, rows, cols].values).all(axis=0)
-        return good
-
-
-def _voided(scene: xr.Dataset, masked: Read) -> xr.Dataset:
-    valid = scene["valid"].variable if "valid" in scene else None
-    image = scene["image"].variable
-    lazy = WindowArray(image.shape[1:], bool, _Kept(image, valid, masked).read)
-    result = scene.assign(valid=lazy.variable(("y", "x")))
-    result.set_close(scene.close)
-    return result
+    def read(self, rows: slice, cols: slice) -> np.ndarray:
+        return self.valid[rows, cols].values & ~self.masked(rows, cols)

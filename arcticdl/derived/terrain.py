@@ -12,6 +12,7 @@ import numpy as np
 from arcticdl.derived.source import Layer, Read, Source
 from arcticdl.derived.sun import SunReader, sun_reader
 from arcticdl.grid.vectors import AngleReader, angle_reader
+from arcticdl.scene import scene_geobox
 
 ELEVATION_BANDS = ("elevation", "dem", "height", "altitude", "z")
 """Names by which a band of elevations is known."""
@@ -95,8 +96,9 @@ def _elevation_band(source: Source) -> str:
 
 
 def _turn(source: Source) -> AngleReader | None:
-    crs = source.scene["spatial_ref"].attrs["crs_wkt"]
-    return angle_reader(source.scene, "east_north", crs)
+    geobox = scene_geobox(source.scene)
+    assert geobox is not None  # `pixel_m` refused a scene without
+    return angle_reader(source.scene, "east_north", geobox.crs)
 
 
 def _slope(gradient: _Gradient, rows: slice, cols: slice) -> np.ndarray:

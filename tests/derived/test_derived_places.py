@@ -67,6 +67,18 @@ def test_the_slope_of_a_plane_is_its_angle_and_of_hills_that_of_horns_kernel():
     np.testing.assert_allclose(found, want, atol=1e-4)
 
 
+def test_a_pixel_without_a_slope_is_as_valid_as_before():
+    hills = field(0, 100)
+    hills[7, 7] = np.nan
+    scene = make({"dem": hills}, "m")
+    assert "valid" not in scene
+    found = add_bands(scene, [{"formula": "slope"}])
+    assert np.isnan(found["image"].values[1, 0]).all()
+    np.testing.assert_array_equal(found["valid"], np.isfinite(hills))
+    whole = make({"dem": np.rint(field(0, 100))}, "m", dtype="int16")
+    assert add_bands(whole, [{"formula": "slope"}])["valid"].values.all()
+
+
 def test_aspect_is_the_azimuth_downhill_from_true_north():
     fall = np.array([-0.3, 0.2])  # downhill along x and y of the plane
     scene = add_bands(make({"dem": plane(*-fall)}, "m"), [{"formula": "aspect"}])
