@@ -52,14 +52,21 @@ class _Nearest:
 
     def read(self, rows: slice, cols: slice) -> np.ndarray:
         x, y = pixel_centres(self.geobox, rows, cols)
-        points = shapely.points(x.ravel(), y.ravel())
-        found, away = self.shapes.pieces.query_nearest(
-            points, return_distance=True, all_matches=False
-        )
-        out = np.full(len(points), np.nan)
-        out[found[0]] = away * self.metres
-        out[self.shapes.areas.query(points, predicate="intersects")[0]] = 0.0
-        return out.reshape(x.shape)
+        outside = np.ones(x.shape, bool)
+        window = shapely.box(x.min(), y.min(), x.max(), y.max())
+        for area in self.shapes.areas.geometries[self.shapes.areas.query(window)]:
+            # Prepared, an area finds points by an index of its edges; without, each
+            # point would walk along a whole coastline.
+            shapely.prepare(area)
+            outside &= ~shapely.intersects_xy(area, x, y)
+        out = np.zeros(x.shape)
+        if outside.any():
+            points = shapely.points(x[outside], y[outside])
+            _, away = self.shapes.pieces.query_nearest(
+                points, return_distance=True, all_matches=False
+            )
+            out[outside] = away * self.metres
+        return out
 
 
 @lru_cache(maxsize=8)
