@@ -31,6 +31,8 @@ def cloud(source: Source) -> Read:
     read = source.reader(band)
     if classes is not None:
         return partial(_among, read, tuple(classes))
+    if any(bit < 0 for bit in bits or ()):
+        raise SceneError(f"`bits` are counted from 0. Received: bits={list(bits)}.")
     return partial(_with_bits, read, sum(1 << bit for bit in set(bits or ())))
 
 

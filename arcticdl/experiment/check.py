@@ -59,6 +59,7 @@ def check_options(config: Experiment) -> None:
     _check_heads(config)
     check_head_weights(config)
     _check_model(config)
+    _refuse_deep_supervision(config)
     check_optimizer(config.train)
     check_watchers(config)
     check_preparation(config)
@@ -166,6 +167,21 @@ def _check_model(config: Experiment) -> None:
     weights = settings.weights
     if weights is not None and is_path(weights) and not Path(weights).is_file():
         raise FileNotFoundError(f"`model.weights`: there is no file {weights}.")
+
+
+def _refuse_deep_supervision(config: Experiment) -> None:
+    """A configuration names a loss for each label, and the further outputs have none.
+
+    Raises:
+        ConfigError: They are asked for.
+    """
+    options = config.model.options.get("decoder_options") or {}
+    if options.get("deep_supervision"):
+        raise ConfigError(
+            "`model.options.decoder_options.deep_supervision` gives further outputs, "
+            "for which a configuration has no losses. Leave it out, or build and "
+            "compile the model in Python."
+        )
 
 
 def _check_nested(function: Any, options: Any, key: str) -> None:

@@ -77,3 +77,9 @@ def test_a_whole_network_learns_and_knows_its_head(load):
 def test_what_a_whole_network_cannot_do_is_refused(load, overrides, message):
     with pytest.raises(ConfigError, match=message):
         check_options(load(*overrides))
+
+
+def test_outputs_that_have_no_loss_are_refused(load):
+    further = "model={options: {decoder_options: {deep_supervision: true}}}"
+    with pytest.raises(ConfigError, match="further outputs"):
+        check_options(load(further))

@@ -12,7 +12,7 @@ from sklearn.model_selection import LeaveOneGroupOut, PredefinedSplit
 from arcticdl import tiles
 from arcticdl.errors import SplitError
 from arcticdl.tiles.folds import splitters as sp
-from arcticdl.tiles.folds.drift import drift_leaks, keep_passes
+from arcticdl.tiles.folds.drift import drift_leaks, keep_passes, unseen_passes
 from arcticdl.tiles.folds.given import GivenSplit, find_part
 
 
@@ -184,6 +184,9 @@ def test_ten_days_are_the_end_of_drift(map_store):
         assert len(drift_leaks(manifest, np.arange(9), np.arange(9, 18), 20)) == count
     unknown = drifting(map_store, time=pd.NaT)
     assert not drift_leaks(unknown, np.arange(9), np.arange(9, 18), 20)
+    unseen = unseen_passes(unknown, np.arange(9), np.arange(9, 18))
+    assert set(unseen) == set(unknown["scene_id"][:18])
+    assert not unseen_passes(unknown, np.arange(9), np.arange(0))
 
 
 def test_distances_of_degrees_are_kilometres(map_store):

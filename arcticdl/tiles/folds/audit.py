@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from arcticdl.tiles.folds.drift import DriftLeak, drift_leaks, mark_drift
+from arcticdl.tiles.folds.drift import (
+    DriftLeak,
+    drift_leaks,
+    mark_drift,
+    unseen_passes,
+)
 from arcticdl.tiles.folds.proximity import (
     close_pairs,
     same_view,
@@ -42,6 +47,7 @@ class FoldAudit:
         shared_scenes: Scenes with tiles on both sides.
         shared_groups: Groups with tiles on both sides, of the column that is asked of.
         drift: Passes of drifting ice that may show the same ice; see `drift_leaks`.
+        unseen: Passes of drifting ice without time or place, which nothing compared.
     """
 
     fold: int
@@ -57,6 +63,7 @@ class FoldAudit:
     shared_scenes: tuple[str, ...]
     shared_groups: tuple[str, ...] = ()
     drift: tuple[DriftLeak, ...] = ()
+    unseen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -156,7 +163,8 @@ def audit_folds(
         audit = _audit_fold(store, number + place, train, test)
         leaks = drift_leaks(manifest, train, test, drift_km_per_day)
         shared = _shared(manifest, group, train, test)
-        audits.append(replace(audit, shared_groups=shared, drift=leaks))
+        unseen = unseen_passes(manifest, train, test)
+        audits.append(replace(audit, shared_groups=shared, drift=leaks, unseen=unseen))
     ranges = correlation_ranges(store, max_tiles=max_tiles)
     findings = [f for audit in audits for f in _leaks(audit, ranges)]
     crs = manifest.crs
@@ -305,6 +313,13 @@ def _leaks(audit: FoldAudit, ranges: dict[str, tuple[float, bool]]) -> list[Find
             f"{near.distance_km:.1f} km and {near.days:.1f} days apart."
         )
         found.append(Finding("drift", "error", "leakage", message))
+    if audit.unseen:
+        message = (
+            f"fold {audit.fold}: {len(audit.unseen)} passes of drifting ice, such as "
+            f"{audit.unseen[0]}, tell no time or no place: nothing says whether they "
+            "show ice of the other side."
+        )
+        found.append(Finding("unseen_drift", "warning", "leakage", message))
     longest = max(ranges.values(), default=(0.0, True))
     if audit.distance < longest[0]:
         message = (

@@ -143,6 +143,29 @@ def drift_leaks(
     return tuple(sorted(found, key=lambda leak: (leak.days, leak.distance_km)))
 
 
+def unseen_passes(
+    manifest: Any, train: np.ndarray, test: np.ndarray
+) -> tuple[str, ...]:
+    """Names the drifting passes that `drift_leaks` cannot compare, sorted.
+
+    Args:
+        manifest: Of the tiles.
+        train: Tile indices.
+        test: Tile indices.
+
+    Returns:
+        Those without a time or a place, where ice drifts on both sides; else none.
+    """
+    moves = drifting(manifest)
+    sides = [rows[moves[rows]] for rows in (train, test)]
+    if not all(len(rows) for rows in sides):
+        return ()
+    found = _passes(manifest, pass_names(manifest), np.concatenate(sides))
+    unseen = (n for n, (begin, _, ground) in found.items()
+              if np.isnan(begin) or ground is None)  # fmt: skip
+    return tuple(sorted(unseen))
+
+
 def _passes(
     manifest: Any, names: np.ndarray, rows: np.ndarray
 ) -> dict[str, tuple[float, float, Any]]:
