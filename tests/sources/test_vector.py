@@ -246,6 +246,8 @@ def test_what_cannot_be_a_label_is_refused(tmp_path, image):
           ("water", "ice"), attribute="kind")  # fmt: skip
     label(LabelError, "from 0 to 255", attribute="kind",
           values={"lake": 256, "retrogressive slump": 0})  # fmt: skip
+    for wrong in ("water", float("nan"), 1.5, -1):
+        label(LabelError, "`background` must give whole class codes", background=wrong)
     label(LabelError, r"must hold the codes \[0, 1\].*Received: \[3, 7\]", ("a", "b"),
           attribute="code")  # fmt: skip
     label(ValueError, "options of reader 'vector'.*Did you mean 'attribute'",

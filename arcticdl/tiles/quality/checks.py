@@ -302,7 +302,11 @@ def refuse_errors(findings: Iterable[Finding], allow: Sequence[str] = ()) -> Non
     errors = [f for f in findings if f.severity == "error" and f.check not in allow]
     if errors:
         told = " ".join(f"{finding.check}: {finding.message}" for finding in errors)
-        raise StoreError(f"A store must be sound to be learnt from. Received: {told}")
+        names = sorted({finding.check for finding in errors})
+        raise StoreError(
+            f"A store must be sound to be learnt from. Received: {told} What is known "
+            f"and accepted goes into `tiles.allow`: {names}."
+        )
 
 
 def _unit_findings(store: "TileStore") -> Iterable[Finding]:
