@@ -223,7 +223,6 @@ def _plain(name: Any) -> str:
 
 def _code(code: Any, argument: str) -> int:
     number = VOID_CLASS if code == "void" else code
-    # Numbers come from YAML and from attributes alike, so text is no code here.
     is_number = isinstance(number, int | float | np.number)
     if not (is_number and 0 <= number <= VOID_CLASS) or number != int(number):
         raise LabelError(
