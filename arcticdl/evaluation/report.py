@@ -142,9 +142,7 @@ def _block(run: RunFolder, name: str, result: Mapping[str, Any]) -> dict[str, An
         )
         if calibration
         else "",
-        "ranking": _drawn(run, "The ranking", lambda: _ranking(result))
-        if result.get("ranking")
-        else "",
+        "ranking": _ranking(run, result) if result.get("ranking") else [],
         "scatter": _drawn(
             run, "The scatter", lambda: plots.truth_scatter(sample, units=units)
         )
@@ -165,9 +163,17 @@ def _counted(result: Mapping[str, Any], kind: str) -> str:
     return {"classes": "pixels", "labels": "entries"}.get(kind, "numbers")
 
 
-def _ranking(result: Mapping[str, Any]) -> Any:
+def _ranking(run: RunFolder, result: Mapping[str, Any]) -> list[Markup | str]:
+    """The curves of a classifier, of which each is drawn or leaves a note."""
     colors = dict(zip(result["classes"], result["colors"], strict=True))
-    return plots.ranking_curves(result["ranking"], colors)
+    draw = {
+        "The ROC curve": plots.roc_curve,
+        "Precision over recall": plots.precision_recall_curve,
+    }
+    return [
+        _drawn(run, what, partial(curve, result["ranking"], colors))
+        for what, curve in draw.items()
+    ]
 
 
 def _absent(result: Mapping[str, Any]) -> list[str]:

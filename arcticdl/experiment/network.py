@@ -28,8 +28,7 @@ FIXED = frozenset(
         "weights",
     )
 )
-"""Arguments of ``build_multitask`` that have keys of their own, or come from data; a
-store of single images has no series."""
+"""Arguments of ``build_multitask`` that have keys of their own, or come from data."""
 
 
 LAYER_GIVEN = frozenset(

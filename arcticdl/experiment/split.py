@@ -177,11 +177,12 @@ def choose_everything(store: TileStore, config: Experiment) -> Split:
         ((_, parts),) = splitter.parts(_manifest(store, config))
         rest = np.setdiff1d(tiles, parts.validation)
         apart = splitter.keep_apart(store.manifest, rest, parts.validation)
+        apart = purged(store, apart, parts.validation, "full")
         return Split(apart, parts.validation, tiles[:0])
     train_part, validation = _hold_groups(
         store, tiles, settings.group, settings.validation_groups, settings.n_splits
     )
-    return Split(train_part, validation, tiles[:0])
+    return Split(purged(store, train_part, validation, "full"), validation, tiles[:0])
 
 
 def _only(

@@ -8,7 +8,8 @@ from .curves import training_curves as training_curves
 from .curves import training_quantities as training_quantities
 from .maps import band_composite as band_composite
 from .maps import class_map as class_map
-from .ranking import ranking_curves as ranking_curves
+from .ranking import precision_recall_curve as precision_recall_curve
+from .ranking import roc_curve as roc_curve
 from .style import default_colors as default_colors
 from .style import figure_png as figure_png
 from .style import figure_svg as figure_svg

@@ -14,7 +14,7 @@ from pyproj import CRS
 from arcticdl.config import load_config
 from arcticdl.errors import ConfigError, SeriesError, SplitError
 from arcticdl.experiment import evaluate, predict, prepare, train
-from arcticdl.experiment.split import choose_folds, open_prepared
+from arcticdl.experiment.split import choose_everything, choose_folds, open_prepared
 
 SIZE = 32
 SITES, DAYS = ("fram", "kara", "laptev"), (1, 2, 3, 4)
@@ -163,6 +163,16 @@ def test_dates_of_one_netcdf_file_are_a_series(here):
     # Every date of one series is seen from the next: no fold by date is left to train.
     with pytest.raises(SplitError, match="shares a date"):
         choose_folds(store, config)
+
+
+def test_the_full_model_shares_no_date_with_what_validates_it(here):
+    config = configure("whole", folds={"group": "scene_id", "validation_groups": 1})
+    prepare(config)
+    store = open_prepared(config)
+    split = choose_everything(store, config)
+    learnt, watched = (store.tiles_of(split.train), store.tiles_of(split.validation))
+    assert len(split.train) and len(split.validation)
+    assert not np.intersect1d(learnt, watched).size
 
 
 def test_scenes_without_a_common_series_are_refused(here):
