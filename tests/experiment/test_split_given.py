@@ -93,7 +93,7 @@ def test_given_parts_go_from_yaml_to_the_report(here, capsys):
     assert main(["report", "run"]) == 0
     page = Path("run/report.html").read_text()
     panel = page[page.index('id="split"') :]
-    assert audit["verdict"] in panel and "Nearest train and test" in panel
+    assert audit["verdict"] in panel and "nearest train and test" in panel
     images = json.loads(Path("run/fold0/metrics.json").read_text())["images"]
     assert {image["image_id"][-1] for image in images} == {"2"}
 
