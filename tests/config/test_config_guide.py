@@ -143,3 +143,9 @@ def load_text(folder, text):
 def test_a_task_that_no_map_of_labels_teaches_is_refused():
     with pytest.raises(ValueError, match=r"`task` must be .*'segmentation'"):
         new_config("ice", "*.tif", task="segmentatio")
+
+
+def test_masks_of_photographs_are_looked_for_as_png():
+    text = new_config("ponds", "photos/*.jpg", classes=["ice", "pond"], label="pond")
+    replace = yaml.safe_load(text)["data"]["labels"]["pond"]["file"]["replace"]
+    assert replace == {".jpg": "_pond.png"}

@@ -61,7 +61,9 @@ def new_config(
     entry: dict[str, Any] = {}
     if TASKS[task].label == CLASS:
         entry["classes"] = list(classes)
-    replace = dict(label_replace or {suffix: f"_{label}{suffix}"})
+    # JPEG blurs codes, so that masks of photographs are PNG.
+    beside = ".png" if suffix.lower() in (".jpg", ".jpeg") else suffix
+    replace = dict(label_replace or {suffix: f"_{label}{beside}"})
     entry["file"] = {"replace": replace}
     values = {
         **_CHOSEN,

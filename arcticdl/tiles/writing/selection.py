@@ -139,7 +139,8 @@ def check_classes(
         raise LabelError(
             "A store must hold labels to learn from. Received: "
             f"{' '.join(finding.message for finding in errors)} To write it all the "
-            f"same, pass `quality={checks}`."
+            f"same, pass `quality={checks}`, in a configuration `tiles.allow: "
+            f"[{', '.join(checks)}]`."
         )
 
 
