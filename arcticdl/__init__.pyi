@@ -2,6 +2,7 @@
 from . import augment as augment
 from . import choices as choices
 from . import config as config
+from . import derived as derived
 from . import doctor as doctor
 from . import errors as errors
 from . import evaluation as evaluation
@@ -16,6 +17,7 @@ from . import plots as plots
 from . import plugins as plugins
 from . import scene as scene
 from . import seaice as seaice
+from . import series as series
 from . import simulate as simulate
 from . import sources as sources
 from . import tasks as tasks
