@@ -12,6 +12,7 @@ PACKAGES = (
     "sources",
     "scene",
     "grid",
+    "derived",
     "tiles",
     "augment",
     "tasks",
@@ -29,11 +30,13 @@ PACKAGES = (
     "testing",
 )
 """Packages with a page of their own, in the order of the data's flow."""
+MODULES = ("series",)
+"""Modules with a page of their own."""
 
 
 def on_config(config: Any) -> Any:
     """Fills the packages into the navigation."""
-    pages = [{name: f"reference/api/{name}.md"} for name in PACKAGES]
+    pages = [{name: f"reference/api/{name}.md"} for name in (*PACKAGES, *MODULES)]
     for section in config["nav"]:
         for entry in section.get("Reference", []) if isinstance(section, dict) else []:
             if isinstance(entry, dict) and "Python" in entry:
@@ -53,6 +56,10 @@ def on_files(files: Any, config: Any) -> Any:
     }
     for name in PACKAGES:
         pages[f"reference/api/{name}.md"] = package_page(name)
+    for name in MODULES:
+        pages[f"reference/api/{name}.md"] = (
+            f"# arcticdl.{name}\n\n::: arcticdl.{name}\n"
+        )
     for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
     return files

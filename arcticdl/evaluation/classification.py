@@ -1,6 +1,6 @@
 """Evaluation of classes of whole images: each answer kept, and how they rank."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ class ClassificationEvaluation(SegmentationEvaluation):
     """Scores one class an image, and keeps what was answered of each.
 
     Args:
-        classes: As in ``SegmentationEvaluation``, which takes the further arguments.
+        classes: Class names, at least two.
+        **options: As in ``SegmentationEvaluation``.
 
     Example:
         >>> import numpy as np
@@ -25,8 +26,8 @@ class ClassificationEvaluation(SegmentationEvaluation):
         1.0
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, classes: Sequence[str], **options: Any) -> None:
+        super().__init__(classes, **options)
         self._answers: dict[str, dict[str, Any]] = {}
 
     def add(
