@@ -58,6 +58,7 @@ def test_geotiff_keeps_type_and_grid(tmp_path, dtype):
 
 
 def test_windows_are_read_from_many_threads(tmp_path):
+    before = threading.active_count()
     data = RNG.integers(0, 60000, (2, 300, 310)).astype("uint16")
     scene = open_scene(write_tif(tmp_path / "a.tif", data, tiled=True, blockxsize=64,
                                  blockysize=64, compress="deflate"))  # fmt: skip
@@ -75,7 +76,7 @@ def test_windows_are_read_from_many_threads(tmp_path):
     copied = pickle.loads(pickle.dumps(scene))
     assert (copied["image"][0].values == data[0]).all()
     scene.close()
-    assert threading.active_count() < 50
+    assert threading.active_count() <= before + 8
 
 
 def test_odd_indexing_agrees_with_numpy(tmp_path):

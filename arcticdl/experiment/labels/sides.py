@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from rasterio.features import rasterize
 from scipy import ndimage
 
 from arcticdl.metrics.fronts import front_path
+from arcticdl.sources.core.burn import burn
 
 
 def name_sides(
@@ -55,5 +55,5 @@ def _inside(path: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.bool_
     ring = [(ring[0][0], -1.0), *ring, (ring[-1][0], -1.0)]
     polygon = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
     # All pixels that are touched: those above the two ends count as above the line.
-    inside = rasterize([(polygon, 1)], shape, all_touched=True, dtype=np.uint8)
+    inside = burn([(polygon, 1)], shape, touch=True)
     return inside.astype(bool)

@@ -11,12 +11,12 @@ import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
-from rasterio.features import rasterize
 
 from arcticdl.scene import class_attributes
 from arcticdl.seaice import charts, labels
 from arcticdl.seaice.labels import VoidReason
 from arcticdl.seaice.schemes import ClassScheme
+from arcticdl.sources.core.burn import burn_ids
 from arcticdl.sources.core.lazy import WindowArray, row_strips
 from arcticdl.sources.core.tie_points import is_located
 from arcticdl.void import VOID_CLASS
@@ -121,27 +121,9 @@ def _draw_regular(
     height, width = rows.stop - rows.start, cols.stop - cols.start
     corner = affine * Affine.translation(cols.start, rows.start)
     fine = corner * Affine.scale(1.0 / SUBPIXELS)
-    ids = _rasterize(shapes, tree, fine, (height * SUBPIXELS, width * SUBPIXELS))
+    ids = burn_ids(shapes, tree, fine, (height * SUBPIXELS, width * SUBPIXELS))
     blocks = ids.reshape(height, SUBPIXELS, width, SUBPIXELS)
     return blocks.transpose(0, 2, 1, 3).reshape(height, width, -1)
-
-
-def _rasterize(
-    shapes: np.ndarray, tree: shapely.STRtree, affine: Affine, size: tuple[int, int]
-) -> np.ndarray:
-    """Number of the polygon at each sample's centre, from 1; 0 outside."""
-    corners = [affine * (x, y) for x in (0, size[1]) for y in (0, size[0])]
-    window = shapely.MultiPoint(corners).envelope
-    near = np.sort(tree.query(window, predicate="intersects"))
-    if not near.size:
-        return np.zeros(size, np.int32)
-    return rasterize(
-        ((shapes[k], int(k) + 1) for k in near),
-        out_shape=size,
-        transform=affine,
-        fill=0,
-        dtype="int32",
-    )
 
 
 def on_swath(
@@ -204,7 +186,7 @@ def _sample(
     size = tuple(int(np.ptp(v) / step) + 3 for v in (y, x))
     if size[0] * size[1] > _MAX_PX_A_POINT * x.size:
         return _sample_exactly(tree, points)
-    ids = _rasterize(
+    ids = burn_ids(
         shapes, tree, Affine(step, 0.0, left, 0.0, -step, top), (size[0], size[1])
     )
     return ids[((top - y) / step).astype(np.intp), ((x - left) / step).astype(np.intp)]

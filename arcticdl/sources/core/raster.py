@@ -2,7 +2,6 @@
 
 import os
 import re
-import threading
 import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -19,12 +18,12 @@ from rasterio.windows import Window
 from arcticdl.choices import check_choice
 from arcticdl.errors import SourceError
 from arcticdl.scene import MAX_SIDE_PX
+from arcticdl.sources.core.burn import FILTERS
 from arcticdl.sources.core.lazy import HandlePool, row_strips
 from arcticdl.sources.core.tiff import check_whole
 from arcticdl.sources.core.validity import RecentMasks, Sentinel, valid_pixels
 from arcticdl.sources.core.zipped import ProductPath, check_member
 
-_OPENING = threading.Lock()  # the warnings filter below belongs to the whole process
 _COLOURS = ("red", "green", "blue")
 CACHE_BYTES = 256 * 2**20
 """GDAL's block cache, unless the environment variable ``GDAL_CACHEMAX`` says otherwise.
@@ -57,7 +56,7 @@ def open_handle(path: str, driver: str | None) -> rasterio.DatasetReader:
         SourceError: GDAL cannot open it, or it is a damaged member of an archive.
     """
     check_member(path)
-    with _OPENING, warnings.catch_warnings():
+    with FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             return rasterio.open(path, driver=driver)

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 from affine import Affine
-from rasterio.features import rasterize
 
 from arcticdl.errors import SourceError
+from arcticdl.sources.core.burn import burn
 
 _MAX_RUNS = 50_000_000
 
@@ -53,8 +53,7 @@ class Polygons:
             for ring in self.rings
         ]
         corner = Affine.translation(cols.start, rows.start)
-        burnt = rasterize(shapes, shape, transform=corner, dtype="uint8")
-        return burnt.astype(bool)
+        return burn(shapes, shape, corner).astype(bool)
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ import pyogrio
 import shapely
 import xarray as xr
 from pyproj import CRS, Transformer
-from rasterio.features import rasterize
 
 from arcticdl.choices import check_choice
 from arcticdl.errors import LabelError, SourceError
 from arcticdl.scene import class_attributes, is_swath, scene_geobox
 from arcticdl.sources.charts.coverage import ChartGrid, on_geobox, on_swath
+from arcticdl.sources.core.burn import burn_ids
 from arcticdl.sources.core.crs import user_crs
 from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.sources.core.zipped import check_zip
@@ -352,16 +352,7 @@ def _read_touched(
     """Codes by centres, or by touched pixels, uint8 (y, x) of a window."""
     size = (rows.stop - rows.start, cols.stop - cols.start)
     corner = affine * affine.translation(cols.start, rows.start)
-    corners = [corner * (x, y) for x in (0, size[1]) for y in (0, size[0])]
-    window = shapely.MultiPoint(corners).envelope
-    near = np.sort(tree.query(window, predicate="intersects"))
-    if not near.size:
-        return np.full(size, lookup[0])
-    ids = rasterize(
-        ((shapes[k], int(k) + 1) for k in near), out_shape=size, transform=corner,
-        fill=0, dtype="int32", all_touched=touch,
-    )  # fmt: skip
-    return lookup[ids]
+    return lookup[burn_ids(shapes, tree, corner, size, touch=touch)]
 
 
 def _read_coverage(
