@@ -24,6 +24,7 @@ PART = ".part"
 OLD = ".old-of."
 """While a folder is replaced, the older one is called ``.old-of.NAME``."""
 
+_FULL = "no space left|disk is full|disk full|quota exceeded"
 _numbers = itertools.count()
 
 
@@ -104,8 +105,12 @@ def atomic_path(
     file = PartFile(path, verify=verify)
     try:
         yield file.part
-    except BaseException:
+    except BaseException as error:
+        told = isinstance(error, OSError) and error.errno is not None
+        full = isinstance(error, Exception) and not told and _is_full(file.part, error)
         file.discard()
+        if full:
+            raise OSError(_full(Path(path), error)) from error
         raise
     file.commit()
 
@@ -332,6 +337,20 @@ CHECKS: dict[str, Callable[[Path], None]] = {
 
 Libraries buffer: GDAL, for one, says nothing when the last flush fails.
 """
+
+
+def _is_full(path: Path, error: Exception) -> bool:
+    """Whether a full disk, or a spent quota, is behind what a library raised."""
+    # SQLite takes its journal back first: a little is free again.
+    little = shutil.disk_usage(path.parent).free < 2**18
+    return little or re.search(_FULL, str(error), re.IGNORECASE) is not None
+
+
+def _full(path: Path, error: BaseException) -> str:
+    return (
+        f"A disk must have room for what is written. Received: {path}, of which the "
+        f"temporary file could not be written ({error}). Make room and call again."
+    )
 
 
 def _check_whole(part: Path, path: Path) -> None:

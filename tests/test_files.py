@@ -176,6 +176,24 @@ def write_often(folder, number):
         files.write_json(folder / "environment.json", content)
 
 
+@pytest.mark.parametrize(
+    "words", ["database or disk is full", "Disk quota exceeded", "no space left"]
+)
+def test_a_library_that_finds_the_disk_full_is_told_apart_from_a_defect(
+    tmp_path, words
+):
+    target = tmp_path / "lines.gpkg"
+    target.write_bytes(b"old")
+    told = pytest.raises(OSError, match=r"must have room.*lines\.gpkg")
+    with told, files.atomic_path(target) as part:
+        part.write_bytes(b"torn")
+        raise RuntimeError(words)
+    with pytest.raises(RuntimeError, match="else"), files.atomic_path(target):
+        raise RuntimeError("something else")
+    assert [p.name for p in tmp_path.iterdir()] == ["lines.gpkg"]
+    assert target.read_bytes() == b"old"
+
+
 def test_writers_of_one_file_never_meet(tmp_path):
     spawn = multiprocessing.get_context("spawn")
     jobs = [spawn.Process(target=write_often, args=(tmp_path, k)) for k in range(3)]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from arcticdl.files import atomic_path
+from arcticdl.files import write_bytes
 from arcticdl.simulate.chart import draw_chart
 from arcticdl.simulate.microwave import draw_microwave
 from arcticdl.simulate.scene import Truth
@@ -35,8 +35,8 @@ def write_ai4arctic(truth: Truth, out_dir: Path) -> Path:
     path = out_dir / f"{stamp}_{truth.scene_id}_prep.nc"
     dataset = to_ai4arctic(truth)
     encoding = {name: {"zlib": True, "complevel": 1} for name in dataset.data_vars}
-    with atomic_path(path) as part:
-        dataset.to_netcdf(part, engine="h5netcdf", encoding=encoding)
+    # Made in memory: where a disk fills, HDF5 cannot close its file, and crashes.
+    write_bytes(path, bytes(dataset.to_netcdf(engine="h5netcdf", encoding=encoding)))
     return path
 
 

@@ -193,10 +193,16 @@ class ShardWriter:
         import tensorstore as ts
 
         array = layout.open_array(self.root / layout.ARRAYS, name, write=True)
-        # One transaction a shard: encoded and renamed into place in one piece.
-        with ts.Transaction() as transaction:
-            target = array.with_transaction(transaction)
-            target[first : first + len(values)].write(values).result()
+        try:
+            # One transaction a shard: encoded and renamed into place in one piece.
+            with ts.Transaction() as transaction:
+                target = array.with_transaction(transaction)
+                target[first : first + len(values)].write(values).result()
+        except ValueError as error:  # TensorStore's word for a full disk as well
+            raise OSError(
+                f"A tile store must be writable. Received: {self.root}, of which "
+                f"array {name!r} could not be written ({error})."
+            ) from error
 
 
 def hash_tile(pixels: dict[str, np.ndarray], slot: int) -> str:

@@ -36,6 +36,7 @@ model:
   options:
     backbone_options: {{width: 4, depth: 3}}
     decoder_options: {{channels: [4, 4, 4]}}
+predict: {{line: young_ice}}
 train: {{batch_size: 4, epochs: 2, jit_compile: false, augment: [{{name: hflip}}]}}
 """
 COMMANDS = {
@@ -47,6 +48,15 @@ COMMANDS = {
         ["model.onnx"],
     ),
     "report": (["report", "runs/trial"], ["runs/trial"]),
+    "evaluate": (["evaluate", "runs/trial"], ["runs/trial"]),
+    "simulate": (
+        ["simulate", "made", "--scenes", "2", "--size", "64", "--charts"],
+        ["made"],
+    ),
+    "simulate-ai4arctic": (
+        ["simulate", "made", "--scenes", "2", "--size", "64", "--schema", "ai4arctic"],
+        ["made"],
+    ),
 }
 """Command -> its words, and the files and folders that it makes."""
 
@@ -56,6 +66,9 @@ BEFORE = {
     "predict": ["prepare", "train"],
     "export": ["prepare", "train"],
     "report": ["prepare", "train", "evaluate"],
+    "evaluate": ["prepare", "train"],
+    "simulate": [],
+    "simulate-ai4arctic": [],
 }
 """Command -> what must have run before."""
 
@@ -65,7 +78,7 @@ VARYING = ("environment.json",)
 library = ctypes.CDLL(None)
 
 
-def run(words, folder, kill_at=None):
+def run(words, folder, kill_at=None, log=None):
     """Runs a command in a child; returns its status and its number of operations."""
     receive, send = os.pipe()
     child = os.fork()
@@ -75,16 +88,19 @@ def run(words, folder, kill_at=None):
             os.close(receive)
             os.chdir(folder)
             quiet = os.open(os.devnull, os.O_WRONLY)
-            log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            said = log or folder / "log.txt"
             os.dup2(quiet, 1)
-            os.dup2(log, 2)
+            os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
             from arcticdl.cli import main
 
-            library.killpoints_arm(kill_at or 0)
+            counts = hasattr(library, "killpoints_arm")  # it is preloaded
+            if counts:
+                library.killpoints_arm(kill_at or 0)
             status = main(words)
-            count = library.killpoints_count()
-            library.killpoints_arm(0)
-            os.write(send, str(count).encode())
+            if counts:
+                count = library.killpoints_count()
+                library.killpoints_arm(0)
+                os.write(send, str(count).encode())
         finally:
             os._exit(status)
     os.close(send)
@@ -140,6 +156,10 @@ def digest(path):
         return "varies"
     if path.suffix == ".onnx":
         return digest_onnx(path)
+    if path.suffix == ".nc":
+        return digest_member("data.h5", data)
+    if path.suffix == ".gpkg":
+        return digest_layers(path)
     return hashlib.sha256(data).hexdigest()
 
 
@@ -159,7 +179,10 @@ def digest_member(name, data):
 
         def visit(path, node):
             if isinstance(node, h5py.Dataset):
-                total.update(path.encode() + np.ascontiguousarray(node[()]).tobytes())
+                numbers = np.ascontiguousarray(node[()])
+                is_text = numbers.dtype.kind == "O"
+                data = repr(numbers.tolist()).encode() if is_text else numbers.tobytes()
+                total.update(path.encode() + data)
 
         file.visititems(visit)
     return total.hexdigest()
@@ -173,6 +196,16 @@ def digest_onnx(path):
     numbers = sorted(hashlib.sha256(t.raw_data).hexdigest() for t in graph.initializer)
     kinds = sorted(node.op_type for node in graph.node)
     return hashlib.sha256(repr((kinds, numbers)).encode()).hexdigest()
+
+
+def digest_layers(path):
+    """Digest of a GeoPackage's features; the file itself holds the time."""
+    import pyogrio
+
+    layers = sorted(name for name, _ in pyogrio.list_layers(path))
+    tables = [pyogrio.read_dataframe(path, layer=name) for name in layers]
+    parts = [(str(t.crs), t.to_wkt().to_csv()) for t in tables]
+    return hashlib.sha256(repr((layers, parts)).encode()).hexdigest()
 
 
 def without_seconds(data):

@@ -41,7 +41,7 @@ def name_sides(
     path = front_path(drawn)
     if not len(path):
         return label
-    inside = _inside(path, codes.shape)
+    inside = _inside(path, (codes.shape[0], codes.shape[1]))
     near = (codes == 0) & (ndimage.distance_transform_edt(~drawn) <= width_px)
     named = codes.copy()
     named[near & inside] = upper
@@ -49,7 +49,7 @@ def name_sides(
     return label.copy(data=named)
 
 
-def _inside(path: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def _inside(path: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Pixels between the path and the first row; even-odd where it crosses itself."""
     ring: list[Any] = [(int(col) + 0.5, int(row) + 0.5) for row, col in path]
     ring = [(ring[0][0], -1.0), *ring, (ring[-1][0], -1.0)]
