@@ -67,7 +67,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-reliability: $(VENV)/installed-test
 	ARCTICDL_RELIABILITY=1 $(BIN)/python -m pytest tests/reliability
