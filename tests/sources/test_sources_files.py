@@ -1,8 +1,11 @@
 """Files become lazy scenes, or a clear refusal."""
 
+import gc
+import os
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from arcticdl.errors import (
     SourceError,
 )
 from arcticdl.scene import check_scene, scene_geobox
+from arcticdl.sources.core.lazy import MAX_IDLE
 
 POLAR = Affine(250, 0, -503272, 0, -250, 3657986)
 RNG = np.random.default_rng(0)
@@ -55,6 +59,27 @@ def test_geotiff_keeps_type_and_grid(tmp_path, dtype):
     )
     assert scene.attrs["scene_id"] == "a"
     assert list(scene["band"].values) == ["band_1", "band_2"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts Linux's files")
+def test_many_open_scenes_hold_few_open_files(tmp_path):
+    data = RNG.integers(0, 60000, (1, 8, 9)).astype("uint16")
+    paths = [write_tif(tmp_path / f"{i}.tif", data + i) for i in range(100)]
+
+    def held():
+        names = (Path("/proc/self/fd") / n for n in os.listdir("/proc/self/fd"))
+        return sum(tmp_path in n.resolve().parents for n in names)
+
+    scenes = [open_scene(path) for path in paths]
+    for _ in range(2):
+        for number, scene in enumerate(scenes):
+            np.testing.assert_array_equal(scene["image"].values, data + number)
+    assert 0 < held() <= MAX_IDLE
+    copied = pickle.loads(pickle.dumps(scenes[3]))
+    np.testing.assert_array_equal(copied["image"].values, data + 3)
+    del scenes, scene, copied
+    gc.collect()
+    assert held() == 0
 
 
 def test_windows_are_read_from_many_threads(tmp_path):

@@ -1,7 +1,10 @@
 """Arrays whose pixels stay in their files until a window of them is read."""
 
+import itertools
 import os
 import threading
+import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
@@ -16,61 +19,88 @@ from arcticdl.errors import SourceError
 Handle = TypeVar("Handle")
 
 
+MAX_IDLE = 64
+"""Files kept open between reads, over all scenes of a process; many systems allow 1024
+at once."""
+
+_numbers = itertools.count()
+
+
+class _Idle:
+    """Handles that no one reads from, of all pools of this process, oldest first."""
+
+    def __init__(self) -> None:
+        self._forget()
+        # A forked process shares the offsets of its parent's files: it opens its own.
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        # A pool may be collected, and close its handles, while this thread is in here.
+        self._lock = threading.RLock()
+        self._held: OrderedDict[int, tuple[int, Any]] = OrderedDict()
+
+    def take(self, pool: int) -> Any:
+        """The youngest handle of a pool; ``None`` if none is idle."""
+        with self._lock:
+            for key, (owner, handle) in [*reversed(self._held.items())]:
+                if owner == pool and self._held.pop(key, None) is not None:
+                    return handle
+        return None
+
+    def keep(self, pool: int, handle: Any) -> None:
+        """Takes a handle back, and closes the oldest beyond ``MAX_IDLE``."""
+        closed = None
+        with self._lock:
+            self._held[id(handle)] = pool, handle
+            if len(self._held) > MAX_IDLE:
+                closed = self._held.popitem(last=False)[1][1]
+        if closed is not None:
+            closed.close()
+
+    def close(self, pool: int) -> None:
+        """Closes all idle handles of a pool."""
+        while (handle := self.take(pool)) is not None:
+            handle.close()
+
+
+_idle = _Idle()
+
+
 class HandlePool(Generic[Handle]):
     """Open handles of one file, each used by one thread at a time.
 
     A read borrows a handle and gives it back; a second thread meanwhile gets its own.
-    Handles are neither pickled nor taken over by a forked process, since a shared file
-    offset would mix up two readers.
+    Over all files of a process no more than ``MAX_IDLE`` stay open between reads, so
+    that thousands of scenes can be held. Handles are neither pickled nor taken over by
+    a forked process, since a shared file offset would mix up two readers.
 
     Args:
         opener: Called without arguments, gives a new handle with a ``close`` method.
-        max_idle: Handles kept open between reads.
     """
 
-    def __init__(self, opener: Callable[[], Handle], max_idle: int = 4) -> None:
+    def __init__(self, opener: Callable[[], Handle]) -> None:
         self.opener = opener
-        self.max_idle = max_idle
-        self._reset()
-
-    def _reset(self) -> None:
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._idle: list[Handle] = []
+        self._number = next(_numbers)
+        weakref.finalize(self, _idle.close, self._number).atexit = False
 
     @contextmanager
     def borrow(self) -> Iterator[Handle]:
         """Lends a handle for the length of a ``with`` block."""
-        if self._pid != os.getpid():
-            self._reset()
-        with self._lock:
-            handle = self._idle.pop() if self._idle else None
-        if handle is None:
-            handle = self.opener()
+        idle: Handle | None = _idle.take(self._number)
+        handle = self.opener() if idle is None else idle
         try:
             yield handle
         except BaseException:
             handle.close()  # type: ignore[attr-defined]
             raise
-        with self._lock:
-            if len(self._idle) < self.max_idle:
-                self._idle.append(handle)
-                return
-        handle.close()  # type: ignore[attr-defined]
+        _idle.keep(self._number, handle)
 
     def close(self) -> None:
         """Closes the idle handles; a later read opens the file again."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for handle in idle:
-            handle.close()  # type: ignore[attr-defined]
+        _idle.close(self._number)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"opener": self.opener, "max_idle": self.max_idle}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._reset()
+    def __reduce__(self) -> tuple[Any, ...]:
+        return HandlePool, (self.opener,)
 
 
 class WindowArray(BackendArray):

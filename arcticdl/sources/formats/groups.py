@@ -12,6 +12,7 @@ from arcticdl.choices import check_choice
 from arcticdl.errors import MissingExtraError, SourceError
 from arcticdl.sources.core.remote import is_address
 from arcticdl.sources.formats.cf_axes import field_variables, role_of
+from arcticdl.sources.formats.classic import check_classic
 
 MAIN_VARIABLES = ("cdr_seaice_conc", "cdr_seaice_conc_monthly", "ice_conc")
 """Variables that stand for their file where ``bands`` says nothing: the concentration
@@ -170,8 +171,10 @@ def _options(path: str) -> dict[str, Any]:
     if Path(path).is_dir():
         return options | {"engine": "zarr", "consolidated": False}
     with Path(path).open("rb") as file:
-        head = file.read(4)
-    return options | {"engine": "netcdf4" if head[:3] == b"CDF" else "h5netcdf"}
+        is_classic = file.read(3) == b"CDF"
+    if is_classic:
+        check_classic(path)
+    return options | {"engine": "netcdf4" if is_classic else "h5netcdf"}
 
 
 def _refusal(path: str, error: Exception) -> SourceError:
