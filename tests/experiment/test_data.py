@@ -333,6 +333,24 @@ def test_a_new_scene_is_mapped_without_its_row():
         open_configured(needs_more.data, new, with_labels=False)
 
 
+def test_a_place_that_no_split_knows_is_mapped_but_not_trained_on():
+    write("sar/c.tif", ramp())
+    write("ice/c.tif", (ramp() > 0.8).astype("uint8"))
+    places = {"a": "Sverdrup", "b": "Jakobshavn"}
+    config = configure(attributes={"group": r"(\w)\.tif"}, rename={"group": places})
+    from arcticdl.experiment.data.anchors import find_anchors
+    from arcticdl.experiment.scenes import open_configured
+
+    anchors = find_anchors(config.data, ["sar/a.tif", "sar/c.tif"])
+    groups = [
+        open_configured(config.data, anchor, with_labels=False).attrs["group"]
+        for anchor in anchors
+    ]
+    assert groups == ["Sverdrup", "c"]
+    with pytest.raises(ConfigError, match=r"rename\.group` has no entry for 'c'"):
+        open_scenes(config)
+
+
 def test_unlabelled_scenes_are_tiles_and_batches_of_images():
     config = configure({})
     store = prepare(config)

@@ -1,7 +1,7 @@
 """Work that is repeated: array tasks that meet, and what a long run holds.
 
 The default suite lets the tasks meet once; ``make test-reliability`` does it a hundred
-times, and watches memory over 150 epochs and 150 maps.
+times, and watches memory over 150 epochs and 400 maps.
 """
 
 import json
@@ -38,11 +38,10 @@ def test_array_tasks_that_start_together_train_as_each_alone(tmp_path):
 @pytest.mark.skipif(not LONG, reason="watched by `make test-reliability`")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.timeout(3000)
-@pytest.mark.parametrize("command", ["train", "predict"])
-def test_nothing_grows_over_many_epochs_and_maps(command, tmp_path):
-    result = run("growth.py", command, "--times", 150, "--folder", tmp_path)
+@pytest.mark.parametrize(("command", "times"), [("train", 150), ("predict", 400)])
+def test_nothing_grows_over_many_epochs_and_maps(command, times, tmp_path):
+    result = run("growth.py", command, "--times", times, "--folder", tmp_path)
     assert not result["left"] and result["samples"] > 100
     for name in ("threads", "files"):
         assert result[name][-1] <= result[name][2] + 2
-    # Of the third fifth, as of the last, most is TensorFlow itself.
-    assert result["resident_mib"][-1] <= 1.06 * result["resident_mib"][2]
+    assert result["resident_mib"][-1] <= 1.05 * result["resident_mib"][2]

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import rasterio
 import xarray as xr
+from affine import Affine
 from pyproj import CRS, Transformer
 
 from arcticdl import open_scene
@@ -203,3 +205,19 @@ def test_broken_files_are_refused(tmp_path):
     )
     with pytest.raises(SourceError, match="no CRS"):
         open_scene(tmp_path / "crs.nc")
+
+
+def test_a_scene_of_one_band_keeps_its_name_through_netcdf(tmp_path):
+    profile = {"driver": "GTiff", "height": 4, "width": 5, "count": 1}
+    with rasterio.open(
+        tmp_path / "a.tif", "w", **profile, dtype="float32", crs="EPSG:3413",
+        transform=Affine(100, 0, 0, 0, -100, 0),
+    ) as file:  # fmt: skip
+        file.write(np.arange(20, dtype="float32").reshape(1, 4, 5))
+        file.set_band_description(1, "HH")
+    scene = open_scene(tmp_path / "a.tif")
+    scene.to_netcdf(tmp_path / "b.nc")
+    again = open_scene(tmp_path / "b.nc")
+    assert list(again["band"].values) == ["HH"]
+    np.testing.assert_array_equal(again["image"].values, scene["image"].values)
+    assert scene_geobox(again) == scene_geobox(scene)
