@@ -57,6 +57,27 @@ def test_every_message_on_the_page_of_errors_is_one_of_the_code():
         assert any(pattern.search(one.replace("`", "")) for one in known), text
 
 
+def rows_of_capabilities():
+    page = (DOCS / "reference" / "capabilities.md").read_text(encoding="utf-8")
+    rows = [line.strip("|").split("|") for line in page.splitlines() if "`" in line]
+    return [[re.findall(r"`([^`]+)`", cell) for cell in row] for row in rows if row[3:]]
+
+
+def test_every_capability_has_a_name_a_key_and_a_test():
+    rows = rows_of_capabilities()
+    assert len(rows) > 50
+    keys = {key.path for key in list_keys()}
+    for _, names, settings, tests in rows:
+        assert names and settings and tests
+        for name in names:
+            room, _, member = name.partition(".")
+            assert hasattr(getattr(arcticdl, room), member), name
+        for setting in settings:
+            assert setting.startswith("arcticdl ") or setting in keys, setting
+        for test in tests:
+            assert (ROOT / test).is_file(), test
+
+
 def test_the_table_of_tasks_holds_every_task_with_its_default_loss(hooks):
     first, second = hooks.tasks_table().split("\n\n")
     assert len(first.splitlines()) == len(second.splitlines()) == len(TASKS) + 2
