@@ -72,6 +72,7 @@ def new_config(
         "task": task,
     }
     text = "\n".join([*_HEAD, *_section(Experiment, values, "")]) + "\n"
+    text = text.replace("      file:\n", f"{_FILE}      file:\n", 1)
     check_tree(parse_yaml(text), "the new file")
     return text
 
@@ -83,6 +84,11 @@ _HEAD = (
     "# ${NAME} in a value is the environment variable NAME.",
 )
 
+
+_FILE = """\
+      # A file of each scene's own, named after it. One that serves all scenes, such as
+      # COCO annotations or a GeoPackage of the region, is `path: FILE` instead.
+"""
 
 _CHOSEN: dict[str, Any] = {
     "tiles": {"size_px": 256},
