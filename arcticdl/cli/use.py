@@ -82,6 +82,15 @@ def predict(
         ),
     ] = False,
     overwrite: Overwrite = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="predict.KEY=VALUE",
+            help="Replace a value of the run's `predict` section for this call. "
+            "Example: --set 'predict.thresholds={old_ice: 0.6}'",
+        ),
+    ] = None,
 ) -> None:
     """Map whole scenes: classes with their confidence, values, and lines.
 
@@ -106,6 +115,7 @@ def predict(
         tta=tta.value if tta else None,
         resume=resume,
         overwrite=overwrite,
+        overrides=settings or (),
     ):
         typer.echo(path)
 

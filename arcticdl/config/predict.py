@@ -1,10 +1,24 @@
 """The ``predict`` section: how a whole scene is mapped."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
-from arcticdl.config.section import Section, TileSize
+from arcticdl.config.names import POSTPROCESS
+from arcticdl.config.section import Named, Section, TileSize
+
+
+class StepConfig(Named):
+    """A name of ``arcticdl.inference.table.STEPS`` and its arguments."""
+
+    name: Annotated[str, POSTPROCESS] = Field(description="Which step.")
+    head: str | None = Field(
+        None, description="Head whose map it mends; null: that of every head."
+    )
+
+    def as_step(self) -> dict[str, Any]:
+        """The step as ``predict_scene`` takes it."""
+        return {"name": self.name, "head": self.head, **self.options}
 
 
 class PredictConfig(Section):
@@ -20,6 +34,19 @@ class PredictConfig(Section):
     tta: Literal["none", "hflip", "d4"] = Field(
         "none", description="Views averaged: none, a mirror image, or all eight."
     )
+    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default_factory=dict,
+        description="Class -> least probability; a pixel whose classes all stay below "
+        "theirs is void.",
+    )
+    postprocess: tuple[StepConfig, ...] = Field(
+        (), description="Steps that mend the finished class map, one after the other."
+    )
     line: str | None = Field(
         None, description="Class to reduce to a one-pixel line as well."
     )
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """The steps as ``predict_scene`` takes them."""
+        return [step.as_step() for step in self.postprocess]

@@ -29,6 +29,7 @@ from arcticdl.experiment.optimisers import check_optimizer
 from arcticdl.experiment.options import check_call, parameters
 from arcticdl.experiment.split import GIVEN
 from arcticdl.experiment.stopping import check_watchers
+from arcticdl.inference.table import STEPS
 from arcticdl.metrics.table import METRICS
 from arcticdl.models.backbones.table import BACKBONES
 from arcticdl.models.decoders.table import DECODERS
@@ -60,6 +61,7 @@ def check_options(config: Experiment) -> None:
     check_head_weights(config)
     _check_model(config)
     _refuse_deep_supervision(config)
+    _check_maps(config)
     check_optimizer(config.train)
     check_watchers(config)
     check_preparation(config)
@@ -135,6 +137,22 @@ def _check_heads(config: Experiment) -> None:
             fixed = fixed_of(function, head.spec.metric_options(head.size))
             key = metric_key(config, name, number)
             check_call(function, metric.options, key, fixed)
+
+
+def _check_maps(config: Experiment) -> None:
+    from arcticdl.inference.maps import plan_layers
+
+    settings = config.predict
+    for number, step in enumerate(settings.postprocess):
+        key = f"predict.postprocess.{number}.options"
+        check_call(STEPS[step.name], step.options, key, {"codes", "ground"})
+    heads = read_heads(config)
+    if not all(head.classes for head in heads.values() if head.form.codes):
+        return  # the data name them; the models' card is asked before a map is begun
+    try:
+        plan_layers(heads, None, settings.thresholds, settings.steps)
+    except ValueError as error:
+        raise ConfigError(f"`predict`: {error}") from None
 
 
 def _check_model(config: Experiment) -> None:

@@ -218,8 +218,14 @@ def claim_fold(folder: Path, fold: Fold, *, resume: bool, overwrite: bool) -> bo
     return not done
 
 
-def load_run(run: str | Path) -> tuple[Path, Experiment]:
+def load_run(
+    run: str | Path, overrides: tuple[str, ...] = ()
+) -> tuple[Path, Experiment]:
     """Reads a run folder's configuration.
+
+    Args:
+        run: The folder.
+        overrides: As of ``load_config``, for this call alone.
 
     Raises:
         FileNotFoundError: No such folder, or it holds no config.yaml.
@@ -230,7 +236,7 @@ def load_run(run: str | Path) -> tuple[Path, Experiment]:
             f"{folder} is no run folder: config.yaml is missing. Train one first: "
             "arcticdl train CONFIG"
         )
-    return folder, load_config(folder / "config.yaml")
+    return folder, load_config(folder / "config.yaml", overrides)
 
 
 def trained_folds(folder: Path) -> list[int]:

@@ -29,6 +29,7 @@ def predict(
     tta: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    overrides: Sequence[str] = (),
 ) -> list[Path]:
     """Answers for scenes with a fold's model, all folds' models, or a bare file.
 
@@ -49,6 +50,8 @@ def predict(
         resume: Leave alone the scenes that an earlier call with the same models has
             finished, and go on with the others.
         overwrite: Replace existing files.
+        overrides: ``predict.KEY=VALUE`` texts that replace values of the run's
+            configuration for this call, such as ``"predict.thresholds={ice: 0.6}"``.
 
     Returns:
         The files of all scenes: maps, pictures of them and lines, or the table.
@@ -57,10 +60,12 @@ def predict(
         FileNotFoundError: The run, the fold's model or an input is missing.
         FileExistsError: A file exists, and neither ``resume`` nor ``overwrite`` is
             given; or ``resume`` finds a map that other models made.
+        ConfigError: An override of anything but ``predict``, or of a bare file.
     """
     from arcticdl.inference import Predictor
 
-    config, paths = model_files(Path(run), fold)
+    _check_overrides(overrides)
+    config, paths = model_files(Path(run), fold, tuple(overrides))
     if config is not None and not inputs and len(paths) > 1:
         if out is not None and Path(out).suffix.lower() in _FILES:
             raise ConfigError(
@@ -68,7 +73,14 @@ def predict(
                 f"--out {out}"
             )
         apart = partial(
-            predict, run, (), out, tta=tta, resume=resume, overwrite=overwrite
+            predict,
+            run,
+            (),
+            out,
+            tta=tta,
+            resume=resume,
+            overwrite=overwrite,
+            overrides=overrides,
         )
         return [p for number in trained_folds(Path(run)) for p in apart(fold=number)]
     scenes = _scenes(config, list(inputs), paths[0].parent / "split.json")
@@ -83,6 +95,8 @@ def predict(
         tile_size_px=settings.tile_size_px if settings else None,
         with_spread=len(paths) > 1,
         line=config.line_class if config else None,
+        thresholds=settings.thresholds if settings else None,
+        postprocess=settings.steps if settings else (),
     )
     written: list[Path] = []
     targets = {head.spec.target for head in predictor.heads.values()}
@@ -102,16 +116,32 @@ def predict(
     return written
 
 
-def model_files(run: Path, fold: int | str) -> tuple[Experiment | None, list[Path]]:
+def _check_overrides(overrides: Sequence[str]) -> None:
+    for text in overrides:
+        if not text.startswith("predict."):
+            raise ConfigError(
+                "A trained model can be used in another way, not be made another: "
+                f"--set takes keys of `predict`. Received: --set {text}"
+            )
+
+
+def model_files(
+    run: Path, fold: int | str, overrides: tuple[str, ...] = ()
+) -> tuple[Experiment | None, list[Path]]:
     """A run's configuration and the models of a fold, or of ``"all"``.
 
     A bare ``.keras`` file has no configuration.
     """
     if run.suffix == ".keras":
+        if overrides:
+            raise ConfigError(
+                "A bare model has no configuration whose values could be set. "
+                f"Received: --set {overrides[0]}"
+            )
         if not run.is_file():
             raise FileNotFoundError(f"No such model: {run}")
         return None, [run]
-    folder, config = load_run(run)
+    folder, config = load_run(run, overrides)
     if fold == FULL:
         path = fold_path(folder, FULL) / "model.keras"
         if not path.is_file():

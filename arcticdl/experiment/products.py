@@ -1,6 +1,7 @@
 """What a prediction leaves in a folder: each scene's files together, or a table."""
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -46,7 +47,8 @@ class SceneWriter:
     ) -> None:
         self.predictor, self.overlap_px = predictor, overlap_px
         self.resume, self.overwrite = resume, overwrite
-        self.digest = digest_of(models)
+        finish = [layer.finish_tags() for layer in predictor.layers]
+        self.digest = digest_of(models, json.dumps(finish) if any(finish) else "")
 
     def write(self, scene: xr.Dataset, target: Path) -> list[Path]:
         """Maps one scene.
@@ -111,14 +113,15 @@ class SceneWriter:
             digest = file.tags().get(_MODEL_TAG)
         if digest != self.digest:
             raise FileExistsError(
-                f"{target} was made by other models, so this call cannot go on from "
-                "it. Choose another folder with --out, or replace it with --overwrite."
+                f"{target} was made by other models, thresholds or steps, so this call "
+                "cannot go on from it. Choose another folder with --out, or replace it "
+                "with --overwrite."
             )
 
 
-def digest_of(models: Sequence[Path]) -> str:
-    """A digest of the files of models, by which their maps are known."""
-    total = hashlib.sha256()
+def digest_of(models: Sequence[Path], finish: str = "") -> str:
+    """A digest of the files of models, and of what is done to their maps."""
+    total = hashlib.sha256(finish.encode())
     for path in models:
         with open(path, "rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())

@@ -1,16 +1,19 @@
 """What a prediction leaves behind: the outputs of each head, as maps."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from arcticdl.choices import check_choices
+from arcticdl.choices import check_choice, check_choices
 from arcticdl.inference.forward import Answers, spread_of
-from arcticdl.inference.output import MapFile, scene_georeference
+from arcticdl.inference.output import MapFile, pixel_area_m2, scene_georeference
+from arcticdl.inference.postprocess import check_steps, postprocess, threshold_classes
 from arcticdl.sources.formats.geotiff import open_geotiff
 from arcticdl.tasks import Head, Output
 from arcticdl.void import VOID_CLASS
@@ -25,6 +28,8 @@ class MapLayer(NamedTuple):
         head: What it answers.
         kind: Name of the output.
         dim: Name of the axis of its bands, where there are several.
+        thresholds: Least probabilities of classes, of a map of classes.
+        steps: What is done to the finished map, of a map of classes.
     """
 
     name: str
@@ -32,6 +37,8 @@ class MapLayer(NamedTuple):
     head: Head
     kind: str
     dim: str
+    thresholds: Mapping[str, float] = MappingProxyType({})
+    steps: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def output(self) -> Output:
@@ -53,7 +60,11 @@ class MapLayer(NamedTuple):
             values = np.zeros((*valid.shape, channels), np.float32)
         if spread and self.head.form.spread == "deviation":
             values = np.sqrt(values)
-        rows = np.moveaxis(self.output.read(values, self.head), -1, 0)
+        if self.thresholds:
+            within = threshold_classes(values, self.head.classes, self.thresholds)
+            rows = within[None]
+        else:
+            rows = np.moveaxis(self.output.read(values, self.head), -1, 0)
         rows = rows[: len(self.bands)]
         filled = np.where(valid[None], rows, self.output.nodata)
         return filled.astype(self.output.dtype)
@@ -76,21 +87,38 @@ class MapLayer(NamedTuple):
         }
         if self.head.colors:
             attrs["flag_colors"] = " ".join(self.head.colors)
-        return attrs
+        return attrs | self.finish_tags()
+
+    def finish_tags(self) -> dict[str, str]:
+        """What was done to the network's answer, as JSON, for whoever reads the map."""
+        tags = {}
+        if self.thresholds:
+            tags["thresholds"] = json.dumps(dict(self.thresholds))
+        if self.steps:
+            tags["postprocess"] = json.dumps([dict(step) for step in self.steps])
+        return tags
 
 
 def plan_layers(
-    heads: Mapping[str, Head], outputs: Sequence[str] | None
+    heads: Mapping[str, Head],
+    outputs: Sequence[str] | None,
+    thresholds: Mapping[str, float] | None = None,
+    steps: Sequence[Mapping[str, Any]] = (),
 ) -> list[MapLayer]:
     """Which maps are made, in order; the first one is the chief map.
 
     Args:
         heads: Name -> what it answers.
         outputs: Names of outputs; ``None``: those that each task shows.
+        thresholds: Class -> least probability, of maps of classes.
+        steps: What is done to finished maps of classes; a step's ``head`` names one.
 
     Raises:
-        ValueError: An output that no head has, or none.
+        ValueError: An output that no head has, or none; a threshold or step that fits
+            no map.
     """
+    thresholds = {k.replace(" ", "_"): v for k, v in (thresholds or {}).items()}
+    _check_finish(heads, thresholds, steps)
     known = {name for head in heads.values() for name in head.form.outputs}
     if outputs is not None:
         check_choices("outputs", outputs or [None], known)
@@ -99,10 +127,52 @@ def plan_layers(
         prefix = f"{head_name}_" if len(heads) > 1 else ""
         for kind in head.chosen(outputs):
             dim = {"prob": "prob_class", "quantiles": "quantile"}.get(kind, "output")
-            layers.append(
-                MapLayer(f"{prefix}{kind}", head_name, head, kind, f"{prefix}{dim}")
-            )
+            layer = MapLayer(f"{prefix}{kind}", head_name, head, kind, f"{prefix}{dim}")
+            if layer.output.palette:
+                names = [name.replace(" ", "_") for name in head.classes]
+                own = {k: v for k, v in thresholds.items() if k in names}
+                layer = layer._replace(
+                    thresholds=own, steps=_steps_of(head_name, steps)
+                )
+            layers.append(layer)
     return layers
+
+
+def _steps_of(
+    head: str, steps: Sequence[Mapping[str, Any]]
+) -> tuple[Mapping[str, Any], ...]:
+    """The steps of one head, without its name."""
+    return tuple(
+        {key: value for key, value in step.items() if key != "head"}
+        for step in steps
+        if step.get("head") in (None, head)
+    )
+
+
+def _check_finish(
+    heads: Mapping[str, Head],
+    thresholds: Mapping[str, float],
+    steps: Sequence[Mapping[str, Any]],
+) -> None:
+    mapped = {
+        name: head
+        for name, head in heads.items()
+        if head.spec.target == "pixel" and head.form.codes is not None
+    }
+    if (thresholds or steps) and not mapped:
+        raise ValueError(
+            "Thresholds and steps are for maps of classes. Received: heads of tasks "
+            f"{[head.task for head in heads.values()]}."
+        )
+    known = [c.replace(" ", "_") for head in mapped.values() for c in head.classes]
+    for name, least in thresholds.items():
+        check_choice("thresholds", name, known)
+        threshold_classes(np.zeros((1, 1)), [name], {name: least})
+    for step in steps:
+        if step.get("head") is not None:
+            check_choice("head", step["head"], mapped)
+    for name, head in mapped.items():
+        check_steps(_steps_of(name, steps), head.classes)
 
 
 class SceneMaps:
@@ -131,6 +201,9 @@ class SceneMaps:
         self.scene, self.layers, self.tags = scene, layers, dict(tags or {})
         self.shape = (scene.sizes["y"], scene.sizes["x"])
         self.georeference = scene_georeference(scene)
+        for layer in layers:
+            area = pixel_area_m2(self.georeference)
+            check_steps(layer.steps, layer.head.classes, area)
         self.out = None if out is None else Path(out)
         self.files: dict[str, MapFile] = {}
         self.arrays: dict[str, NDArray[Any]] = {}
@@ -156,7 +229,7 @@ class SceneMaps:
         """Takes finished rows from ``row`` on; (y, x, channel) a head."""
         for layer in self.layers:
             rows = layer.read(answers, valid)
-            if self.out is not None:
+            if self.out is not None and not layer.steps:
                 if layer.name not in self.files:
                     self.files[layer.name] = self._create(layer, len(rows))
                 self.files[layer.name].write_rows(row, rows)
@@ -169,7 +242,7 @@ class SceneMaps:
     def _create(self, layer: MapLayer, count: int) -> MapFile:
         classes, palette = layer.head.classes, layer.output.palette
         names_of_codes = {f"class_{i}": c for i, c in enumerate(classes)}
-        tags = self.tags | (names_of_codes if palette else {})
+        tags = self.tags | (names_of_codes if palette else {}) | layer.finish_tags()
         attrs = layer.attrs()
         tags |= {k: attrs[k] for k in ("units",) if attrs.get(k, "1") != "1"}
         names = tuple(name or layer.name for name in layer.bands)
@@ -194,6 +267,8 @@ class SceneMaps:
         if "spatial_ref" in self.scene.coords:
             coords["spatial_ref"] = self.scene.coords["spatial_ref"]
         for layer in self.layers:
+            if layer.steps:
+                self._apply_steps(layer)
             if self.out is not None:
                 opened = open_geotiff(self.files[layer.name].commit())
                 values: Any = opened["image"].variable.data
@@ -206,6 +281,19 @@ class SceneMaps:
                 coords[layer.dim] = (layer.dim, list(layer.bands))
         attrs = {k: v for k, v in self.scene.attrs.items() if k in ("scene_id", "time")}
         return xr.Dataset(data, coords, attrs)
+
+    def _apply_steps(self, layer: MapLayer) -> None:
+        """Mends a whole map in memory, and writes it where there is a file."""
+        codes = postprocess(
+            self.arrays[layer.name][0],
+            layer.head.classes,
+            layer.steps,
+            pixel_area_m2=pixel_area_m2(self.georeference),
+        )
+        self.arrays[layer.name] = codes[None]
+        if self.out is not None:
+            self.files[layer.name] = self._create(layer, 1)
+            self.files[layer.name].write_rows(0, self.arrays.pop(layer.name))
 
     def discard(self) -> None:
         """Removes unfinished files."""

@@ -1,6 +1,7 @@
 """Map files: GeoTIFF written row by row under a temporary name."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,22 @@ def scene_georeference(scene: xr.Dataset) -> dict[str, Any]:
         return {}
     crs = rasterio.crs.CRS.from_wkt(geobox.crs.to_wkt())
     return {"crs": crs, "transform": geobox.transform}
+
+
+def pixel_area_m2(georeference: Mapping[str, Any]) -> float | None:
+    """Nominal area of a pixel, m2, in the projection's own plane.
+
+    Args:
+        georeference: As from ``scene_georeference``.
+
+    Returns:
+        The area; ``None`` without a projected CRS.
+    """
+    crs = georeference.get("crs")
+    if crs is None or not crs.is_projected:
+        return None
+    _, metres = crs.linear_units_factor
+    return float(abs(georeference["transform"].determinant) * metres**2)
 
 
 class MapFile:

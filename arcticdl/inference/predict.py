@@ -30,6 +30,8 @@ def predict_scene(
     batch_size: int = 4,
     tta: str = "none",
     outputs: tuple[str, ...] | None = None,
+    thresholds: Mapping[str, float] | None = None,
+    postprocess: Sequence[Mapping[str, Any]] = (),
     jit_compile: bool | None = None,
     overwrite: bool = False,
     progress: bool = True,
@@ -67,6 +69,13 @@ def predict_scene(
             mutual information of class and member over its maximum, 0-1, else the
             standard deviation. A head that has none of what is asked shows its chief
             output; ``arcticdl.tasks.FORMS`` lists all.
+        thresholds: Class -> least probability, 0-1, for maps of classes: the likeliest
+            class that reaches its own is taken, and void where none does. The other
+            outputs stay as the network answered.
+        postprocess: Steps that mend the finished map of classes, such as
+            ``[{"name": "sieve", "min_area_px": 20}]``; see
+            ``arcticdl.inference.postprocess``. Such a map is held in memory whole, one
+            byte a pixel, until it is written.
         jit_compile: Whether XLA compiles the forward pass; ``None``: on accelerators.
         overwrite: Whether files at ``out`` may be replaced.
         progress: Whether to show a progress bar.
@@ -92,6 +101,8 @@ def predict_scene(
         batch_size=batch_size,
         tta=tta,
         outputs=outputs,
+        thresholds=thresholds,
+        postprocess=postprocess,
         jit_compile=jit_compile,
     )
     return map_scene(

@@ -1,6 +1,6 @@
 """Models made ready to answer: loaded, checked and compiled once for many scenes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -34,6 +34,8 @@ class Predictor:
             probabilities from which a line is traced.
         with_spread: Whether the members' disagreement is shown as well.
         line: Class that stands for a line; default: the one in the card, if any.
+        thresholds: Class -> least probability, of maps of classes.
+        postprocess: Steps that mend finished maps of classes.
         jit_compile: Whether XLA compiles the forward pass; ``None``: where it helps.
 
     Attributes:
@@ -43,7 +45,8 @@ class Predictor:
 
     Raises:
         ValueError: No model, models of different bands or heads, no normaliser,
-            ``"spread"`` of one model and one view, or an unknown option.
+            ``"spread"`` of one model and one view, an unknown option, or a threshold
+            or step that fits no map.
         FileNotFoundError: A path without a file.
     """
 
@@ -58,6 +61,8 @@ class Predictor:
         outputs: Sequence[str] | None = None,
         with_spread: bool = False,
         line: str | None = None,
+        thresholds: Mapping[str, float] | None = None,
+        postprocess: Sequence[Mapping[str, Any]] = (),
         jit_compile: bool | None = None,
     ) -> None:
         models = _load_all(model)
@@ -67,7 +72,7 @@ class Predictor:
             outputs = self._shown(with_spread)
         scalings = [_choose_normalizer(normalizer, get_card(m)) for m in models]
         _check_spread(outputs or (), len(models), tta)
-        self.layers = plan_layers(self.heads, outputs)
+        self.layers = plan_layers(self.heads, outputs, thresholds, postprocess)
         self.window = _window_size(tile_size_px, self.card)
         self.batch_size = batch_size
         self._needs_stats = any(n.needs_image_stats for n in scalings)

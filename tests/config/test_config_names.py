@@ -37,6 +37,7 @@ def load(tmp_path):
         ("train.schedule=cosin", "train.schedule.name", "cosine"),
         ("train.sampler=rare", "train.sampler.name", "rarity"),
         ("train.metrics=[MeanIou]", "train.metrics.0.name", "MeanIoU"),
+        ("predict.postprocess=[{name: sive}]", "predict.postprocess.0.name", "sieve"),
         ("data.reader=geotif", "data.reader", "geotiff"),
         ("folds.splitter=groups", "folds.splitter.name", "group"),
         ("loss=DiceFokal", "loss.name", "DiceFocal"),

@@ -31,6 +31,7 @@ USE_A_RUN = {
     "howto/cluster",
     "howto/export",
     "howto/fine-tune",
+    "howto/postprocess",
     "howto/spread",
     "reference/formats",
 }

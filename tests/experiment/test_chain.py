@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 import yaml
+from rasterio.features import sieve
 
 from arcticdl.cli import main
 
@@ -80,6 +81,22 @@ def test_demo_from_nothing_to_a_report(demo, tmp_path):
         assert np.nanmax(spread.read(1)) < 1e-5  # the same model twice
     assert main(["predict", "runs/demo", "--fold", "all", "-o", "one.tif"]) == 1
     assert not Path("one.tif").exists()
+    step = "{name: sieve, options: {min_area_px: 40}}"
+    mend = ("--set", f"predict.postprocess=[{step}]")
+    run("predict", "runs/demo", scene, "-o", "mended.tif", *mend)
+    with (
+        rasterio.open(f"runs/demo/maps/{held_out}.tif") as raw,
+        rasterio.open("mended.tif") as mended,
+    ):
+        codes, found = raw.read(1), mended.read(1)
+        assert "sieve" in mended.tags()["postprocess"]
+    right = sieve(codes, size=40, mask=codes != 255, connectivity=4)
+    np.testing.assert_array_equal(found, right)
+    assert (found != codes).any()
+    resumed = ["predict", "runs/demo", scene, "-o", "mended.tif", "--resume"]
+    assert main(resumed) == 1  # made by other steps than this call's: none
+    assert main([*resumed, *mend]) == 0
+    assert main(["predict", "runs/demo", scene, "--set", "train.epochs=1"]) == 1
     page = Path("runs/demo/report.html").read_text()
     assert "http-equiv" not in page
     assert 'src="http' not in page

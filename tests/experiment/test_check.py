@@ -68,6 +68,12 @@ def load(tmp_path, monkeypatch):
         ("folds.splitter={name: block}", r"must give \['block_size'\]"),
         ("folds.splitter={name: group, options: {bufer: 1}}", "'buffer'"),
         ("folds.splitter={name: group, options: {n_splits: 5}}", "is set by"),
+        (
+            "predict.postprocess=[{name: sieve, options: {min: 2}}]",
+            r"postprocess\.0\.opt",
+        ),
+        ("predict.postprocess=[{name: opening, options: {of: icy}}]", "'ice'"),
+        ("predict.thresholds={icy: 0.5}", "'ice'"),
         ("train.augment=[{name: hflip, q: 1}]", r"`train\.augment\.0\.q`"),
         ("train.augment=[{name: hflip, bands: [HH]}]", r"augment\.0\.bands"),
         ("train.augment=[{name: crop}]", "must give .*size_px"),
