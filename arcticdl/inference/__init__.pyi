@@ -8,3 +8,6 @@ from .load import load_model as load_model
 from .predict import map_scene as map_scene
 from .predict import predict_scene as predict_scene
 from .predictor import Predictor as Predictor
+from .postprocess import postprocess as postprocess
+from .postprocess import threshold_classes as threshold_classes
+from .table import STEPS as STEPS
