@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from arcticdl.plots.style import PALETTE, house_style, new_figure, spelled
 
@@ -294,6 +294,9 @@ def _draw_quantity(ax: Axes, name: str, runs: Mapping[str, pd.DataFrame]) -> Non
     ax.grid(True)
     if name == "learning_rate":
         ax.set_yscale("log")
+        # Powers as exponents are too small to read on a phone.
+        ax.yaxis.set_major_formatter(LogFormatter())
+        ax.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
     if all(len(frame) == 1 for frame in runs.values()):
         _frame_one_epoch(ax)
 
