@@ -56,6 +56,11 @@ class Experiment(Section):
     baselines: bool = Field(
         False, description="Score a majority map and a per-pixel classifier as well."
     )
+    strata: tuple[str, ...] = Field(
+        (),
+        description="Columns of the scenes, such as season or sensor, by whose values "
+        "the scores are told as well.",
+    )
 
     @model_validator(mode="after")
     def _validation_is_its_own(self) -> "Experiment":

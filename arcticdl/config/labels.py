@@ -95,6 +95,12 @@ class LabelConfig(Section):
     beyond_gap: Literal["refuse", "void"] = Field(
         "refuse", description="What becomes of a map that lies further off."
     )
+    composite: Literal["daily", "weekly"] | None = Field(
+        None,
+        description="The map stands for the whole day (UTC) of its time, or for the "
+        "seven days that end with it; a gap is measured to them. Needed where a chart "
+        "tells a day and no hour.",
+    )
     sides: SidesConfig | None = Field(
         None, description="Name the background near a line after its two sides."
     )
@@ -123,6 +129,8 @@ class LabelConfig(Section):
             raise ValueError("`several` goes with a `file` or an `attribute` alone")
         if self.attribute is not None and (self.codes or self.sides):
             raise ValueError("`codes` and `sides` are of maps, not of whole images")
+        if self.composite and self.file is None and self.carried is None:
+            raise ValueError("`composite` is of a map with a time of its own")
         if self.options and self.file is None:
             raise ValueError("`options` are of the reader of `file`, which is absent")
         if self.optional and (self.file is None or self.several):

@@ -3,10 +3,12 @@ from .baselines import pixel_baselines as pixel_baselines
 from .calibration import Calibration as Calibration
 from .classification import ClassificationEvaluation as ClassificationEvaluation
 from .constant import constant_baseline as constant_baseline
-from .coverage import counted_pixels as counted_pixels
 from .evaluate import SegmentationEvaluation as SegmentationEvaluation
+from .images import counted_pixels as counted_pixels
 from .labels import LabelEvaluation as LabelEvaluation
 from .pool import pool_folds as pool_folds
 from .report import write_report as write_report
 from .scenes import evaluate_scenes as evaluate_scenes
+from .strata import scene_strata as scene_strata
+from .strata import scores_by_stratum as scores_by_stratum
 from .values import ValueEvaluation as ValueEvaluation

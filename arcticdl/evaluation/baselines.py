@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from arcticdl.evaluation.coverage import counted_pixels
 from arcticdl.evaluation.evaluate import SegmentationEvaluation
+from arcticdl.evaluation.images import counted_pixels
 from arcticdl.void import VOID_CLASS
 
 CLASSIFIERS = ("hist_gradient_boosting", "random_forest")

@@ -1,12 +1,13 @@
 """The evaluation that the task of a head asks for."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from arcticdl.evaluation.classification import ClassificationEvaluation
 from arcticdl.evaluation.evaluate import SegmentationEvaluation
 from arcticdl.evaluation.labels import LabelEvaluation
 from arcticdl.evaluation.values import ValueEvaluation
-from arcticdl.tasks import Head
+from arcticdl.tasks import TASKS, Head, read_head
 
 Evaluation = SegmentationEvaluation | LabelEvaluation | ValueEvaluation
 
@@ -25,3 +26,14 @@ def evaluation_for(head: Head, **options: Any) -> Evaluation:
     of_pixels = head.spec.target == "pixel"
     kind = SegmentationEvaluation if of_pixels else ClassificationEvaluation
     return kind(head.classes, colors=head.colors, task=head.task, **options)
+
+
+def head_of(result: Mapping[str, Any]) -> Head:
+    """The head that a result is of; results of old say no task and are class maps."""
+    entry = {"task": result.get("task", "segmentation")}
+    keys = ("classes", "colors", "outputs", "units")
+    entry |= {key: result[key] for key in keys if result.get(key)}
+    levels = [c["level"] for c in result.get("coverage") or []]
+    if levels and TASKS[entry["task"]].form.option == "quantiles":
+        entry["quantiles"] = levels
+    return read_head("", entry)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from arcticdl.evaluation.choose import evaluation_for
-from arcticdl.evaluation.coverage import counted_pixels
+from arcticdl.evaluation.images import counted_pixels
 from arcticdl.tasks import Head
 from arcticdl.tiles import LabelInfo, TileStore
 

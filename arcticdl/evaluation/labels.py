@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from arcticdl.evaluation.images import ImageEvaluation, check_same
+from arcticdl.evaluation.images import ImageEvaluation, check_same, interval_of
 from arcticdl.evaluation.pictures import paint_counts
 from arcticdl.metrics.confusion import without_nan
 from arcticdl.metrics.labels import label_counts, label_scores
@@ -163,8 +163,7 @@ class LabelEvaluation(ImageEvaluation):
         drawn = rng.integers(0, len(stack), (self.num_resamples, len(stack)))
         scores = [_headline(stack[one].sum(axis=0), self.head.classes) for one in drawn]
         return {
-            key: np.nanpercentile([s[key] for s in scores], [2.5, 97.5]).tolist()
-            for key in scores[0]
+            key: interval_of(np.array([s[key] for s in scores])) for key in scores[0]
         }
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from arcticdl.evaluation.choose import evaluation_for
-from arcticdl.tasks import SCORES, TASKS, read_head
+from arcticdl.evaluation.choose import evaluation_for, head_of
+from arcticdl.evaluation.strata import pool_strata
+from arcticdl.tasks import SCORES
 
 
 def pool_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -15,8 +16,8 @@ def pool_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Args:
         folds: The folds' results, as an evaluation's ``result`` gives them, with
-            ``fold`` and ``baselines`` where they hold these; or, of several heads,
-            ``{"fold": ..., "heads": {name: result}}``. At least one.
+            ``fold``, ``baselines`` and ``strata`` where they hold these; or, of several
+            heads, ``{"fold": ..., "heads": {name: result}}``. At least one.
 
     Returns:
         The layout of a single result, and ``folds``: each fold's number, images and
@@ -54,6 +55,7 @@ def _pool_head(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         }
         for number, fold in enumerate(folds)
     ]
+    pooled["strata"] = pool_strata(folds, pooled)
     shared = [
         name for name in folds[0].get("baselines") or {} if _all_have(folds, name)
     ]
@@ -70,17 +72,6 @@ def _pooled(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for result in results:
         evaluation.merge(result)
     return evaluation.result()
-
-
-def head_of(result: Mapping[str, Any]) -> Any:
-    """The head that a result is of; results of old say no task and are class maps."""
-    entry = {"task": result.get("task", "segmentation")}
-    keys = ("classes", "colors", "outputs", "units")
-    entry |= {key: result[key] for key in keys if result.get(key)}
-    levels = [c["level"] for c in result.get("coverage") or []]
-    if levels and TASKS[entry["task"]].form.option == "quantiles":
-        entry["quantiles"] = levels
-    return read_head("", entry)
 
 
 def _all_have(folds: Sequence[Mapping[str, Any]], name: str) -> bool:

@@ -16,6 +16,7 @@ from arcticdl import plots
 from arcticdl.evaluation.pool import results_by_head
 from arcticdl.evaluation.run_folder import RunFolder, read_run
 from arcticdl.evaluation.split_panel import split_rows
+from arcticdl.evaluation.strata import GAP_SUFFIX
 from arcticdl.files import write_text
 from arcticdl.tasks import SCORES, Score
 
@@ -29,8 +30,9 @@ def write_report(run_dir: str | os.PathLike) -> Path:
 
     The page is self-contained: pictures are data URIs, drawings are inline, nothing is
     fetched. It shows the pooled scores with their intervals beside the baselines, each
-    class, the confusion matrix, training curves, reliability, the best and worst
-    tiles, the mapped scene, whether the split leaks, and how to make all of it again.
+    class, each stratum, the confusion matrix, training curves, reliability, the best
+    and worst tiles, the mapped scene, whether the split leaks, and how to make all of
+    it again.
 
     Args:
         run_dir: The run folder: ``config.yaml``, ``environment.json``,
@@ -133,6 +135,10 @@ def _block(run: RunFolder, name: str, result: Mapping[str, Any]) -> dict[str, An
         "per_output": result["scores"].get("per_output") or {},
         "matrix": _matrix_rows(result) if kind == "classes" else [],
         "folds": result.get("folds") or [],
+        "strata": {
+            _stratified(column, name): entries
+            for column, entries in (result.get("strata") or {}).items()
+        },
         "images": sorted(result["images"], key=partial(_by_score, score=shown[0]))[
             :_MAX_IMAGE_ROWS
         ],
@@ -154,6 +160,15 @@ def _block(run: RunFolder, name: str, result: Mapping[str, Any]) -> dict[str, An
         if result.get("coverage")
         else "",
     }
+
+
+def _stratified(column: str, head: str) -> str:
+    """What a column of strata is of, in words."""
+    if column.endswith(GAP_SUFFIX):
+        label = column.removesuffix(GAP_SUFFIX)
+        of = "the label" if head in ("", label) else label
+        return f"time between the scene and {of}"
+    return column
 
 
 def _counted(result: Mapping[str, Any], kind: str) -> str:

@@ -10,7 +10,7 @@ from rich.progress import track
 
 from arcticdl.errors import TaskError
 from arcticdl.evaluation.choose import Evaluation, evaluation_for
-from arcticdl.evaluation.coverage import counted_pixels
+from arcticdl.evaluation.images import counted_pixels
 from arcticdl.inference.forward import Answers
 from arcticdl.inference.images import answer_image
 from arcticdl.inference.lines import draw_line, trace_line

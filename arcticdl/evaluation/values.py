@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from arcticdl.evaluation.images import ImageEvaluation, check_same
+from arcticdl.evaluation.images import ImageEvaluation, check_same, interval_of
 from arcticdl.evaluation.pictures import paint_values
 from arcticdl.metrics import Moments, merge_moments, regression_moments
 from arcticdl.metrics.confusion import without_nan
@@ -258,7 +258,8 @@ def bootstrap_moments(
         seed: Of the draw.
 
     Returns:
-        ``{score: [low, high]}`` for ``rmse``, ``mae``, ``bias`` and ``r2``.
+        ``{score: [low, high]}`` for ``rmse``, ``mae``, ``bias`` and ``r2``; NaN where a
+        score is never defined.
     """
     rng = np.random.default_rng(seed)
     size = (num_resamples, len(images))
@@ -287,4 +288,4 @@ def bootstrap_moments(
         "bias": times @ (n * (pred - true)) / count,
         "r2": 1 - (times @ square) / np.where(about > 0, about, np.nan),
     }
-    return {k: np.nanpercentile(v, [2.5, 97.5]).tolist() for k, v in scores.items()}
+    return {name: interval_of(values) for name, values in scores.items()}

@@ -97,6 +97,7 @@ def _evaluate_fold(
 ) -> dict[str, Any]:
     """One result a head; of a single head the result itself."""
     from arcticdl.evaluation.scenes import evaluate_scenes
+    from arcticdl.evaluation.strata import GAP_SUFFIX, scene_strata, scores_by_stratum
     from arcticdl.models.card import model_heads
 
     test = np.arange(len(store)) if split is None else split.test
@@ -118,6 +119,9 @@ def _evaluate_fold(
         folder = path / "pictures" / label if several else path / "pictures"
         result = evaluation.result()
         result["pictures"] = evaluation.write_pictures(folder)
+        columns = [f"{label}{GAP_SUFFIX}", *config.strata]
+        strata = scene_strata(store.manifest.iloc[test], columns)
+        result["strata"] = scores_by_stratum(result, strata)
         result["baselines"] = {}
         if config.baselines and split is not None:
             result["baselines"] = _baselines(config, store, split, label, head, model)

@@ -18,13 +18,13 @@ from arcticdl.experiment.data.anchors import (
 )
 from arcticdl.experiment.data.further import (
     align_further,
-    time_gap_h,
     void_attributes,
     void_outside,
 )
 from arcticdl.experiment.labels.image_labels import image_label
 from arcticdl.experiment.labels.several import band_label
 from arcticdl.experiment.labels.sides import name_sides
+from arcticdl.experiment.labels.times import check_times
 from arcticdl.experiment.labels.weak import threshold_labels
 from arcticdl.grid import align
 from arcticdl.scene import ATTRIBUTES, class_attributes
@@ -102,7 +102,7 @@ def open_configured(
         scene = scene.sel(band=list(data.use_bands))
     columns = {k: v for k, v in attrs.items() if k not in (*ATTRIBUTES, "time")}
     if with_labels:
-        columns |= _check_times(scene, data)
+        columns |= check_times(scene, data)
     return scene.assign_attrs(columns=columns) if columns else scene
 
 
@@ -207,32 +207,6 @@ def _named_as(scene: xr.Dataset, name: str, label: LabelConfig) -> xr.Dataset:
         scene[name].attrs |= {k: v for k, v in known.items() if k != "flag_values"}
         scene[name].attrs.setdefault("flag_values", known["flag_values"])
     return scene
-
-
-def _check_times(scene: xr.Dataset, data: DataConfig) -> dict[str, float]:
-    """Hours between scene and label maps; refuses, or voids, maps too far off."""
-    gaps = {}
-    for name, label in data.labels.items():
-        gap = time_gap_h(scene.attrs.get("time"), scene[name].attrs.get("time"))
-        if gap is None:
-            continue
-        gaps[f"{name}_time_gap_h"] = gap
-        if gap <= label.max_time_gap_h:
-            continue
-        if label.beyond_gap == "refuse":
-            raise LabelError(
-                f"`data.labels.{name}.max_time_gap_h` is {label.max_time_gap_h:g} h. "
-                f"Received: a map of {scene[name].attrs['time']}, {gap:.1f} h off "
-                f"{scene.attrs['time']} of scene {scene.attrs.get('scene_id')!r}. "
-                "Raise it where nothing moves (.inf: any), or void such maps by "
-                "`beyond_gap: void`."
-            )
-        label_map = scene[name]
-        void = np.nan if label_map.dtype.kind == "f" else VOID_CLASS
-        values = np.full(label_map.shape, void, label_map.dtype)
-        declared = void_attributes(label_map)
-        scene[name] = label_map.copy(data=values).assign_attrs(declared)
-    return gaps
 
 
 def _file_labels(data: DataConfig, anchor: Anchor) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from arcticdl.config import Experiment
-from arcticdl.errors import SplitError
+from arcticdl.errors import ConfigError, SplitError
 from arcticdl.experiment.data.series import as_series, purged
 from arcticdl.experiment.options import call_with, parameters
 from arcticdl.tiles import Fold, LeakageReport, TileStore, audit_folds, open_store
@@ -23,13 +23,34 @@ def open_prepared(config: Experiment) -> TileStore:
 
     Raises:
         FileNotFoundError: It is not there.
+        ConfigError: ``strata`` names what is no column of its scenes.
     """
     if not config.store_path.exists():
         raise FileNotFoundError(
             f"No tile store at {config.store_path}. Make it first: arcticdl prepare "
             "CONFIG"
         )
-    return as_series(open_store(config.store_path), config)
+    store = as_series(open_store(config.store_path), config)
+    if config.strata:
+        _check_strata(store.manifest, config.strata)
+    return store
+
+
+def _check_strata(manifest: Any, strata: Collection[str]) -> None:
+    """Refuses columns that are not there, or that tell tiles of a scene apart."""
+    for column in strata:
+        values = manifest.get(column)
+        if values is None:
+            raise ConfigError(
+                "`strata` must name columns of the store's manifest. "
+                f"Received: {column!r}; it has {sorted(map(str, manifest))}. Columns "
+                "of `data.table` and `data.attributes` stand in it after `prepare`."
+            )
+        if (values.groupby(manifest["scene_id"]).nunique() > 1).any():
+            raise ConfigError(
+                f"`strata` must name what is one of a whole scene. Received: "
+                f"{column!r}, which differs between tiles of a scene."
+            )
 
 
 class Split:

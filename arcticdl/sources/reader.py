@@ -44,7 +44,8 @@ class LabelContext(NamedTuple):
         Args:
             variable: The map.
             close: Called when the scene is closed.
-            time: Of the map, where it has one of its own, as text in UTC.
+            time: Of the map, where it has one of its own, as text in UTC; a day alone
+                (``YYYY-MM-DD``) where no hour is told.
         """
         coords = {
             str(name): coord

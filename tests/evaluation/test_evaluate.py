@@ -102,7 +102,7 @@ def test_folds_pool_to_what_one_evaluation_of_all_images_gives():
     for ours, theirs in zip(pooled.pop("calibration")["bins"], bins, strict=True):
         assert ours == pytest.approx(theirs)
     assert [fold["fold"] for fold in pooled.pop("folds")] == [0, 1]
-    assert pooled.pop("baselines") == {}
+    assert pooled.pop("baselines") == pooled.pop("strata") == {}
     assert pooled == expected
 
 

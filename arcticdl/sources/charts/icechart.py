@@ -18,7 +18,7 @@ from arcticdl.seaice.schemes import SCHEMES, ClassScheme
 from arcticdl.sources.bands import BandNames, choose_bands
 from arcticdl.sources.charts import coverage as raster
 from arcticdl.sources.charts.polygons import IceChart, is_chart_file, read_ice_chart
-from arcticdl.sources.core.assemble import make_scene
+from arcticdl.sources.core.assemble import make_scene, utc_text
 from arcticdl.sources.core.crs import metres_per_unit
 from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.sources.reader import LabelContext, Reader
@@ -90,7 +90,7 @@ def open_ice_chart(
 
 def _attributes(chart: IceChart) -> dict[str, str]:
     attrs = {"scene_id": chart.name, "sensor": "ice chart"}
-    return attrs if chart.time is None else {**attrs, "time": chart.time}
+    return attrs if chart.time is None else {**attrs, "time": utc_text(chart.time)}
 
 
 def _geobox_of(like: Any) -> GeoBox:

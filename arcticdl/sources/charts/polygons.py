@@ -67,7 +67,9 @@ class IceChart:
         name: Stem of the file.
         table: Polygons and all columns of the file; row i belongs to ``eggs[i]``.
         eggs: Egg code of each polygon.
-        time: UTC, ``None`` where nothing tells.
+        time: UTC, ``YYYY-MM-DDTHH:MM:SSZ``, or ``YYYY-MM-DD`` where a day is told and
+            no hour, as of charts that stand for a day or a week; ``None`` where nothing
+            tells.
     """
 
     name: str
@@ -239,18 +241,22 @@ def _chart_time(file: ProductPath) -> str | None:
         clock = re.sub(r"\D", "", root.findtext(".//time") or "")[:4]
         time = known_time(f"{date}T{clock:0<4}" if len(date) == 8 else None)
         if time is not None:
-            return time
+            return time if clock else _day(time)
     return _time_in_name(file.stem)
 
 
 def _time_in_name(name: str) -> str | None:
     """The first date in a name, with the hour where one follows.
 
-    >>> _time_in_name("cis_SGRDREA_20210104T1800Z_pl_a"), _time_in_name("chart")
-    ('2021-01-04T18:00:00Z', None)
+    >>> _time_in_name("cis_SGRDREA_20210104T1800Z_pl_a"), _time_in_name("nic_20210104")
+    ('2021-01-04T18:00:00Z', '2021-01-04')
     """
     for found in _DATE_AND_HOUR.finditer(name):
         time = known_time(f"{found[1]}T{found[2] or '0000'}")
         if time is not None:
-            return time
+            return time if found[2] else _day(time)
     return None
+
+
+def _day(time: str) -> str:
+    return time[: len("YYYY-MM-DD")]
