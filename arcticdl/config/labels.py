@@ -98,7 +98,7 @@ class LabelConfig(Section):
     composite: Literal["daily", "weekly"] | None = Field(
         None,
         description="The map stands for the whole day (UTC) of its time, or for the "
-        "seven days that end with it; a gap is measured to them. Needed where a chart "
+        "seven days that end with it; a gap is measured to them. Needed where the map "
         "tells a day and no hour.",
     )
     sides: SidesConfig | None = Field(

@@ -30,7 +30,8 @@ def evaluate(
     Args:
         run: Run folder.
         data: Another store, scored whole by the fold (of several: by each); default:
-            each fold's held-out scenes.
+            each fold's held-out scenes. Columns of ``strata`` that it lacks are left
+            out.
         fold: Number, or ``all`` that are trained.
 
     Returns:

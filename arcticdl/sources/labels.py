@@ -219,7 +219,8 @@ def add_label(
             later read is checked in any case.
 
     Returns:
-        The scene with the label, whose attribute ``time`` is that of the map, if any.
+        The scene with the label, whose attribute ``time`` is that of the map, if any;
+        ``YYYY-MM-DD`` where the map tells a day and no hour.
 
     Raises:
         GridMismatchError: The label lies on another grid.
@@ -242,7 +243,8 @@ def add_label(
         for rows in row_strips(reader.shape):
             reader.read(rows, slice(0, reader.shape[1]))
     if label.attrs.get("time"):  # of its own, which may not be that of the image
-        attrs["time"] = label.attrs["time"]
+        day = label.attrs.get("time_precision") == "day"
+        attrs["time"] = label.attrs["time"].removesuffix("T00:00:00Z" if day else "")
     lazy = WindowArray(reader.shape, reader.dtype, partial(_read, reader))
     labelled = scene.assign({name: lazy.variable(("y", "x"), attrs)})
     labelled.set_close(partial(_close_all, [scene, label]))

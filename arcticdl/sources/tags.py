@@ -31,14 +31,18 @@ def scene_tags(tags: Mapping[str, str]) -> dict[str, str]:
     Returns:
         Those of ``group``, ``region``, ``season``, ``sensor``, ``service`` and ``time``
         that are there; a ``time`` that is no ISO 8601 date is not a time of ours and is
-        left out.
+        left out. Where it tells a day and no hour, ``time_precision`` is ``day``.
 
     >>> scene_tags({"time": "2022-04-13T15:07:59Z", "AREA_OR_POINT": "Area"})
     {'time': '2022-04-13T15:07:59Z'}
+    >>> scene_tags({"time": "2022-04-13"})
+    {'time': '2022-04-13T00:00:00Z', 'time_precision': 'day'}
     """
     found = {name: tags[name] for name in ATTRIBUTES if tags.get(name)}
     if "time" in found:
         dated = _ISO_DATE.match(found["time"])
+        if dated and dated.end() == len(found["time"].rstrip()):
+            found["time_precision"] = "day"
         found["time"] = (known_time(found["time"]) or "") if dated else ""
     return {name: value for name, value in found.items() if value}
 

@@ -108,6 +108,20 @@ def test_a_chart_of_a_day_is_taken_only_by_name():
     assert "columns" not in opened(name, max_time_gap_h=float("inf")).attrs
 
 
+def test_a_raster_of_a_day_is_taken_only_by_name_as_well():
+    chart("none")
+    write("map.tif", np.ones((SIZE, SIZE), "uint8"), time="2022-04-09")
+    label = {"classes": ["water", "ice"], "file": "map.tif"}
+    with pytest.raises(LabelError, match="tells the day 2022-04-09 and no hour"):
+        opened("none", **label)
+    label |= {"composite": "daily", "max_time_gap_h": 6}
+    assert opened("none", **label).attrs["columns"]["SIC_time_gap_h"] == 6.0
+    # Midnight is an hour.
+    write("map.tif", np.ones((SIZE, SIZE), "uint8"), time="2022-04-10T00:00:00Z")
+    label |= {"composite": None}
+    assert opened("none", **label).attrs["columns"]["SIC_time_gap_h"] == 6.0
+
+
 def test_a_composite_too_far_off_is_refused_or_void():
     name = chart("nic_20220409_pl_a")
     with pytest.raises(LabelError, match=r"a daily map of 2022-04-09, 6\.0 h off"):

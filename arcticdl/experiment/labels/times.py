@@ -27,8 +27,8 @@ def check_times(scene: xr.Dataset, data: DataConfig) -> dict[str, float]:
         ``LABEL_time_gap_h``; none where the map tells a day alone and any gap is taken.
 
     Raises:
-        LabelError: A map lies too far off, or a chart tells a day and no hour, of
-            which nobody has said for how long it stands.
+        LabelError: A map lies too far off, or tells a day and no hour, and nobody has
+            said for how long it stands.
     """
     gaps = {}
     for name, label in data.labels.items():
@@ -89,7 +89,7 @@ def _tells_hour(scene: xr.Dataset, name: str, label: LabelConfig) -> bool:
     if np.isinf(label.max_time_gap_h):
         return False
     raise LabelError(
-        f"The chart of label {name!r} tells the day {its} and no hour, so its gap to "
+        f"The map of label {name!r} tells the day {its} and no hour, so its gap to "
         f"scene {scene.attrs.get('scene_id')!r} is not known. Say for how long it "
         f"stands by `data.labels.{name}.composite`: daily or weekly; or take any gap "
         "by `max_time_gap_h: .inf`."

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pyogrio
 import shapely
 from shapely.errors import ShapelyError
@@ -33,12 +34,16 @@ _SEGMENT_DEGREES = 0.1  # bends an edge along its parallel to within 10 m at 60 
 _MAX_COORDINATE_M = 1e8
 # pyogrio's own errors are RuntimeErrors, but a broken .prj leaves it with a NameError.
 _DAMAGED = (RuntimeError, ValueError, NameError, ShapelyError)
+_WEEK = pd.Timedelta(days=7)
 _DATE_AND_HOUR = re.compile(
     r"((?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01]))"
     r"(?:[T_-]?((?:[01]\d|2[0-4])[0-5]\d)(?:[0-5]\d)?Z?(?![0-9A-Za-z]))?"
 )
 """A date in a name and, where digits that are a clock follow it, the hour and minute:
 ``20210104T1800Z``, ``202101041800``, ``20210104_1800``."""
+
+_LATER_DAY = re.compile(r"[_-]?(\d{8})(?!\d)")
+"""A second date right after the first, as in ``week_20210104_20210110``."""
 
 
 class Layer(NamedTuple):
@@ -246,7 +251,7 @@ def _chart_time(file: ProductPath) -> str | None:
 
 
 def _time_in_name(name: str) -> str | None:
-    """The first date in a name, with the hour where one follows.
+    """The first date in a name, with the hour where one follows; of a week its end.
 
     >>> _time_in_name("cis_SGRDREA_20210104T1800Z_pl_a"), _time_in_name("nic_20210104")
     ('2021-01-04T18:00:00Z', '2021-01-04')
@@ -254,8 +259,18 @@ def _time_in_name(name: str) -> str | None:
     for found in _DATE_AND_HOUR.finditer(name):
         time = known_time(f"{found[1]}T{found[2] or '0000'}")
         if time is not None:
-            return time if found[2] else _day(time)
+            return time if found[2] else _last_day(time, name[found.end() :])
     return None
+
+
+def _last_day(time: str, rest: str) -> str:
+    """The day of a time, or the one that follows in the name, at most a week later."""
+    later = _LATER_DAY.match(rest)
+    end = known_time(f"{later[1]}T0000") if later else None
+    if end is None:
+        return _day(time)
+    apart = pd.Timestamp(end) - pd.Timestamp(time)
+    return _day(end) if pd.Timedelta(0) < apart <= _WEEK else _day(time)
 
 
 def _day(time: str) -> str:
