@@ -184,7 +184,7 @@ def test_every_cell_of_a_table_says_on_a_phone_what_it_is(run):
     text = read(evaluation.write_report(run))[0]
     tables = [t for t in text.split("<table")[1:] if t.startswith(' class="')]
     stacked = [t.split("</table>")[0] for t in tables if "stack" in t.split(">")[0]]
-    assert len(stacked) == 5
+    assert len(stacked) == 6
     for table in stacked:
         body = table.split("<tbody>")[1]
         assert body.count("<td") == body.count("<td data-label=") > 0
