@@ -5,9 +5,9 @@ from .lines import draw_line as draw_line
 from .lines import trace_line as trace_line
 from .lines import write_line as write_line
 from .load import load_model as load_model
+from .postprocess import postprocess as postprocess
+from .postprocess import threshold_classes as threshold_classes
 from .predict import map_scene as map_scene
 from .predict import predict_scene as predict_scene
 from .predictor import Predictor as Predictor
-from .postprocess import postprocess as postprocess
-from .postprocess import threshold_classes as threshold_classes
 from .table import STEPS as STEPS
