@@ -280,7 +280,8 @@ class Checkpoint(keras.callbacks.Callback):
         told = self._watch.received is not None
         if ends or told or self._cost is None or self._is_due(0.0):
             self._save(epoch + 1, 0, finished=stopped)
-        self._stop_if_told(f"{epoch + 1} epochs are safe in {self.folder}")
+        done = "1 epoch is" if epoch == 0 else f"{epoch + 1} epochs are"
+        self._stop_if_told(f"{done} safe in {self.folder}")
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Gives the signals back."""

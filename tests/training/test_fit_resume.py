@@ -334,7 +334,7 @@ def test_a_signal_while_a_checkpoint_is_written_waits_for_it(
         savez(*args, **kwargs)
 
     monkeypatch.setattr(np, "savez", signalled)
-    with pytest.raises(Preempted, match="1 epochs are safe"):
+    with pytest.raises(Preempted, match="1 epoch is safe"):
         train(folder)
     monkeypatch.undo()
     train(folder)
