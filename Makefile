@@ -6,10 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo demo-all docs test test-docs test-jax test-reliability lint clean help notebooks notebooks-test
+.PHONY: venv demo demo-all docs test test-docs test-jax test-reliability lint clean help notebooks notebooks-test
 
 help:
 	@echo "make demo      simulate scenes, train, evaluate, map, report (about 6 minutes)"
+	@echo "make venv EXTRAS=cuda  the environment with extras, here for a GPU node"
 	@echo "make test      lint, types, import rules and all tests"
 	@echo "make demo-all  the same for every kind of task, on simulated data (about an hour)"
 	@echo "make docs      the documentation as site/index.html"
@@ -27,6 +28,11 @@ $(BIN)/python:
 $(VENV)/installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
+
+# On a GPU node: make venv EXTRAS=cuda, or EXTRAS=jax-cuda,onnx.
+venv: | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.$(if $(EXTRAS),[$(EXTRAS)])'
+	touch $(VENV)/installed
 
 $(VENV)/installed-test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
@@ -96,7 +102,7 @@ notebooks-test: $(VENV)/installed-test
 
 .venv-jax/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-jax
-	.venv-jax/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' jax
+	.venv-jax/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,jax]'
 	touch $@
 
 test-jax: .venv-jax/installed

@@ -1,6 +1,8 @@
 import json
 import os
 import stat
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from arcticdl.doctor import Finding, accelerator, resources, software
 SEEN = {"backend": "tensorflow", "version": "2", "keras": "3", "gpus": ["GPU:0"]}
 NONE = SEEN | {"gpus": []}
 JOB = {"SLURM_JOB_ID": "7"}
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +41,12 @@ def test_gpus_seen_are_compared_with_those_granted(
 def test_gpus_hidden_by_hand_are_named_as_such():
     finding = accelerator.check_gpu(NONE, {"CUDA_VISIBLE_DEVICES": "-1"}, 1)
     assert "CUDA_VISIBLE_DEVICES" in finding.way_out
-    assert "and-cuda" in accelerator.check_gpu(NONE, {}, 1, False).way_out
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for backend, extra in {"tensorflow": "cuda", "jax": "jax-cuda"}.items():
+        seen = NONE | {"backend": backend}
+        way_out = accelerator.check_gpu(seen, {}, 1, False).way_out
+        assert way_out == f"pip install 'arcticdl[{extra}]'"
+        assert extra in extras["optional-dependencies"]
     assert "LD_LIBRARY_PATH" in accelerator.check_gpu(NONE, {}, 1, True).way_out
 
 

@@ -117,7 +117,7 @@ def _way_to_gpus(backend: str, environ: Mapping[str, str], has_wheels: bool) -> 
     hidden = environ.get("CUDA_VISIBLE_DEVICES")
     if hidden is not None and hidden.strip() in ("", "-1"):
         return f"unset CUDA_VISIBLE_DEVICES (now {hidden!r}), which hides them"
-    wheels = {"tensorflow": "tensorflow[and-cuda]", "jax": "jax[cuda12]"}
+    wheels = {"tensorflow": "arcticdl[cuda]", "jax": "arcticdl[jax-cuda]"}
     if not has_wheels and backend in wheels:
         return f"pip install '{wheels[backend]}'"
     if has_wheels:
