@@ -266,9 +266,11 @@ class SceneMaps:
         }
         if "spatial_ref" in self.scene.coords:
             coords["spatial_ref"] = self.scene.coords["spatial_ref"]
+        # All maps are mended before the first gets its name: a failure leaves none.
         for layer in self.layers:
             if layer.steps:
                 self._apply_steps(layer)
+        for layer in self.layers:
             if self.out is not None:
                 opened = open_geotiff(self.files[layer.name].commit())
                 values: Any = opened["image"].variable.data
