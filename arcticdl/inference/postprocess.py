@@ -32,15 +32,15 @@ class Ground(NamedTuple):
     classes: tuple[str, ...]
     pixel_area_m2: float | None = None
 
-    def code(self, name: str, argument: str) -> int:
-        """The code of a class, or of ``"void"``.
+    def code(self, name: str, argument: str, *, or_void: bool = False) -> int:
+        """The code of a class, or where that may be of ``"void"``.
 
         Raises:
             ValueError: There is no such class.
         """
         wanted = name.replace(" ", "_")
         known = [c.replace(" ", "_") for c in self.classes]
-        check_choice(argument, wanted, [*known, VOID])
+        check_choice(argument, wanted, [*known, VOID] if or_void else known)
         return VOID_CLASS if wanted == VOID else known.index(wanted)
 
     def pixels(self, px: int | None, m2: float | None) -> int | None:
@@ -260,7 +260,7 @@ def keep_largest(
         number: How many of its regions are kept.
         rest: Class of the others, or ``"void"``.
     """
-    code, other = ground.code(of, "of"), ground.code(rest, "rest")
+    code, other = ground.code(of, "of"), ground.code(rest, "rest", or_void=True)
     if number < 1:
         raise ValueError(f"`number` must be at least 1. Received: {number}.")
     labels, count = ndimage.label(codes == code, structure=np.ones((3, 3)))
@@ -281,9 +281,7 @@ def reclass(codes: Codes, ground: Ground, *, classes: Mapping[str, str]) -> Code
     """
     table = np.arange(VOID_CLASS + 1, dtype=np.uint8)
     for old, new in classes.items():
-        if old == VOID:
-            raise ValueError("Void stays void. Received: 'void' among `classes`.")
-        table[ground.code(old, "classes")] = ground.code(new, "classes")
+        table[ground.code(old, "classes")] = ground.code(new, "classes", or_void=True)
     return table[codes]
 
 
@@ -310,10 +308,7 @@ def threshold_classes(
             raise ValueError(
                 f"A threshold must be 0 to 1. Received: {value} of {name!r}."
             )
-        code = ground.code(name, "thresholds")
-        if code == VOID_CLASS:
-            raise ValueError("Void has no probability, and so no threshold.")
-        least[code] = value
+        least[ground.code(name, "thresholds")] = value
     reached = np.where(prob >= least, prob, -1.0)
     codes = reached.argmax(axis=-1).astype(np.uint8)
     return np.where(reached.max(axis=-1) < 0, np.uint8(VOID_CLASS), codes)

@@ -139,7 +139,8 @@ def test_classes_are_exchanged_at_once():
         ({"name": "fill_holes", "of": "watr"}, "Did you mean 'water'"),
         ({"name": "opening", "of": "water", "radius_px": 0.5}, "at least 1"),
         ({"name": "keep_largest", "of": "water", "number": 0}, "at least 1"),
-        ({"name": "reclass", "classes": {"void": "water"}}, "Void stays void"),
+        ({"name": "reclass", "classes": {"void": "water"}}, "`classes` must be one of"),
+        ({"name": "closing", "of": "void"}, "`of` must be one of"),
     ],
 )
 def test_a_step_that_does_not_fit_is_refused(step, message):
