@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from arcticdl.choices import check_choice
 from arcticdl.evaluation.evaluate import SegmentationEvaluation
 from arcticdl.evaluation.images import counted_pixels
 from arcticdl.void import VOID_CLASS
@@ -147,11 +148,7 @@ def _check_arguments(
         raise ValueError(
             f"`label` must be a label with classes, one of {maps}. Received: {label!r}."
         )
-    if classifier not in CLASSIFIERS:
-        raise ValueError(
-            f"`classifier` must be one of {sorted(CLASSIFIERS)}. "
-            f"Received: classifier={classifier!r}."
-        )
+    check_choice("classifier", classifier, CLASSIFIERS)
     for name, indices in (
         ("train_indices", train_indices),
         ("test_indices", test_indices),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from arcticdl.choices import check_choice
 from arcticdl.errors import MissingExtraError
 
 _STATS = (
@@ -48,10 +49,7 @@ def coco_scores(
         ValueError: Unknown `iou_type`, or a detection names an unknown image or
             category.
     """
-    if iou_type not in IOU_TYPES:
-        raise ValueError(
-            f"`iou_type` must be one of {sorted(IOU_TYPES)}. Received: {iou_type!r}."
-        )
+    check_choice("iou_type", iou_type, IOU_TYPES)
     truth, found = _read(ground_truth), _read(detections)
     _check_ids(truth, found)
     coco, evaluator = _import_pycocotools()

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.spatial import KDTree
 
+from arcticdl.choices import check_choice
 from arcticdl.metrics.lines import BoolArray, best_path, join_pieces, thin
 
 _EIGHT = np.ones((3, 3), bool)
@@ -87,10 +88,7 @@ def front_line(
         >>> np.flatnonzero(front_line(wide)[:, 15]).tolist()
         [4]
     """
-    if method not in _METHODS:
-        raise ValueError(
-            f"`method` must be one of {sorted(_METHODS)}. Received: method={method!r}."
-        )
+    check_choice("method", method, _METHODS)
     if method == "skeleton":
         line = thin(_check_prob(prob, threshold) >= threshold)
         labels, _ = ndimage.label(line, _EIGHT)

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from arcticdl.choices import check_choice
 from arcticdl.void import split_void
 
 # Sums are kept in two float32 limbs of 2**23: they stay exact far beyond the 2**24
@@ -155,11 +156,7 @@ def check_average(
     Raises:
         ValueError: `average` is none of `choices`, or `class_id` is no class.
     """
-    if average not in choices:
-        raise ValueError(
-            f"`average` must be one of {sorted(choices)}. Received: "
-            f"average={average!r}."
-        )
+    check_choice("average", average, choices)
     if class_id is not None and not 0 <= class_id < num_classes:
         raise ValueError(
             f"`class_id` must be from 0 to {num_classes - 1}. Received: {class_id}."
