@@ -58,6 +58,7 @@ def prepare(config: Experiment, overwrite: bool = False) -> TileStore:
         min_valid_fraction=_least_valid_fraction(config),
         labels=config.stored_labels,
         quality=config.tiles.quality,
+        recipe=config.data.model_dump_json(exclude={"scenes"}),
         overwrite=overwrite,
     )
 

@@ -1,5 +1,6 @@
 """From scenes to a tile store: checked, written in parallel, resumable."""
 
+import hashlib
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -46,6 +47,7 @@ def prepare(
     require_classes: Mapping[str, Sequence[str]] | None = None,
     quality: Mapping[str, str] | None = None,
     codec: str = "blosc-lz4",
+    recipe: str | None = None,
     num_workers: int | None = None,
     scheduler: str | None = None,
 ) -> TileStore:
@@ -71,6 +73,8 @@ def prepare(
         require_classes: {label: classes}; leave out tiles without any of them.
         quality: {check: action}, of `quality.ACTIONS`.
         codec: One of `layout.CODECS`.
+        recipe: How the scenes' pixels were made, such as the ``data`` section of a
+            configuration; an unfinished store of another recipe is not gone on with.
         num_workers: Threads; default one a core, at most 8.
         scheduler: Address of a dask scheduler that does the work instead; it must see
             the same files.
@@ -105,6 +109,7 @@ def prepare(
         "edge": edge,
         "selection": selection.to_dict(),
         "codec": codec,
+        "recipe": recipe and hashlib.sha256(recipe.encode()).hexdigest(),
     }
     with write_lock(path), executor(num_workers, scheduler) as pool:
         restore_folder(path)

@@ -9,8 +9,9 @@ import yaml
 from rasterio.transform import from_origin
 
 from arcticdl.config import load_config
-from arcticdl.errors import ConfigError
+from arcticdl.errors import ConfigError, StoreError
 from arcticdl.experiment import open_scenes, prepare
+from arcticdl.tiles.write import ShardWriter
 
 SIZE, STEP = 16, 100.0
 RNG = np.random.default_rng(0)
@@ -107,3 +108,25 @@ def test_a_wrong_step_is_refused_before_a_scene_is_looked_for(step, message):
     config = configure(derive=[step], scenes="nowhere/*.tif")
     with pytest.raises(ConfigError, match=message):
         prepare(config)
+
+
+def test_a_store_that_was_begun_is_not_finished_by_another_formula(monkeypatch):
+    """Bands and shapes are the same, and the pixels would be of two kinds."""
+
+    def corrected(slope_db):
+        step = {"formula": "db", "of": ["HH"], "name": "x", "floor_db": slope_db}
+        power = {"formula": "power", "of": ["HH"], "name": "p"}
+        return configure(derive=[power, step | {"of": ["p"]}], use_bands=["x"])
+
+    def full(self, name, first, values):
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ShardWriter, "_write_array", full)
+        with pytest.raises(OSError, match="no space left"):
+            prepare(corrected(-60))
+    with pytest.raises(StoreError, match="same plan only"):
+        prepare(corrected(-8))
+    store = prepare(corrected(-60))
+    pixels = store.read(np.arange(len(store)), ["image"])["image"]
+    assert pixels.min() < -15  # a floor of -8 dB would have cut it
