@@ -341,8 +341,9 @@ Libraries buffer: GDAL, for one, says nothing when the last flush fails.
 
 def _is_full(path: Path, error: Exception) -> bool:
     """Whether a full disk, or a spent quota, is behind what a library raised."""
-    # SQLite takes its journal back first: a little is free again.
-    little = shutil.disk_usage(path.parent).free < 2**18
+    # Libraries raise RuntimeErrors. SQLite gives a little back before it does.
+    raised = isinstance(error, RuntimeError | OSError)
+    little = raised and shutil.disk_usage(path.parent).free < 2**18
     return little or re.search(_FULL, str(error), re.IGNORECASE) is not None
 
 

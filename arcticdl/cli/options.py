@@ -29,6 +29,15 @@ Set = Annotated[
         "Example: --set train.epochs=5 --set model.backbone=resnet34",
     ),
 ]
+SetPredict = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="predict.KEY=VALUE",
+        help="Replace a value of the run's `predict` section for this call. "
+        "Example: --set 'predict.thresholds={old_ice: 0.6}'",
+    ),
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace what an earlier call wrote.")
 ]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from arcticdl.cli.options import Model, Overwrite, Run
+from arcticdl.cli.options import Model, Overwrite, Run, SetPredict
 from arcticdl.cli.start import start_backend
 
 
@@ -82,15 +82,7 @@ def predict(
         ),
     ] = False,
     overwrite: Overwrite = False,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="predict.KEY=VALUE",
-            help="Replace a value of the run's `predict` section for this call. "
-            "Example: --set 'predict.thresholds={old_ice: 0.6}'",
-        ),
-    ] = None,
+    settings: SetPredict = None,
 ) -> None:
     """Map whole scenes: classes with their confidence, values, and lines.
 

@@ -61,7 +61,7 @@ def check_options(config: Experiment) -> None:
     check_head_weights(config)
     _check_model(config)
     _refuse_deep_supervision(config)
-    _check_maps(config)
+    check_maps(config)
     check_optimizer(config.train)
     check_watchers(config)
     check_preparation(config)
@@ -139,7 +139,12 @@ def _check_heads(config: Experiment) -> None:
             check_call(function, metric.options, key, fixed)
 
 
-def _check_maps(config: Experiment) -> None:
+def check_maps(config: Experiment) -> None:
+    """Compares thresholds and steps of maps with the heads, and their options.
+
+    Raises:
+        ConfigError: One does not fit.
+    """
     from arcticdl.inference.maps import plan_layers
 
     settings = config.predict

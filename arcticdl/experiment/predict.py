@@ -8,13 +8,16 @@ from pathlib import Path
 import xarray as xr
 
 from arcticdl.config import Experiment
+from arcticdl.config.predict import PredictConfig
 from arcticdl.errors import ConfigError
+from arcticdl.experiment.check import check_maps
 from arcticdl.experiment.data.anchors import find_anchors
 from arcticdl.experiment.data.series import join_dates
 from arcticdl.experiment.folder import FULL, fold_path, load_run, trained_folds
 from arcticdl.experiment.products import SceneWriter, write_table
 from arcticdl.experiment.scenes import open_configured
 from arcticdl.files import safe_name
+from arcticdl.inference.predictor import Predictor
 from arcticdl.sources import open_scene
 
 _FILES = (".csv", ".tif", ".tiff")
@@ -62,10 +65,10 @@ def predict(
             given; or ``resume`` finds a map that other models made.
         ConfigError: An override of anything but ``predict``, or of a bare file.
     """
-    from arcticdl.inference import Predictor
-
     _check_overrides(overrides)
     config, paths = model_files(Path(run), fold, tuple(overrides))
+    if config is not None and overrides:
+        check_maps(config)
     if config is not None and not inputs and len(paths) > 1:
         if out is not None and Path(out).suffix.lower() in _FILES:
             raise ConfigError(
@@ -87,24 +90,14 @@ def predict(
     if out is None and config is None:
         raise ConfigError("A bare model has no run folder. Give `out` (--out).")
     target = Path(run) / "maps" if out is None else Path(out)
-    settings = config.predict if config else None
-    predictor = Predictor(
-        paths,
-        tta=tta or (settings.tta if settings else "none"),
-        batch_size=settings.batch_size if settings else 4,
-        tile_size_px=settings.tile_size_px if settings else None,
-        with_spread=len(paths) > 1,
-        line=config.line_class if config else None,
-        thresholds=settings.thresholds if settings else None,
-        postprocess=settings.steps if settings else (),
-    )
+    predictor = _predictor(config, paths, tta)
     written: list[Path] = []
     targets = {head.spec.target for head in predictor.heads.values()}
     if "pixel" in targets:
         writer = SceneWriter(
             predictor,
             paths,
-            overlap_px=settings.overlap_px if settings else None,
+            overlap_px=config.predict.overlap_px if config else None,
             resume=resume,
             overwrite=overwrite,
         )
@@ -114,6 +107,23 @@ def predict(
     if "image" in targets:
         written.append(write_table(predictor, scenes, target, overwrite or resume))
     return written
+
+
+def _predictor(
+    config: Experiment | None, paths: list[Path], tta: str | None
+) -> Predictor:
+    """The models made ready, as the configuration says."""
+    settings = config.predict if config else PredictConfig()
+    return Predictor(
+        paths,
+        tta=tta or settings.tta,
+        batch_size=settings.batch_size,
+        tile_size_px=settings.tile_size_px,
+        with_spread=len(paths) > 1,
+        line=config.line_class if config else None,
+        thresholds=settings.thresholds,
+        postprocess=settings.steps,
+    )
 
 
 def _check_overrides(overrides: Sequence[str]) -> None:

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from arcticdl.choices import check_choice, check_choices
 from arcticdl.inference.forward import Answers, spread_of
 from arcticdl.inference.output import MapFile, pixel_area_m2, scene_georeference
-from arcticdl.inference.postprocess import check_steps, postprocess, threshold_classes
+from arcticdl.inference.postprocess import (
+    check_steps,
+    least_prob,
+    plain,
+    postprocess,
+    threshold_classes,
+)
 from arcticdl.sources.formats.geotiff import open_geotiff
 from arcticdl.tasks import Head, Output
 from arcticdl.void import VOID_CLASS
@@ -117,8 +123,7 @@ def plan_layers(
         ValueError: An output that no head has, or none; a threshold or step that fits
             no map.
     """
-    thresholds = {k.replace(" ", "_"): v for k, v in (thresholds or {}).items()}
-    _check_finish(heads, thresholds, steps)
+    _check_finish(heads, thresholds or {}, steps)
     known = {name for head in heads.values() for name in head.form.outputs}
     if outputs is not None:
         check_choices("outputs", outputs or [None], known)
@@ -129,10 +134,11 @@ def plan_layers(
             dim = {"prob": "prob_class", "quantiles": "quantile"}.get(kind, "output")
             layer = MapLayer(f"{prefix}{kind}", head_name, head, kind, f"{prefix}{dim}")
             if layer.output.palette:
-                names = [name.replace(" ", "_") for name in head.classes]
-                own = {k: v for k, v in thresholds.items() if k in names}
+                names = [plain(name) for name in head.classes]
+                given = (thresholds or {}).items()
                 layer = layer._replace(
-                    thresholds=own, steps=_steps_of(head_name, steps)
+                    thresholds={k: v for k, v in given if plain(k) in names},
+                    steps=_steps_of(head_name, steps),
                 )
             layers.append(layer)
     return layers
@@ -164,10 +170,7 @@ def _check_finish(
             "Thresholds and steps are for maps of classes. Received: heads of tasks "
             f"{[head.task for head in heads.values()]}."
         )
-    known = [c.replace(" ", "_") for head in mapped.values() for c in head.classes]
-    for name, least in thresholds.items():
-        check_choice("thresholds", name, known)
-        threshold_classes(np.zeros((1, 1)), [name], {name: least})
+    least_prob([c for head in mapped.values() for c in head.classes], thresholds)
     for step in steps:
         if step.get("head") is not None:
             check_choice("head", step["head"], mapped)
@@ -201,9 +204,9 @@ class SceneMaps:
         self.scene, self.layers, self.tags = scene, layers, dict(tags or {})
         self.shape = (scene.sizes["y"], scene.sizes["x"])
         self.georeference = scene_georeference(scene)
+        self.pixel_area_m2 = pixel_area_m2(self.georeference)
         for layer in layers:
-            area = pixel_area_m2(self.georeference)
-            check_steps(layer.steps, layer.head.classes, area)
+            check_steps(layer.steps, layer.head.classes, self.pixel_area_m2)
         self.out = None if out is None else Path(out)
         self.files: dict[str, MapFile] = {}
         self.arrays: dict[str, NDArray[Any]] = {}
@@ -290,7 +293,7 @@ class SceneMaps:
             self.arrays[layer.name][0],
             layer.head.classes,
             layer.steps,
-            pixel_area_m2=pixel_area_m2(self.georeference),
+            pixel_area_m2=self.pixel_area_m2,
         )
         self.arrays[layer.name] = codes[None]
         if self.out is not None:

@@ -5,6 +5,7 @@ no part and stay as they are. Beside the map a step needs a few numbers a pixel,
 about 16 bytes.
 """
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,6 +20,11 @@ from arcticdl.void import VOID_CLASS
 
 Codes = NDArray[np.uint8]
 VOID = "void"
+
+
+def plain(name: str) -> str:
+    """The name of a class as stores write it, without blanks."""
+    return name.replace(" ", "_")
 
 
 class Ground(NamedTuple):
@@ -38,8 +44,7 @@ class Ground(NamedTuple):
         Raises:
             ValueError: There is no such class.
         """
-        wanted = name.replace(" ", "_")
-        known = [c.replace(" ", "_") for c in self.classes]
+        wanted, known = plain(name), [plain(one) for one in self.classes]
         check_choice(argument, wanted, [*known, VOID] if or_void else known)
         return VOID_CLASS if wanted == VOID else known.index(wanted)
 
@@ -99,9 +104,26 @@ def postprocess(
     for step in steps:
         options = dict(step)
         function = choose("postprocess", options.pop("name", None), STEPS)
+        _check_options(step, function, options)
         codes = function(codes, ground, **options)
         codes[void] = VOID_CLASS
     return codes
+
+
+def _check_options(
+    step: Mapping[str, Any], function: Any, options: Mapping[str, Any]
+) -> None:
+    """Refuses options that a step does not take, and steps that lack one."""
+    known = {
+        name: parameter
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    for name in options:
+        check_choice(f"option of {step['name']}", name, known)
+    missing = [n for n, p in known.items() if p.default is p.empty and n not in options]
+    if missing:
+        raise ValueError(f"`{step['name']}` needs {missing}. Received: {dict(step)}.")
 
 
 def check_steps(
@@ -301,6 +323,15 @@ def threshold_classes(
     Raises:
         ValueError: An unknown class, or a threshold outside 0 to 1.
     """
+    reached = np.where(prob >= least_prob(classes, thresholds), prob, -1.0)
+    codes = reached.argmax(axis=-1).astype(np.uint8)
+    return np.where(reached.max(axis=-1) < 0, np.uint8(VOID_CLASS), codes)
+
+
+def least_prob(
+    classes: Sequence[str], thresholds: Mapping[str, float]
+) -> NDArray[np.float32]:
+    """The threshold of each class, 0 where it has none; errors as above."""
     least = np.zeros(len(classes), np.float32)
     ground = Ground(tuple(classes))
     for name, value in thresholds.items():
@@ -309,9 +340,7 @@ def threshold_classes(
                 f"A threshold must be 0 to 1. Received: {value} of {name!r}."
             )
         least[ground.code(name, "thresholds")] = value
-    reached = np.where(prob >= least, prob, -1.0)
-    codes = reached.argmax(axis=-1).astype(np.uint8)
-    return np.where(reached.max(axis=-1) < 0, np.uint8(VOID_CLASS), codes)
+    return least
 
 
 def _check_radius(radius_px: float) -> None:

@@ -96,7 +96,12 @@ def test_demo_from_nothing_to_a_report(demo, tmp_path):
     resumed = ["predict", "runs/demo", scene, "-o", "mended.tif", "--resume"]
     assert main(resumed) == 1  # made by other steps than this call's: none
     assert main([*resumed, *mend]) == 0
-    assert main(["predict", "runs/demo", scene, "--set", "train.epochs=1"]) == 1
+    for wrong in (
+        "train.epochs=1",
+        "predict.postprocess=[{name: sieve, options: {min: 3}}]",
+        "predict.postprocess=[{name: majority, options: {size_px: three}}]",
+    ):
+        assert main(["predict", "runs/demo", scene, "--set", wrong]) == 1
     page = Path("runs/demo/report.html").read_text()
     assert "http-equiv" not in page
     assert 'src="http' not in page

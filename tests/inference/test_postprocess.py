@@ -134,6 +134,8 @@ def test_classes_are_exchanged_at_once():
         ({"name": "majorty"}, "Did you mean 'majority'"),
         ({"name": "majority", "size_px": 4}, "must be odd"),
         ({"name": "sieve"}, "needs `min_area_px` or"),
+        ({"name": "sieve", "min_area": 3}, "Did you mean 'min_area_"),
+        ({"name": "opening"}, r"`opening` needs \['of'\]"),
         ({"name": "sieve", "min_area_px": 2, "min_area_m2": 3.0}, "Received: both"),
         ({"name": "sieve", "min_area_px": 0}, "more than 0"),
         ({"name": "fill_holes", "of": "watr"}, "Did you mean 'water'"),

@@ -19,9 +19,9 @@ from arcticdl.errors import SourceError
 Handle = TypeVar("Handle")
 
 
-MAX_IDLE = 64
-"""Files kept open between reads, over all scenes of a process; many systems allow 1024
-at once."""
+MAX_IDLE = 128
+"""Files kept open between reads, over all scenes of a process, as many as xarray keeps;
+many systems allow 1024 at once."""
 
 _numbers = itertools.count()
 
@@ -30,14 +30,19 @@ class _Idle:
     """Handles that no one reads from, of all pools of this process, oldest first."""
 
     def __init__(self) -> None:
-        self._forget()
-        # A forked process shares the offsets of its parent's files: it opens its own.
-        os.register_at_fork(after_in_child=self._forget)
-
-    def _forget(self) -> None:
         # A pool may be collected, and close its handles, while this thread is in here.
         self._lock = threading.RLock()
         self._held: OrderedDict[int, tuple[int, Any]] = OrderedDict()
+        os.register_at_fork(after_in_child=self._part)
+
+    def _part(self) -> None:
+        """Leaves the parent's handles alone in a forked process, which opens its own.
+
+        They share the offsets of the parent's files. Nor are they closed: another
+        thread of the parent may have held a lock of their library at the fork.
+        """
+        self._parents = self._held
+        self._lock, self._held = threading.RLock(), OrderedDict()
 
     def take(self, pool: int) -> Any:
         """The youngest handle of a pool; ``None`` if none is idle."""
