@@ -15,7 +15,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from kill_points import COMMANDS, contents, make_start, must_run
+from kill_points import COMMANDS, contents, load_commands, make_start, must_run
 
 FOLDS = (0, 1, 2, 0)
 TAKEN = ("training", "interrupted", "is trained")
@@ -75,11 +75,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--folder", type=Path, required=True)
     options = parser.parse_args()
-    import arcticdl.cli
-    import arcticdl.experiment
-
-    for name in ("prepare", "train"):
-        getattr(arcticdl.experiment, name)
+    load_commands()
     start, alone = options.folder / "start", options.folder / "alone"
     make_start(start, "train")
     made = COMMANDS["train"][1]

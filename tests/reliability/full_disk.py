@@ -10,7 +10,6 @@ and every file under its final name must be the old or the new one. Then room is
 and the same command must bring what a run on a roomy disk brings. Prints a JSON line.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from kill_points import COMMANDS, contents, make_start, run
+from kill_points import COMMANDS, begin, contents, run
 
 ROOMY = "1g"
 STATES = ("train",)
@@ -79,19 +78,9 @@ def try_with(left, start, folder, words, made, wanted):
 
 def main():
     """Tries one command and prints what came of it."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("command", choices=sorted(COMMANDS))
-    parser.add_argument("--points", type=int, default=5)
-    parser.add_argument("--folder", type=Path, required=True)
-    options = parser.parse_args()
-    import arcticdl.cli
-    import arcticdl.experiment
-
-    for name in ("prepare", "train", "predict", "export", "evaluate"):
-        getattr(arcticdl.experiment, name)
+    options, start = begin()
     words, made = COMMANDS[options.command]
-    start, small = options.folder / "start", options.folder / "small"
-    make_start(start, options.command)
+    small = options.folder / "small"
     mount(small, ROOMY)
     shutil.copytree(start, small, dirs_exist_ok=True)
     before = used(small)

@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from kill_points import BEFORE, COMMANDS, CONFIG, must_run
+from kill_points import BEFORE, COMMANDS, CONFIG, load_commands, must_run
 
 INTERVAL_S = 0.1
 
@@ -85,11 +85,7 @@ def main():
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--folder", type=Path, required=True)
     options = parser.parse_args()
-    import arcticdl.cli
-    import arcticdl.experiment
-
-    for name in ("prepare", "train", "predict"):
-        getattr(arcticdl.experiment, name)
+    load_commands()
     start = options.folder / "start"
     make_start(start, options.command, options.times)
     words = words_of(options.command, start, options.times)

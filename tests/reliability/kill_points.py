@@ -222,21 +222,36 @@ def points_of(count, number):
     return sorted(chosen)
 
 
-def main():
-    """Tries one command and prints what came of it."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("command", choices=sorted(COMMANDS))
-    parser.add_argument("--points", type=int, default=5)
-    parser.add_argument("--folder", type=Path, required=True)
-    options = parser.parse_args()
+def load_commands():
+    """Imports what the commands need, once, before any child is forked."""
     import arcticdl.cli
     import arcticdl.experiment
 
     for name in ("prepare", "train", "predict", "export", "evaluate"):
         getattr(arcticdl.experiment, name)
-    words, made = COMMANDS[options.command]
+
+
+def begin():
+    """Reads the words of a trial, and makes what its command needs.
+
+    Returns:
+        What was asked for, and the folder to start from.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("command", choices=sorted(COMMANDS))
+    parser.add_argument("--points", type=int, default=5)
+    parser.add_argument("--folder", type=Path, required=True)
+    options = parser.parse_args()
+    load_commands()
     start = options.folder / "start"
     make_start(start, options.command)
+    return options, start
+
+
+def main():
+    """Tries one command and prints what came of it."""
+    options, start = begin()
+    words, made = COMMANDS[options.command]
     whole = options.folder / "whole"
     shutil.copytree(start, whole)
     count = must_run(words, whole)
