@@ -31,6 +31,7 @@ for command in (
     data.prepare,
     data.check,
     train.train,
+    use.ensemble,
     use.evaluate,
     use.predict,
     use.export,

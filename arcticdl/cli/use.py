@@ -1,4 +1,4 @@
-"""Commands that use a trained model: evaluate, predict, export and report."""
+"""Commands that use trained models: ensemble, evaluate, predict, export, report."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -18,8 +18,64 @@ class Tta(StrEnum):
     d4 = "d4"
 
 
-def evaluate(
+def ensemble(
     run: Run,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="NAME.keras. Default: RUN/ensemble.keras."),
+    ] = None,
+    members: Annotated[
+        str | None,
+        typer.Option(
+            metavar="fold0,fold1,...",
+            help="Which folds. Default: all that are trained.",
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="W,W,...",
+            help="Weight of each member. Default: all the same.",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Join the models of a run's folds to one that answers with their mean.
+
+    Writes one .keras file that predict, evaluate --data and export take like any
+    model: it holds each member with its own scaling, and averages probabilities,
+    values, means and variances. For a map of where the members disagree use predict
+    --fold all. The file remembers the scenes that its members have seen, and evaluate
+    refuses to score it on them.
+
+    Example: `arcticdl ensemble runs/demo --members fold0,fold2 -o demo.keras`
+    """
+    from arcticdl import experiment
+
+    start_backend()
+    chosen = None if members is None else members.split(",")
+    typer.echo(
+        experiment.ensemble(
+            run,
+            out,
+            members=chosen,
+            weights=_numbers(weights),
+            overwrite=overwrite,
+        )
+    )
+
+
+def _numbers(text: str | None) -> list[float] | None:
+    try:
+        return None if text is None else [float(word) for word in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(
+            f"numbers apart by commas. Received: {text}", param_hint="--weights"
+        ) from None
+
+
+def evaluate(
+    run: Model,
     data: Annotated[
         Path | None,
         typer.Option(help="Another tile store, scored whole. Default: held-out folds."),
@@ -32,7 +88,8 @@ def evaluate(
 
     Writes foldK/metrics.json and summary.json: confusion matrix pooled over the
     held-out scenes, IoU, precision, recall and F1 of every class, each with a bootstrap
-    interval over scenes.
+    interval over scenes. A .keras file, such as an ensemble, is scored on the scenes of
+    --data, which none of its members may have seen.
 
     Example: `arcticdl evaluate runs/demo`
     """

@@ -1,5 +1,6 @@
 # What the package offers, for its lazy loader, for mypy and for editors.
 from .check import check_options as check_options
+from .ensembles.joined import ensemble as ensemble
 from .evaluate import evaluate as evaluate
 from .evaluate import headline as headline
 from .export import export as export

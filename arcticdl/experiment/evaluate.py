@@ -10,6 +10,7 @@ import numpy as np
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.series import as_series
+from arcticdl.experiment.ensembles.joined import evaluate_file
 from arcticdl.experiment.folder import (
     FULL,
     fold_path,
@@ -28,7 +29,7 @@ def evaluate(
     """Scores the trained folds of a run and pools them.
 
     Args:
-        run: Run folder.
+        run: Run folder; or a ``.keras`` file, such as an ensemble, with ``data``.
         data: Another store, scored whole by the fold (of several: by each); default:
             each fold's held-out scenes. Columns of ``strata`` that it lacks are left
             out.
@@ -40,8 +41,11 @@ def evaluate(
 
     Raises:
         FileNotFoundError: No such run, or no trained fold.
-        ConfigError: The fold is not trained.
+        ConfigError: The fold is not trained, or a file is to be scored without a store.
+        SplitError: A member of an ensemble has seen a scene of the store.
     """
+    if Path(run).suffix == ".keras":
+        return evaluate_file(run, data)
     from arcticdl.evaluation import pool_folds
     from arcticdl.inference import load_model
 

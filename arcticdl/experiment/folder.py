@@ -61,6 +61,8 @@ def check_run(config: Experiment, folder: Path, *, overwrite: bool) -> None:
 _PATIENCE_S = 3.0
 _RUN_ENTRIES = (
     "config.yaml",
+    "ensemble.keras",
+    "ensemble_metrics_*.json",
     "environment.json",
     "map.png",
     "report.html",

@@ -1,4 +1,5 @@
 # What the package offers, for its lazy loader, for mypy and for editors.
+from .ensemble import build_ensemble as build_ensemble
 from .export import export_model as export_model
 from .images import predict_images as predict_images
 from .lines import draw_line as draw_line

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from arcticdl.errors import MissingExtraError
 from arcticdl.files import atomic_folder, atomic_path
-from arcticdl.models.card import get_card, model_heads
-from arcticdl.tasks import FORMS
+from arcticdl.inference.layers import ReadAnswer, SourceUnits, WholePixels
+from arcticdl.models.card import get_card, gives_answers, model_heads
 from arcticdl.tiles import Normalizer
-from arcticdl.tiles.normalize import DB_FLOOR
 
 OPSET = 18
 """Version of ONNX's operators that is written; ONNX Runtime reads it since 1.14."""
@@ -108,92 +107,47 @@ def _check_target(target: Path, overwrite: bool) -> None:
         )
 
 
-def with_source_units(model: keras.Model, normalizer: Normalizer) -> keras.Model:
+def with_source_units(model: keras.Model, normalizer: Normalizer | None) -> keras.Model:
     """A model from source units to probabilities or values; it shares the weights.
 
     Args:
-        model: From normalised pixels to logits or values.
-        normalizer: Fitted.
+        model: From normalised pixels to logits or values, or an ensemble.
+        normalizer: Fitted; ``None``: the model scales by itself.
     """
-    image = keras.Input((None, None, len(normalizer.bands)), name="image")
-    outputs = model(SourceUnits(normalizer.to_dict(), name="source_units")(image))
+    image = keras.Input((None, None, model.inputs[0].shape[-1]), name="image")
+    scaled = (
+        WholePixels(name="whole_pixels")(image)
+        if normalizer is None
+        else SourceUnits(normalizer.to_dict(), name="source_units")(image)
+    )
+    outputs = model(scaled)
     heads = model_heads(model)
     if not isinstance(outputs, dict):
         outputs = {next(iter(heads)): outputs}
+    done = gives_answers(model)
     answers = {
-        name: ReadAnswer(head.spec.kind, name=f"{name}_read")(outputs[name])
+        name: (
+            keras.layers.Identity(name=f"{name}_read")
+            if done
+            else ReadAnswer(head.spec.kind, name=f"{name}_read")
+        )(outputs[name])
         for name, head in heads.items()
     }
     single = len(answers) == 1
     return keras.Model(image, next(iter(answers.values())) if single else answers)
 
 
-@keras.saving.register_keras_serializable(package="arcticdl")
-class ReadAnswer(keras.layers.Layer):
-    """Turns what a head gives into what it means: probabilities, means, variances.
-
-    Args:
-        kind: Form of the answer, one of ``arcticdl.tasks.FORMS``.
-        **kwargs: Keras layer arguments.
-    """
-
-    def __init__(self, kind: str, **kwargs: Any) -> None:
-        super().__init__(**{"dtype": "float32", **kwargs})
-        self.kind = kind
-
-    def call(self, x: Any) -> Any:
-        return FORMS[self.kind].activate(x, ops)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "kind": self.kind}
-
-
-@keras.saving.register_keras_serializable(package="arcticdl")
-class SourceUnits(keras.layers.Layer):
-    """A fitted normaliser as a layer; pixels with a band that is not finite become 0.
-
-    Args:
-        normalizer: As from `Normalizer.to_dict`.
-        **kwargs: Keras layer arguments.
-
-    Call arguments:
-        x: Tensor ``(batch, y, x, band)`` in source units.
-    """
-
-    def __init__(self, normalizer: dict[str, Any], **kwargs: Any) -> None:
-        super().__init__(**{"dtype": "float32", **kwargs})
-        self.normalizer = dict(normalizer)
-
-    def call(self, x: Any) -> Any:
-        offset = np.asarray(self.normalizer["offset"], "float32")
-        scale = np.asarray(self.normalizer["scale"], "float32")
-        method = self.normalizer["method"]
-        # tf2onnx turns "less or equal" into "not greater", which is true of NaN, and
-        # `where` into products, unless it asks `isnan`: so masks are factors here.
-        finite = ops.cast(ops.less(ops.abs(x), np.float32(np.inf)), "float32")
-        largest = float(np.finfo("float32").max)
-        x = ops.where(ops.isnan(x), ops.zeros_like(x), x)
-        x = ops.clip(x, -largest, largest) * finite
-        if method == "db":
-            x = 10.0 * ops.log10(ops.maximum(x, DB_FLOOR))
-        elif method == "log":
-            x = ops.log1p(ops.maximum(x, 0.0))
-        x = (x - offset) / scale
-        if method == "percentile":
-            x = ops.clip(x, 0.0, 1.0)
-        return x * ops.min(finite, axis=-1, keepdims=True)
-
-    def compute_output_shape(self, shape: Any) -> Any:
-        return shape
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "normalizer": self.normalizer}
-
-
 def _scaling(
     model: keras.Model, normalizer: Normalizer | None, normalized: bool
-) -> Normalizer:
+) -> Normalizer | None:
     card = get_card(model)
+    if gives_answers(model) and card and not card.get("normalizer"):
+        if normalized or normalizer is not None:
+            raise ValueError(
+                "An ensemble scales its members' input by itself. Leave out "
+                "`normalizer` and `normalized` (--normalized)."
+            )
+        return None
     if normalizer is None:
         if not card or not card.get("normalizer"):
             raise ValueError(
@@ -259,7 +213,7 @@ def _name(graph: Any, outputs: list[str]) -> None:
 
 def _example(whole: keras.Model) -> NDArray[np.float32]:
     """An image of an odd size, about as bright as the training data."""
-    layer = whole.get_layer("source_units")
+    layer = _find_scaling(whole)
     rng = np.random.default_rng(0)
     shape = (1, 67, 75, len(layer.normalizer["offset"]))
     values = rng.normal(size=shape) * layer.normalizer["scale"]
@@ -271,6 +225,17 @@ def _example(whole: keras.Model) -> NDArray[np.float32]:
     image = values.astype("float32")
     image[:, :5, :7] = np.nan
     return image
+
+
+def _find_scaling(whole: keras.Model) -> Any:
+    """The first layer that scales source units; of an ensemble a member's."""
+    waiting = list(whole.layers)
+    while waiting:
+        layer = waiting.pop(0)
+        if isinstance(layer, SourceUnits):
+            return layer
+        waiting += layer.layers if isinstance(layer, keras.Model) else []
+    raise ValueError("`model` must hold a layer that scales its input. Received: none.")
 
 
 def _compare(answers: list[Any], wanted: list[Any]) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from arcticdl.choices import check_choice
 from arcticdl.losses.probabilities import are_probabilities
-from arcticdl.models.card import model_outputs
+from arcticdl.models.card import gives_answers, model_outputs
 from arcticdl.scene import BandStats
 from arcticdl.tasks import Head, entropy
 from arcticdl.tiles import Normalizer
@@ -48,16 +48,33 @@ def _turn_back(array: NDArray[Any], turns: int, flip: bool) -> NDArray[Any]:
     return np.rot90(array[:, :, ::-1] if flip else array, -turns, axes=(1, 2))
 
 
+class SourcePixels:
+    """In place of a normaliser, for a model that scales by itself.
+
+    Attributes:
+        needs_image_stats: ``False``; as of a normaliser.
+    """
+
+    needs_image_stats = False
+
+    def __call__(
+        self, image: NDArray[Any], valid: NDArray[np.bool_], stats: BandStats | None
+    ) -> NDArray[np.float32]:
+        """Source units as float32, NaN in every band of an invalid pixel."""
+        return np.where(valid[..., None], image, np.nan).astype(np.float32)
+
+
 class Member(NamedTuple):
     """A model, and what scales its input.
 
     Attributes:
-        model: Any Keras model from (batch, y, x, band) to logits or values.
+        model: Any Keras model from (batch, y, x, band) to logits or values, or to what
+            may be averaged, where its card says that it is activated.
         normalizer: Fitted scaling of its bands; each fold has one of its own.
     """
 
     model: keras.Model
-    normalizer: Normalizer
+    normalizer: Normalizer | SourcePixels
 
 
 Forward = Callable[[NDArray[Any], NDArray[np.bool_], BandStats | None], Answers]
@@ -157,18 +174,18 @@ class _Mean:
         return np.maximum(told, 0)
 
 
-def _check_answer(raw: NDArray[np.float32], name: str, head: Head) -> None:
-    """Refuses numbers that activation would turn into a plausible answer.
-
-    Raises:
-        ValueError: They are not finite, or are probabilities where logits are due.
-    """
+def _check_finite(raw: NDArray[np.float32], name: str) -> None:
+    """Refuses numbers that activation might turn into a plausible answer."""
     if not np.isfinite(raw).all():
         raise ValueError(
             f"The network's answer {name!r} must be finite. Received: "
             f"{int((~np.isfinite(raw)).sum())} of {raw.size} numbers that are not: it "
             "diverged in training, or its input is of another scale."
         )
+
+
+def _check_logits(raw: NDArray[np.float32], name: str, head: Head) -> None:
+    """Refuses probabilities, which a second softmax would make nearly alike."""
     if head.form.codes is not None and are_probabilities(raw):
         raise ValueError(
             f"The network's answer {name!r} must be logits, which a softmax turns into "
@@ -184,6 +201,7 @@ def _compiled(
     single = list(tensors) == [""]
     twin = keras.Model(model.inputs, tensors[""] if single else tensors)
     twin.compile(jit_compile=xla_helps() if jit_compile is None else jit_compile)
+    activated = gives_answers(model)
 
     def answer(batch: NDArray[np.float32]) -> Answers:
         outputs = twin.predict_on_batch(np.ascontiguousarray(batch))
@@ -192,8 +210,10 @@ def _compiled(
         found = {}
         for name, head in heads.items():
             raw = np.asarray(outputs[name], np.float32)
-            _check_answer(raw, name, head)
-            found[name] = head.form.activate(raw)
+            _check_finite(raw, name)
+            if not activated:
+                _check_logits(raw, name, head)
+            found[name] = raw if activated else head.form.activate(raw)
         return found
 
     return answer

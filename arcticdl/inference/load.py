@@ -53,6 +53,7 @@ def register_classes() -> None:
     Keras finds a class of a saved model by its registered name only once the module
     that defines it was imported, and our packages import theirs with the first use.
     """
+    import_module("arcticdl.inference.layers")
     for package in ("augment", "losses", "metrics", "models"):
         package = f"arcticdl.{package}"
         for module in walk_packages(import_module(package).__path__, f"{package}."):

@@ -8,7 +8,7 @@ import keras
 import xarray as xr
 
 from arcticdl.errors import BandNotFoundError, TaskError
-from arcticdl.inference.forward import TTA, Member, build_forward
+from arcticdl.inference.forward import TTA, Member, SourcePixels, build_forward
 from arcticdl.inference.load import load_model
 from arcticdl.inference.maps import MapLayer, plan_layers
 from arcticdl.models.card import get_card, model_heads
@@ -65,8 +65,8 @@ class Predictor:
         postprocess: Sequence[Mapping[str, Any]] = (),
         jit_compile: bool | None = None,
     ) -> None:
-        models = _load_all(model)
-        self.card, self.heads = _in_common(models)
+        models = load_all(model)
+        self.card, self.heads = in_common(models)
         self.line = line or (self.card or {}).get("line")
         if outputs is None:
             outputs = self._shown(with_spread)
@@ -126,17 +126,33 @@ class Predictor:
         return scene, image_stats
 
 
-def _load_all(model: AnyModel | Sequence[AnyModel]) -> list[keras.Model]:
+def load_all(model: AnyModel | Sequence[AnyModel]) -> list[keras.Model]:
+    """One model or several, those given by a path from their files.
+
+    Raises:
+        ValueError: None is given, or a file holds no model.
+        FileNotFoundError: A path without a file.
+    """
     given = [model] if isinstance(model, keras.Model | str | Path) else list(model)
     if not given:
         raise ValueError("`model` must be at least one model. Received: none.")
     return [m if isinstance(m, keras.Model) else load_model(m) for m in given]
 
 
-def _in_common(
+def in_common(
     models: list[keras.Model],
 ) -> tuple[dict[str, Any] | None, dict[str, Head]]:
-    """Card and heads that all share; the scaling each keeps for itself."""
+    """Card and heads that all share; the scaling each keeps for itself.
+
+    Args:
+        models: At least one.
+
+    Returns:
+        The first one's card, and the heads by name.
+
+    Raises:
+        ValueError: Bands or heads differ.
+    """
     card, heads = get_card(models[0]), model_heads(models[0])
     for number, model in enumerate(models[1:], start=2):
         bands = [(c or {}).get("bands") for c in (card, get_card(model))]
@@ -162,7 +178,15 @@ def _check_spread(outputs: Sequence[str], num_models: int, tta: str) -> None:
 
 def _choose_normalizer(
     normalizer: Normalizer | None, card: dict[str, Any] | None
-) -> Normalizer:
+) -> Normalizer | SourcePixels:
+    inside = bool(card and card.get("activated") and not card.get("normalizer"))
+    if inside and normalizer is not None:
+        raise ValueError(
+            "An ensemble scales its members' input by itself. "
+            f"Received: normalizer={normalizer!r}. Leave it out."
+        )
+    if inside:
+        return SourcePixels()
     if normalizer is not None:
         return normalizer
     if card is None or not card.get("normalizer"):

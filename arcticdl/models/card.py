@@ -169,7 +169,22 @@ def model_heads(model: keras.Model) -> dict[str, Head]:
             "Each head of a card must be an output of its model, one of "
             f"{sorted(outputs)}. Received: heads {missing}."
         )
-    return {name: _read(name, e, outputs[name]) for name, e in entries.items()}
+    activated = gives_answers(model)
+    return {n: _read(n, e, outputs[n], activated) for n, e in entries.items()}
+
+
+def gives_answers(model: keras.Model) -> bool:
+    """Whether a model's outputs are activated already, as those of an ensemble are.
+
+    Its card then says ``"activated": true``: what it gives are probabilities, values,
+    means and variances, and nothing is left to be done before they are read. Where such
+    a card has no normaliser, the model scales by itself, and takes source units with
+    NaN in every band of a pixel without data.
+
+    Args:
+        model: Any Keras model.
+    """
+    return bool((get_card(model) or {}).get("activated"))
 
 
 def _guess(name: str, output: Any) -> Head:
@@ -177,7 +192,7 @@ def _guess(name: str, output: Any) -> Head:
     return read_head(name, {"task": task, "num_classes": int(output.shape[-1])})
 
 
-def _read(name: str, entry: Mapping[str, Any], output: Any) -> Head:
+def _read(name: str, entry: Mapping[str, Any], output: Any, activated: bool) -> Head:
     """Reads a head; cards of old say neither its size nor whether values are a map."""
     entry, channels = dict(entry), int(output.shape[-1])
     if entry.get("task") == "regression" and len(output.shape) == 4:
@@ -189,10 +204,12 @@ def _read(name: str, entry: Mapping[str, Any], output: Any) -> Head:
         entry.setdefault("num_classes", channels)
     head = read_head(name, entry)
     dense = len(output.shape) == 4
-    if head.form.channels(head.size) != channels or head.spec.dense != dense:
+    form = head.form
+    expected = (form.activated if activated else form.channels)(head.size)
+    if expected != channels or head.spec.dense != dense:
         raise TaskError(
             f"The card's head {name!r} must be what the output is. Received: task "
-            f"{head.task!r} of {head.form.channels(head.size)} channels for an output "
+            f"{head.task!r} of {expected} channels for an output "
             f"of shape {tuple(output.shape)}."
         )
     return head

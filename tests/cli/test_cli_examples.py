@@ -44,6 +44,7 @@ CHAIN = (
 """In the order in which each finds what it needs."""
 
 ELSEWHERE = {
+    "ensemble": "needs a second fold, which no example trains",
     "doctor": "tells of the machine, which a test must not depend on",
     "weights fetch": "needs the internet",
     "weights convert": "needs a checkpoint of PyTorch",

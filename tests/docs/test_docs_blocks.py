@@ -29,6 +29,7 @@ SHOWN_ONLY = {"text"}
 USE_A_RUN = {
     "howto/big-scenes",
     "howto/cluster",
+    "howto/ensembles",
     "howto/export",
     "howto/fine-tune",
     "howto/postprocess",

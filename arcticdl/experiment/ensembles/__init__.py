@@ -1,0 +1,1 @@
+"""Ensembles: members of a fold, their weights, and models joined to one."""

@@ -1,0 +1,166 @@
+"""Several models as one: an ordinary model that holds its members."""
+
+import math
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import keras
+
+from arcticdl.inference.layers import ReadAnswer, SourceUnits, WeightedMean
+from arcticdl.inference.predictor import AnyModel, in_common, load_all
+from arcticdl.models.card import Card, get_card, gives_answers, model_outputs
+from arcticdl.tasks import Head
+
+
+def build_ensemble(
+    members: Sequence[AnyModel],
+    *,
+    weights: Sequence[float] | None = None,
+    names: Sequence[str] | None = None,
+    seen: Collection[str] = (),
+) -> keras.Model:
+    """Joins models to one that answers with the mean of their answers.
+
+    What is averaged are activated answers: probabilities, values, quantiles, means and
+    variances, as `Predictor` averages several models. The ensemble is saved, mapped,
+    scored and exported like any model. It takes source units, NaN in all bands of a
+    pixel without data, and each member's own scaling is a layer of it; only where the
+    members are scaled by the statistics of each whole scene, which no layer can know,
+    does it take pixels that are already scaled so.
+
+    Args:
+        members: At least two models with cards, or paths of ``.keras`` files, of the
+            same bands and heads; ensembles may be among them. Their weights are shared,
+            not copied.
+        weights: Weight of each member, not negative; default: all the same.
+        names: Name of each member, for the card; default: ``member0`` and so on.
+        seen: Names of the scenes that any member was trained or chosen on, which
+            ``arcticdl evaluate`` then refuses to score it on.
+
+    Returns:
+        A functional model, whose card says ``"activated": true`` and, as ``ensemble``,
+        the members with their weights and the scenes that they have seen. A member of
+        weight 0 is left out.
+
+    Raises:
+        ValueError: Fewer than two members, one without a card, members of other bands
+            or heads, a weight that is no weight, or scalings by whole scenes that
+            differ.
+        FileNotFoundError: A path without a file.
+
+    Example:
+        >>> from arcticdl.models import build_segmenter, get_card
+        >>> card = {"bands": ["HH"], "normalizer": {"method": "zscore",
+        ...         "bands": ["HH"], "offset": [-20.0], "scale": [5.0]}}
+        >>> members = [build_segmenter("plain", bands=["HH"], num_classes=3, card=card,
+        ...                            backbone_options={"width": 4}) for _ in range(2)]
+        >>> get_card(build_ensemble(members))["ensemble"]["members"]
+        {'member0': 0.5, 'member1': 0.5}
+    """
+    models = load_all(members)
+    if len(models) < 2:
+        raise ValueError(
+            f"`members` must be at least two models. Received: {len(models)}."
+        )
+    told = list(names or (f"member{number}" for number in range(len(models))))
+    if len(told) != len(models) or len(set(told)) != len(told):
+        raise ValueError(
+            "`names` must be a name of its own for each member. "
+            f"Received: {told} for {len(models)} members."
+        )
+    shares = _check_weights(weights, len(models))
+    card, heads = in_common(models)
+    scalings = [_scaling(model, name) for model, name in zip(models, told, strict=True)]
+    agreed = _agreed(scalings)
+    kept = [number for number, share in enumerate(shares) if share > 0]
+    about = {
+        "members": {told[number]: shares[number] for number in kept},
+        "seen": sorted(set(seen)),
+    }
+    told_of = {key: value for key, value in (card or {}).items() if key != "heads"}
+    whole = told_of | {
+        "normalizer": agreed,
+        "activated": True,
+        "heads": {name: head.to_card() for name, head in heads.items()},
+        "ensemble": about,
+    }
+    inside = [None if agreed else scalings[number] for number in kept]
+    chosen = [models[number] for number in kept]
+    return _join(chosen, inside, [shares[k] for k in kept], heads, whole)
+
+
+def _check_weights(weights: Sequence[float] | None, count: int) -> list[float]:
+    given = [1.0] * count if weights is None else [float(weight) for weight in weights]
+    usable = all(math.isfinite(weight) and weight >= 0 for weight in given)
+    if len(given) != count or not usable or sum(given) <= 0:
+        raise ValueError(
+            f"`weights` must be {count} finite numbers, one a member, none below 0 and "
+            f"not all 0. Received: weights={given}."
+        )
+    return [weight / sum(given) for weight in given]
+
+
+def _scaling(model: keras.Model, name: str) -> dict[str, Any] | None:
+    """A member's normaliser; ``None`` of an ensemble that scales by itself."""
+    card = get_card(model) or {}
+    found = card.get("normalizer")
+    if not found and not gives_answers(model):
+        raise ValueError(
+            "Each member must carry a card with its scaling of the bands, as "
+            f"training leaves it in model.keras. Received: {name!r} without one."
+        )
+    return dict(found) if found else None
+
+
+def _agreed(scalings: list[dict[str, Any] | None]) -> dict[str, Any] | None:
+    """The one scaling by whole scenes, which has to stay outside; else ``None``."""
+    by_scene = [s for s in scalings if s and s["offset"] is None]
+    if not by_scene:
+        return None
+    if any(scaling != by_scene[0] for scaling in scalings):
+        methods = [s["method"] if s else "of an ensemble" for s in scalings]
+        raise ValueError(
+            "Members that are scaled by the statistics of each whole scene can only be "
+            f"joined where all of them are, by one method. Received: {methods}."
+        )
+    return by_scene[0]
+
+
+def _join(
+    models: list[keras.Model],
+    scalings: list[dict[str, Any] | None],
+    shares: list[float],
+    heads: dict[str, Head],
+    card: dict[str, Any],
+) -> keras.Model:
+    shapes = {tuple(model.inputs[0].shape[1:]) for model in models}
+    bands = models[0].inputs[0].shape[-1]
+    shape = shapes.pop() if len(shapes) == 1 else (None, None, bands)
+    image = keras.Input(shape, name="image")
+    x = Card(card, name="card")(image)
+    answers: dict[str, list[Any]] = {name: [] for name in heads}
+    for number, (model, scaling) in enumerate(zip(models, scalings, strict=True)):
+        scaled = x
+        if scaling is not None:
+            layer = SourceUnits(scaling, each_band=True, name=f"scaling{number}")
+            scaled = layer(x)
+        for name, value in _outputs(model, heads, f"member{number}")(scaled).items():
+            if not gives_answers(model):
+                kind = heads[name].spec.kind
+                value = ReadAnswer(kind, name=f"member{number}_{name}_read")(value)
+            answers[name].append(value)
+    joined = {
+        name: WeightedMean(shares, name=name)(values)
+        for name, values in answers.items()
+    }
+    single = len(joined) == 1
+    outputs = next(iter(joined.values())) if single else joined
+    return keras.Model(image, outputs, name="ensemble")
+
+
+def _outputs(model: keras.Model, heads: dict[str, Head], name: str) -> keras.Model:
+    """A member under a name of its own, with the outputs of its heads alone."""
+    found = model_outputs(model)
+    if list(found) == [""]:
+        found = {next(iter(heads)): found[""]}
+    return keras.Model(model.inputs, {n: found[n] for n in heads}, name=name)
