@@ -11,8 +11,7 @@ from arcticdl.config.guide.keys import Key
 from arcticdl.config.safe_yaml import write_yaml
 from arcticdl.experiment.network import LAYER_GIVEN
 from arcticdl.experiment.optimisers import GIVEN
-from arcticdl.experiment.options import parameters
-from arcticdl.experiment.split import GIVEN as SPLIT_GIVEN
+from arcticdl.experiment.options import SPLIT_GIVEN, parameters
 from arcticdl.experiment.stopping import CALLBACK_GIVEN
 from arcticdl.losses.table import HEAD_WEIGHTS, NAMED_LOSSES
 from arcticdl.metrics.table import METRICS

@@ -160,6 +160,24 @@ class Experiment(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _windows_have_labels_of_pixels(self) -> "Experiment":
+        if self.train.feed != "scenes":
+            return self
+        if self.data.series is not None:
+            raise ValueError(
+                "`train.feed: scenes` draws windows from single scenes, and "
+                "`data.series` puts several together; leave one of them out"
+            )
+        learnt = {name: self.data.answered[name] for name in self.each_head}
+        whole = [name for name, label in learnt.items() if label.target != "pixel"]
+        if whole:
+            raise ValueError(
+                "`train.feed: scenes` draws windows, of which a label of whole images "
+                f"says nothing. Received: {whole}; leave `train.feed` out"
+            )
+        return self
+
     @property
     def each_head(self) -> dict[str, HeadConfig]:
         """Label -> its head, also where there is one only; the first leads.

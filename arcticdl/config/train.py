@@ -93,6 +93,11 @@ class EarlyStoppingConfig(Section):
 class TrainConfig(Section):
     """The optimisation."""
 
+    feed: Literal["tiles", "scenes"] = Field(
+        "tiles",
+        description="Where pixels come from: tiles of the store; or scenes, of which "
+        "random windows train and the store keeps no pixels.",
+    )
     batch_size: PositiveInt = Field(8, description="Tiles a step.")
     epochs: PositiveInt = Field(20, description="Epochs of the whole training.")
     repeats: PositiveInt = Field(1, description="Passes over the tiles in an epoch.")
@@ -167,6 +172,17 @@ class TrainConfig(Section):
             raise ValueError(
                 "`constants` and `normalizer: constants` need each other. Received: "
                 f"normalizer={self.normalizer!r}, constants={self.constants}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _windows_are_drawn_alike(self) -> "TrainConfig":
+        told = {"sampler": self.sampler.name != "uniform", "repeats": self.repeats != 1}
+        beside = [key for key, is_told in told.items() if is_told]
+        if self.feed == "scenes" and beside:
+            raise ValueError(
+                "`feed: scenes` draws its windows from all of each scene alike. "
+                f"Received: {beside} too, which are for tiles of a store"
             )
         return self
 

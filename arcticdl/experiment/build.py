@@ -13,7 +13,7 @@ from arcticdl.experiment.network import decoder_of, loss_of, metrics_of, read_he
 from arcticdl.experiment.options import call_with
 from arcticdl.experiment.split import Split
 from arcticdl.tasks import Head
-from arcticdl.tiles import Normalizer, TileStore
+from arcticdl.tiles import Normalizer, SceneStore, TileStore
 from arcticdl.tiles.table import SAMPLERS
 
 
@@ -24,19 +24,7 @@ def build_feeds(
     from arcticdl.training import TileFeed
 
     settings = config.train
-    augment = _build_policy(config, store)
-    feed = TileFeed(
-        store,
-        split.train,
-        batch_size=min(settings.batch_size, len(split.train) * settings.repeats),
-        labels=list(config.each_head),
-        normalizer=_normalizer(config, store),
-        augment=augment,
-        sampler=_build_sampler(config, store, split.train),
-        seed=seed,
-        repeats=settings.repeats,
-        drop_last=True,  # a batch of one would upset batch normalisation
-    )
+    feed = _training_feed(config, store, split.train, seed=seed)
     if not len(split.validation):
         return feed, None
     validation_feed = TileFeed(
@@ -48,6 +36,47 @@ def build_feeds(
         shuffle=False,
     )
     return feed, validation_feed
+
+
+def _training_feed(
+    config: Experiment, store: TileStore, tiles: np.ndarray, *, seed: int
+) -> Any:
+    """Tiles of the store, or windows of their scenes; scaled alike."""
+    from arcticdl.training import SceneFeed, TileFeed
+    from arcticdl.training.feed import fit_normalizer
+
+    settings = config.train
+    shared: dict[str, Any] = {
+        "labels": list(config.each_head),
+        "augment": _build_policy(config, store),
+        "seed": seed,
+    }
+    if isinstance(store, SceneStore):
+        normalizer = fit_normalizer(_normalizer(config, store), store, tiles, seed)
+        return SceneFeed(
+            _scenes_of(store, tiles),
+            tile_size_px=store.tile_size_px,
+            batch_size=settings.batch_size,
+            normalizer=normalizer,
+            **shared,
+        )
+    return TileFeed(
+        store,
+        tiles,
+        batch_size=min(settings.batch_size, len(tiles) * settings.repeats),
+        normalizer=_normalizer(config, store),
+        sampler=_build_sampler(config, store, tiles),
+        repeats=settings.repeats,
+        drop_last=True,  # a batch of one would upset batch normalisation
+        **shared,
+    )
+
+
+def _scenes_of(store: SceneStore, tiles: np.ndarray) -> list[Any]:
+    """The scenes that tiles belong to, in the store's order."""
+    wanted = set(store.manifest["scene_id"].to_numpy()[tiles])
+    named = zip(store.collection.ids, store.collection.scenes, strict=True)
+    return [scene for name, scene in named if name in wanted]
 
 
 def count_classes(
@@ -101,8 +130,9 @@ def describe_fold(
         if len(tiles)
     )
     height, width = store.tile_size_px
+    what = "tiles" if config.train.feed == "tiles" else "windows"
     return (
-        f"{config.name}, fold {number}: tiles of {height} x {width} px, bands "
+        f"{config.name}, fold {number}: {what} of {height} x {width} px, bands "
         f"{', '.join(store.bands)}; {told}"
     )
 

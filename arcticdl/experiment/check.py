@@ -26,8 +26,7 @@ from arcticdl.experiment.network import (
     read_heads,
 )
 from arcticdl.experiment.optimisers import check_optimizer
-from arcticdl.experiment.options import check_call, parameters
-from arcticdl.experiment.split import GIVEN
+from arcticdl.experiment.options import SPLIT_GIVEN, check_call, parameters
 from arcticdl.experiment.stopping import check_watchers
 from arcticdl.inference.table import STEPS
 from arcticdl.metrics.table import METRICS
@@ -79,7 +78,7 @@ def check_preparation(config: Experiment) -> None:
     _check_derived(config)
     splitter, sampler = config.folds.splitter, config.train.sampler
     function = SPLITTERS[splitter.name]
-    given = fixed_of(function, dict.fromkeys(GIVEN))
+    given = fixed_of(function, dict.fromkeys(SPLIT_GIVEN))
     check_call(function, splitter.options, "folds.splitter.options", given)
     for key in ("test", "validation"):
         if isinstance(given_part := getattr(config.folds, key), str):

@@ -9,6 +9,7 @@ import numpy as np
 
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
+from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.data.series import as_series
 from arcticdl.experiment.ensembles.joined import evaluate_file
 from arcticdl.experiment.folder import (
@@ -18,7 +19,7 @@ from arcticdl.experiment.folder import (
     trained_folds,
     write_json,
 )
-from arcticdl.experiment.split import Split, choose_folds, open_prepared
+from arcticdl.experiment.split import Split, choose_folds
 from arcticdl.tasks import SCORES, Head
 from arcticdl.tiles import TileStore, open_store
 

@@ -15,6 +15,9 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from arcticdl.errors import ConfigError
 
+SPLIT_GIVEN = ("group", "n_splits", "seed", "test", "validation")
+"""Arguments of splitters that are keys of ``folds`` themselves."""
+
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 

@@ -46,11 +46,8 @@ def prepare(config: Experiment, overwrite: bool = False) -> TileStore:
             fit, or an attribute's pattern does not match a path.
     """
     check_preparation(config)
-    scenes = [
-        open_configured(config.data, anchor) for anchor in find_anchors(config.data)
-    ]
     return prepare_tiles(
-        scenes,
+        open_scenes(config),
         config.store_path,
         tile_size_px=config.tiles.size_px,
         overlap_px=config.tiles.overlap_px,
@@ -58,6 +55,7 @@ def prepare(config: Experiment, overwrite: bool = False) -> TileStore:
         min_valid_fraction=_least_valid_fraction(config),
         labels=config.stored_labels,
         quality=config.tiles.quality,
+        keep_pixels=config.train.feed == "tiles",
         recipe=config.data.model_dump_json(exclude={"scenes"}),
         overwrite=overwrite,
     )

@@ -7,50 +7,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from arcticdl.config import Experiment
-from arcticdl.errors import ConfigError, SplitError
-from arcticdl.experiment.data.series import as_series, purged
-from arcticdl.experiment.options import call_with, parameters
-from arcticdl.tiles import Fold, LeakageReport, TileStore, audit_folds, open_store
+from arcticdl.errors import SplitError
+from arcticdl.experiment.data.prepared import open_prepared
+from arcticdl.experiment.data.series import purged
+from arcticdl.experiment.options import SPLIT_GIVEN, call_with, parameters
+from arcticdl.tiles import Fold, LeakageReport, TileStore, audit_folds
 from arcticdl.tiles.folds.drift import mark_drift
 from arcticdl.tiles.table import SPLITTERS
-
-GIVEN = ("group", "n_splits", "seed", "test", "validation")
-"""Arguments of splitters that are keys of ``folds`` themselves."""
-
-
-def open_prepared(config: Experiment) -> TileStore:
-    """Opens the experiment's store.
-
-    Raises:
-        FileNotFoundError: It is not there.
-        ConfigError: ``strata`` names what is no column of its scenes.
-    """
-    if not config.store_path.exists():
-        raise FileNotFoundError(
-            f"No tile store at {config.store_path}. Make it first: arcticdl prepare "
-            "CONFIG"
-        )
-    store = as_series(open_store(config.store_path), config)
-    if config.strata:
-        _check_strata(store.manifest, config.strata)
-    return store
-
-
-def _check_strata(manifest: Any, strata: Collection[str]) -> None:
-    """Refuses columns that are not there, or that tell tiles of a scene apart."""
-    for column in strata:
-        values = manifest.get(column)
-        if values is None:
-            raise ConfigError(
-                "`strata` must name columns of the store's manifest. "
-                f"Received: {column!r}; it has {sorted(map(str, manifest))}. Columns "
-                "of `data.table` and `data.attributes` stand in it after `prepare`."
-            )
-        if (values.groupby(manifest["scene_id"]).nunique() > 1).any():
-            raise ConfigError(
-                f"`strata` must name what is one of a whole scene. Received: "
-                f"{column!r}, which differs between tiles of a scene."
-            )
 
 
 class Split:
@@ -83,7 +46,7 @@ def build_splitter(config: Experiment) -> Any:
     """
     settings = config.folds
     function = SPLITTERS[settings.splitter.name]
-    fixed = {k: getattr(settings, k) for k in GIVEN if k in parameters(function)}
+    fixed = {k: getattr(settings, k) for k in SPLIT_GIVEN if k in parameters(function)}
     options = settings.splitter.options
     return call_with(function, options, "folds.splitter.options", **fixed)
 
@@ -186,7 +149,29 @@ def _choose_fold(
             f"Fold {number} has {len(learnt)} training and {len(tested)} test tiles. "
             "Check `folds` against the manifest's columns."
         )
+    if config.train.feed == "scenes":
+        _refuse_cut_scenes(store, learnt, number)
     return Split(learnt, validation, tested)
+
+
+def _refuse_cut_scenes(
+    store: TileStore, learnt: NDArray[np.int64], number: int | str
+) -> None:
+    """Windows are drawn from whole scenes: no other part may hold a piece of one."""
+    of_tile, sizes = np.unique(
+        store.manifest["scene_id"].to_numpy(str), return_inverse=True
+    )
+    held = np.bincount(sizes)
+    trained = np.bincount(sizes[learnt], minlength=len(of_tile))
+    odd = np.flatnonzero((trained > 0) & (trained != held))
+    if len(odd):
+        first = odd[0]
+        raise SplitError(
+            "`train.feed: scenes` draws windows from all of a training scene, once "
+            f"each. Received: fold {number}, which trains {trained[first]} tiles of "
+            f"{held[first]} of {str(of_tile[first])!r}. Split by `folds.group` without "
+            "a buffer or bootstrap, or leave `train.feed` out."
+        )
 
 
 def choose_everything(store: TileStore, config: Experiment) -> Split:
@@ -199,6 +184,8 @@ def choose_everything(store: TileStore, config: Experiment) -> Split:
         rest = np.setdiff1d(tiles, parts.validation)
         apart = splitter.keep_apart(store.manifest, rest, parts.validation)
         apart = purged(store, apart, parts.validation, "full")
+        if config.train.feed == "scenes":
+            _refuse_cut_scenes(store, apart, "full")
         return Split(apart, parts.validation, tiles[:0])
     train_part, validation = _hold_groups(
         store, tiles, settings.group, settings.validation_groups, settings.n_splits

@@ -15,6 +15,7 @@ from arcticdl.experiment.build import (
     describe_training,
 )
 from arcticdl.experiment.check import check_options
+from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.folder import (
     FULL,
     Fold,
@@ -32,7 +33,6 @@ from arcticdl.experiment.split import (
     choose_folds,
     count_folds,
     describe_split,
-    open_prepared,
     refuse_leaks,
 )
 from arcticdl.experiment.stopping import build_callbacks, build_stopping

@@ -22,7 +22,6 @@ from .quality.checks import assess as assess
 from .quality.checks import refuse_errors as refuse_errors
 from .quality.store_check import CheckReport as CheckReport
 from .quality.store_check import check_store as check_store
-from .series import SeriesStore as SeriesStore
 from .statistics import FoldStats as FoldStats
 from .statistics import compute_stats as compute_stats
 from .store import TileStore as TileStore
@@ -30,3 +29,5 @@ from .store import open_store as open_store
 from .table import NORMALIZERS as NORMALIZERS
 from .table import SAMPLERS as SAMPLERS
 from .table import SPLITTERS as SPLITTERS
+from .views.scenes import SceneStore as SceneStore
+from .views.series import SeriesStore as SeriesStore

@@ -14,12 +14,14 @@ from arcticdl.choices import check_choice
 from arcticdl.errors import LabelError, SceneError, StoreError
 from arcticdl.files import atomic_folder, replace_folder, restore_folder, write_json
 from arcticdl.tiles import layout, signature
+from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.quality.card import write_card
 from arcticdl.tiles.quality.checks import assess, check_actions
 from arcticdl.tiles.store import TileStore, open_store
-from arcticdl.tiles.write import SceneCache, ShardWriter
+from arcticdl.tiles.write import ShardWriter
 from arcticdl.tiles.writing import unfinished
 from arcticdl.tiles.writing.collection import Collection, check_fits, collect
+from arcticdl.tiles.writing.cut import SceneCache, TileCutter, TileTable
 from arcticdl.tiles.writing.records import write_records
 from arcticdl.tiles.writing.scan_all import name_classes, scan_all
 from arcticdl.tiles.writing.selection import (
@@ -47,6 +49,7 @@ def prepare(
     require_classes: Mapping[str, Sequence[str]] | None = None,
     quality: Mapping[str, str] | None = None,
     codec: str = "blosc-lz4",
+    keep_pixels: bool = True,
     recipe: str | None = None,
     num_workers: int | None = None,
     scheduler: str | None = None,
@@ -73,6 +76,9 @@ def prepare(
         require_classes: {label: classes}; leave out tiles without any of them.
         quality: {check: action}, of `quality.ACTIONS`.
         codec: One of `layout.CODECS`.
+        keep_pixels: Copy the pixels into the store. Without them it holds all the rest:
+            manifest, statistics, quality report and the sha-256 of each tile, and is
+            read together with its scenes, by `SceneStore`.
         recipe: How the scenes' pixels were made, such as the ``data`` section of a
             configuration; an unfinished store of another recipe is not gone on with.
         num_workers: Threads; default one a core, at most 8.
@@ -109,6 +115,7 @@ def prepare(
         "edge": edge,
         "selection": selection.to_dict(),
         "codec": codec,
+        "keep_pixels": keep_pixels,
         "recipe": recipe and hashlib.sha256(recipe.encode()).hexdigest(),
     }
     with write_lock(path), executor(num_workers, scheduler) as pool:
@@ -237,19 +244,14 @@ def _write_new(
         check_classes(collection, scans, kept, selection)
     writer = ShardWriter(
         root,
-        cache,
-        collection.plans,
-        table,
-        collection.labels,
-        len(collection.bands),
-        collection.dtype,
+        _cutter(collection, cache, table, collection.labels, selection),
         min(layout.tiles_per_shard(_tile_bytes(collection)), len(table)),
         notes / unfinished.SHARDS,
-        selection.fixes,
+        keep_pixels=plan["keep_pixels"],
     )
     if not (root / layout.ARRAYS).exists():
         _create_arrays(root, collection, writer, plan["codec"])
-    work.run("Writing tiles", writer.write, writer.pending())
+    work.run(_doing(writer), writer.write, writer.pending())
     about = {
         "format": layout.FORMAT,
         "version": layout.FORMAT_VERSION,
@@ -259,6 +261,7 @@ def _write_new(
         "labels": [label.to_dict() for label in collection.labels.values()],
         "plan": {k: plan[k] for k in ("overlap_px", "edge", "selection")},
         "codec": plan["codec"],
+        "keeps_pixels": plan["keep_pixels"],
         "shard_tiles": writer.shard_tiles,
         "handled": handled,
         "void": merge_void(scans),
@@ -279,18 +282,13 @@ def _write_more(
     layout.extend_arrays(store.path / layout.ARRAYS, len(store) + len(table))
     writer = ShardWriter(
         store.path,
-        cache,
-        collection.plans,
-        table,
-        store.labels,
-        len(store.bands),
-        collection.dtype,
+        _cutter(collection, cache, table, store.labels, selection),
         store.about["shard_tiles"],
         notes / unfinished.SHARDS,
-        selection.fixes,
         len(store),
+        store.keeps_pixels,
     )
-    work.run("Writing tiles", writer.write, writer.pending())
+    work.run(_doing(writer), writer.write, writer.pending())
     about = {**store.about, "handled": store.about["handled"] + handled}
     if "void" in about:
         about["void"] = merge_void([{"void": about["void"]}, *scans])
@@ -308,6 +306,23 @@ def write_reports(root: Path) -> None:
     write_card(store)
 
 
+def _cutter(
+    collection: Collection,
+    cache: SceneCache,
+    table: TileTable,
+    labels: dict[str, LabelInfo],
+    selection: Selection,
+) -> TileCutter:
+    bands, dtype = len(collection.bands), collection.dtype
+    return TileCutter(
+        cache, collection.plans, table, labels, bands, dtype, selection.fixes
+    )
+
+
+def _doing(writer: ShardWriter) -> str:
+    return "Writing tiles" if writer.keep_pixels else "Hashing tiles"
+
+
 def _tile_bytes(collection: Collection) -> int:
     pixels = int(np.prod(collection.plans[0].tile_size_px))
     return pixels * len(collection.bands) * collection.dtype.itemsize
@@ -323,7 +338,7 @@ def _create_arrays(
         "image": ((*size, len(collection.bands)), dtype.name, fill, ("y", "x", "band")),
         "valid": (size, "bool", False, ("y", "x")),
     }
-    for name, info in writer.labels.items():
+    for name, info in collection.labels.items():
         if info.is_pixel:
             shape = info.tile_shape(size)
             specs[name] = (shape, info.dtype, info.void, info.dims)
@@ -331,7 +346,7 @@ def _create_arrays(
         layout.create_arrays(
             folder,
             len(writer.table),
-            specs,
+            specs if writer.keep_pixels else {},
             shard_tiles=writer.shard_tiles,
             codec=codec,
             attributes={"bands": list(collection.bands)},

@@ -15,7 +15,7 @@ from arcticdl.scene.stats import (
     partial_stats,
     sample_rate,
 )
-from arcticdl.tiles.series import SeriesStore
+from arcticdl.tiles.views.series import SeriesStore
 
 if TYPE_CHECKING:
     from arcticdl.tiles.store import TileStore

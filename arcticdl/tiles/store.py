@@ -15,6 +15,7 @@ from arcticdl.scene.stats import BandStats
 from arcticdl.tiles import layout, signature
 from arcticdl.tiles.labels import SCORED, LabelInfo
 from arcticdl.tiles.manifest import count_columns, read_manifest, value_columns
+from arcticdl.tiles.pending import PendingRead
 
 
 def open_store(path: str | Path) -> "TileStore":
@@ -64,6 +65,11 @@ class TileStore:
     def __len__(self) -> int:
         return int(self.about["num_tiles"])
 
+    @property
+    def keeps_pixels(self) -> bool:
+        """Whether pixels are in the store; else `SceneStore` reads them."""
+        return self.about.get("keeps_pixels", True)
+
     def __repr__(self) -> str:
         height, width = self.tile_size_px
         return (
@@ -75,7 +81,8 @@ class TileStore:
         return {"path": self.path, "fingerprint": self.fingerprint}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["path"])  # type: ignore[misc]
+        known = {key: value for key, value in state.items() if key != "fingerprint"}
+        self.__init__(**known)  # type: ignore[misc]
         if not _goes_on(self.about, state["fingerprint"]):
             raise self._replaced()
 
@@ -239,7 +246,7 @@ class TileStore:
         self,
         indices: Sequence[int] | np.ndarray,
         names: Sequence[str] | None = None,
-    ) -> "PendingRead":
+    ) -> PendingRead:
         """Starts to read tiles in the background; its ``result()`` is as of `read`."""
         return PendingRead(self, self.check_indices(indices), self._names(names))
 
@@ -293,8 +300,14 @@ class TileStore:
         """The TensorStore of one array.
 
         Raises:
-            StoreError: It is absent, or not as the store's description has it.
+            StoreError: It is absent, or not as the store's description has it, or the
+                store was prepared without pixels.
         """
+        if not self.keeps_pixels:
+            raise StoreError(
+                "A store must hold pixels to be read by itself. Received: "
+                f"{self.path}, prepared without. Read it with its scenes: `SceneStore`."
+            )
         if name not in self._arrays:
             self._arrays[name] = self._open_array(name)
         return self._arrays[name]
@@ -333,66 +346,6 @@ class TileStore:
     def fully_valid(self) -> np.ndarray:
         """(tile,) booleans: tiles without an invalid pixel."""
         return self.manifest["valid_fraction"].to_numpy() == 1.0
-
-
-class PendingRead:
-    """A read under way."""
-
-    def __init__(self, store: TileStore, indices: np.ndarray, names: list[str]) -> None:
-        import tensorstore as ts
-
-        self._store, self._indices = store, indices
-        self._futures: dict[str, Any] = {}
-        self._pixels: dict[str, np.ndarray] = {}
-        for name in names:
-            if name in store.labels and not store.labels[name].is_pixel:
-                self._pixels[name] = store.image_labels(name)[indices]
-                continue
-            # Most tiles are valid throughout, which the manifest already tells.
-            if name == "valid" and store.fully_valid[indices].all():
-                shape = (len(indices), *store.tile_size_px)
-                self._pixels[name] = np.ones(shape, bool)
-                continue
-            source = store.array(name)[indices]
-            # NumPy asks for large pages, which TensorStore's own buffers do without.
-            room = np.empty(source.shape, source.dtype.numpy_dtype)
-            self._pixels[name] = room
-            self._futures[name] = ts.array(room, copy=False).write(source)
-
-    def result(self) -> dict[str, np.ndarray]:
-        """Waits for the pixels.
-
-        Raises:
-            StoreError: A tile is damaged, or the store was written anew.
-        """
-        for name, future in self._futures.items():
-            try:
-                future.result()
-            except ValueError as error:
-                self._store.check_current()
-                raise self._name_damage(name, error) from error
-        # Last, so that whatever was read is of the store that was opened.
-        self._store.check_current()
-        return self._pixels
-
-    def _name_damage(self, name: str, error: Exception) -> StoreError:
-        damaged = [
-            int(i) for i in self._indices if not is_readable(self._store, name, i)
-        ]
-        return StoreError(
-            "Tiles must be read as they were written. Received: damaged or lost "
-            f"{name!r} of tiles {damaged} in {self._store.path}. Leave these tiles "
-            f"out, or prepare the store anew. ({str(error)[:200]})"
-        )
-
-
-def is_readable(store: TileStore, name: str, index: int) -> bool:
-    """Whether one array of one tile decodes and keeps its checksum."""
-    try:
-        store.array(name)[int(index)].read().result()
-    except ValueError:
-        return False
-    return True
 
 
 def _goes_on(about: dict[str, Any], fingerprint: str) -> bool:

@@ -1,72 +1,14 @@
 """Writing the shards of a store: each once, in any order, journalled."""
 
-import hashlib
 import json
-import threading
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from arcticdl.files import write_json
-from arcticdl.scene import read_values
 from arcticdl.tiles import layout
-from arcticdl.tiles.labels import LabelInfo
-from arcticdl.tiles.plan import TilePlan
-from arcticdl.tiles.writing.scan import read_labels, read_valid, reading
-
-_KEPT_BYTES = 512 << 20
-
-
-@dataclass(frozen=True, eq=False)
-class TileTable:
-    """Which tile of the store comes from where.
-
-    Attributes:
-        scene: (tile,) position of its scene.
-        start: (tile, 2) row and column in that scene.
-    """
-
-    scene: np.ndarray
-    start: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.scene)
-
-
-@dataclass(eq=False)
-class SceneCache:
-    """Scenes, the small ones loaded once and kept while there is room."""
-
-    scenes: list[xr.Dataset]
-    max_bytes: int = _KEPT_BYTES
-    _kept: "OrderedDict[int, xr.Dataset]" = field(default_factory=OrderedDict)
-    _lock: Any = field(default_factory=threading.Lock)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"scenes": self.scenes, "max_bytes": self.max_bytes}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
-
-    def get(self, position: int) -> xr.Dataset:
-        """The scene: in memory when it is small, lazy otherwise."""
-        scene = self.scenes[position]
-        if scene.nbytes > self.max_bytes // 2 or _in_memory(scene):
-            return scene
-        with self._lock:
-            if position in self._kept:
-                self._kept.move_to_end(position)
-                return self._kept[position]
-        loaded = scene.compute()
-        with self._lock:
-            self._kept[position] = loaded
-            while sum(s.nbytes for s in self._kept.values()) > self.max_bytes:
-                self._kept.popitem(last=False)
-        return loaded
+from arcticdl.tiles.writing.cut import TileCutter, TileTable, hash_tile
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,29 +17,24 @@ class ShardWriter:
 
     Attributes:
         root: The unfinished store.
-        cache: The scenes.
-        plans: Of the scenes.
-        table: All tiles of the store.
-        labels: To write.
-        bands: Number of bands.
-        dtype: Of the image.
+        cutter: Of all tiles that are to be written.
         shard_tiles: Tiles in a shard.
         journals: Folder of the notes which shards are complete.
-        fixes: What is repaired on the way; see `read_labels`.
         offset: Tiles that the store already holds.
+        keep_pixels: Whether pixels are written; else tiles are only hashed.
     """
 
     root: Path
-    cache: SceneCache
-    plans: list[TilePlan]
-    table: TileTable
-    labels: dict[str, LabelInfo]
-    bands: int
-    dtype: np.dtype
+    cutter: TileCutter
     shard_tiles: int
     journals: Path
-    fixes: tuple[str, ...] = ()
     offset: int = 0
+    keep_pixels: bool = True
+
+    @property
+    def table(self) -> TileTable:
+        """The tiles that are to be written."""
+        return self.cutter.table
 
     @property
     def shards(self) -> range:
@@ -121,73 +58,19 @@ class ShardWriter:
         first = max(shard * self.shard_tiles, self.offset)
         end = min((shard + 1) * self.shard_tiles, self.offset + len(self.table))
         tiles = np.arange(first, end) - self.offset
-        pixels = self.cut(tiles)
+        pixels, labels = self.cutter.cut(tiles), self.cutter.labels
         for name, values in pixels.items():
             # Labels of whole images stand in the manifest.
-            if name not in self.labels or self.labels[name].is_pixel:
+            on_pixels = name not in labels or labels[name].is_pixel
+            if self.keep_pixels and on_pixels:
                 self._write_array(name, first, values)
         hashes = [hash_tile(pixels, i) for i in range(len(tiles))]
         write_json(self.journal(shard), hashes)
-
-    def cut(self, tiles: np.ndarray) -> dict[str, np.ndarray]:
-        """Cuts tiles out of their scenes, one row of tiles after the other."""
-        pixels = self._empty(len(tiles))
-        source = np.column_stack([self.table.scene[tiles], self.table.start[tiles, 0]])
-        rows, which = np.unique(source, axis=0, return_inverse=True)
-        for number, (position, top) in enumerate(rows):
-            slots = np.flatnonzero(which.ravel() == number)
-            columns = self.table.start[tiles[slots], 1]
-            self._cut_row(pixels, slots, int(position), int(top), columns)
-        return pixels
 
     def hashes(self) -> list[str]:
         """sha-256 of every tile, from the journal."""
         journals = [self.journal(k) for k in self.shards]
         return [h for path in journals for h in json.loads(path.read_text("utf-8"))]
-
-    def _empty(self, count: int) -> dict[str, np.ndarray]:
-        size = self.plans[0].tile_size_px
-        fill = np.nan if self.dtype.kind == "f" else 0
-        pixels = {
-            "image": np.full((count, *size, self.bands), fill, self.dtype),
-            "valid": np.zeros((count, *size), bool),
-        }
-        for name, info in self.labels.items():
-            shape = (count, *info.tile_shape(size))
-            pixels[name] = np.full(shape, info.void, info.dtype)
-        return pixels
-
-    def _cut_row(
-        self,
-        pixels: dict[str, np.ndarray],
-        slots: np.ndarray,
-        position: int,
-        top: int,
-        columns: np.ndarray,
-    ) -> None:
-        plan = self.plans[position]
-        (height, width), left = plan.tile_size_px, int(columns.min())
-        window = {
-            "y": slice(top, min(top + height, plan.shape_px[0])),
-            "x": slice(left, min(int(columns.max()) + width, plan.shape_px[1])),
-        }
-        slab = self._read(position, window)
-        for slot, column in zip(slots, columns - left, strict=True):
-            for name, values in slab.items():
-                if name in self.labels and not self.labels[name].is_pixel:
-                    pixels[name][slot] = values
-                    continue
-                tile = values[:, column : column + width]
-                pixels[name][slot, : tile.shape[0], : tile.shape[1]] = tile
-
-    def _read(self, position: int, window: dict[str, slice]) -> dict[str, np.ndarray]:
-        """Reads a window of a scene: image, ``valid`` and labels."""
-        with reading(self.cache.scenes[position]):
-            scene = self.cache.get(position)
-            image = read_values(scene["image"].isel(window), "y", "x", "band")
-            valid = read_valid(scene, window)
-            labels = read_labels(scene, window, self.labels, valid, self.fixes)
-        return {"image": image, "valid": valid, **labels}
 
     def _write_array(self, name: str, first: int, values: np.ndarray) -> None:
         import tensorstore as ts
@@ -203,16 +86,3 @@ class ShardWriter:
                 f"A tile store must be writable. Received: {self.root}, of which "
                 f"array {name!r} could not be written ({error})."
             ) from error
-
-
-def hash_tile(pixels: dict[str, np.ndarray], slot: int) -> str:
-    """sha-256 of one tile: image, valid, then the labels by name."""
-    digest = hashlib.sha256()
-    names = ["image", "valid", *sorted(set(pixels) - {"image", "valid"})]
-    for name in names:
-        digest.update(np.ascontiguousarray(pixels[name][slot]).data)
-    return digest.hexdigest()
-
-
-def _in_memory(scene: xr.Dataset) -> bool:
-    return all(variable._in_memory for variable in scene.variables.values())

@@ -14,7 +14,8 @@ from pyproj import CRS
 from arcticdl.config import load_config
 from arcticdl.errors import ConfigError, SeriesError, SplitError
 from arcticdl.experiment import evaluate, predict, prepare, train
-from arcticdl.experiment.split import choose_everything, choose_folds, open_prepared
+from arcticdl.experiment.data.prepared import open_prepared
+from arcticdl.experiment.split import choose_everything, choose_folds
 
 SIZE = 32
 SITES, DAYS = ("fram", "kara", "laptev"), (1, 2, 3, 4)

@@ -11,11 +11,11 @@ from arcticdl.cli import main
 from arcticdl.config import load_config
 from arcticdl.errors import ConfigError, SplitError
 from arcticdl.experiment import prepare
+from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.split import (
     choose_everything,
     choose_folds,
     count_folds,
-    open_prepared,
     refuse_leaks,
 )
 

@@ -14,7 +14,8 @@ from arcticdl.config import load_config
 from arcticdl.errors import SplitError
 from arcticdl.experiment import open_scenes
 from arcticdl.experiment.build import build_feeds
-from arcticdl.experiment.split import choose_folds, open_prepared
+from arcticdl.experiment.data.prepared import open_prepared
+from arcticdl.experiment.split import choose_folds
 
 SIZE = 32
 NAMES = [f"{'thaw' if number % 2 else 'frost'}_{number}" for number in range(4)]

@@ -59,7 +59,7 @@ def build_scene(
     return scene.assign_coords(spatial_ref=((), 0, {"crs_wkt": wkt}))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_scene():
     return build_scene
 

@@ -134,7 +134,7 @@ def build_card(store: "TileStore", about: dict[str, str]) -> dict[str, Any]:
         "distribution": _distribution(store),
         "recordSet": [
             _tile_records(store),
-            _array_records(store),
+            *([_array_records(store)] if store.keeps_pixels else []),
             *_class_records(store),
         ],
     }
@@ -195,7 +195,7 @@ def _bands(store: "TileStore") -> dict[str, Any]:
 
 def _distribution(store: "TileStore") -> list[dict[str, Any]]:
     manifest = (store.path / layout.MANIFEST).read_bytes()
-    return [
+    files = [
         {
             "@type": "cr:FileObject",
             "@id": "manifest",
@@ -204,14 +204,17 @@ def _distribution(store: "TileStore") -> list[dict[str, Any]]:
             "encodingFormat": "application/vnd.apache.parquet",
             "sha256": hashlib.sha256(manifest).hexdigest(),
         },
-        {
-            "@type": "cr:FileSet",
-            "@id": "arrays",
-            "name": "arrays",
-            "encodingFormat": "application/vnd.zarr; version=3",
-            "includes": f"{layout.ARRAYS}/**",
-        },
     ]
+    if not store.keeps_pixels:
+        return files
+    arrays = {
+        "@type": "cr:FileSet",
+        "@id": "arrays",
+        "name": "arrays",
+        "encodingFormat": "application/vnd.zarr; version=3",
+        "includes": f"{layout.ARRAYS}/**",
+    }
+    return [*files, arrays]
 
 
 def _tile_records(store: "TileStore") -> dict[str, Any]:

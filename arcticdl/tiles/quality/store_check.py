@@ -20,8 +20,8 @@ from arcticdl.tiles.folds.splits import Fold, read_folds
 from arcticdl.tiles.quality.card import CARD_JSON
 from arcticdl.tiles.quality.checks import Finding, assess
 from arcticdl.tiles.store import open_store
-from arcticdl.tiles.write import hash_tile
 from arcticdl.tiles.writing import unfinished
+from arcticdl.tiles.writing.cut import hash_tile
 from arcticdl.tiles.writing.records import fingerprint
 
 if TYPE_CHECKING:
@@ -111,8 +111,9 @@ def check_store(
     findings = [*_preparation(store, deep, bool(folds))]
     leakage = None
     try:
-        leakage = audit_folds(store, folds) if folds else None
-    except StoreError as error:  # some tiles of each scene are read
+        audited = folds and store.keeps_pixels  # some tiles of each scene are read
+        leakage = audit_folds(store, folds) if audited else None
+    except StoreError as error:
         findings.append(Finding("content", "error", "preparation", str(error)))
     findings += [
         *report.findings,
@@ -134,12 +135,19 @@ def check_store(
 
 
 def _preparation(store: "TileStore", deep: bool, has_folds: bool) -> Iterable[Finding]:
-    yield from _lost_files(store)
+    if store.keeps_pixels:
+        yield from _lost_files(store)
+    else:
+        message = (
+            "pixels stay in the scenes: each tile is compared with its sha-256, and "
+            "folds are audited for leaks, when a training reads them."
+        )
+        yield Finding("pixels", "note", "preparation", message)
     hashes = store.manifest["sha256"].tolist()
     if deep and fingerprint(store.about, hashes) != store.fingerprint:
         message = "the fingerprint is not that of the tiles."
         yield Finding("fingerprint", "error", "preparation", message)
-    damaged = damaged_tiles(store) if deep else []
+    damaged = damaged_tiles(store) if deep and store.keeps_pixels else []
     if damaged:
         yield Finding(
             "content",

@@ -8,8 +8,8 @@ from typing import Any
 
 from arcticdl.files import write_json
 from arcticdl.tiles.labels import LabelInfo
-from arcticdl.tiles.write import SceneCache
 from arcticdl.tiles.writing.collection import Collection
+from arcticdl.tiles.writing.cut import SceneCache
 from arcticdl.tiles.writing.scan import reading, scan_scene
 from arcticdl.tiles.writing.unfinished import SCANS
 from arcticdl.tiles.writing.work import Work

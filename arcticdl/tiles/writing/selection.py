@@ -9,8 +9,8 @@ import numpy as np
 from arcticdl.errors import LabelError
 from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.quality.checks import class_findings, flag_tiles
-from arcticdl.tiles.write import TileTable
 from arcticdl.tiles.writing.collection import Collection
+from arcticdl.tiles.writing.cut import TileTable
 from arcticdl.tiles.writing.footprints import tile_footprints
 
 

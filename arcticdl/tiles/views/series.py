@@ -16,7 +16,8 @@ from arcticdl.scene.stats import BandStats
 from arcticdl.series import Steps, place_dates
 from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.manifest import count_columns, value_columns
-from arcticdl.tiles.store import PendingRead, TileStore
+from arcticdl.tiles.pending import PendingRead
+from arcticdl.tiles.store import TileStore
 
 MISSING = -1
 """Number of a tile that is not there."""

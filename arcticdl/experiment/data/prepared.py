@@ -1,0 +1,54 @@
+"""The store of an experiment, opened as the configuration has it read."""
+
+from collections.abc import Collection
+from typing import Any
+
+from arcticdl.config import Experiment
+from arcticdl.errors import ConfigError
+from arcticdl.experiment.data.series import as_series
+from arcticdl.experiment.scenes import open_scenes
+from arcticdl.tiles import SceneStore, TileStore, open_store
+
+
+def open_prepared(config: Experiment) -> TileStore:
+    """Opens the experiment's store.
+
+    Raises:
+        FileNotFoundError: It is not there.
+        ConfigError: ``strata`` names what is no column of its scenes.
+        StoreError: Its pixels stay in the scenes, which are not those it was made of.
+    """
+    if not config.store_path.exists():
+        raise FileNotFoundError(
+            f"No tile store at {config.store_path}. Make it first: arcticdl prepare "
+            "CONFIG"
+        )
+    store = as_series(_open(config), config)
+    if config.strata:
+        _check_strata(store.manifest, config.strata)
+    return store
+
+
+def _open(config: Experiment) -> TileStore:
+    """The store alone, or with the scenes that its pixels are read from."""
+    store = open_store(config.store_path)
+    if store.keeps_pixels and config.train.feed == "tiles":
+        return store
+    return SceneStore(store.path, open_scenes(config))
+
+
+def _check_strata(manifest: Any, strata: Collection[str]) -> None:
+    """Refuses columns that are not there, or that tell tiles of a scene apart."""
+    for column in strata:
+        values = manifest.get(column)
+        if values is None:
+            raise ConfigError(
+                "`strata` must name columns of the store's manifest. "
+                f"Received: {column!r}; it has {sorted(map(str, manifest))}. Columns "
+                "of `data.table` and `data.attributes` stand in it after `prepare`."
+            )
+        if (values.groupby(manifest["scene_id"]).nunique() > 1).any():
+            raise ConfigError(
+                f"`strata` must name what is one of a whole scene. Received: "
+                f"{column!r}, which differs between tiles of a scene."
+            )

@@ -1,0 +1,156 @@
+"""Cutting tiles out of scenes, as a store holds them."""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from arcticdl.scene import read_values
+from arcticdl.tiles.labels import LabelInfo
+from arcticdl.tiles.plan import TilePlan
+from arcticdl.tiles.writing.scan import read_labels, read_valid, reading
+
+_KEPT_BYTES = 512 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class TileTable:
+    """Which tile of the store comes from where.
+
+    Attributes:
+        scene: (tile,) position of its scene.
+        start: (tile, 2) row and column in that scene.
+    """
+
+    scene: np.ndarray
+    start: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.scene)
+
+
+@dataclass(eq=False)
+class SceneCache:
+    """Scenes, the small ones loaded once and kept while there is room."""
+
+    scenes: list[xr.Dataset]
+    max_bytes: int = _KEPT_BYTES
+    _kept: "OrderedDict[int, xr.Dataset]" = field(default_factory=OrderedDict)
+    _lock: Any = field(default_factory=threading.Lock)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"scenes": self.scenes, "max_bytes": self.max_bytes}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    def get(self, position: int) -> xr.Dataset:
+        """The scene: in memory when it is small, lazy otherwise."""
+        scene = self.scenes[position]
+        if scene.nbytes > self.max_bytes // 2 or _in_memory(scene):
+            return scene
+        with self._lock:
+            if position in self._kept:
+                self._kept.move_to_end(position)
+                return self._kept[position]
+        loaded = scene.compute()
+        with self._lock:
+            self._kept[position] = loaded
+            while sum(s.nbytes for s in self._kept.values()) > self.max_bytes:
+                self._kept.popitem(last=False)
+        return loaded
+
+
+@dataclass(frozen=True, eq=False)
+class TileCutter:
+    """Cuts the tiles of a table out of their scenes.
+
+    Attributes:
+        cache: The scenes.
+        plans: Of the scenes.
+        table: The tiles.
+        labels: To cut beside image and ``valid``.
+        bands: Number of bands.
+        dtype: Of the image.
+        fixes: What is repaired on the way; see `read_labels`.
+    """
+
+    cache: SceneCache
+    plans: list[TilePlan]
+    table: TileTable
+    labels: dict[str, LabelInfo]
+    bands: int
+    dtype: np.dtype
+    fixes: tuple[str, ...] = ()
+
+    def cut(self, tiles: np.ndarray) -> dict[str, np.ndarray]:
+        """Cuts tiles out of their scenes, one row of tiles after the other."""
+        pixels = self._empty(len(tiles))
+        source = np.column_stack([self.table.scene[tiles], self.table.start[tiles, 0]])
+        rows, which = np.unique(source, axis=0, return_inverse=True)
+        for number, (position, top) in enumerate(rows):
+            slots = np.flatnonzero(which.ravel() == number)
+            columns = self.table.start[tiles[slots], 1]
+            self._cut_row(pixels, slots, int(position), int(top), columns)
+        return pixels
+
+    def _empty(self, count: int) -> dict[str, np.ndarray]:
+        size = self.plans[0].tile_size_px
+        fill = np.nan if self.dtype.kind == "f" else 0
+        pixels = {
+            "image": np.full((count, *size, self.bands), fill, self.dtype),
+            "valid": np.zeros((count, *size), bool),
+        }
+        for name, info in self.labels.items():
+            shape = (count, *info.tile_shape(size))
+            pixels[name] = np.full(shape, info.void, info.dtype)
+        return pixels
+
+    def _cut_row(
+        self,
+        pixels: dict[str, np.ndarray],
+        slots: np.ndarray,
+        position: int,
+        top: int,
+        columns: np.ndarray,
+    ) -> None:
+        plan = self.plans[position]
+        (height, width), left = plan.tile_size_px, int(columns.min())
+        window = {
+            "y": slice(top, min(top + height, plan.shape_px[0])),
+            "x": slice(left, min(int(columns.max()) + width, plan.shape_px[1])),
+        }
+        slab = self._read(position, window)
+        for slot, column in zip(slots, columns - left, strict=True):
+            for name, values in slab.items():
+                if name in self.labels and not self.labels[name].is_pixel:
+                    pixels[name][slot] = values
+                    continue
+                tile = values[:, column : column + width]
+                pixels[name][slot, : tile.shape[0], : tile.shape[1]] = tile
+
+    def _read(self, position: int, window: dict[str, slice]) -> dict[str, np.ndarray]:
+        """Reads a window of a scene: image, ``valid`` and labels."""
+        with reading(self.cache.scenes[position]):
+            scene = self.cache.get(position)
+            image = read_values(scene["image"].isel(window), "y", "x", "band")
+            valid = read_valid(scene, window)
+            labels = read_labels(scene, window, self.labels, valid, self.fixes)
+        return {"image": image, "valid": valid, **labels}
+
+
+def hash_tile(pixels: dict[str, np.ndarray], slot: int) -> str:
+    """sha-256 of one tile: image, valid, then the labels by name."""
+    digest = hashlib.sha256()
+    names = ["image", "valid", *sorted(set(pixels) - {"image", "valid"})]
+    for name in names:
+        digest.update(np.ascontiguousarray(pixels[name][slot]).data)
+    return digest.hexdigest()
+
+
+def _in_memory(scene: xr.Dataset) -> bool:
+    return all(variable._in_memory for variable in scene.variables.values())
