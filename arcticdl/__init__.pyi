@@ -2,8 +2,10 @@
 from . import augment as augment
 from . import choices as choices
 from . import config as config
+from . import datasets as datasets
 from . import derived as derived
 from . import doctor as doctor
+from . import download as download
 from . import errors as errors
 from . import evaluation as evaluation
 from . import experiment as experiment

@@ -37,6 +37,10 @@ class SplitError(ValueError):
     """A split cannot be made as asked, or leaks."""
 
 
+class FetchError(ValueError):
+    """A file cannot be fetched, or is not the one that it should be."""
+
+
 class WeightsError(ValueError):
     """A checkpoint is missing, corrupt, unsafe or of another architecture."""
 

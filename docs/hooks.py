@@ -27,6 +27,7 @@ PACKAGES = (
     "seaice",
     "config",
     "experiment",
+    "datasets",
     "testing",
 )
 """Packages with a page of their own, in the order of the data's flow."""
@@ -50,6 +51,7 @@ def on_files(files: Any, config: Any) -> Any:
         "architecture.md": (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"),
         "changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
         "contributing.md": (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
+        "third_party.md": (ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8"),
         "reference/commands.md": commands_page(),
         "reference/configuration.md": configuration_page(),
         "tutorials.md": tutorials_page(),

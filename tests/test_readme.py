@@ -42,7 +42,7 @@ def test_every_command_shown_is_one_that_the_program_knows(project_root, capsys)
     ]
     assert len(shown) >= 8
     for words in shown:
-        path = words[1:3] if words[1] in ("config", "weights") else words[1:2]
+        path = words[1:3] if words[1] in ("config", "data", "weights") else words[1:2]
         assert main([*path, "--help"]) == 0
         usage = " ".join(capsys.readouterr().out.split())
         for word in words[2:]:

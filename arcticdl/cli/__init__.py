@@ -9,6 +9,7 @@ import typer
 
 from arcticdl.cli import data, init, machine, train, use
 from arcticdl.cli.config import config
+from arcticdl.cli.datasets import data as data_sets
 from arcticdl.cli.faults import INTERRUPTED, explain, say
 from arcticdl.cli.weights import weights
 
@@ -40,6 +41,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(config, name="config")
+app.add_typer(data_sets, name="data")
 app.add_typer(weights, name="weights")
 
 

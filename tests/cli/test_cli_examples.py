@@ -40,12 +40,14 @@ CHAIN = (
     "export",
     "report",
     "weights list",
+    "data list",
 )
 """In the order in which each finds what it needs."""
 
 ELSEWHERE = {
     "ensemble": "needs a second fold, which no example trains",
     "doctor": "tells of the machine, which a test must not depend on",
+    "data fetch": "needs the internet",
     "weights fetch": "needs the internet",
     "weights convert": "needs a checkpoint of PyTorch",
     "weights verify": "needs what convert made",

@@ -78,6 +78,11 @@ def test_every_capability_has_a_name_a_key_and_a_test():
             assert (ROOT / test).is_file(), test
 
 
+def test_the_page_of_licences_is_that_of_the_tables():
+    found = (ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8")
+    assert found == load("third_party").text(), "run: python docs/third_party.py"
+
+
 def test_the_table_of_tasks_holds_every_task_with_its_default_loss(hooks):
     first, second = hooks.tasks_table().split("\n\n")
     assert len(first.splitlines()) == len(second.splitlines()) == len(TASKS) + 2

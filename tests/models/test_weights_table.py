@@ -1,11 +1,9 @@
 """Named weights: the table, the cache, fetching, and loading into any bands."""
 
 import hashlib
-import http.server
 import json
 import os
 import pathlib
-import threading
 
 import keras
 import numpy as np
@@ -22,7 +20,6 @@ from arcticdl.models.convert.whole import MODELS, load_converted
 from arcticdl.models.weights import load as w
 from arcticdl.models.weights import table as weights_table
 from arcticdl.models.weights.bands import RGB, resolve_bands
-from arcticdl.models.weights.fetch import download
 
 REFERENCE = pathlib.Path(__file__).parents[1] / "reference"
 DATA = pathlib.Path(
@@ -34,77 +31,8 @@ DATA = pathlib.Path(
 MOBILENET = DATA / "weights" / "mobilenetv2_035_224_imagenet_notop.weights.h5"
 
 
-class Server(http.server.BaseHTTPRequestHandler):
-    """Serves ``content``; breaks off once after ``break_after`` bytes; knows ranges."""
-
-    content = b""
-    break_after = None
-    requests = ()
-
-    def do_GET(self):
-        asked = self.headers.get("Range")
-        type(self).requests += (asked,)
-        start = int(asked[6:-1]) if asked else 0
-        if self.path == "/missing":
-            self.send_error(404)
-            return
-        body = self.content[start:]
-        self.send_response(206 if asked else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.break_after is not None:
-            body, type(self).break_after = body[: self.break_after], None
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def server():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as httpd:
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        Server.content = np.random.default_rng(0).bytes(50_000)
-        Server.break_after, Server.requests = None, ()
-        yield f"http://127.0.0.1:{httpd.server_port}"
-        httpd.shutdown()
-
-
 def digest(data):
     return hashlib.sha256(data).hexdigest()
-
-
-def test_a_broken_download_is_resumed_and_verified(server, tmp_path):
-    Server.break_after = 20_000
-    path = tmp_path / "deep" / "file.bin"
-    found = download(f"{server}/x", path, sha256=digest(Server.content)[:8], wait_s=0)
-    assert path.read_bytes() == Server.content
-    assert found == digest(Server.content)
-    assert Server.requests == (None, "bytes=20000-")
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_a_partial_file_of_an_earlier_call_is_continued(server, tmp_path):
-    path = tmp_path / "file.bin"
-    path.with_name("file.bin.part").write_bytes(Server.content[:30_000])
-    download(f"{server}/x", path, wait_s=0)
-    assert path.read_bytes() == Server.content
-    assert Server.requests == ("bytes=30000-",)
-
-
-def test_a_wrong_file_is_removed(server, tmp_path):
-    with pytest.raises(WeightsError, match="SHA-256"):
-        download(f"{server}/x", tmp_path / "file.bin", sha256="00000000")
-    assert not list(tmp_path.iterdir())
-
-
-def test_an_absent_file_is_an_error_that_says_where_to_put_it(server, tmp_path):
-    path = tmp_path / "file.bin"
-    with pytest.raises(WeightsError, match="put it at") as error:
-        download(f"{server}/missing", path, wait_s=0)
-    assert str(path) in str(error.value) and "404" in str(error.value)
-    with pytest.raises(ValueError, match="https"):
-        download("file:///etc/passwd", path)
 
 
 def test_every_row_of_the_table_is_consistent():

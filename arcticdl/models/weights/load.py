@@ -13,16 +13,16 @@ from typing import Any
 import keras
 
 from arcticdl.choices import check_choice
-from arcticdl.errors import WeightsError
+from arcticdl.download import download, verify_file
+from arcticdl.errors import FetchError, WeightsError
 from arcticdl.models.backbones.table import build_backbone
-from arcticdl.models.convert.checkpoint import read_checkpoint, sha256_of
+from arcticdl.models.convert.checkpoint import read_checkpoint
 from arcticdl.models.convert.families import convert_state
 from arcticdl.models.convert.sidecar import convert, verify
 from arcticdl.models.weights.adapter import AdapterTable, Bands, copy_weights
 from arcticdl.models.weights.adapter_rules import ADAPTERS
 from arcticdl.models.weights.applications import APPLICATIONS, from_application
 from arcticdl.models.weights.bands import RGB, Band, resolve_bands
-from arcticdl.models.weights.fetch import download
 from arcticdl.models.weights.table import (
     SUFFIX,
     WeightsInfo,
@@ -73,21 +73,21 @@ def fetch(name: str, *, offline: bool = False) -> Path:
 
 def _bring(info: WeightsInfo, offline: bool) -> None:
     path = info.checkpoint_path
-    if path.exists():
-        found = sha256_of(path)
-        if not found.startswith(info.sha256):
-            raise WeightsError(
-                "A checkpoint must have the expected SHA-256. Received: "
-                f"{str(path)!r} with {found}, expected {info.sha256}. Remove it."
-            )
-    elif offline:
+    if offline and not path.exists():
         raise WeightsError(
             f"Without internet the weights {info.name!r} must be in the cache. On a "
             f"machine with internet download {info.url} and put it at {str(path)!r}; "
             "no other step is needed. ARCTICDL_CACHE names another cache folder."
         )
-    else:
-        download(info.url, path, sha256=info.sha256)
+    there = path.exists()
+    try:
+        if there:
+            verify_file(path, info.sha256)
+        else:
+            download(info.url, path, checksum=info.sha256)
+    except FetchError as error:
+        way_out = " Remove it and fetch it again." if there else ""
+        raise WeightsError(f"{error}{way_out}") from error
 
 
 @dataclass(frozen=True)

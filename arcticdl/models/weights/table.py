@@ -1,7 +1,6 @@
 """The table of named weights (``data/weights.csv``) and the cache they belong in."""
 
 import csv
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from arcticdl.choices import choose
+from arcticdl.download import cache_dir
 
 CONVERTIBLE = ("convnext_", "resnet", "swin_", "unet_resnet")
 """Starts of the architectures that ``convert`` knows."""
@@ -67,16 +67,6 @@ class WeightsInfo:
     def weights_path(self) -> Path:
         """Where the converted weights are in the cache."""
         return cache_dir() / (self.name + SUFFIX)
-
-
-def cache_dir() -> Path:
-    """Returns the folder of fetched weights.
-
-    Returns:
-        The path in ``ARCTICDL_CACHE``, else ``~/.cache/arcticdl``; it need not exist.
-    """
-    folder = os.environ.get("ARCTICDL_CACHE")
-    return Path(folder) if folder else Path.home() / ".cache" / "arcticdl"
 
 
 def list_weights(
