@@ -1,12 +1,19 @@
 # Everything a newcomer needs: make demo, make test, make test-jax.
-# Needs Python 3.11+, make and a C library; everything else goes into .venv.
+# Needs Python 3.11 to 3.13, make and a C library; everything else goes into .venv.
+# PYTHON names another interpreter than the one that is found; uv is used where it is
+# present, and UV= leaves it alone.
 
-PYTHON ?= python3
+PYTHON ?=
+UV ?= $(shell command -v uv)
 VENV := .venv
 BIN := $(VENV)/bin
+# Makes the environment $(1), and installs into it what follows.
+make_env = PYTHON='$(PYTHON)' UV='$(UV)' tools/make_env.sh $(1)
+install_into = $(if $(UV),'$(UV)' pip install --quiet --python $(1)/bin/python,$(1)/bin/python -m pip install --quiet --disable-pip-version-check)
+install := $(call install_into,$(VENV))
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: venv demo demo-all docs test test-docs test-jax test-reliability lint clean help notebooks notebooks-test
+.PHONY: venv constraints test-lowest test-wheel demo demo-all docs test test-docs test-jax test-reliability lint clean help notebooks notebooks-test
 
 help:
 	@echo "make demo      simulate scenes, train, evaluate, map, report (about 6 minutes)"
@@ -17,25 +24,27 @@ help:
 	@echo "make test-docs every block of the documentation, trained ones too"
 	@echo "make test-jax  models, losses and metrics on the JAX backend"
 	@echo "make test-reliability  commands killed at many file operations, then resumed"
+	@echo "make test-lowest  the lower bounds of all dependencies, in an environment of them"
+	@echo "make test-wheel   the wheel, in an empty environment, runs the demo"
+	@echo "make constraints  write the versions of .venv to constraints.txt"
 	@echo "make notebooks open the lessons in JupyterLab"
 	@echo "make notebooks-test  every lesson and its solutions, in the fast setting"
 	@echo "make clean     remove the environments and the demo's files"
 
 $(BIN)/python:
-	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else 0'
-	$(PYTHON) -m venv $(VENV)
+	$(call make_env,$(VENV))
 
 $(VENV)/installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(install) --editable .
 	touch $@
 
 # On a GPU node: make venv EXTRAS=cuda, or EXTRAS=jax-cuda,onnx.
 venv: | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.$(if $(EXTRAS),[$(EXTRAS)])'
+	$(install) --editable '.$(if $(EXTRAS),[$(EXTRAS)])'
 	touch $(VENV)/installed
 
 $(VENV)/installed-test: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(install) --editable '.[test]'
 	touch $(VENV)/installed $@
 
 # Fold 1 holds out a scene whose incidence angles lie within those of the others; fold 0
@@ -79,7 +88,7 @@ test-reliability: $(VENV)/installed-test
 	ARCTICDL_RELIABILITY=1 $(BIN)/python -m pytest tests/reliability
 
 $(VENV)/installed-docs: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	$(install) --editable '.[docs]'
 	touch $(VENV)/installed $@
 
 # Warnings are errors; then every link and anchor of the built pages is followed.
@@ -91,7 +100,7 @@ test-docs: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m docs tests/docs
 
 $(VENV)/installed-notebooks: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[notebooks]'
+	$(install) --editable '.[notebooks]'
 	touch $(VENV)/installed $@
 
 notebooks: $(VENV)/installed-notebooks
@@ -101,12 +110,33 @@ notebooks-test: $(VENV)/installed-test
 	$(BIN)/python -m pytest tests/notebooks -m "notebook or not notebook" --durations 0
 
 .venv-jax/installed: pyproject.toml
-	$(PYTHON) -m venv .venv-jax
-	.venv-jax/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,jax]'
+	$(call make_env,.venv-jax)
+	$(call install_into,.venv-jax) --editable '.[test,jax]'
 	touch $@
 
 test-jax: .venv-jax/installed
 	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest -m backend
 
+# The lower bounds of all direct dependencies hold: the oldest Python, the oldest of each.
+# What those packages say to newer ones of theirs is no fault of ours: -W ignore.
+LOWEST := tests/test_package.py tests/sources tests/tiles tests/inference/test_export.py tests/experiment/test_chain.py
+
+.venv-lowest/installed: pyproject.toml tools/lowest.py
+	PYTHON=$(or $(PYTHON),python3.11) UV='$(UV)' tools/make_env.sh .venv-lowest
+	.venv-lowest/bin/python tools/lowest.py --extra test > .venv-lowest/lowest.txt
+	$(call install_into,.venv-lowest) --constraint .venv-lowest/lowest.txt --editable '.[test]'
+	touch $@
+
+test-lowest: .venv-lowest/installed
+	.venv-lowest/bin/python -m pytest -W ignore $(LOWEST)
+
+# The versions that the suite passed with: to be written after make test, and committed.
+constraints: $(VENV)/installed-test
+	$(BIN)/python tools/tested.py > constraints.txt
+
+# The wheel in an environment that holds nothing else, from nothing to a page.
+test-wheel: $(VENV)/installed-test
+	$(BIN)/python -m pytest -m wheel -s tests/release
+
 clean:
-	rm -rf $(VENV) .venv-jax site data/demo data/demo.tiles runs/demo
+	rm -rf $(VENV) .venv-jax .venv-lowest site data/demo data/demo.tiles runs/demo

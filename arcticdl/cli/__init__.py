@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from arcticdl.cli import data, init, machine, train, use
+from arcticdl.cli import data, demo, init, machine, train, use
 from arcticdl.cli.config import config
 from arcticdl.cli.datasets import data as data_sets
 from arcticdl.cli.faults import INTERRUPTED, explain, say
@@ -17,8 +17,8 @@ app = typer.Typer(
     name="arcticdl",
     help="Deep learning on Arctic imagery: from satellite scenes to maps.\n\n"
     "The usual order is prepare, train, evaluate, predict, report; one YAML file "
-    "describes an experiment. Begin with `arcticdl doctor`, then `make demo`, or with "
-    "`arcticdl init FOLDER` for data of your own.",
+    "describes an experiment. Begin with `arcticdl doctor`, then `arcticdl demo`, or "
+    "with `arcticdl init FOLDER` for data of your own.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 
 for command in (
+    demo.demo,
     init.init,
     data.simulate,
     data.prepare,

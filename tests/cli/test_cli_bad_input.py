@@ -59,6 +59,7 @@ def here(tmp_path, monkeypatch):
         ("check odd.tiles", "store.json"),
         ("check text.txt", "text.txt"),
         ("simulate text.txt --scenes 1 --size 64", "text.txt"),
+        ("demo text.txt", "text.txt"),
         ("weights list resnet19", "resnet18"),
         ("weights fetch resnet18.imagnet", "Did you mean"),
         ("data fetch melt_pond", "Did you mean 'meltpond_tir'"),

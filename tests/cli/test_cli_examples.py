@@ -45,6 +45,7 @@ CHAIN = (
 """In the order in which each finds what it needs."""
 
 ELSEWHERE = {
+    "demo": "is a chain of these commands, which test_cli_demo.py runs in small",
     "ensemble": "needs a second fold, which no example trains",
     "doctor": "tells of the machine, which a test must not depend on",
     "data fetch": "needs the internet",

@@ -174,6 +174,8 @@ def run_command(words, monkeypatch):
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.M), words
     elif words[:2] == ["pip", "install"]:
         install(words[-1], monkeypatch)
+    elif words[0] == "apptainer":
+        check_container(words)
     elif words[0] == "sbatch":
         scripts = [word for word in words if word.endswith(".sbatch")]
         assert scripts and all((ROOT / script).is_file() for script in scripts)
@@ -181,6 +183,15 @@ def run_command(words, monkeypatch):
         assert (ROOT / words[1]).is_file(), words
     else:
         raise AssertionError(f"A page shows a command that nothing tests: {words}")
+
+
+def check_container(words):
+    """The definition exists, or the image runs a command with words that it knows."""
+    if words[1] == "build":
+        assert (ROOT / words[-1]).is_file(), words
+    else:
+        command = words[words.index("arcticdl.sif") + 1 :]
+        assert main([command[0], "--help"]) == 0, words
 
 
 def install(what, monkeypatch):
