@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from arcticdl import plots
 from arcticdl.evaluation.pool import results_by_head
@@ -19,6 +20,7 @@ from arcticdl.evaluation.split_panel import split_rows
 from arcticdl.evaluation.strata import GAP_SUFFIX
 from arcticdl.files import write_text
 from arcticdl.tasks import SCORES, Score
+from arcticdl.training.watch.diagnosis import Finding, diagnose
 
 _MAX_IMAGE_ROWS = 200
 _MAX_TILES = {"worst": 8, "best": 4}
@@ -65,6 +67,7 @@ def _environment() -> jinja2.Environment:
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     environment.filters["percent"] = _percent
     environment.filters["count"] = lambda value: f"{int(value):,}"
+    environment.filters["as_code"] = _as_code
     environment.filters["words"] = lambda name: str(name).replace("_", " ")
     return environment
 
@@ -236,7 +239,16 @@ def _training(run: RunFolder) -> dict[str, Any]:
     panels = [_drawn(run, f"The curve of {n}", partial(draw, [n])) for n in names]
     colors = [plots.default_colors(6)[place % 6] for place in range(len(files))]
     folds = list(zip(files, colors, strict=True)) if len(files) > 1 else []
-    return {"panels": panels, "folds": folds, "validated": validated}
+    told = {name: _diagnosed(path) for name, path in files.items()}
+    return {"panels": panels, "folds": folds, "validated": validated, "told": told}
+
+
+def _diagnosed(history: Path) -> list[Finding]:
+    """What a fold's loss curves say; nothing where they cannot be read."""
+    try:
+        return diagnose(history)
+    except (OSError, ValueError):
+        return []
 
 
 def _bars(rows: list[dict[str, Any]], score: Score, units: str) -> Any:
@@ -315,6 +327,11 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 def _by_score(entry: Mapping[str, Any], score: Score) -> float:
     value = entry.get(score.key)
     return float("inf") if value is None else score.sign * value
+
+
+def _as_code(text: str) -> Markup:
+    """Shows what stands in backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _score(value: float | None) -> str:

@@ -1,8 +1,6 @@
 """Drawings of numbers: training curves, confusion, reliability, comparisons."""
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
+from arcticdl.plots.history import quantities, read_history
 from arcticdl.plots.style import PALETTE, house_style, new_figure, spelled
 
 _SPELLED = {"iou": "IoU", "f1": "F1", "miou": "mIoU", "mae": "MAE", "rmse": "RMSE"}
-_NOT_CURVES = {"epoch", "seconds", "time", "step"}
 
 
 def training_curves(
@@ -44,9 +42,7 @@ def training_curves(
         ValueError: If a file holds no epoch, or a quantity is not in it.
     """
     runs = _read_histories(history)
-    known = list(
-        dict.fromkeys(n for frame in runs.values() for n in _quantities(frame))
-    )
+    known = list(dict.fromkeys(n for frame in runs.values() for n in quantities(frame)))
     names = list(metrics) if metrics is not None else known
     missing = sorted(set(names) - set(known))
     if missing or not names:
@@ -82,7 +78,7 @@ def training_quantities(history: Any) -> tuple[list[str], bool]:
         ValueError: If a file holds no epoch.
     """
     frames = _read_histories(history).values()
-    names = dict.fromkeys(n for frame in frames for n in _quantities(frame))
+    names = dict.fromkeys(n for frame in frames for n in quantities(frame))
     validated = any(str(c).startswith("val_") for frame in frames for c in frame)
     return list(names), validated
 
@@ -234,36 +230,8 @@ def _read_histories(history: Any) -> dict[str, pd.DataFrame]:
     if isinstance(history, Mapping) and history:
         values = list(history.values())
         if not all(np.ndim(v) == 1 and not isinstance(v, Mapping) for v in values):
-            return {str(name): _read_history(h) for name, h in history.items()}
-    return {"": _read_history(history)}
-
-
-def _read_history(history: Any) -> pd.DataFrame:
-    if isinstance(history, (str, os.PathLike)):
-        path = Path(history)
-        if not path.is_file():
-            raise FileNotFoundError(f"`history` must be a file. Received: {path}.")
-        try:
-            frame = pd.read_csv(path)
-        except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-            raise ValueError(
-                f"`history` must be a table of epochs. Received: {path} ({error})."
-            ) from error
-    else:
-        # A Keras `History` keeps its table in `.history`.
-        frame = pd.DataFrame(getattr(history, "history", history))
-    if frame.empty or not _quantities(frame):
-        raise ValueError(
-            "`history` must hold at least one epoch of one quantity. "
-            f"Received: columns {list(frame.columns)}, {len(frame)} rows."
-        )
-    return frame
-
-
-def _quantities(frame: pd.DataFrame) -> list[str]:
-    numbers = frame.select_dtypes("number").columns
-    names = (str(n).removeprefix("val_") for n in numbers)
-    return [n for n in dict.fromkeys(names) if n not in _NOT_CURVES]
+            return {str(name): read_history(h) for name, h in history.items()}
+    return {"": read_history(history)}
 
 
 def _draw_quantity(ax: Axes, name: str, runs: Mapping[str, pd.DataFrame]) -> None:

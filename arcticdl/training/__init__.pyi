@@ -18,3 +18,6 @@ from .signals import watch_signals as watch_signals
 from .table import CALLBACKS as CALLBACKS
 from .table import OPTIMIZERS as OPTIMIZERS
 from .table import SCHEDULES as SCHEDULES
+from .watch.curves import LossCurveDiagnosis as LossCurveDiagnosis
+from .watch.diagnosis import Finding as Finding
+from .watch.diagnosis import diagnose as diagnose

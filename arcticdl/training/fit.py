@@ -22,6 +22,7 @@ from arcticdl.training.resume import Checkpoint, ResumableFeed, TrainedScores
 from arcticdl.training.signals import watch_signals
 from arcticdl.training.state import check_finite, see_batch
 from arcticdl.training.table import SCHEDULES
+from arcticdl.training.watch.curves import LossCurveDiagnosis
 
 
 def build_optimizer(
@@ -112,7 +113,8 @@ def fit(
 
     Writes ``checkpoint/`` from time to time and at a signal, ``history.csv`` after
     every epoch and ``model.keras`` at the end, each whole or not at all. Going on gives
-    the same weights, to the bit, as never having been interrupted.
+    the same weights, to the bit, as never having been interrupted. At the end the log
+    says what the loss curves say (see `diagnose`).
 
     Weights of classes belong in the loss: Keras's ``model.fit(class_weight=...)`` takes
     one class a sample and fails on maps.
@@ -167,6 +169,7 @@ def fit(
                     History(fold_dir / "history.csv"),
                     *own,
                     progress,
+                    LossCurveDiagnosis(fold_dir / "history.csv"),
                     checkpoint,
                 ],
                 verbose=0,

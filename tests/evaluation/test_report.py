@@ -54,6 +54,18 @@ def read(path):
     return text, Page(text)
 
 
+def test_report_says_what_the_loss_curves_say_and_what_to_try(copy):
+    rows = [f"{n},{2 * 0.8**n},{0.5 + abs(n - 6) / 20}" for n in range(20)]
+    history = "epoch,loss,val_loss\n" + "\n".join(rows) + "\n"
+    (copy / "fold0/history.csv").write_text(history)
+    (copy / "fold1/history.csv").write_text("epoch,mean_iou\n1,0.5\n")
+    _, page = read(evaluation.write_report(copy))
+    text = " ".join(" ".join(page.text).split())
+    assert "What the loss curves say fold 0: overfitting Since epoch 6" in text
+    assert "To try: Stop early and keep the best epoch" in text
+    assert "fold 1:" not in text
+
+
 def test_report_is_whole_and_needs_nothing_from_outside(run):
     path = evaluation.write_report(run)
     assert path == run / "report.html"
