@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from arcticdl.cli import data, demo, init, machine, train, use
+from arcticdl.cli import data, init, machine, train, use
+from arcticdl.cli.compare import compare
 from arcticdl.cli.config import config
 from arcticdl.cli.datasets import data as data_sets
 from arcticdl.cli.faults import INTERRUPTED, explain, say
@@ -35,6 +37,7 @@ for command in (
     train.train,
     use.ensemble,
     use.evaluate,
+    compare,
     use.predict,
     use.export,
     use.report,

@@ -2,6 +2,10 @@
 from .baselines import pixel_baselines as pixel_baselines
 from .calibration import Calibration as Calibration
 from .classification import ClassificationEvaluation as ClassificationEvaluation
+from .compare.comparison import Comparison as Comparison
+from .compare.comparison import compare_results as compare_results
+from .compare.page import write_comparison as write_comparison
+from .compare.runs import compare_runs as compare_runs
 from .constant import constant_baseline as constant_baseline
 from .evaluate import SegmentationEvaluation as SegmentationEvaluation
 from .images import counted_pixels as counted_pixels

@@ -8,7 +8,7 @@ import numpy as np
 from arcticdl.evaluation.images import ImageEvaluation, check_same, interval_of
 from arcticdl.evaluation.pictures import paint_counts
 from arcticdl.metrics.confusion import without_nan
-from arcticdl.metrics.labels import label_counts, label_scores
+from arcticdl.metrics.labels import label_counts, label_scores, stack_label_scores
 from arcticdl.plots.style import checked_colors
 from arcticdl.tasks import Head
 from arcticdl.void import VOID_CLASS
@@ -161,10 +161,9 @@ class LabelEvaluation(ImageEvaluation):
             return {}
         rng = np.random.default_rng(self.seed)
         drawn = rng.integers(0, len(stack), (self.num_resamples, len(stack)))
-        scores = [_headline(stack[one].sum(axis=0), self.head.classes) for one in drawn]
-        return {
-            key: interval_of(np.array([s[key] for s in scores])) for key in scores[0]
-        }
+        sums = np.stack([stack[one].sum(axis=0) for one in drawn])
+        scores = stack_label_scores(sums, self.head.classes)
+        return {key: interval_of(scores[key]) for key in ("mean_iou", "macro_f1")}
 
 
 def _headline(counts: np.ndarray, classes: Sequence[str]) -> dict[str, float]:

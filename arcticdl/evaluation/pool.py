@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from arcticdl.evaluation.choose import evaluation_for, head_of
 from arcticdl.evaluation.strata import pool_strata
 from arcticdl.tasks import SCORES
@@ -20,8 +22,10 @@ def pool_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             heads, ``{"fold": ..., "heads": {name: result}}``. At least one.
 
     Returns:
-        The layout of a single result, and ``folds``: each fold's number, images and
-        headline scores; of several heads ``{"heads": {name: pooled}}``.
+        The layout of a single result, whose ``intervals`` are over all images;
+        ``folds``: each fold's number, images and headline scores; ``over_folds``: their
+        ``mean``, ``std`` (of a sample; ``None`` for one fold) and ``num_folds``, by
+        score. Of several heads ``{"heads": {name: pooled}}``.
 
     Raises:
         ValueError: If there is none, or they are of different things.
@@ -55,6 +59,7 @@ def _pool_head(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         }
         for number, fold in enumerate(folds)
     ]
+    pooled["over_folds"] = _over_folds(pooled["folds"], pooled["scored_by"])
     pooled["strata"] = pool_strata(folds, pooled)
     shared = [
         name for name in folds[0].get("baselines") or {} if _all_have(folds, name)
@@ -65,6 +70,21 @@ def _pool_head(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for name in shared
     }
     return pooled
+
+
+def _over_folds(
+    folds: Sequence[Mapping[str, Any]], scored_by: str
+) -> dict[str, dict[str, Any]]:
+    """Mean and deviation of the folds' scores, which differ from the pooled ones."""
+    found = {}
+    for score in SCORES[scored_by]:
+        values = [f[score.key] for f in folds if f[score.key] is not None]
+        found[score.key] = {
+            "mean": float(np.mean(values)) if values else None,
+            "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+            "num_folds": len(values),
+        }
+    return found
 
 
 def _pooled(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

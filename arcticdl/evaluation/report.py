@@ -49,13 +49,14 @@ def write_report(run_dir: str | os.PathLike) -> Path:
         FileNotFoundError: If the folder is not there, or holds nothing of a run.
     """
     run = read_run(Path(run_dir))
-    page = _environment().get_template("report.html.j2").render(_context(run))
+    page = page_environment().get_template("report.html.j2").render(_context(run))
     target = run.path / "report.html"
     write_text(target, page)
     return target
 
 
-def _environment() -> jinja2.Environment:
+def page_environment() -> jinja2.Environment:
+    """Templates of pages, with the filters that they share."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("arcticdl.evaluation"),
         autoescape=True,

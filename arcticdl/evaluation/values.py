@@ -10,6 +10,7 @@ from arcticdl.evaluation.images import ImageEvaluation, check_same, interval_of
 from arcticdl.evaluation.pictures import paint_values
 from arcticdl.metrics import Moments, merge_moments, regression_moments
 from arcticdl.metrics.confusion import without_nan
+from arcticdl.metrics.regression import moment_sums, scores_of_sums
 from arcticdl.tasks import Head
 
 _LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)  # of a Gaussian head's coverage
@@ -266,26 +267,5 @@ def bootstrap_moments(
     drawn = rng.integers(0, len(images), size)
     times = np.zeros(size)
     np.add.at(times, (np.arange(num_resamples)[:, None], drawn), 1)
-    n, true, pred, spread, square, absolute = (
-        np.array([getattr(m, name) for m in images], np.float64)
-        for name in (
-            "count",
-            "mean_true",
-            "mean_pred",
-            "spread_true",
-            "squared_error",
-            "absolute_error",
-        )
-    )
-    # About the mean of all, so that no large number is squared and subtracted.
-    centred = true - np.average(true, weights=np.maximum(n, 1e-30))
-    count = np.maximum(times @ n, 1e-30)
-    shift = times @ (n * centred) / count
-    about = times @ (spread + n * centred**2) - count * shift**2
-    scores = {
-        "rmse": np.sqrt(times @ square / count),
-        "mae": times @ absolute / count,
-        "bias": times @ (n * (pred - true)) / count,
-        "r2": 1 - (times @ square) / np.where(about > 0, about, np.nan),
-    }
+    scores = scores_of_sums(times @ moment_sums(images))
     return {name: interval_of(values) for name, values in scores.items()}

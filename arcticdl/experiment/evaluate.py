@@ -191,7 +191,8 @@ def _headline(result: Mapping[str, Any]) -> list[str]:
     lines = [result["pooled"]]
     for score in shown:
         low, high = intervals.get(score.key) or (None, None)
-        spread = f"  (95 %: {low:.3f}-{high:.3f})" if low is not None else ""
+        spread = f"  (95 % over scenes: {low:.3f}-{high:.3f}" if low is not None else ""
+        spread += _over_folds(result, score.key, begun=bool(spread))
         told = _number(scores[score.key])
         units = f" {result['units']}" if score.has_units and result["units"] else ""
         lines.append(f"{score.title:>18} {told}{units}{spread}")
@@ -206,6 +207,15 @@ def _headline(result: Mapping[str, Any]) -> list[str]:
             f"{distance['num_images'] + distance['num_missing']}"
         )
     return lines
+
+
+def _over_folds(result: Mapping[str, Any], key: str, *, begun: bool) -> str:
+    """The end of a score's line: mean and deviation of the folds by themselves."""
+    found = (result.get("over_folds") or {}).get(key) or {}
+    if found.get("std") is None:
+        return ")" if begun else ""
+    told = f"over {found['num_folds']} folds: {found['mean']:.3f} ± {found['std']:.3f}"
+    return f"; {told})" if begun else f"  ({told})"
 
 
 def _number(value: float | None) -> str:

@@ -47,14 +47,29 @@ def bootstrap_scores(
         num_images, np.full(num_images, 1 / num_images), size=num_resamples
     )
     sums = np.tensordot(counts, stack, axes=1)
-    samples = _sampled_scores(sums, list(names))
+    samples = stack_scores(sums, list(names))
     tail = (1 - confidence) / 2
     return {name: _interval(values, tail) for name, values in samples.items()}
 
 
-def _sampled_scores(
-    sums: NDArray[np.int64], names: list[str]
+def stack_scores(
+    sums: ArrayLike, class_names: Sequence[str]
 ) -> dict[str, NDArray[np.float64]]:
+    """Scores many confusion matrices at once, such as those of resamples.
+
+    Args:
+        sums: Counts ``(draw, class, class)``.
+        class_names: Names of the classes.
+
+    Returns:
+        ``{score: (draw,)}`` with the scores that `bootstrap_scores` names; NaN where
+        one is not defined.
+
+    Example:
+        >>> stack_scores([[[3, 1], [0, 4]]], ["water", "ice"])["accuracy"].tolist()
+        [0.875]
+    """
+    sums, names = np.asarray(sums), list(class_names)
     table = class_scores(sums)
     total = sums.sum((1, 2))
     hit = np.trace(sums, axis1=1, axis2=2)

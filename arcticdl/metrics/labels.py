@@ -86,3 +86,42 @@ def label_scores(counts: ArrayLike, classes: Sequence[str]) -> dict[str, Any]:
         "accuracy": float(right),
         "per_class": per_class,
     }
+
+
+def stack_label_scores(
+    counts: ArrayLike, classes: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
+    """Scores many sets of counts at once, such as those of resamples.
+
+    Args:
+        counts: ``(draw, class, 2, 2)``, each as from `label_counts`.
+        classes: Names of the classes.
+
+    Returns:
+        ``{score: (draw,)}`` with ``mean_iou``, ``macro_f1``, ``accuracy`` and
+        ``iou/NAME``, ``f1/NAME`` of each class; NaN where one is not defined.
+
+    Example:
+        >>> counts = label_counts([[1, 0], [1, 1]], [[1, 0], [0, 1]])
+        >>> found = stack_label_scores(counts[None], ["ponds", "leads"])
+        >>> found["mean_iou"].tolist()
+        [0.75]
+    """
+    counts = np.asarray(counts, np.float64)
+    hit, alarm, miss = counts[..., 1, 1], counts[..., 0, 1], counts[..., 1, 0]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        iou = hit / (hit + alarm + miss)
+        f1 = 2 * hit / (2 * hit + alarm + miss)
+        right = (hit + counts[..., 0, 0]).sum(-1) / counts.sum((-3, -2, -1))
+    found = {"mean_iou": _means(iou), "macro_f1": _means(f1), "accuracy": right}
+    for key, table in (("iou", iou), ("f1", f1)):
+        found |= {f"{key}/{n}": table[..., i] for i, n in enumerate(classes)}
+    return found
+
+
+def _means(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means over classes of what is defined; NaN where nothing is."""
+    defined = ~np.isnan(table)
+    count = defined.sum(-1)
+    total = np.where(defined, table, 0).sum(-1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

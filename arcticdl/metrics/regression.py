@@ -1,6 +1,6 @@
 """Scores of maps of numbers (concentration, temperature), void left out; NumPy only."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,6 +121,55 @@ def merge_moments(parts: Iterable[Moments]) -> Moments:
     for part in parts:
         total = total.merge(part)
     return total
+
+
+def moment_sums(parts: Sequence[Moments]) -> NDArray[np.float64]:
+    """Writes moments as numbers that simply add up, to weigh many sets at once.
+
+    The truth is taken about the mean of all parts, so that no large number is squared
+    and subtracted.
+
+    Args:
+        parts: Moments, such as those of each image.
+
+    Returns:
+        ``(part, 6)``; a weighted sum of its rows goes into `scores_of_sums`.
+    """
+    names = ("count", "mean_true", "mean_pred", "spread_true", "squared_error")
+    n, true, pred, spread, square = (
+        np.array([getattr(m, name) for m in parts], np.float64) for name in names
+    )
+    absolute = np.array([m.absolute_error for m in parts], np.float64)
+    centred = true - np.average(true, weights=np.maximum(n, 1e-30))
+    about = spread + n * centred**2
+    rows = (n, n * centred, about, n * (pred - true), square, absolute)
+    return np.stack(rows, axis=-1)
+
+
+def scores_of_sums(sums: ArrayLike) -> dict[str, NDArray[np.float64]]:
+    """Computes the scores of weighted sums of `moment_sums`.
+
+    Args:
+        sums: ``(..., 6)``.
+
+    Returns:
+        ``{score: (...)}`` with ``rmse``, ``mae``, ``bias`` and ``r2``; NaN where one is
+        not defined.
+
+    Example:
+        >>> parts = [regression_moments([0.0], [2.0]), regression_moments([1.0], [1.0])]
+        >>> scores_of_sums(moment_sums(parts).sum(0))["mae"].item()
+        1.0
+    """
+    n, shifted, about, error, square, absolute = np.moveaxis(np.asarray(sums), -1, 0)
+    count = np.where(n > 0, n, np.nan)
+    spread = about - shifted**2 / count
+    return {
+        "rmse": np.sqrt(square / count),
+        "mae": absolute / count,
+        "bias": error / count,
+        "r2": 1 - square / np.where(spread > 0, spread, np.nan),
+    }
 
 
 def _moments(true: NDArray[np.float64], pred: NDArray[np.float64]) -> Moments:

@@ -1,6 +1,8 @@
 # What the package offers, for its lazy loader, for mypy and for editors.
 from .augment import show_augmented as show_augmented
 from .cartography import scene_map as scene_map
+from .compare import paired_scatter as paired_scatter
+from .compare import score_differences as score_differences
 from .curves import baseline_bars as baseline_bars
 from .curves import confusion as confusion
 from .curves import reliability as reliability

@@ -31,6 +31,7 @@ USE_A_RUN = {
     "howto/big-scenes",
     "howto/cluster",
     "howto/ensembles",
+    "howto/compare-runs",
     "howto/export",
     "howto/fine-tune",
     "howto/postprocess",

@@ -13,7 +13,7 @@ from arcticdl import evaluation, tiles
 from arcticdl.tiles.quality.page import write_page
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "evaluation"))
-from fake_run import write_fake_run
+from fake_run import evaluate_fold, write_fake_run
 
 pytestmark = pytest.mark.skipif(
     browser.find() is None, reason="no Chromium, such as Debian's package, is here"
@@ -44,7 +44,17 @@ def write_quality(folder):
     return page
 
 
-@pytest.fixture(scope="module", params=[write_report, write_quality])
+def write_comparison(folder):
+    rng = np.random.default_rng(0)
+    results = {name: [evaluate_fold(rng, 0, num_images=6).result()] for name in "ab"}
+    for entry, other in zip(*(r[0]["images"] for r in results.values()), strict=True):
+        # Truths of their own each: the second run answers the first one's scenes.
+        entry["confusion_matrix"] = other["confusion_matrix"]
+    found = evaluation.compare_results({"deep_network": results["a"]} | results)
+    return evaluation.write_comparison(found, folder)
+
+
+@pytest.fixture(scope="module", params=[write_report, write_quality, write_comparison])
 def page(request, tmp_path_factory):
     return request.param(tmp_path_factory.mktemp("page"))
 

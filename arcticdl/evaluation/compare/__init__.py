@@ -1,0 +1,1 @@
+"""Runs against each other, scene by scene: differences, intervals, tests, pictures."""
