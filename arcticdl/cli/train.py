@@ -1,6 +1,5 @@
 """``arcticdl train``: one fold here, or each in a process of its own."""
 
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from arcticdl.cli.jobs import Job, run_jobs
 from arcticdl.cli.options import Config, Overwrite, Set
 from arcticdl.cli.start import start_backend
 
@@ -35,6 +35,14 @@ def train(
             help="Go on with folds that were interrupted, skip those that are done.",
         ),
     ] = False,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Folds side by side, each with its part of the visible GPUs. On one "
+            "GPU, or without, they share it.",
+        ),
+    ] = 1,
     set_: Set = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -43,7 +51,9 @@ def train(
     Writes runs/NAME/foldK with the model, its history and a checkpoint after every
     epoch. On SIGTERM or SIGUSR1 (as a batch system sends before it takes the node) it
     stops with exit status 75; the same call with --resume goes on. Every fold of `all`
-    runs in a process of its own, so that memory never adds up. Once the folds have told
+    runs in a process of its own, so that memory never adds up, and ends with the same
+    weights whatever runs beside it. Where one fails, those beside it are finished and
+    no further one begins. Once the folds have told
     how good the model will be, --fold full trains it on every scene, in runs/NAME/full.
 
     Example: `arcticdl train configs/demo.yaml --fold 0 --set train.epochs=1`
@@ -57,7 +67,7 @@ def train(
     )
     if len(folds) > 1:
         experiment.split_folds(checked, experiment.open_prepared(checked), folds)
-        status = train_each(checked, folder, folds, overwrite=overwrite)
+        status = train_each(checked, folder, folds, overwrite=overwrite, jobs=jobs)
         if status:
             raise typer.Exit(status)
         return
@@ -66,18 +76,24 @@ def train(
 
 
 def train_each(
-    config: "Experiment", folder: Path, folds: Sequence[int | str], *, overwrite: bool
+    config: "Experiment",
+    folder: Path,
+    folds: Sequence[int | str],
+    *,
+    overwrite: bool,
+    jobs: int = 1,
 ) -> int:
-    """Runs ``arcticdl train`` for one fold after the other.
+    """Runs ``arcticdl train`` for each fold, in a process of its own.
 
     Args:
         config: The checked experiment.
         folder: Run folder.
         folds: Numbers of the folds.
         overwrite: Whether they replace what an earlier call wrote.
+        jobs: How many at a time.
 
     Returns:
-        The first exit status that is not 0, after which no further fold is begun.
+        An exit status; see ``run_jobs``.
     """
     from arcticdl.config import dump_config
     from arcticdl.files import write_text
@@ -85,11 +101,7 @@ def train_each(
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "config.yaml"
         write_text(path, dump_config(config))
-        for fold in folds:
-            command = [sys.executable, "-m", "arcticdl.cli", "train", str(path)]
-            command += ["--fold", str(fold), "--run-dir", str(folder)]
-            command += ["--overwrite"] if overwrite else ["--resume"]
-            status = subprocess.run(command, check=False).returncode
-            if status:
-                return status
-    return 0
+        begin = [sys.executable, "-m", "arcticdl.cli", "train", str(path)]
+        end = ["--run-dir", str(folder), "--overwrite" if overwrite else "--resume"]
+        each = [Job(f"fold {k}", [*begin, "--fold", str(k), *end]) for k in folds]
+        return run_jobs(each, side_by_side=jobs)
