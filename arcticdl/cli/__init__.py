@@ -8,11 +8,10 @@ from typing import Annotated
 import typer
 
 from arcticdl.cli import data, demo, init, machine, train, use
-from arcticdl.cli import data, init, machine, train, use
-from arcticdl.cli.compare import compare
 from arcticdl.cli.config import config
 from arcticdl.cli.datasets import data as data_sets
 from arcticdl.cli.faults import INTERRUPTED, explain, say
+from arcticdl.cli.runs.compare import compare
 from arcticdl.cli.weights import weights
 
 app = typer.Typer(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from arcticdl.cli.jobs import Job, run_jobs
 from arcticdl.cli.options import Config, Overwrite, Set
+from arcticdl.cli.runs.jobs import Job, run_jobs
 from arcticdl.cli.start import start_backend
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from arcticdl.cli import main
-from arcticdl.cli.jobs import Job, run_jobs, share_gpus
+from arcticdl.cli.runs.jobs import Job, run_jobs, share_gpus
 
 # A command that says what it sees, waits as long as told, and stops as trainings do.
 STAND_IN = """

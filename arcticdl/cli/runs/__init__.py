@@ -1,0 +1,1 @@
+"""What is done with several folds or runs at once."""
