@@ -65,5 +65,9 @@ class TaskError(ValueError):
     """A head does not fit its label, or is asked for what its task cannot do."""
 
 
+class CalibrationError(ValueError):
+    """A model cannot be calibrated as asked: too few units, or no label."""
+
+
 class SeriesError(ValueError):
     """Scenes do not make a series: uneven dates, other grids, a time unknown."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from arcticdl.cli import data, demo, init, machine, train, use
+from arcticdl.cli import calibrate, data, demo, init, machine, train, use
 from arcticdl.cli.config import config
 from arcticdl.cli.datasets import data as data_sets
 from arcticdl.cli.faults import INTERRUPTED, explain, say
@@ -34,6 +34,7 @@ for command in (
     data.prepare,
     data.check,
     train.train,
+    calibrate.calibrate,
     use.ensemble,
     use.evaluate,
     compare,

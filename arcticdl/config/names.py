@@ -76,6 +76,7 @@ SAMPLER = OneOf("sampler", "arcticdl.tiles.table:SAMPLERS")
 OPTIMIZER = OneOf("optimizer", "arcticdl.training.table:OPTIMIZERS")
 CALLBACK = OneOf("callback", "arcticdl.training.table:CALLBACKS")
 SCHEDULE = OneOf("schedule", "arcticdl.training.table:SCHEDULES")
+CALIBRATION = OneOf("method", "arcticdl.evaluation.calibrate.table:METHODS")
 POSTPROCESS = OneOf("postprocess", "arcticdl.inference.table:STEPS")
 TASK = OneOf("task", "arcticdl.tasks.table:TASKS")
 

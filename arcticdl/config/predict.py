@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
-from arcticdl.config.names import POSTPROCESS
+from arcticdl.config.names import CALIBRATION, POSTPROCESS
 from arcticdl.config.section import Named, Section, TileSize
 
 
@@ -19,6 +19,19 @@ class StepConfig(Named):
     def as_step(self) -> dict[str, Any]:
         """The step as ``predict_scene`` takes it."""
         return {"name": self.name, "head": self.head, **self.options}
+
+
+class CalibrationConfig(Section):
+    """How ``arcticdl calibrate`` makes answers as sure as they are right."""
+
+    method: Annotated[str, CALIBRATION] = Field(
+        "temperature", description="How logits are scaled."
+    )
+    coverage: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="Share of a new unit's scored pixels that sets and intervals hold, "
+        "on average over units (folds.group); null: no sets.",
+    )
 
 
 class PredictConfig(Section):
@@ -41,6 +54,14 @@ class PredictConfig(Section):
     )
     postprocess: tuple[StepConfig, ...] = Field(
         (), description="Steps that mend the finished class map, one after the other."
+    )
+    outputs: tuple[str, ...] | None = Field(
+        None,
+        description="What is written of each pixel, such as class, confidence, "
+        "entropy, prob, set_size; null: what the task shows.",
+    )
+    calibration: CalibrationConfig = Field(
+        CalibrationConfig(), description="What arcticdl calibrate does."
     )
     line: str | None = Field(
         None, description="Class to reduce to a one-pixel line as well."

@@ -1,5 +1,9 @@
 # What the package offers, for its lazy loader, for mypy and for editors.
 from .baselines import pixel_baselines as pixel_baselines
+from .calibrate.conformal import control_risk as control_risk
+from .calibrate.fit import fit_scaling as fit_scaling
+from .calibrate.scenes import calibrate_model as calibrate_model
+from .calibrate.table import METHODS as METHODS
 from .calibration import Calibration as Calibration
 from .classification import ClassificationEvaluation as ClassificationEvaluation
 from .compare.comparison import Comparison as Comparison

@@ -61,6 +61,9 @@ def _pool_head(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     ]
     pooled["over_folds"] = _over_folds(pooled["folds"], pooled["scored_by"])
     pooled["strata"] = pool_strata(folds, pooled)
+    promised = {(fold.get("conformal") or {}).get("coverage") for fold in folds}
+    if len(promised) == 1 and None not in promised:
+        pooled["coverage_promised"] = promised.pop()
     shared = [
         name for name in folds[0].get("baselines") or {} if _all_have(folds, name)
     ]

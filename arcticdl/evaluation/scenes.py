@@ -9,6 +9,7 @@ import xarray as xr
 from rich.progress import track
 
 from arcticdl.errors import TaskError
+from arcticdl.evaluation.calibrate.conformal import set_scores
 from arcticdl.evaluation.choose import Evaluation, evaluation_for
 from arcticdl.evaluation.images import counted_pixels
 from arcticdl.inference.forward import Answers
@@ -17,6 +18,7 @@ from arcticdl.inference.lines import draw_line, trace_line
 from arcticdl.inference.predict import answer_scene
 from arcticdl.inference.predictor import Predictor
 from arcticdl.metrics.fronts import front_distance, front_line
+from arcticdl.scene import BandStats
 from arcticdl.tasks import Head
 from arcticdl.tiles import LabelInfo, TileStore
 
@@ -77,26 +79,48 @@ def evaluate_scenes(
         tiles = store.manifest.index.get_indexer(rows.index)
         scene, truths = assemble_scene(store, tiles)
         stats = store.scene_stats(scene_id)
-        targets = {head.spec.target for head in predictor.heads.values()}
-        answers: Answers = {}
-        if "pixel" in targets:
-            answers |= answer_scene(
-                predictor, scene, image_stats=stats, overlap_px=overlap_px
-            )
-        if "image" in targets:
-            answers |= answer_image(predictor, scene, stats)
+        answers = answer_heads(predictor, scene, stats, overlap_px)
         for name, head in predictor.heads.items():
             info = labels[name]
             evaluation, truth = evaluations[info.name], truths[info.name]
+            extra: dict[str, float] = {}
+            if head.conformal is not None and name in answers:
+                extra |= set_scores(answers[name], truth, head)
             if not head.spec.dense:
-                _add_image(evaluation, str(scene_id), truth, answers.get(name))
+                answer = answers.get(name)
+                _add_image(evaluation, str(scene_id), truth, answer, extra)
                 continue
-            extra = {}
             if line is not None and line in head.classes:
                 code = head.classes.index(line)
-                extra = _line_scores(answers[name], truth, code)
+                extra |= _line_scores(answers[name], truth, code)
             _add_tiles(evaluation, store, tiles, scene, truth, answers[name], extra)
     return evaluations
+
+
+def answer_heads(
+    predictor: Predictor, scene: xr.Dataset, stats: BandStats, overlap_px: int | None
+) -> Answers:
+    """What every head answers about a scene, for its pixels or for the whole of it.
+
+    Args:
+        predictor: The model.
+        scene: From `assemble_scene`.
+        stats: Statistics of the whole scene.
+        overlap_px: Overlap of windows; ``None``: a quarter.
+
+    Returns:
+        Activated answers by head, (y, x, channel) or (channel,); a head that answers
+        for whole images is absent where no pixel is valid.
+    """
+    targets = {head.spec.target for head in predictor.heads.values()}
+    answers: Answers = {}
+    if "pixel" in targets:
+        answers |= answer_scene(
+            predictor, scene, image_stats=stats, overlap_px=overlap_px
+        )
+    if "image" in targets:
+        answers |= answer_image(predictor, scene, stats)
+    return answers
 
 
 def match_labels(heads: Mapping[str, Head], store: TileStore) -> dict[str, LabelInfo]:
@@ -186,12 +210,17 @@ def _line_scores(prob: np.ndarray, truth: np.ndarray, code: int) -> dict[str, fl
 
 
 def _add_image(
-    evaluation: Evaluation, scene_id: str, truth: np.ndarray, answer: Any
+    evaluation: Evaluation,
+    scene_id: str,
+    truth: np.ndarray,
+    answer: Any,
+    extra: dict[str, float],
 ) -> None:
     """Scores an answer about a whole image as a map of one pixel."""
     if answer is None:  # no valid pixel, so nothing was answered
         return
-    evaluation.add(scene_id, np.asarray(truth)[None, None], answer[None])
+    truth, answer = np.asarray(truth)[None, None], answer[None]
+    evaluation.add(scene_id, truth, answer, extra=extra)
 
 
 def _add_tiles(

@@ -11,3 +11,5 @@ from .scenes import prepare as prepare
 from .train import folds_to_train as folds_to_train
 from .train import split_folds as split_folds
 from .train import train as train
+from .uncertainty.calibrate import calibrate as calibrate
+from .uncertainty.calibrate import describe_calibration as describe_calibration

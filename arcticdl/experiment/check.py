@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from arcticdl.augment.table import AUGMENTATIONS
+from arcticdl.choices import check_choices
 from arcticdl.config import Experiment
 from arcticdl.config.names import is_path
 from arcticdl.derived import check_steps
@@ -151,10 +152,14 @@ def check_maps(config: Experiment) -> None:
         key = f"predict.postprocess.{number}.options"
         check_call(STEPS[step.name], step.options, key, {"codes", "ground"})
     heads = read_heads(config)
+    known = {n: o for h in heads.values() for n, o in h.form.outputs.items()}
+    check_choices("predict.outputs", settings.outputs or (), known)
+    # Whether a model is calibrated for sets, its card says.
+    outputs = [n for n in settings.outputs or () if not known[n].needs_margin]
     if not all(head.classes for head in heads.values() if head.form.codes):
         return  # the data name them; the models' card is asked before a map is begun
     try:
-        plan_layers(heads, None, settings.thresholds, settings.steps)
+        plan_layers(heads, outputs or None, settings.thresholds, settings.steps)
     except ValueError as error:
         raise ConfigError(f"`predict`: {error}") from None
 

@@ -51,7 +51,7 @@ def evaluate(
     from arcticdl.inference import load_model
 
     folder, config = load_run(run)
-    numbers = _chosen(folder, fold)
+    numbers = chosen_folds(folder, fold)
     store = (
         open_prepared(config) if data is None else as_series(open_store(data), config)
     )
@@ -77,7 +77,13 @@ def _scored(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(p.read_text(encoding="utf-8")) for p in paths if p.exists()]
 
 
-def _chosen(folder: Path, fold: str | int) -> list[int]:
+def chosen_folds(folder: Path, fold: str | int) -> list[int]:
+    """Numbers of the trained folds that are meant.
+
+    Raises:
+        ConfigError: The fold is not trained, or is the full model, which nothing tests.
+        FileNotFoundError: None is trained.
+    """
     trained = trained_folds(folder)
     if fold == FULL:
         raise ConfigError(
@@ -128,6 +134,8 @@ def _evaluate_fold(
         columns = [f"{label}{GAP_SUFFIX}", *config.strata]
         strata = scene_strata(store.manifest.iloc[test], columns)
         result["strata"] = scores_by_stratum(result, strata)
+        if head.conformal is not None:
+            result["conformal"] = vars(head.conformal)
         result["baselines"] = {}
         if config.baselines and split is not None:
             result["baselines"] = _baselines(config, store, split, label, head, model)
@@ -199,6 +207,7 @@ def _headline(result: Mapping[str, Any]) -> list[str]:
     for name, baseline in (result.get("baselines") or {}).items():
         told = _number(baseline["scores"][chief.key])
         lines.append(f"{baseline.get('title', name):>18} {told}  ({chief.title})")
+    lines += _covered(result)
     distance = result["extra"].get("distance_px")
     if distance:
         lines.append(
@@ -216,6 +225,23 @@ def _over_folds(result: Mapping[str, Any], key: str, *, begun: bool) -> str:
         return ")" if begun else ""
     told = f"over {found['num_folds']} folds: {found['mean']:.3f} ± {found['std']:.3f}"
     return f"; {told})" if begun else f"  ({told})"
+
+
+def _covered(result: Mapping[str, Any]) -> list[str]:
+    """How much sets or intervals cover, a mean over images with its interval."""
+    covered = result["extra"].get("set_coverage")
+    if not covered or covered["mean"] is None:
+        return []
+    low, high = covered["intervals"].get("mean") or (None, None)
+    spread = f"  (95 %: {low:.3f}-{high:.3f})" if low is not None else ""
+    promised = result.get("coverage_promised")
+    of = "" if promised is None else f", of {promised:g} that were promised"
+    size = result["extra"].get("set_size") or result["extra"]["interval_width"]
+    wide = "set size" if "set_size" in result["extra"] else "interval width"
+    return [
+        f"{'coverage':>18} {covered['mean']:.3f}{spread}{of}",
+        f"{wide:>18} {size['mean']:.3f}",
+    ]
 
 
 def _number(value: float | None) -> str:

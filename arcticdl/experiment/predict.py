@@ -65,7 +65,7 @@ def predict(
             given; or ``resume`` finds a map that other models made.
         ConfigError: An override of anything but ``predict``, or of a bare file.
     """
-    _check_overrides(overrides)
+    check_overrides(overrides)
     config, paths = model_files(Path(run), fold, tuple(overrides))
     if config is not None and overrides:
         check_maps(config)
@@ -119,6 +119,7 @@ def _predictor(
         tta=tta or settings.tta,
         batch_size=settings.batch_size,
         tile_size_px=settings.tile_size_px,
+        outputs=_outputs(settings, len(paths) > 1),
         with_spread=len(paths) > 1,
         line=config.line_class if config else None,
         thresholds=settings.thresholds,
@@ -126,7 +127,20 @@ def _predictor(
     )
 
 
-def _check_overrides(overrides: Sequence[str]) -> None:
+def _outputs(settings: PredictConfig, several: bool) -> tuple[str, ...] | None:
+    """What is asked for, and what a line and several models need beside it."""
+    if settings.outputs is None:
+        return None
+    further = ("prob",) * bool(settings.line) + ("spread",) * several
+    return tuple(dict.fromkeys((*settings.outputs, *further)))
+
+
+def check_overrides(overrides: Sequence[str]) -> None:
+    """Refuses overrides of what a trained model cannot be given any more.
+
+    Raises:
+        ConfigError: A key that is not of ``predict``.
+    """
     for text in overrides:
         if not text.startswith("predict."):
             raise ConfigError(

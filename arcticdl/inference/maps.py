@@ -105,6 +105,15 @@ class MapLayer(NamedTuple):
         return tags
 
 
+_AXES = {
+    "interval": "bound",
+    "prob": "prob_class",
+    "quantiles": "quantile",
+    "set": "set_class",
+}
+"""Output of several bands -> name of their axis; else ``output``."""
+
+
 def plan_layers(
     heads: Mapping[str, Head],
     outputs: Sequence[str] | None,
@@ -120,8 +129,8 @@ def plan_layers(
         steps: What is done to finished maps of classes; a step's ``head`` names one.
 
     Raises:
-        ValueError: An output that no head has, or none; a threshold or step that fits
-            no map.
+        ValueError: An output that no head has, none, or one that only a calibrated
+            head tells; a threshold or step that fits no map.
     """
     _check_finish(heads, thresholds or {}, steps)
     known = {name for head in heads.values() for name in head.form.outputs}
@@ -131,7 +140,13 @@ def plan_layers(
     for head_name, head in heads.items():
         prefix = f"{head_name}_" if len(heads) > 1 else ""
         for kind in head.chosen(outputs):
-            dim = {"prob": "prob_class", "quantiles": "quantile"}.get(kind, "output")
+            if head.form.outputs[kind].needs_margin and head.margin is None:
+                raise ValueError(
+                    f"`outputs` with {kind!r} needs a model that is calibrated for it "
+                    f"(`arcticdl calibrate RUN`). Received: head {head_name!r}, whose "
+                    "sets cover no known share; of several models each has its own."
+                )
+            dim = _AXES.get(kind, "output")
             layer = MapLayer(f"{prefix}{kind}", head_name, head, kind, f"{prefix}{dim}")
             if layer.output.palette:
                 names = [plain(name) for name in head.classes]

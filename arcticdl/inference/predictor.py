@@ -1,6 +1,7 @@
 """Models made ready to answer: loaded, checked and compiled once for many scenes."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -148,17 +149,21 @@ def in_common(
         models: At least one.
 
     Returns:
-        The first one's card, and the heads by name.
+        The first one's card, and the heads by name; of several models without the
+        calibration of sets, which holds for each alone.
 
     Raises:
         ValueError: Bands or heads differ.
     """
     card, heads = get_card(models[0]), model_heads(models[0])
+    if len(models) == 1:
+        return card, heads
+    heads = _uncalibrated(heads)
     for number, model in enumerate(models[1:], start=2):
         bands = [(c or {}).get("bands") for c in (card, get_card(model))]
         for what, one, other in (
             ("bands", *bands),
-            ("heads", heads, model_heads(model)),
+            ("heads", heads, _uncalibrated(model_heads(model))),
         ):
             if one != other:
                 raise ValueError(
@@ -166,6 +171,10 @@ def in_common(
                     f"{one} of the first, {other} of number {number}."
                 )
     return card, heads
+
+
+def _uncalibrated(heads: Mapping[str, Head]) -> dict[str, Head]:
+    return {name: replace(head, conformal=None) for name, head in heads.items()}
 
 
 def _check_spread(outputs: Sequence[str], num_models: int, tta: str) -> None:

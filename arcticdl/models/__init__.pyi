@@ -5,6 +5,9 @@ from .build import build_classifier as build_classifier
 from .build import build_multitask as build_multitask
 from .build import build_regressor as build_regressor
 from .build import build_segmenter as build_segmenter
+from .calibration import ScaledLogits as ScaledLogits
+from .calibration import Scaling as Scaling
+from .calibration import scale_logits as scale_logits
 from .card import get_card as get_card
 from .card import set_card as set_card
 from .contracts import NORMS as NORMS

@@ -7,14 +7,16 @@ Builders, cards, feeds, maps, evaluation, export, reports and configurations loo
 NumPy only: losses and metrics stand in it by name.
 """
 
-from arcticdl.tasks.answers import FORMS, SCORES, Form, Output, Score, entropy
-from arcticdl.tasks.head import Head, read_head, reconcile
+from arcticdl.tasks.answers import FORMS, SCORES, Form, Score
+from arcticdl.tasks.head import Conformal, Head, read_head, reconcile
+from arcticdl.tasks.outputs import Output, entropy
 from arcticdl.tasks.table import TASKS, Task, check_loss, check_metric, label_task
 
 __all__ = [
     "FORMS",
     "SCORES",
     "TASKS",
+    "Conformal",
     "Form",
     "Head",
     "Output",

@@ -8,29 +8,27 @@ that maps, scores and exported files follow one formula.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from arcticdl.void import VOID_CLASS
+from arcticdl.tasks.outputs import (
+    HeadInfo,
+    Interval,
+    Output,
+    around_means,
+    around_quantiles,
+    around_values,
+    class_outputs,
+    deviation,
+    first_half,
+    likeliest,
+    median_class,
+    middle,
+    value_outputs,
+)
 
 Array = Any  # a NumPy array, or a tensor of the Keras backend
-
-
-class HeadInfo(Protocol):
-    """What reading an answer asks of a head; see ``arcticdl.tasks.Head``."""
-
-    @property
-    def size(self) -> Any:
-        """Value of the form's option: a number of classes or values, or quantiles."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes."""
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Names of the values."""
 
 
 def softmax(logits: Array, xp: Any = np) -> Array:
@@ -42,17 +40,6 @@ def softmax(logits: Array, xp: Any = np) -> Array:
 def sigmoid(logits: Array, xp: Any = np) -> Array:
     """Probabilities, one each; by the tangent, since ``exp(-x)`` overflows."""
     return 0.5 * (1.0 + xp.tanh(0.5 * logits))
-
-
-def entropy(prob: np.ndarray) -> np.ndarray:
-    """Shannon entropy along the last axis, in nat, float32.
-
-    Example:
-        >>> round(float(entropy(np.array([0.5, 0.5]))), 4)
-        0.6931
-    """
-    prob = np.clip(prob, 1e-12, 1)
-    return -(prob * np.log(prob)).sum(axis=-1, dtype=np.float32)
 
 
 def class_prob(logits: Array, xp: Any = np) -> Array:
@@ -83,52 +70,6 @@ def mean_and_variance(values: Array, xp: Any = np) -> Array:
 def unchanged(values: Array, xp: Any = np) -> Array:
     """Values as they are."""
     return values
-
-
-def likeliest(prob: np.ndarray) -> np.ndarray:
-    """Codes of the likeliest class; of equal ones the first."""
-    return prob.argmax(axis=-1)
-
-
-def median_class(prob: np.ndarray) -> np.ndarray:
-    """Codes of the median class: how often "the class is above k" is likelier than not.
-
-    Example:
-        >>> median_class(np.array([0.3, 0.3, 0.4])).tolist()
-        1
-    """
-    # float32 differences of cumulative probabilities add up with an error of 1e-7.
-    above = 1.0 - np.cumsum(prob, axis=-1, dtype=np.float64)[..., :-1]
-    return (above > 0.5 + 1e-6).sum(axis=-1)
-
-
-class Output(NamedTuple):
-    """One thing that a head's answer tells of each pixel or image.
-
-    Attributes:
-        read: From activated numbers ``(..., channel)`` and the head to
-            ``(..., band)``; the output ``spread`` is read from the members'
-            disagreement instead.
-        about: What it is, one phrase.
-        dtype: ``"uint8"``, with 255 for nodata, or ``"float32"``, with NaN.
-        units: CF units; ``None``: those of the label.
-        limits: Least and greatest value, or ``None``.
-        bands: From the head to the names of its bands; one band is ``("",)``.
-        palette: Whether its codes are the classes, in their colours.
-    """
-
-    read: Callable[[np.ndarray, HeadInfo], np.ndarray]
-    about: str
-    dtype: str = "float32"
-    units: str | None = "1"
-    limits: tuple[float, float] | None = (0.0, 1.0)
-    bands: Callable[[HeadInfo], tuple[str, ...]] = lambda head: ("",)
-    palette: bool = False
-
-    @property
-    def nodata(self) -> float:
-        """Value where there is no answer."""
-        return VOID_CLASS if self.dtype == "uint8" else float("nan")
 
 
 class Score(NamedTuple):
@@ -175,6 +116,8 @@ class Form(NamedTuple):
         codes: From activated numbers to class codes, where it has classes.
         scored_by: Name of the evaluation: ``"classes"``, ``"labels"`` or ``"values"``.
             ``SCORES`` says which of its scores are shown first.
+        interval: From activated numbers and the head to the bounds of values that a
+            calibrated margin widens, where it has values.
     """
 
     option: str
@@ -186,69 +129,7 @@ class Form(NamedTuple):
     spread: str
     scored_by: str
     codes: Callable[[np.ndarray], np.ndarray] | None = None
-
-
-def _class_outputs(codes: Callable[[np.ndarray], np.ndarray]) -> dict[str, Output]:
-    def confidence(prob: np.ndarray, head: HeadInfo) -> np.ndarray:
-        return np.take_along_axis(prob, codes(prob)[..., None], axis=-1)
-
-    def spread_of_classes(prob: np.ndarray, head: HeadInfo) -> np.ndarray:
-        return entropy(prob)[..., None] / np.log(max(prob.shape[-1], 2))
-
-    return {
-        "class": Output(
-            lambda prob, head: codes(prob)[..., None].astype(np.uint8),
-            "class",
-            dtype="uint8",
-            limits=None,
-            palette=True,
-        ),
-        "confidence": Output(confidence, "probability of the class"),
-        "entropy": Output(
-            spread_of_classes, "entropy of the class probabilities over its maximum"
-        ),
-        "prob": Output(
-            lambda prob, head: prob,
-            "probability of each class",
-            bands=lambda head: head.classes,
-        ),
-        "spread": Output(
-            lambda spread, head: spread,
-            "disagreement: mutual information of class and member over its maximum",
-        ),
-    }
-
-
-def _value_outputs(
-    read: Callable[[np.ndarray, HeadInfo], np.ndarray], **others: Output
-) -> dict[str, Output]:
-    same: dict[str, Any] = {"units": None, "limits": None}
-    names: Callable[[HeadInfo], tuple[str, ...]] = lambda head: head.outputs  # noqa: E731
-    return {
-        "value": Output(read, "value", bands=names, **same),
-        **others,
-        "spread": Output(
-            read, "disagreement: standard deviation of values", bands=names, **same
-        ),
-    }
-
-
-def _first_half(values: np.ndarray, head: HeadInfo) -> np.ndarray:
-    return values[..., : head.size]
-
-
-def _deviation(values: np.ndarray, head: HeadInfo) -> np.ndarray:
-    return np.sqrt(np.maximum(values[..., head.size :], 0))
-
-
-def middle_quantile(quantiles: Any) -> int:
-    """Position of the quantile nearest to one half."""
-    return int(np.abs(np.asarray(quantiles) - 0.5).argmin())
-
-
-def _middle(values: np.ndarray, head: HeadInfo) -> np.ndarray:
-    position = middle_quantile(head.size)
-    return values[..., position : position + 1]
+    interval: Callable[[np.ndarray, HeadInfo], Interval] | None = None
 
 
 FORMS: dict[str, Form] = {
@@ -257,7 +138,7 @@ FORMS: dict[str, Form] = {
         channels=int,
         activate=class_prob,
         activated=lambda n: max(n, 2),
-        outputs=_class_outputs(likeliest),
+        outputs=class_outputs(likeliest),
         shown=("class", "confidence"),
         spread="information",
         scored_by="classes",
@@ -268,10 +149,11 @@ FORMS: dict[str, Form] = {
         channels=lambda n: 2 * n,
         activate=mean_and_variance,
         activated=lambda n: 2 * n,
-        outputs=_value_outputs(
-            _first_half,
+        outputs=value_outputs(
+            first_half,
+            around_means,
             std=Output(
-                _deviation,
+                deviation,
                 "predicted standard deviation",
                 units=None,
                 limits=None,
@@ -281,6 +163,7 @@ FORMS: dict[str, Form] = {
         shown=("value", "std"),
         spread="deviation",
         scored_by="values",
+        interval=around_means,
     ),
     "labels": Form(
         "num_classes",
@@ -315,7 +198,7 @@ FORMS: dict[str, Form] = {
         channels=lambda n: n - 1,
         activate=ordinal_prob,
         activated=int,
-        outputs=_class_outputs(median_class),
+        outputs=class_outputs(median_class),
         shown=("class", "confidence"),
         spread="information",
         scored_by="classes",
@@ -326,8 +209,9 @@ FORMS: dict[str, Form] = {
         channels=len,
         activate=unchanged,
         activated=len,
-        outputs=_value_outputs(
-            _middle,
+        outputs=value_outputs(
+            middle,
+            around_quantiles,
             quantiles=Output(
                 lambda values, head: values,
                 "quantiles of the value",
@@ -339,16 +223,18 @@ FORMS: dict[str, Form] = {
         shown=("value", "quantiles"),
         spread="deviation",
         scored_by="values",
+        interval=around_quantiles,
     ),
     "values": Form(
         "num_outputs",
         channels=int,
         activate=unchanged,
         activated=int,
-        outputs=_value_outputs(lambda values, head: values),
+        outputs=value_outputs(lambda values, head: values, around_values),
         shown=("value",),
         spread="deviation",
         scored_by="values",
+        interval=around_values,
     ),
 }
 """Kind of answer -> how it is read."""

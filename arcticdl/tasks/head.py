@@ -1,7 +1,7 @@
 """Heads: what a model answers, read from cards and builders, joined with labels."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +15,25 @@ DEFAULT_SIZES = {"num_outputs": 1, "quantiles": (0.1, 0.5, 0.9)}
 
 
 @dataclass(frozen=True)
+class Conformal:
+    """What makes a head's sets or intervals cover as promised.
+
+    Attributes:
+        coverage: Share of the scored pixels of a new unit that they shall hold, on
+            average over units.
+        margin: Of classes the largest shortfall of a probability to 1 within a set; of
+            values what widens an interval on either side, in the units of its scale.
+        num_units: Units that it was calibrated on.
+        unit: What a unit is: the column of the manifest that names it.
+    """
+
+    coverage: float
+    margin: float
+    num_units: int
+    unit: str
+
+
+@dataclass(frozen=True)
 class Head:
     """What one head answers: the entry of a card, and what follows from it.
 
@@ -25,6 +44,7 @@ class Head:
         colors: ``#rrggbb`` of each class, or empty.
         outputs: Names of the values, ``("",)`` of a single one.
         units: CF units of values, or empty.
+        conformal: What its sets or intervals are calibrated by, if they are.
     """
 
     task: str
@@ -33,6 +53,12 @@ class Head:
     colors: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ("",)
     units: str = ""
+    conformal: Conformal | None = None
+
+    @property
+    def margin(self) -> float | None:
+        """The margin of its sets or intervals, where they are calibrated."""
+        return None if self.conformal is None else self.conformal.margin
 
     @property
     def spec(self) -> Task:
@@ -51,6 +77,8 @@ class Head:
         card |= {"colors": list(self.colors), self.form.option: size}
         if self.spec.label == VALUE:
             card |= {"outputs": list(self.outputs), "units": self.units}
+        if self.conformal is not None:
+            card["conformal"] = asdict(self.conformal)
         return card
 
     def chosen(self, asked: Sequence[str] | None) -> tuple[str, ...]:
@@ -93,6 +121,7 @@ def read_head(name: str, entry: Mapping[str, Any]) -> Head:
     colors = tuple(options.pop("colors", ()) or ())
     outputs = tuple(map(str, options.pop("outputs", ()) or ()))
     units = str(options.pop("units", "") or "")
+    conformal = options.pop("conformal", None)
     told = len(classes) if option == "num_classes" else len(outputs)
     size = options.pop(option, None)
     if size is None:
@@ -112,7 +141,8 @@ def read_head(name: str, entry: Mapping[str, Any]) -> Head:
             if size != 1 and option == ("num_outputs")
             else ("",)
         )
-    return Head(task.name, size, classes, colors, outputs or ("",), units)
+    calibrated = None if conformal is None else Conformal(**conformal)
+    return Head(task.name, size, classes, colors, outputs or ("",), units, calibrated)
 
 
 def _checked_size(task: Task, name: str, size: Any, classes: Sequence[str]) -> Any:

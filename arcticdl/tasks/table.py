@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from arcticdl.choices import check_choice
-from arcticdl.tasks.answers import FORMS, Form, middle_quantile
+from arcticdl.tasks.answers import FORMS, Form
+from arcticdl.tasks.outputs import middle_quantile
 
 CLASS, LABELS, VALUE = "class", "labels", "value"
 """Kinds of label: one code of several, a yes or no a channel, a quantity."""

@@ -29,6 +29,7 @@ RUN = {"bash", "python", "toml", "yaml"}
 SHOWN_ONLY = {"text"}
 USE_A_RUN = {
     "howto/big-scenes",
+    "howto/calibrate",
     "howto/cluster",
     "howto/ensembles",
     "howto/compare-runs",

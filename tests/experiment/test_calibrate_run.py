@@ -1,0 +1,92 @@
+"""`arcticdl calibrate`: from a trained run to scores and maps of sets."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from arcticdl.cli import main
+
+TINY = (
+    "model={backbone: plain, options: {backbone_options: {width: 4, depth: 2}, "
+    "decoder_options: {channels: [8, 4]}}}",
+    "train={batch_size: 4, epochs: 1, jit_compile: false}",
+    "tiles.size_px=32",
+    "folds={n_splits: 3, validation_groups: 1}",
+    "predict={overlap_px: 8}",
+    "baselines=false",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, project_root):
+    """A trained fold of three simulated scenes, one of which validates it."""
+    folder = tmp_path_factory.mktemp("calibrate")
+    config = str(project_root / "configs" / "demo.yaml")
+    words = [word for text in TINY for word in ("--set", text)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["simulate", "data/demo", "--scenes", "3", "--size", "64"]) == 0
+        assert main(["prepare", config, *words]) == 0
+        assert main(["train", config, "--fold", "0", *words]) == 0
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def here(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+
+
+def test_a_run_is_calibrated_scored_and_mapped(capsys):
+    assert main(["calibrate", "runs/demo", "--coverage", "0.5"]) == 0
+    assert "temperature" in capsys.readouterr().out
+    told = json.loads(Path("runs/demo/fold0/calibration.json").read_text())["ice_type"]
+    assert told["nll_after"] < told["nll_before"]
+    assert told["num_units"] == 1
+    assert main(["evaluate", "runs/demo"]) == 0
+    out = capsys.readouterr().out
+    assert "of 0.5 that were promised" in out
+    assert "set size" in out
+    metrics = json.loads(Path("runs/demo/fold0/metrics.json").read_text())
+    assert metrics["conformal"]["coverage"] == 0.5
+    size = metrics["extra"]["set_size"]["mean"]
+    asked = ["--set", "predict.outputs=[class, set_size, entropy]"]
+    assert main(["predict", "runs/demo", *asked]) == 0
+    (path,) = Path("runs/demo/maps").glob("*_set_size.tif")
+    with rasterio.open(path) as found:
+        sizes = found.read(1)
+    assert np.nanmean(sizes) == pytest.approx(size, rel=0.05)  # void is mapped too
+    assert not list(Path("runs/demo/maps").glob("*_confidence.tif"))
+    assert main(["report", "runs/demo"]) == 0
+    page = Path("runs/demo/report.html").read_text()
+    assert "set coverage" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--coverage", "0.9"], "at least 9 units"),
+        (["--method", "platt"], "predict.calibration.method"),
+        (["--fold", "2"], "trained folds"),
+        (["--set", "train.epochs=3"], "predict"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_refused(words, told, capsys):
+    before = Path("runs/demo/fold0/model.keras").read_bytes()
+    assert main(["calibrate", "runs/demo", *words]) == 1
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("error:") == 1
+    assert Path("runs/demo/fold0/model.keras").read_bytes() == before
+
+
+def test_a_run_without_validation_is_refused(capsys):
+    text = Path("runs/demo/config.yaml").read_text()
+    Path("runs/other").mkdir(exist_ok=True)
+    Path("runs/other/config.yaml").write_text(
+        text.replace("validation_groups: 1", "validation_groups: 0")
+    )
+    assert main(["calibrate", "runs/other"]) == 1
+    assert "`folds.validation_groups`" in capsys.readouterr().err
