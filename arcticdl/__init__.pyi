@@ -12,6 +12,7 @@ from . import experiment as experiment
 from . import files as files
 from . import grid as grid
 from . import inference as inference
+from . import labelling as labelling
 from . import losses as losses
 from . import metrics as metrics
 from . import models as models

@@ -22,6 +22,7 @@ PACKAGES = (
     "training",
     "inference",
     "evaluation",
+    "labelling",
     "plots",
     "simulate",
     "seaice",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from arcticdl.cli import calibrate, data, demo, init, machine, train, use
+from arcticdl.cli import calibrate, data, demo, init, labelling, machine, train, use
 from arcticdl.cli.config import config
 from arcticdl.cli.datasets import data as data_sets
 from arcticdl.cli.faults import INTERRUPTED, explain, say
@@ -41,11 +41,15 @@ for command in (
     use.predict,
     use.export,
     use.report,
+    labelling.label_errors,
+    labelling.suggest,
+    labelling.drift,
     machine.doctor,
 ):
     app.command()(command)
 app.add_typer(config, name="config")
 app.add_typer(data_sets, name="data")
+app.add_typer(labelling.labels, name="labels")
 app.add_typer(weights, name="weights")
 
 

@@ -105,6 +105,16 @@ class DataConfig(Section):
             raise ValueError(f"{told} name columns of `table`, which is absent")
         return self
 
+    @model_validator(mode="after")
+    def _corrections_are_of_scenes(self) -> "DataConfig":
+        corrected = [n for n, label in self.labels.items() if label.corrections]
+        if corrected and self.series is not None:
+            raise ValueError(
+                f"labels {corrected} have `corrections`, which `series` do not take; "
+                "correct their files"
+            )
+        return self
+
     @property
     def answered(self) -> dict[str, LabelConfig]:
         """The labels that can be learnt: of a series one for each date to answer."""

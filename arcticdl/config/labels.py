@@ -105,6 +105,12 @@ class LabelConfig(Section):
         None, description="Name the background near a line after its two sides."
     )
     units: str | None = Field(None, description="Unit of a quantity, such as K.")
+    corrections: str | None = Field(
+        None,
+        min_length=1,
+        description="Layer of corrections, as `arcticdl labels apply` keeps it: "
+        "polygons with `corrected`, `author`, `time` and `origin`.",
+    )
 
     @property
     def kind(self) -> str:
@@ -135,6 +141,8 @@ class LabelConfig(Section):
             raise ValueError("`options` are of the reader of `file`, which is absent")
         if self.optional and (self.file is None or self.several):
             raise ValueError("`optional` is of a `file` with one band")
+        if self.corrections is not None and self.several:
+            raise ValueError("`corrections` are of one class or one number a pixel")
         if self.units is not None and self.classes:
             raise ValueError("`units` are of a quantity, and this label has `classes`")
         if not self.classes and (self.codes or self.rules or self.colors or self.sides):

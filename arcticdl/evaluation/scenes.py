@@ -150,7 +150,7 @@ def match_labels(heads: Mapping[str, Head], store: TileStore) -> dict[str, Label
 
 
 def assemble_scene(
-    store: TileStore, tiles: Sequence[int]
+    store: TileStore, tiles: Sequence[int] | np.ndarray
 ) -> tuple[xr.Dataset, dict[str, np.ndarray]]:
     """Puts the given tiles of one scene together again, in pixel coordinates.
 

@@ -107,12 +107,17 @@ def chosen_folds(folder: Path, fold: str | int) -> list[int]:
 def _evaluate_fold(
     config: Experiment, store: TileStore, split: Split | None, model: Any, path: Path
 ) -> dict[str, Any]:
-    """One result a head; of a single head the result itself."""
+    """One result a head; of a single head the result itself.
+
+    Models and baselines are scored on labels that no model's confidence has corrected.
+    """
     from arcticdl.evaluation.scenes import evaluate_scenes
     from arcticdl.evaluation.strata import GAP_SUFFIX, scene_strata, scores_by_stratum
+    from arcticdl.labelling.unaided import for_tests
     from arcticdl.models.card import model_heads
 
     test = np.arange(len(store)) if split is None else split.test
+    store = for_tests(store)
     evaluations = evaluate_scenes(
         model,
         store,

@@ -21,12 +21,14 @@ from arcticdl.experiment.data.further import (
     void_attributes,
     void_outside,
 )
+from arcticdl.experiment.labels.corrections import correct_labels, corrected_labels
 from arcticdl.experiment.labels.image_labels import image_label
 from arcticdl.experiment.labels.several import band_label
 from arcticdl.experiment.labels.sides import name_sides
 from arcticdl.experiment.labels.times import check_times
 from arcticdl.experiment.labels.weak import threshold_labels
 from arcticdl.grid import align
+from arcticdl.labelling.unaided import unaided_name
 from arcticdl.scene import ATTRIBUTES, class_attributes
 from arcticdl.sources import open_scene
 from arcticdl.sources.core.assemble import utc_text
@@ -44,8 +46,12 @@ def prepare(config: Experiment, overwrite: bool = False) -> TileStore:
         FileNotFoundError: No file matches ``data.scenes``, or a file is missing.
         ConfigError: An option of readers, splitters, samplers or augmentation does not
             fit, or an attribute's pattern does not match a path.
+        LabelError: Corrections of a label are none.
     """
     check_preparation(config)
+    layers = corrected_labels(config)
+    tested = [unaided_name(name) for name, layer in layers.items() if layer.by_model]
+    signatures = "".join(layer.signature for layer in layers.values())
     return prepare_tiles(
         open_scenes(config),
         config.store_path,
@@ -53,10 +59,10 @@ def prepare(config: Experiment, overwrite: bool = False) -> TileStore:
         overlap_px=config.tiles.overlap_px,
         edge=config.tiles.edge,
         min_valid_fraction=_least_valid_fraction(config),
-        labels=config.stored_labels,
+        labels=[*config.stored_labels, *tested],
         quality=config.tiles.quality,
         keep_pixels=config.train.feed == "tiles",
-        recipe=config.data.model_dump_json(exclude={"scenes"}),
+        recipe=config.data.model_dump_json(exclude={"scenes"}) + signatures,
         overwrite=overwrite,
     )
 
@@ -102,6 +108,7 @@ def open_configured(
     columns = {k: v for k, v in attrs.items() if k not in (*ATTRIBUTES, "time")}
     if with_labels:
         columns |= check_times(scene, data)
+        columns |= correct_labels(scene, data)
     return scene.assign_attrs(columns=columns) if columns else scene
 
 

@@ -26,6 +26,7 @@ from arcticdl.experiment.folder import (
     write_environment,
     write_json,
 )
+from arcticdl.experiment.labels.corrections import check_layers, describe_corrections
 from arcticdl.experiment.network import build_network
 from arcticdl.experiment.split import (
     Split,
@@ -88,6 +89,7 @@ def split_folds(
 
     Raises:
         FileNotFoundError: The run of a warm start, or its fold, is not trained.
+        StoreError: The store was prepared with other corrections of its labels.
         SplitError: It has seen what a fold is tested on; or a part of a fold is empty,
             or shares with another what it must not.
     """
@@ -96,6 +98,7 @@ def split_folds(
         if FULL in todo
         else dict(choose_folds(store, config, [int(n) for n in todo]).items())
     )
+    check_layers(config, store)
     check_start(config, store, splits)
     refuse_leaks(store, config, splits)
     return splits
@@ -170,7 +173,8 @@ def train_fold(
     keras.config.set_dtype_policy(config.train.precision)
     feed, validation_feed = build_feeds(config, store, split, seed=seed)
     line = {"line": config.line_class} if config.line_class else {}
-    card = feed.card | line
+    corrected = describe_corrections(store, split.train)
+    card = feed.card | line | ({"corrections": corrected} if corrected else {})
     counts = count_classes(config, store, split)
     model = build_network(config, card, len(feed) * config.train.epochs, counts)
     start = find_start(config, number)
@@ -181,7 +185,13 @@ def train_fold(
     lines = describe_training(config, model, len(feed), counts)
     say = Console(highlight=False, markup=False, soft_wrap=True).print
     audit = [] if split.leakage is None else [str(split.leakage)]
-    for words in [describe_fold(config, store, split, number), *audit, *lines, *begun]:
+    mended = [
+        f"{name}: {told['changed_px']:,} px of {told['scenes']} training scenes "
+        f"corrected, version {told['version']}"
+        for name, told in corrected.items()
+    ]
+    first = [describe_fold(config, store, split, number), *audit, *mended]
+    for words in [*first, *lines, *begun]:
         say(words)
     with hold_fold(config, folder, number, overwrite=overwrite) as fold_dir:
         write_environment(folder, config, str(getattr(store, "fingerprint", "")))

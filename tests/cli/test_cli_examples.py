@@ -39,6 +39,7 @@ CHAIN = (
     "predict",
     "export",
     "report",
+    "label-errors",
     "weights list",
     "data list",
 )
@@ -47,6 +48,9 @@ CHAIN = (
 ELSEWHERE = {
     "demo": "is a chain of these commands, which test_cli_demo.py runs in small",
     "ensemble": "needs a second fold, which no example trains",
+    "suggest": "needs a scene that the run does not know; see tests/labelling",
+    "drift": "needs a scene that the run does not know; see tests/labelling",
+    "labels apply": "needs a table that somebody filled in; see tests/labelling",
     "doctor": "tells of the machine, which a test must not depend on",
     "data fetch": "needs the internet",
     "weights fetch": "needs the internet",

@@ -35,6 +35,8 @@ USE_A_RUN = {
     "howto/compare-runs",
     "howto/export",
     "howto/fine-tune",
+    "howto/labelling",
+    "howto/drift",
     "howto/postprocess",
     "howto/spread",
     "reference/formats",
