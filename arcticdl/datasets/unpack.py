@@ -1,6 +1,7 @@
 """Unpacking archives from elsewhere: nothing of them leaves its folder."""
 
 import io
+import lzma
 import os
 import shutil
 import stat
@@ -12,6 +13,15 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from arcticdl.errors import FetchError
+
+_DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,  # a ZIP that is encrypted, or packed in a way that is not known
+)
 
 
 class _Chain(io.RawIOBase):
@@ -73,7 +83,7 @@ def unpack(
             _room_for(size, folder, name)
             with open(target, "xb") as out:
                 shutil.copyfileobj(source, out, 1 << 20)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except _DAMAGED as error:
         raise FetchError(
             "An archive must be a whole ZIP or tar file. Received: "
             f"{first}, of which {error}. Remove it and fetch it again."

@@ -120,6 +120,16 @@ def test_a_damaged_archive_is_told(make, tmp_path):
         unpack([path], tmp_path / "out")
 
 
+def test_an_encrypted_archive_is_told(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {"a.txt": b"ice"})
+    content = bytearray(path.read_bytes())
+    for signature, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        content[content.index(signature) + flags] |= 1
+    path.write_bytes(content)
+    with pytest.raises(FetchError, match=r"a whole ZIP or tar file.*password"):
+        unpack([path], tmp_path / "out")
+
+
 def test_what_is_no_archive_is_told(tmp_path):
     path = tmp_path / "page.html"
     path.write_text("<html>Please log in</html>")
