@@ -4,7 +4,13 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from arcticdl.doctor import accelerator, extensions, resources, software
+from arcticdl.doctor import (
+    accelerator,
+    allocator,
+    extensions,
+    resources,
+    software,
+)
 from arcticdl.doctor.finding import Finding
 
 
@@ -17,8 +23,8 @@ def check_machine(environ: Mapping[str, str] | None = None) -> list[Finding]:
         environ: Environment variables; those of this process by default.
 
     Returns:
-        The findings: Python, packages, plug-ins, backend, GPU, libraries, memory, disk,
-        cache, threads, open files, GDAL, projections, sample data.
+        The findings: Python, packages, plug-ins, backend, GPU, libraries, memory,
+        allocator, disk, cache, threads, open files, GDAL, projections, sample data.
     """
     environ = os.environ if environ is None else environ
     probe = accelerator.probe_backend(environ)
@@ -31,6 +37,7 @@ def check_machine(environ: Mapping[str, str] | None = None) -> list[Finding]:
         "gpu": lambda: accelerator.check_gpu(probe, environ, num_gpus, has_wheels),
         "libraries": lambda: accelerator.check_libraries(environ, has_wheels),
         "memory": lambda: resources.check_memory(resources.available_memory(environ)),
+        "allocator": lambda: allocator.check_allocator(environ),
         "disk": lambda: resources.check_disk(Path.cwd()),
         "cache": lambda: resources.check_cache(environ),
         "threads": lambda: resources.check_threads(environ, resources.num_cores()),
