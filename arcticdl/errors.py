@@ -65,6 +65,10 @@ class TaskError(ValueError):
     """A head does not fit its label, or is asked for what its task cannot do."""
 
 
+class BundleError(ValueError):
+    """A bundle is damaged, or its network is not what it says of it."""
+
+
 class CalibrationError(ValueError):
     """A model cannot be calibrated as asked: too few units, or no label."""
 

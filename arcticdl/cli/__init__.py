@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from arcticdl.cli import calibrate, data, demo, init, labelling, machine, train, use
+from arcticdl.cli import (
+    bundle,
+    calibrate,
+    data,
+    demo,
+    init,
+    labelling,
+    machine,
+    train,
+    use,
+)
 from arcticdl.cli.config import config
 from arcticdl.cli.datasets import data as data_sets
 from arcticdl.cli.faults import INTERRUPTED, explain, say
@@ -40,6 +50,8 @@ for command in (
     compare,
     use.predict,
     use.export,
+    bundle.bundle,
+    bundle.verify,
     use.report,
     labelling.label_errors,
     labelling.suggest,

@@ -1,4 +1,6 @@
 # What the package offers, for its lazy loader, for mypy and for editors.
+from .bundles.make import bundle as bundle
+from .bundles.verify import verify_bundle as verify_bundle
 from .check import check_options as check_options
 from .data.prepared import open_prepared as open_prepared
 from .ensembles.joined import ensemble as ensemble

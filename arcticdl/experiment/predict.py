@@ -10,6 +10,7 @@ import xarray as xr
 from arcticdl.config import Experiment
 from arcticdl.config.predict import PredictConfig
 from arcticdl.errors import ConfigError
+from arcticdl.experiment.bundles import layout
 from arcticdl.experiment.check import check_maps
 from arcticdl.experiment.data.anchors import find_anchors
 from arcticdl.experiment.data.series import join_dates
@@ -154,8 +155,11 @@ def model_files(
 ) -> tuple[Experiment | None, list[Path]]:
     """A run's configuration and the models of a fold, or of ``"all"``.
 
-    A bare ``.keras`` file has no configuration.
+    A bare ``.keras`` file has no configuration, and a bundle holds one model.
     """
+    if layout.is_bundle(run):
+        folder = layout.open_bundle(run)
+        return load_run(folder, overrides)[1], [folder / layout.MODEL]
     if run.suffix == ".keras":
         if overrides:
             raise ConfigError(

@@ -38,6 +38,8 @@ CHAIN = (
     "evaluate",
     "predict",
     "export",
+    "bundle",
+    "verify",
     "report",
     "label-errors",
     "weights list",
@@ -47,6 +49,7 @@ CHAIN = (
 
 ELSEWHERE = {
     "demo": "is a chain of these commands, which test_cli_demo.py runs in small",
+    "calibrate": "needs scenes that validate, which the example has not",
     "ensemble": "needs a second fold, which no example trains",
     "suggest": "needs a scene that the run does not know; see tests/labelling",
     "drift": "needs a scene that the run does not know; see tests/labelling",

@@ -95,7 +95,7 @@ def test_the_table_of_tasks_holds_every_task_with_its_default_loss(hooks):
 def test_the_page_of_the_configuration_holds_every_key_once(hooks):
     page = hooks.configuration_page()
     for key in list_keys(""):
-        assert page.count(f"| `{key.path}` |") == 1, key.path
+        assert page.count(f"\n| `{key.path}` |") == 1, key.path
 
 
 def test_the_page_of_the_commands_holds_every_command(hooks):

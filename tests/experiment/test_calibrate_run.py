@@ -1,6 +1,7 @@
 """`arcticdl calibrate`: from a trained run to scores and maps of sets."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,29 +10,10 @@ import rasterio
 
 from arcticdl.cli import main
 
-TINY = (
-    "model={backbone: plain, options: {backbone_options: {width: 4, depth: 2}, "
-    "decoder_options: {channels: [8, 4]}}}",
-    "train={batch_size: 4, epochs: 1, jit_compile: false}",
-    "tiles.size_px=32",
-    "folds={n_splits: 3, validation_groups: 1}",
-    "predict={overlap_px: 8}",
-    "baselines=false",
-)
-
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, project_root):
-    """A trained fold of three simulated scenes, one of which validates it."""
-    folder = tmp_path_factory.mktemp("calibrate")
-    config = str(project_root / "configs" / "demo.yaml")
-    words = [word for text in TINY for word in ("--set", text)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        assert main(["simulate", "data/demo", "--scenes", "3", "--size", "64"]) == 0
-        assert main(["prepare", config, *words]) == 0
-        assert main(["train", config, "--fold", "0", *words]) == 0
-    return folder
+def folder(tiny_run, tmp_path_factory):
+    return shutil.copytree(tiny_run, tmp_path_factory.mktemp("calibrate") / "work")
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,1 @@
+"""Trained models as one folder or file that can check itself."""

@@ -1,0 +1,122 @@
+"""A bundle: packed, checked, refused where it is not what it says, and used."""
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import rasterio
+from scipy.special import softmax
+
+from arcticdl.cli import main
+from arcticdl.errors import BundleError
+from arcticdl.experiment import verify_bundle
+from arcticdl.experiment.bundles.layout import sha256
+from arcticdl.inference import load_model
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_run, tmp_path_factory):
+    return shutil.copytree(tiny_run, tmp_path_factory.mktemp("bundle") / "work")
+
+
+@pytest.fixture(autouse=True)
+def here(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+
+
+@pytest.fixture(scope="module")
+def packed(folder):
+    """The run's bundle as a folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        words = ["bundle", "runs/demo", "-o", "demo.bundle", "--license", "CC-BY-4.0"]
+        assert main(words) == 0
+    return folder / "demo.bundle"
+
+
+def test_its_answer_is_that_of_the_network(packed):
+    keras.backend.clear_session()
+    model = load_model(packed / "model.keras")
+    with np.load(packed / "sample.npz") as file:
+        image, valid = file["image"], file["valid"]
+    scaling = json.loads((packed / "card.json").read_text())["normalizer"]
+    scaled = (image - np.array(scaling["offset"])) / np.array(scaling["scale"])
+    scaled = np.where(valid[..., None], scaled, 0).astype("float32")
+    right = softmax(model.predict(scaled, verbose=0), axis=-1)
+    with np.load(packed / "answer.npz") as file:
+        np.testing.assert_allclose(file["ice_type"], right, atol=1e-5)
+
+
+def test_a_zip_file_is_the_same_bundle_and_maps_as_its_run(packed, capsys):
+    assert main(["bundle", "runs/demo"]) == 0
+    assert main(["verify", "runs/demo/demo_fold0.zip"]) == 0
+    assert "is whole" in capsys.readouterr().out
+    with zipfile.ZipFile("runs/demo/demo_fold0.zip") as archive:
+        assert set(archive.namelist()) == {p.name for p in packed.iterdir()}
+    scene = "data/demo/simulated_0_000.tif"
+    assert main(["predict", "runs/demo", scene, "-o", "of_run.tif"]) == 0
+    for number, path in enumerate((packed, "runs/demo/demo_fold0.zip")):
+        out = f"of_bundle_{number}.tif"
+        assert main(["predict", str(path), scene, "-o", out]) == 0
+        with rasterio.open("of_run.tif") as one, rasterio.open(out) as other:
+            np.testing.assert_array_equal(one.read(), other.read())
+    assert main(["bundle", "runs/demo"]) == 1  # it exists
+    assert main(["bundle", "runs/demo", "--overwrite", "--no-sample"]) == 0
+    assert max(verify_bundle("runs/demo/demo_fold0.zip").values()) < 1e-4
+    Path("mine").mkdir()
+    Path("mine/thesis.txt").write_text("years of work")
+    assert main(["bundle", "runs/demo", "-o", "mine", "--overwrite"]) == 1
+    assert Path("mine/thesis.txt").exists()
+
+
+def sign(folder, name):
+    """Gives a file that was changed its sha-256, as someone who means harm would."""
+    manifest = json.loads((folder / "bundle.json").read_text())
+    manifest["files"][name] = sha256(folder / name)
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+
+
+def test_what_is_not_as_it_says_is_refused(packed, tmp_path):
+    def copy(name):
+        return shutil.copytree(packed, tmp_path / name)
+
+    damaged = copy("damaged")
+    content = bytearray((damaged / "model.keras").read_bytes())
+    content[-200] ^= 1
+    (damaged / "model.keras").write_bytes(content)
+    with pytest.raises(BundleError, match=r"\['model.keras'\] are absent or another"):
+        verify_bundle(damaged)
+    other = copy("other")
+    with np.load(other / "answer.npz") as file:
+        answer = file["ice_type"]
+    np.savez(other / "answer.npz", ice_type=answer[..., ::-1])
+    sign(other, "answer.npz")
+    with pytest.raises(BundleError, match="answer as its bundle says"):
+        verify_bundle(other)
+    renamed = copy("renamed")
+    card = json.loads((renamed / "card.json").read_text())
+    (renamed / "card.json").write_text(json.dumps(card | {"bands": ["HV", "HH"]}))
+    sign(renamed, "card.json")
+    with pytest.raises(BundleError, match="card in model"):
+        verify_bundle(renamed)
+    (renamed / "bundle.json").write_text("{}")
+    with pytest.raises(BundleError, match="a readable bundle"):
+        verify_bundle(renamed)
+
+
+def test_a_zip_file_that_is_none_or_means_harm_is_refused(tmp_path):
+    harm = tmp_path / "harm.zip"
+    with zipfile.ZipFile(harm, "w") as archive:
+        archive.writestr("../evil.txt", "out")
+    with pytest.raises(BundleError, match="plain names"):
+        verify_bundle(harm)
+    assert not list(tmp_path.parent.glob("evil.txt"))
+    (tmp_path / "text.zip").write_text("no zip file")
+    with pytest.raises(BundleError, match="whole zip file"):
+        verify_bundle(tmp_path / "text.zip")
+    with pytest.raises(FileNotFoundError, match="No such bundle"):
+        verify_bundle(tmp_path / "none.zip")
