@@ -50,6 +50,7 @@ CHAIN = (
 ELSEWHERE = {
     "demo": "is a chain of these commands, which test_cli_demo.py runs in small",
     "calibrate": "needs scenes that validate, which the example has not",
+    "compare": "needs a second run, which no example trains",
     "ensemble": "needs a second fold, which no example trains",
     "suggest": "needs a scene that the run does not know; see tests/labelling",
     "drift": "needs a scene that the run does not know; see tests/labelling",
