@@ -8,8 +8,6 @@ from typing import Annotated
 import typer
 
 from arcticdl.cli import (
-    bundle,
-    calibrate,
     data,
     demo,
     init,
@@ -21,6 +19,8 @@ from arcticdl.cli import (
 from arcticdl.cli.config import config
 from arcticdl.cli.datasets import data as data_sets
 from arcticdl.cli.faults import INTERRUPTED, explain, say
+from arcticdl.cli.runs.bundle import bundle, verify
+from arcticdl.cli.runs.calibrate import calibrate
 from arcticdl.cli.runs.compare import compare
 from arcticdl.cli.weights import weights
 
@@ -44,14 +44,14 @@ for command in (
     data.prepare,
     data.check,
     train.train,
-    calibrate.calibrate,
+    calibrate,
     use.ensemble,
     use.evaluate,
     compare,
     use.predict,
     use.export,
-    bundle.bundle,
-    bundle.verify,
+    bundle,
+    verify,
     use.report,
     labelling.label_errors,
     labelling.suggest,
