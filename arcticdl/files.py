@@ -1,9 +1,8 @@
 """Files that are there whole or not at all: the one way in which results are written.
 
-A file is written under a temporary name in its own folder, read back where its format
-can tell whether it is whole, flushed to the disk, and then renamed. A disk that fills,
-or a process that is killed, therefore leaves the older file as it was. The same holds
-for folders.
+A file, or a folder, is written under a temporary name beside its place, read back where
+its format can tell whether it is whole, flushed to the disk, and then renamed. A disk
+that fills, or a process that is killed, leaves the older one as it was.
 """
 
 import itertools
@@ -31,9 +30,8 @@ _numbers = itertools.count()
 class PartFile:
     """A file under a temporary name that is given its own when it is whole.
 
-    Temporary names differ between processes, so that two writers of one file never
-    meet: the last one wins, whole. What a killed process of this machine left of the
-    same file is removed.
+    Two writers of one file never meet: the last one wins, whole. What a killed process
+    of this machine left of the file is removed.
 
     Args:
         path: File to write; its folder must exist.
@@ -158,8 +156,7 @@ def replace_folder(new: Path, path: Path) -> None:
 def restore_folder(path: Path) -> None:
     """Ends what a process began that was killed while it replaced a folder.
 
-    Between the two renames of `replace_folder` the older folder is the only one there
-    is: it gets its name back. After them it is superfluous.
+    Between the two renames of `replace_folder` only the older folder is there.
     """
     old = path.with_name(f"{OLD}{path.name}")
     if not path.exists() and old.exists():
@@ -268,11 +265,16 @@ def _read_zip(path: Path) -> None:
 
 
 def _read_hdf5(path: Path) -> None:
-    """Of weights and NetCDF: every dataset can be read."""
+    """Of weights and NetCDF: every dataset can be read, chunk by chunk."""
     import h5py
 
+    def read(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            for part in item.iter_chunks() if item.chunks else [()]:
+                item[part]
+
     with h5py.File(path) as file:
-        file.visititems(lambda name, item: item[()] if hasattr(item, "shape") else None)
+        file.visititems(read)
 
 
 def _read_raster(path: Path) -> None:
@@ -393,8 +395,6 @@ def remove_orphans(path: Path) -> None:
 def _alive(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:  # such as of a process of another user
+        return not isinstance(error, ProcessLookupError)
     return True

@@ -115,8 +115,8 @@ def predict(
         typer.Option(
             "-o",
             "--out",
-            help="GeoTIFF for one scene, CSV for answers about whole images, or a "
-            "folder. Default: RUN/maps.",
+            help="GeoTIFF or NetCDF for one scene, CSV for answers about whole images, "
+            "or a folder. Default: RUN/maps.",
         ),
     ] = None,
     fold: Annotated[
@@ -130,12 +130,29 @@ def predict(
     tta: Annotated[
         Tta | None, typer.Option(help="Views averaged. Default: the configuration's.")
     ] = None,
+    products: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME,...",
+            help="What is made of the maps, of cog, ice, netcdf, png, polygons, qgis, "
+            "stac and zarr, with the options of the configuration. Default: the "
+            "configuration's, else png. Example: --products cog,polygons,netcdf",
+        ),
+    ] = None,
+    allow: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="What may differ from the training scenes beyond the limit: scale (of "
+            "the bands' numbers, 10 times), resolution (2 times).",
+        ),
+    ] = "",
     resume: Annotated[
         bool,
         typer.Option(
             "--resume",
             help="Go on after an interrupted call: scenes that the same models have "
-            "finished are left alone.",
+            "finished are left alone, but for products that they lack.",
         ),
     ] = False,
     overwrite: Overwrite = False,
@@ -144,9 +161,13 @@ def predict(
     """Map whole scenes: classes with their confidence, values, and lines.
 
     The map has the CRS, transform and shape of its input and the classes' colours;
-    nodata stays nodata. A model that answers for whole images writes predictions.csv,
+    nodata stays nodata. The map of a swath is NetCDF, with the latitude and longitude
+    of its pixels. A model that answers for whole images writes predictions.csv,
     one row a scene. Memory does not grow with the scene's length. Where the
     configuration stacks several files to one scene, give the first file of each.
+    Before the network runs, some windows of each scene are compared with the training
+    scenes: numbers or pixels of another size are refused, a region or season that was
+    never trained on is told.
     With --fold all the models of all folds map each INPUT together and
     NAME_spread.tif tells where they disagree; without INPUT each fold maps the scenes
     that it was tested on.
@@ -162,11 +183,17 @@ def predict(
         out,
         fold=fold,
         tta=tta.value if tta else None,
+        products=None if products is None else _names(products),
+        allow=_names(allow),
         resume=resume,
         overwrite=overwrite,
         overrides=settings or (),
     ):
         typer.echo(path)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def export(

@@ -78,6 +78,7 @@ CALLBACK = OneOf("callback", "arcticdl.training.table:CALLBACKS")
 SCHEDULE = OneOf("schedule", "arcticdl.training.table:SCHEDULES")
 CALIBRATION = OneOf("method", "arcticdl.evaluation.calibrate.table:METHODS")
 POSTPROCESS = OneOf("postprocess", "arcticdl.inference.table:STEPS")
+PRODUCT = OneOf("product", "arcticdl.inference.products.table:PRODUCTS")
 TASK = OneOf("task", "arcticdl.tasks.table:TASKS")
 
 CHECKPOINTS = (".ckpt", ".h5", ".hdf5", ".keras", ".npz", ".pt", ".pth", ".safetensors")

@@ -4,8 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
-from arcticdl.config.names import CALIBRATION, POSTPROCESS
+from arcticdl.config.names import CALIBRATION, POSTPROCESS, PRODUCT
 from arcticdl.config.section import Named, Section, TileSize
+from arcticdl.config.sources import GridConfig
 
 
 class StepConfig(Named):
@@ -32,6 +33,16 @@ class CalibrationConfig(Section):
         description="Share of a new unit's scored pixels that sets and intervals hold, "
         "on average over units (folds.group); null: no sets.",
     )
+
+
+class ProductConfig(Named):
+    """A name of ``arcticdl.inference.products.table.PRODUCTS`` and its arguments."""
+
+    name: Annotated[str, PRODUCT] = Field(description="Which product.")
+
+    def as_product(self) -> dict[str, Any]:
+        """The product as ``write_products`` takes it."""
+        return {"name": self.name, **self.options}
 
 
 class PredictConfig(Section):
@@ -62,6 +73,20 @@ class PredictConfig(Section):
     )
     calibration: CalibrationConfig = Field(
         CalibrationConfig(), description="What arcticdl calibrate does."
+    )
+    products: tuple[ProductConfig, ...] = Field(
+        (ProductConfig(name="png"),),
+        description="What is made of the finished maps; a name alone will do.",
+    )
+    grid: GridConfig | None = Field(
+        None,
+        description="Bring the maps of swaths onto a grid; null: they keep the "
+        "latitude and longitude of each pixel.",
+    )
+    allow: tuple[Literal["resolution", "scale"], ...] = Field(
+        (),
+        description="What may differ from the training scenes beyond the limit: the "
+        "size of the bands' numbers, that of the pixels.",
     )
     line: str | None = Field(
         None, description="Class to reduce to a one-pixel line as well."

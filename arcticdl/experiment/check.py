@@ -29,6 +29,7 @@ from arcticdl.experiment.network import (
 from arcticdl.experiment.optimisers import check_optimizer
 from arcticdl.experiment.options import SPLIT_GIVEN, check_call, parameters
 from arcticdl.experiment.stopping import check_watchers
+from arcticdl.inference.products.table import PRODUCTS
 from arcticdl.inference.table import STEPS
 from arcticdl.metrics.table import METRICS
 from arcticdl.models.backbones.table import BACKBONES
@@ -140,7 +141,7 @@ def _check_heads(config: Experiment) -> None:
 
 
 def check_maps(config: Experiment) -> None:
-    """Compares thresholds and steps of maps with the heads, and their options.
+    """Compares thresholds and steps of maps with the heads, and options of products.
 
     Raises:
         ConfigError: One does not fit.
@@ -151,6 +152,10 @@ def check_maps(config: Experiment) -> None:
     for number, step in enumerate(settings.postprocess):
         key = f"predict.postprocess.{number}.options"
         check_call(STEPS[step.name], step.options, key, {"codes", "ground"})
+    for number, product in enumerate(settings.products):
+        key = f"predict.products.{number}.options"
+        write = PRODUCTS[product.name].write
+        check_call(write, product.options, key, {"maps", "scene", "stem"})
     heads = read_heads(config)
     known = {n: o for h in heads.values() for n, o in h.form.outputs.items()}
     check_choices("predict.outputs", settings.outputs or (), known)

@@ -4,8 +4,10 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
+from rich.console import Console
 
 from arcticdl.config import Experiment
 from arcticdl.config.predict import PredictConfig
@@ -18,10 +20,13 @@ from arcticdl.experiment.folder import FULL, fold_path, load_run, trained_folds
 from arcticdl.experiment.products import SceneWriter, write_table
 from arcticdl.experiment.scenes import open_configured
 from arcticdl.files import safe_name
+from arcticdl.inference.maps import NETCDF
 from arcticdl.inference.predictor import Predictor
+from arcticdl.inference.preflight import check_like_training
 from arcticdl.sources import open_scene
 
-_FILES = (".csv", ".tif", ".tiff")
+_FILES = (NETCDF, ".tif", ".tiff")
+_TABLE = ".csv"
 
 
 def predict(
@@ -31,6 +36,8 @@ def predict(
     *,
     fold: int | str = 0,
     tta: str | None = None,
+    products: Sequence[str] | None = None,
+    allow: Sequence[str] = (),
     resume: bool = False,
     overwrite: bool = False,
     overrides: Sequence[str] = (),
@@ -45,14 +52,20 @@ def predict(
         inputs: Scene files; with a run that stacks files, the first file of each scene.
             None: the scenes that the fold was tested on; with ``fold="all"`` those of
             each fold, by its own model, so that no model maps what it was trained on.
-        out: A ``.tif`` for one scene, a ``.csv`` for a table, or a folder; default:
-            ``maps`` in the run folder.
+        out: A ``.tif`` or ``.nc`` for one scene, a ``.csv`` for a table, or a folder;
+            default: ``maps`` in the run folder.
         fold: Whose model; ``"full"``: that of every scene; ``"all"`` maps the inputs
             with the models of all trained folds, averaged, and writes
             ``NAME_spread.tif``, their disagreement.
         tta: Views averaged; default: as configured, ``"none"`` for a bare file.
+        products: What is made of the maps, names of
+            ``arcticdl.inference.products.table.PRODUCTS`` with the options that the
+            configuration gives them; default: as configured, a picture for a bare file.
+        allow: ``"scale"``, ``"resolution"``: what may differ from the training scenes
+            beyond the limit, besides what the configuration allows.
         resume: Leave alone the scenes that an earlier call with the same models has
-            finished, and go on with the others.
+            finished, and go on with the others; products that one of them lacks are
+            made of its maps.
         overwrite: Replace existing files.
         overrides: ``predict.KEY=VALUE`` texts that replace values of the run's
             configuration for this call, such as ``"predict.thresholds={ice: 0.6}"``.
@@ -61,6 +74,7 @@ def predict(
         The files of all scenes: maps, pictures of them and lines, or the table.
 
     Raises:
+        ValueError: A scene is unlike those of training, or lacks what a product needs.
         FileNotFoundError: The run, the fold's model or an input is missing.
         FileExistsError: A file exists, and neither ``resume`` nor ``overwrite`` is
             given; or ``resume`` finds a map that other models made.
@@ -71,7 +85,7 @@ def predict(
     if config is not None and overrides:
         check_maps(config)
     if config is not None and not inputs and len(paths) > 1:
-        if out is not None and Path(out).suffix.lower() in _FILES:
+        if out is not None and Path(out).suffix.lower() in (*_FILES, _TABLE):
             raise ConfigError(
                 f"The held-out scenes of {len(paths)} folds need a folder. Received: "
                 f"--out {out}"
@@ -82,6 +96,8 @@ def predict(
             (),
             out,
             tta=tta,
+            products=products,
+            allow=allow,
             resume=resume,
             overwrite=overwrite,
             overrides=overrides,
@@ -92,19 +108,31 @@ def predict(
         raise ConfigError("A bare model has no run folder. Give `out` (--out).")
     target = Path(run) / "maps" if out is None else Path(out)
     predictor = _predictor(config, paths, tta)
+    _compare_with_training(predictor, scenes, config, allow)
+    settings = config.predict if config else PredictConfig()
     written: list[Path] = []
     targets = {head.spec.target for head in predictor.heads.values()}
     if "pixel" in targets:
         writer = SceneWriter(
             predictor,
             paths,
-            overlap_px=config.predict.overlap_px if config else None,
+            products=_products(config, products),
+            grid=settings.grid.model_dump() if settings.grid else None,
+            tags=_provenance(Path(run)) if config else {},
+            overlap_px=settings.overlap_px,
             resume=resume,
             overwrite=overwrite,
         )
-        names = [str(scene.attrs["scene_id"]) for scene in scenes]
-        for scene, file in zip(scenes, _targets(target, names), strict=True):
+        files = _targets(target, scenes, writer)
+        for scene, file in zip(scenes, files, strict=True):
+            writer.check(scene, file)
+        for scene, file in zip(scenes, files, strict=True):
             written += writer.write(scene, file)
+    elif products:
+        raise ConfigError(
+            "Products are made of maps, and this model answers for whole images. "
+            f"Received: products={list(products)}."
+        )
     if "image" in targets:
         written.append(write_table(predictor, scenes, target, overwrite or resume))
     return written
@@ -134,6 +162,42 @@ def _outputs(settings: PredictConfig, several: bool) -> tuple[str, ...] | None:
         return None
     further = ("prob",) * bool(settings.line) + ("spread",) * several
     return tuple(dict.fromkeys((*settings.outputs, *further)))
+
+
+def _compare_with_training(
+    predictor: Predictor,
+    scenes: Sequence[xr.Dataset],
+    config: Experiment | None,
+    allow: Sequence[str],
+) -> None:
+    """Refuses scenes unlike those of training, or says how they differ."""
+    allowed = {*allow, *(config.predict.allow if config else ())}
+    say = Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print
+    for scene in scenes:
+        for difference in check_like_training(predictor.card, scene, allowed):
+            say(f"note: {difference}")
+
+
+def _products(
+    config: Experiment | None, names: Sequence[str] | None
+) -> list[dict[str, Any]]:
+    """What is asked for, with the options of the configuration."""
+    settings = config.predict if config else PredictConfig()
+    given = {product.name: product.as_product() for product in settings.products}
+    if names is None:
+        return list(given.values())
+    return [given.get(name, {"name": name}) for name in names]
+
+
+def _provenance(run: Path) -> dict[str, str]:
+    """What a run's record says of where its models come from."""
+    told = {"run": run.resolve().name}
+    record = run / "environment.json"
+    if record.is_file():
+        known = json.loads(record.read_text(encoding="utf-8"))
+        told["commit"] = known.get("commit") or ""
+        told["training_data"] = known.get("data_fingerprint") or ""
+    return {f"arcticdl_{key}": value for key, value in told.items() if value}
 
 
 def check_overrides(overrides: Sequence[str]) -> None:
@@ -210,8 +274,11 @@ def _scenes(
     return scenes if series is None else join_dates(scenes, series, tested)
 
 
-def _targets(out: Path, scene_ids: list[str]) -> list[Path]:
-    if out.suffix.lower() in (".tif", ".tiff"):
+def _targets(
+    out: Path, scenes: Sequence[xr.Dataset], writer: SceneWriter
+) -> list[Path]:
+    scene_ids = [str(scene.attrs["scene_id"]) for scene in scenes]
+    if out.suffix.lower() in _FILES:
         if len(scene_ids) > 1:
             raise ConfigError(
                 f"{len(scene_ids)} scenes need a folder. Received: --out {out}"
@@ -221,4 +288,7 @@ def _targets(out: Path, scene_ids: list[str]) -> list[Path]:
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
         raise ConfigError(f"Inputs share the names {sorted(repeated)}; map them apart.")
-    return [out / f"{name}.tif" for name in names]
+    return [
+        out / f"{name}{writer.ending(scene)}"
+        for name, scene in zip(names, scenes, strict=True)
+    ]

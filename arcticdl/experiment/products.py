@@ -4,26 +4,43 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import rasterio
 import xarray as xr
 
-from arcticdl.files import remove_orphans, temporary_path, write_text
+from arcticdl.files import (
+    remove_orphans,
+    replace_folder,
+    temporary_path,
+    write_text,
+)
 from arcticdl.inference.lines import draw_line, trace_line, write_line
+from arcticdl.inference.maps import NETCDF, SceneMaps
 from arcticdl.inference.output import MapFile, scene_georeference
 from arcticdl.inference.predict import map_scene
 from arcticdl.inference.predictor import Predictor
+from arcticdl.inference.products.gridded import place_on_grid, write_on_grid
+from arcticdl.inference.products.table import PRODUCTS
+from arcticdl.inference.products.write import (
+    check_products,
+    read_products,
+    write_products,
+)
+from arcticdl.scene import is_swath
+from arcticdl.sources.formats.geotiff import open_geotiff
 
-_MODEL_TAG = "arcticdl_models"
-_MAX_PANELS = 3
+MODEL_TAG = "arcticdl_models"
+"""Tag of a map with the digest of the models that made it."""
 
 
 class SceneWriter:
-    """Writes the maps of scenes, all files of a scene at once.
+    """Writes the maps of scenes and what is made of them, all files of a scene at once.
 
     A scene's files are made in a hidden folder and moved when all are there, the chief
     map last: where it stands, the scene is done.
@@ -31,9 +48,16 @@ class SceneWriter:
     Args:
         predictor: Models that are ready.
         models: Their files, whose digest the maps carry.
+        products: As for ``arcticdl.inference.write_products``.
+        tags: What else the maps say of their origin.
+        grid: Options of ``arcticdl.grid.align`` for maps of swaths; ``None``: they stay
+            on 2-D lat/lon.
         overlap_px: Overlap of windows; ``None``: a quarter.
         resume: Whether scenes that the same models finished are left alone.
         overwrite: Whether existing files are replaced.
+
+    Raises:
+        ValueError: An unknown product or option.
     """
 
     def __init__(
@@ -41,14 +65,59 @@ class SceneWriter:
         predictor: Predictor,
         models: Sequence[Path],
         *,
+        products: Sequence[Any],
+        tags: Mapping[str, str],
+        grid: Mapping[str, Any] | None = None,
         overlap_px: int | None,
         resume: bool,
         overwrite: bool,
     ) -> None:
         self.predictor, self.overlap_px = predictor, overlap_px
+        self.products, self.grid = read_products(products), grid
         self.resume, self.overwrite = resume, overwrite
-        finish = [layer.finish_tags() for layer in predictor.layers]
+        finish: list[Any] = [layer.finish_tags() for layer in predictor.layers]
+        finish += [dict(grid)] if grid else []
         self.digest = digest_of(models, json.dumps(finish) if any(finish) else "")
+        self.tags = {MODEL_TAG: self.digest, **tags}
+
+    def ending(self, scene: xr.Dataset) -> str:
+        """Of the chief map's file: NetCDF where it stays on 2-D lat/lon."""
+        return NETCDF if is_swath(scene) and not self._moves(scene) else ".tif"
+
+    def check(self, scene: xr.Dataset, target: Path) -> None:
+        """Refuses, before any scene is mapped, what could not be written.
+
+        Raises:
+            ValueError: The maps would lack what a product or the line needs.
+            FileExistsError: A file exists, and is not to be replaced or resumed.
+        """
+        place = scene
+        if self.grid is not None and self._moves(scene):
+            place = place_on_grid(scene, self.grid)
+        if is_swath(place) and target.suffix.lower() != NETCDF:
+            raise ValueError(
+                "Maps of a scene on 2-D lat/lon are written as NetCDF: name a file "
+                "that ends in .nc, or bring them to a grid with `predict.grid`. "
+                f"Received: {target}"
+            )
+        if is_swath(place) and self.predictor.line is not None:
+            raise ValueError(
+                "A line is traced on a grid: bring the maps to one with "
+                f"`predict.grid`. Received: {scene.attrs.get('scene_id')!r} on 2-D "
+                "lat/lon."
+            )
+        if self._moves(scene) and target.suffix.lower() == NETCDF:
+            raise ValueError(
+                "Maps on a grid (`predict.grid`) are written as GeoTIFF, and as NetCDF "
+                f"by the product 'netcdf'. Received: {target}"
+            )
+        maps = self._maps(place, None).empty()
+        check_products(self.products, maps)
+        if not (self.resume or self.overwrite):
+            stem = target.with_suffix("")
+            chosen = [PRODUCTS[name] for name in self.products]
+            found = [path for each in chosen for path in each.files(maps, stem)]
+            _refuse([path for path in (target, *found) if path.exists()])
 
     def write(self, scene: xr.Dataset, target: Path) -> list[Path]:
         """Maps one scene.
@@ -68,7 +137,7 @@ class SceneWriter:
             remove_orphans(hidden)
         if target.exists() and self.resume and not self.overwrite:
             self._check_same_models(target)
-            return [target]
+            return list(dict.fromkeys([target, *self._complete(scene, target)]))
         target.parent.mkdir(parents=True, exist_ok=True)
         folder = temporary_path(hidden)
         folder.mkdir()
@@ -78,15 +147,27 @@ class SceneWriter:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def _moves(self, scene: xr.Dataset) -> bool:
+        """Whether the maps of a scene are brought to another grid."""
+        return self.grid is not None and is_swath(scene)
+
+    def _maps(self, scene: xr.Dataset, out: Path | None) -> SceneMaps:
+        layers = self.predictor.layers_of("pixel")
+        return SceneMaps(scene, out, layers, overwrite=True, tags=self.tags)
+
     def _make(self, scene: xr.Dataset, target: Path) -> None:
-        maps = map_scene(
-            self.predictor,
-            scene,
-            target,
-            overlap_px=self.overlap_px,
-            tags={_MODEL_TAG: self.digest},
-        )
-        _write_picture(scene, maps, target)
+        with self._first_map(target, scene) as first:
+            maps = map_scene(
+                self.predictor,
+                scene,
+                first,
+                overlap_px=self.overlap_px,
+                tags=self.tags,
+            )
+            if self.grid is not None and first != target:
+                maps = write_on_grid(maps, target, self.grid)
+                scene = maps.drop_vars(list(maps.data_vars))
+        self._write_products(maps, scene, target, self.products)
         line = self.predictor.line
         if line is not None:
             heads = self.predictor.heads
@@ -95,28 +176,80 @@ class SceneWriter:
             prob = maps[f"{prefix}prob"][heads[name].classes.index(line)].values
             _write_line(prob, scene, target, line)
 
+    @contextmanager
+    def _first_map(self, target: Path, scene: xr.Dataset) -> Iterator[Path]:
+        """Where the network's maps go: on their way to a grid they do not stay."""
+        if not self._moves(scene):
+            yield target
+            return
+        with TemporaryDirectory(dir=target.parent, prefix=".part-swath-") as folder:
+            yield Path(folder) / f"swath{NETCDF}"
+
+    def _write_products(
+        self,
+        maps: xr.Dataset,
+        scene: xr.Dataset,
+        target: Path,
+        chosen: Mapping[str, Mapping[str, Any]],
+    ) -> list[Path]:
+        stem = target.with_suffix("")
+        asked = [
+            {"name": name, **options}
+            for name, options in chosen.items()
+            if PRODUCTS[name].files(maps, stem) != [target] or target.suffix != NETCDF
+        ]
+        return write_products(maps, stem, asked, scene=scene, overwrite=True)
+
+    def _complete(self, scene: xr.Dataset, target: Path) -> list[Path]:
+        """Makes the products that a finished scene lacks, from its maps."""
+        if self._moves(scene):
+            scene = open_geotiff(target).assign_attrs(scene.attrs)
+        files = self._maps(scene, None)
+        files.begin_from(target)
+        maps, stem = files.opened(), target.with_suffix("")
+        missing = {
+            name: options
+            for name, options in self.products.items()
+            if not all(map(PRODUCTS[name].there, PRODUCTS[name].files(maps, stem)))
+        }
+        return self._write_products(maps, scene, target, missing)
+
     def _publish(self, folder: Path, target: Path) -> list[Path]:
         files = sorted(folder.iterdir(), key=lambda path: path.name == target.name)
         found = [target.with_name(path.name) for path in files]
-        there = [str(path) for path in found if path.exists()]
-        if there and not (self.overwrite or (self.resume and not target.exists())):
-            raise FileExistsError(
-                f"{', '.join(there)} exist already. Choose another folder with --out, "
-                "go on with --resume, or replace them with --overwrite."
-            )
+        if not (self.overwrite or (self.resume and not target.exists())):
+            _refuse([path for path in found if path.exists()])
         for made, final in zip(files, found, strict=True):
-            os.replace(made, final)
+            if made.is_dir():
+                replace_folder(made, final)
+            else:
+                os.replace(made, final)
         return [found[-1], *found[:-1]]
 
     def _check_same_models(self, target: Path) -> None:
-        with rasterio.open(target) as file:
-            digest = file.tags().get(_MODEL_TAG)
-        if digest != self.digest:
+        if _digest_in(target) != self.digest:
             raise FileExistsError(
                 f"{target} was made by other models, thresholds or steps, so this call "
                 "cannot go on from it. Choose another folder with --out, or replace it "
                 "with --overwrite."
             )
+
+
+def _refuse(there: list[Path]) -> None:
+    if there:
+        raise FileExistsError(
+            f"{', '.join(map(str, there))} exist already. Choose another folder with "
+            "--out, go on with --resume, or replace them with --overwrite."
+        )
+
+
+def _digest_in(target: Path) -> str | None:
+    if target.suffix.lower() == NETCDF:
+        with xr.open_dataset(target, engine="h5netcdf") as maps:
+            return maps.attrs.get(MODEL_TAG)
+    with rasterio.open(target) as file:
+        found: str | None = file.tags().get(MODEL_TAG)
+        return found
 
 
 def digest_of(models: Sequence[Path], finish: str = "") -> str:
@@ -173,28 +306,6 @@ def _readable(column: np.ndarray, layer: Any) -> list[Any]:
     if layer.output.dtype == "uint8":
         return ["" if code == layer.output.nodata else int(code) for code in column]
     return ["" if np.isnan(value) else f"{value:.6g}" for value in column]
-
-
-def _write_picture(scene: xr.Dataset, maps: xr.Dataset, target: Path) -> Path:
-    """Draws scene and chief maps with legend and scale as NAME.png."""
-    from arcticdl.plots import scene_map, write_figure
-
-    panels: dict[str, Any] = {}
-    for name, variable in maps.data_vars.items():
-        shown = str(name).rpartition("_")[2]
-        if shown in ("class", "value") and variable.ndim == 2:
-            panels[str(name)] = variable
-        elif shown in ("prob", "value") and "class" not in "".join(panels):
-            for band in variable[:_MAX_PANELS]:
-                title = f"{name}_{band[variable.dims[0]].item()}"
-                panels[title] = band.drop_vars(variable.dims[0])
-    chosen = dict(list(panels.items())[:_MAX_PANELS])
-    valid = {"valid": scene["valid"]} if "valid" in scene else {}
-    both = xr.Dataset({**chosen, "image": scene["image"], **valid}, attrs=scene.attrs)
-    if "spatial_ref" in scene.coords:
-        both = both.assign_coords(spatial_ref=scene["spatial_ref"])
-    figure = scene_map(both, list(chosen), title=str(scene.attrs["scene_id"]))
-    return write_figure(figure, target.with_suffix(".png"))
 
 
 def _write_line(

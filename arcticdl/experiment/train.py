@@ -38,6 +38,7 @@ from arcticdl.experiment.split import (
 )
 from arcticdl.experiment.stopping import build_callbacks, build_stopping
 from arcticdl.experiment.warm import check_start, find_start, scenes_seen
+from arcticdl.inference.preflight import TRAINED_ON, training_record
 from arcticdl.tiles import TileStore, check_store
 from arcticdl.tiles.quality.checks import refuse_errors
 from arcticdl.training.signals import watch_signals
@@ -174,7 +175,8 @@ def train_fold(
     feed, validation_feed = build_feeds(config, store, split, seed=seed)
     line = {"line": config.line_class} if config.line_class else {}
     corrected = describe_corrections(store, split.train)
-    card = feed.card | line | ({"corrections": corrected} if corrected else {})
+    seen = {TRAINED_ON: training_record(store, split.train)}
+    card = feed.card | line | seen | ({"corrections": corrected} if corrected else {})
     counts = count_classes(config, store, split)
     model = build_network(config, card, len(feed) * config.train.epochs, counts)
     start = find_start(config, number)

@@ -11,4 +11,7 @@ from .postprocess import threshold_classes as threshold_classes
 from .predict import map_scene as map_scene
 from .predict import predict_scene as predict_scene
 from .predictor import Predictor as Predictor
+from .preflight import check_like_training as check_like_training
+from .products.table import PRODUCTS as PRODUCTS
+from .products.write import write_products as write_products
 from .table import STEPS as STEPS

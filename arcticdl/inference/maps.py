@@ -1,6 +1,7 @@
 """What a prediction leaves behind: the outputs of each head, as maps."""
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -11,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from arcticdl.choices import check_choice, check_choices
+from arcticdl.files import remove_orphans, temporary_path
 from arcticdl.inference.forward import Answers, spread_of
 from arcticdl.inference.output import MapFile, pixel_area_m2, scene_georeference
 from arcticdl.inference.postprocess import (
@@ -20,9 +22,17 @@ from arcticdl.inference.postprocess import (
     postprocess,
     threshold_classes,
 )
+from arcticdl.inference.products.netcdf import write_netcdf
+from arcticdl.scene import class_attributes, is_swath
+from arcticdl.seaice.standard_names import name_of_classes, name_of_values
 from arcticdl.sources.formats.geotiff import open_geotiff
 from arcticdl.tasks import Head, Output
-from arcticdl.void import VOID_CLASS
+
+NETCDF = ".nc"
+"""Ending of the one file that holds all maps of a scene."""
+
+_TOLD = ("scene_id", "time", "sensor")
+"""Attributes of a scene that its maps bear."""
 
 
 class MapLayer(NamedTuple):
@@ -82,17 +92,16 @@ class MapLayer(NamedTuple):
             units = self.head.units if self.output.units is None else self.output.units
             if self.output.limits is not None:
                 attrs["valid_range"] = list(self.output.limits)
-            return attrs | {"units": units or "1"}
+            attrs |= {"units": units or "1"}
+            if self.kind in ("value", "quantiles"):
+                attrs["standard_name"] = name_of_values(self.head_name, attrs["units"])
+            return {key: value for key, value in attrs.items() if value is not None}
         if not self.output.palette:
             return attrs | {"flag_values": [0, 1], "flag_meanings": "no yes"}
-        classes = [str(name).replace(" ", "_") for name in self.head.classes]
-        attrs |= {
-            "flag_values": list(range(len(classes))),
-            "flag_meanings": " ".join(classes),
-            "void_class": VOID_CLASS,
-        }
-        if self.head.colors:
-            attrs["flag_colors"] = " ".join(self.head.colors)
+        classes = self.head.classes
+        attrs |= class_attributes(classes, self.head.colors)
+        if name := name_of_classes(classes):
+            attrs["standard_name"] = name
         return attrs | self.finish_tags()
 
     def finish_tags(self) -> dict[str, str]:
@@ -218,25 +227,43 @@ class SceneMaps:
     ):
         self.scene, self.layers, self.tags = scene, layers, dict(tags or {})
         self.shape = (scene.sizes["y"], scene.sizes["x"])
-        self.georeference = scene_georeference(scene)
+        self.georeference = {} if is_swath(scene) else scene_georeference(scene)
         self.pixel_area_m2 = pixel_area_m2(self.georeference)
         for layer in layers:
             check_steps(layer.steps, layer.head.classes, self.pixel_area_m2)
         self.out = None if out is None else Path(out)
         self.files: dict[str, MapFile] = {}
         self.arrays: dict[str, NDArray[Any]] = {}
+        self.netcdf: Path | None = None
+        self._rows: Path | None = None
         if self.out is not None:
-            self._refuse_existing(overwrite)
+            self._refuse_existing(self.out, overwrite)
+            self._begin(self.out)
 
-    def _path(self, layer: MapLayer) -> Path:
-        assert self.out is not None
+    def _begin(self, out: Path) -> None:
+        """Makes room for the rows of what becomes one file, where it does."""
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.suffix.lower() == NETCDF:
+            remove_orphans(out.with_suffix(""))
+            self._rows = temporary_path(out.with_suffix(""))
+            self._rows.mkdir()
+            self.netcdf, self.out = out, self._rows / f"{out.stem}.tif"
+
+    def _path(self, layer: MapLayer, out: Path) -> Path:
         suffix = "" if layer is self.layers[0] else f"_{layer.name}"
-        return self.out.with_name(f"{self.out.stem}{suffix}{self.out.suffix or '.tif'}")
+        return out.with_name(f"{out.stem}{suffix}{out.suffix or '.tif'}")
 
-    def _refuse_existing(self, overwrite: bool) -> None:
-        assert self.out is not None
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        found = [str(p) for p in map(self._path, self.layers) if p.exists()]
+    def _refuse_existing(self, out: Path, overwrite: bool) -> None:
+        whole = out.suffix.lower() == NETCDF
+        if is_swath(self.scene) and not whole:
+            raise ValueError(
+                "Maps of a scene on 2-D lat/lon are written as NetCDF. Name a file "
+                "that ends in .nc, or align the scene first: "
+                "arcticdl.grid.align([scene], crs=..., resolution_m=...). Received: "
+                f"{out}"
+            )
+        paths = [out] if whole else [self._path(layer, out) for layer in self.layers]
+        found = [str(path) for path in paths if path.exists()]
         if found and not overwrite:
             raise FileExistsError(
                 f"{', '.join(found)} exist already. Choose another `out`, or pass "
@@ -258,6 +285,7 @@ class SceneMaps:
             self.arrays[layer.name][:, row : row + rows.shape[1]] = rows
 
     def _create(self, layer: MapLayer, count: int) -> MapFile:
+        assert self.out is not None
         classes, palette = layer.head.classes, layer.output.palette
         names_of_codes = {f"class_{i}": c for i, c in enumerate(classes)}
         tags = self.tags | (names_of_codes if palette else {}) | layer.finish_tags()
@@ -265,7 +293,7 @@ class SceneMaps:
         tags |= {k: attrs[k] for k in ("units",) if attrs.get(k, "1") != "1"}
         names = tuple(name or layer.name for name in layer.bands)
         return MapFile(
-            self._path(layer),
+            self._path(layer, self.out),
             self.shape,
             count=count,
             dtype=layer.output.dtype,
@@ -274,33 +302,80 @@ class SceneMaps:
             tags=tags,
             band_names=names,
             colors=layer.head.colors if palette else (),
+            units=str(attrs.get("units", "")),
         )
 
     def finish(self) -> xr.Dataset:
         """Names the files and returns the maps on the scene's grid."""
-        data: dict[str, Any] = {}
-        coords: dict[str, Any] = {
-            k: self.scene.coords[k] for k in ("y", "x") if k in self.scene.coords
-        }
-        if "spatial_ref" in self.scene.coords:
-            coords["spatial_ref"] = self.scene.coords["spatial_ref"]
         # All maps are mended before the first gets its name: a failure leaves none.
         for layer in self.layers:
             if layer.steps:
                 self._apply_steps(layer)
+        if self.out is None:
+            return self._dataset(self._in_memory(self.arrays))
         for layer in self.layers:
-            if self.out is not None:
-                opened = open_geotiff(self.files[layer.name].commit())
-                values: Any = opened["image"].variable.data
-            else:
-                values = self.arrays[layer.name]
-            many = values.shape[0] > 1
+            self.files[layer.name].commit()
+        maps = self.opened()
+        if self.netcdf is None:
+            return maps
+        write_netcdf(maps, None, self.netcdf.with_suffix(""))
+        self._remove_rows()
+        return self.opened()
+
+    def begin_from(self, out: Path) -> None:
+        """Takes the files that an earlier call finished for its own."""
+        self.out = out
+        self.netcdf = out if out.suffix.lower() == NETCDF else None
+
+    def opened(self) -> xr.Dataset:
+        """The maps as their files hold them, read when they are asked for."""
+        if self.netcdf is not None and self.netcdf.exists():
+            whole = xr.open_dataset(
+                self.netcdf, engine="h5netcdf", mask_and_scale=False
+            )
+            return self._dataset(whole)
+        assert self.out is not None
+        found: dict[str, xr.DataArray] = {}
+        for layer in self.layers:
+            image = open_geotiff(self._path(layer, self.out))["image"]
+            found[layer.name] = image if len(layer.bands) > 1 else image[0]
+        return self._dataset(found)
+
+    def _remove_rows(self) -> None:
+        if self._rows is not None:
+            shutil.rmtree(self._rows, ignore_errors=True)
+
+    def empty(self) -> xr.Dataset:
+        """Maps of the same variables and attributes that hold nothing yet."""
+        data = {}
+        for layer in self.layers:
+            nothing = np.array(layer.output.nodata, layer.output.dtype)
+            data[layer.name] = np.broadcast_to(nothing, (len(layer.bands), *self.shape))
+        return self._dataset(self._in_memory(data))
+
+    def _in_memory(self, arrays: Mapping[str, Any]) -> dict[str, xr.DataArray]:
+        return {
+            name: xr.DataArray(values if values.shape[0] > 1 else values[0])
+            for name, values in arrays.items()
+        }
+
+    def _dataset(self, values: Mapping[Any, xr.DataArray]) -> xr.Dataset:
+        data: dict[str, xr.Variable] = {}
+        kept = ("y", "x", "lat", "lon", "spatial_ref")
+        coords: dict[str, Any] = {
+            k: self.scene.coords[k] for k in kept if k in self.scene.coords
+        }
+        for layer in self.layers:
+            many = len(layer.bands) > 1
             dims = (layer.dim, "y", "x") if many else ("y", "x")
-            data[layer.name] = (dims, values if many else values[0], layer.attrs())
+            # To take a variable's data would read it; renamed, it stays in its file.
+            variable = values[layer.name].variable.copy(deep=False)
+            variable.dims, variable.attrs = dims, layer.attrs()
+            data[layer.name] = variable
             if many:
                 coords[layer.dim] = (layer.dim, list(layer.bands))
-        attrs = {k: v for k, v in self.scene.attrs.items() if k in ("scene_id", "time")}
-        return xr.Dataset(data, coords, attrs)
+        told = {k: v for k, v in self.scene.attrs.items() if k in _TOLD}
+        return xr.Dataset(data, coords, told | self.tags)
 
     def _apply_steps(self, layer: MapLayer) -> None:
         """Mends a whole map in memory, and writes it where there is a file."""
@@ -319,3 +394,4 @@ class SceneMaps:
         """Removes unfinished files."""
         for file in self.files.values():
             file.discard()
+        self._remove_rows()

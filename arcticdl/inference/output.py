@@ -63,6 +63,7 @@ class MapFile:
         tags: Tags of the file.
         band_names: Descriptions of the bands.
         colors: ``#rrggbb`` of class 0, 1, ... for a colour table (one uint8 band).
+        units: Unit of the values, if any.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class MapFile:
         tags: dict[str, str] | None = None,
         band_names: tuple[str, ...] = (),
         colors: tuple[str, ...] = (),
+        units: str = "",
     ):
         self.path = Path(path)
         self._place = PartFile(self.path)
@@ -100,6 +102,8 @@ class MapFile:
         self._file.update_tags(**(tags or {}))
         for number, name in enumerate(band_names, start=1):
             self._file.set_band_description(number, name)
+        if units not in ("", "1"):
+            self._file.units = (units,) * count
         if colors:
             self._file.write_colormap(1, _colormap(colors))
 

@@ -91,7 +91,7 @@ def test_defaults_that_are_listed_are_those_of_a_loaded_file(tmp_path):
 
 
 def test_a_key_that_is_none_is_refused_with_those_beside_it():
-    with pytest.raises(ValueError, match=r"\['predict.batch_size'.*'predict.tta'"):
+    with pytest.raises(ValueError, match=r"\['predict.allow'.*'predict.tta'"):
         list_keys("predict.ttta")
 
 

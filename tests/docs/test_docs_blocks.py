@@ -38,6 +38,7 @@ USE_A_RUN = {
     "howto/labelling",
     "howto/drift",
     "howto/postprocess",
+    "howto/products",
     "howto/spread",
     "reference/formats",
 }

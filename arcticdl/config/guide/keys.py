@@ -102,6 +102,8 @@ def default_of(field: FieldInfo) -> str | None:
     if isinstance(value, BaseModel):
         return ""
     if isinstance(value, tuple):
+        if value and all(isinstance(each, Named) for each in value):
+            return f"[{', '.join(each.name for each in value)}]"
         value = list(value)
     return write_yaml([value]).strip().removeprefix("- ")
 

@@ -1,0 +1,186 @@
+"""Before a day of computing: is a scene like those that a model was trained on?
+
+What the training scenes were rides in the card. A scene whose numbers or pixels are of
+another size would be mapped without a word, and wrongly; a look at some windows tells.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from arcticdl.choices import check_choices
+from arcticdl.scene import read_values, scene_geobox
+from arcticdl.tiles.writing.scan import read_valid
+
+TRAINED_ON = "trained_on"
+"""Key of a card under which ``training_record`` rides."""
+
+ALLOWED = ("resolution", "scale")
+"""Findings that stop a map, unless they are allowed."""
+
+SCALE_LIMITS = (3.0, 10.0)
+"""Factor beyond the training scenes at which a band is told of, and refused.
+
+Water beside ice differs by less in one scene; decibels for power, 8 for 16 bits, or
+reflectance times 10 000 by far more.
+"""
+
+RESOLUTION_LIMITS = (1.1, 2.0)
+"""The same of the size of pixels."""
+
+_WINDOW_PX = 128
+_WINDOWS = 3
+_ATTRIBUTES = ("region", "season")
+
+
+def training_record(store: Any, indices: Any) -> dict[str, Any]:
+    """What a card says of the scenes that a model was trained on.
+
+    Args:
+        store: The tile store.
+        indices: Its training tiles.
+
+    Returns:
+        JSON values: ``bands``, name -> least and greatest root mean square of a scene,
+        in the band's unit; ``pixel_m``, least and greatest side of a pixel in metres,
+        where scenes have a projected grid; ``region`` and ``season``, the names that
+        the scenes bear.
+    """
+    rows = store.manifest.iloc[indices]
+    names = [str(name) for name in rows["scene_id"].unique()]
+    stats = [store.scene_stats(name) for name in names]
+    bands = {}
+    for number, band in enumerate(store.bands):
+        sizes = np.array([np.hypot(s.mean[number], s.std[number]) for s in stats])
+        if np.isfinite(sizes).any():
+            bands[str(band)] = _range(sizes[np.isfinite(sizes)])
+    told: dict[str, Any] = {"bands": bands}
+    known = getattr(
+        store, "store", store
+    ).scenes  # of a store seen as sequences its own
+    sides = [_side_of(known[name]) for name in names if name in known]
+    sides = [side for side in sides if side is not None]
+    if sides:
+        told["pixel_m"] = _range(np.array(sides))
+    for key in _ATTRIBUTES:
+        if key in rows:
+            told[key] = sorted({str(value) for value in rows[key].dropna()} - {""})
+    return told
+
+
+def check_like_training(
+    card: Mapping[str, Any] | None, scene: xr.Dataset, allow: Collection[str] = ()
+) -> list[str]:
+    """Compares some windows of a scene with the scenes of training.
+
+    Args:
+        card: A model's card; one that does not say what it was trained on asks nothing.
+        scene: The scene, with the card's bands.
+        allow: Of ``ALLOWED``, what is told of but not refused.
+
+    Returns:
+        What differs but does not stop a map, a sentence each: bands more than 3 times
+        larger or smaller than in any training scene, pixels that differ by more than a
+        tenth, a region or a season that was never trained on.
+
+    Raises:
+        ValueError: A band is more than 10 times larger or smaller, or a pixel more than
+            2 times, and it is not allowed; or ``allow`` names something else.
+    """
+    check_choices("allow", allow, ALLOWED)
+    told = (card or {}).get(TRAINED_ON)
+    if not told:
+        return []
+    name = scene.attrs.get("scene_id", "?")
+    found = []
+    for kind, what, factor, limits in _factors(told, scene):
+        size = f"{factor:.3g}" if factor >= 1 else f"1/{1 / factor:.3g}"
+        text = f"Scene {name!r}: {what} is {size} times that of the training scenes."
+        least, most = limits
+        if max(factor, 1 / factor) > most and kind not in allow:
+            raise ValueError(
+                f"{text} Beyond a factor of {most:g} a map would be wrong. Mend the "
+                f"scene, or go on with `predict.allow: [{kind}]` (--allow {kind})."
+            )
+        if max(factor, 1 / factor) > least:
+            found.append(text)
+    for key in _ATTRIBUTES:
+        value = str(scene.attrs.get(key, ""))
+        if value and told.get(key) and value not in told[key]:
+            found.append(
+                f"Scene {name!r}: {key} {value!r} was never trained on; that of the "
+                f"training scenes is {', '.join(told[key])}."
+            )
+    return found
+
+
+def _factors(
+    told: Mapping[str, Any], scene: xr.Dataset
+) -> list[tuple[str, str, float, tuple[float, float]]]:
+    """How far each band, and the pixel, lies outside the range of training."""
+    found = []
+    for band, size in _sizes(scene).items():
+        if band in told["bands"]:
+            factor = _beyond(size, *told["bands"][band])
+            found.append(("scale", f"the size of band {band!r}", factor, SCALE_LIMITS))
+    geobox = scene_geobox(scene)
+    if geobox is not None and geobox.crs is not None and "pixel_m" in told:
+        about = {"crs": geobox.crs.to_wkt(), "step": list(geobox.resolution.xy)}
+        side = _side_of(about)
+        if side is not None:
+            factor = _beyond(side, *told["pixel_m"])
+            found.append(("resolution", "the pixel size", factor, RESOLUTION_LIMITS))
+    return found
+
+
+def _beyond(size: float, least: float, most: float) -> float:
+    """Factor outside a range; 1 within, and where there is nothing to divide by."""
+    if size > most > 0:
+        return size / most
+    if 0 < size < least:
+        return size / least
+    return 1.0
+
+
+def _sizes(scene: xr.Dataset) -> dict[str, float]:
+    """Root mean square of each band over the valid pixels of nine windows."""
+    squares, counts = 0.0, 0
+    for rows in _spread(scene.sizes["y"]):
+        for cols in _spread(scene.sizes["x"]):
+            part = {"y": rows, "x": cols}
+            image = read_values(scene["image"].isel(part), "y", "x", "band")
+            values = image[read_valid(scene, part)].astype(np.float64)
+            values = values[np.isfinite(values).all(axis=-1)]
+            squares = squares + (values**2).sum(axis=0)
+            counts += len(values)
+    if not counts:
+        return {}
+    names = [str(band) for band in scene["band"].values]
+    return dict(zip(names, np.sqrt(squares / counts).tolist(), strict=True))
+
+
+def _spread(size: int) -> list[slice]:
+    """Evenly spread windows along an axis, which do not overlap where there is room."""
+    starts = np.linspace(0, max(size - _WINDOW_PX, 0), _WINDOWS).astype(int)
+    return [slice(start, start + _WINDOW_PX) for start in np.unique(starts).tolist()]
+
+
+def _side_of(about: Mapping[str, Any]) -> float | None:
+    """Side of a pixel in metres, of a projected grid."""
+    from pyproj import CRS
+
+    wkt, step = about.get("crs"), about.get("step")
+    if not wkt or not step or pd.isna(step).any():
+        return None
+    crs = CRS.from_wkt(wkt)
+    if not crs.is_projected:
+        return None
+    metres = crs.axis_info[0].unit_conversion_factor
+    return float(np.sqrt(abs(step[0] * step[1]))) * metres
+
+
+def _range(values: np.ndarray) -> list[float]:
+    return [float(values.min()), float(values.max())]

@@ -1,0 +1,1 @@
+"""What is made of finished maps, one file a product: tables, areas, styles, stores."""

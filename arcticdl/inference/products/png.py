@@ -1,0 +1,44 @@
+"""A picture to look at: the scene beside its maps, with legend, scale and north."""
+
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from arcticdl.inference.products.cf import stem_file
+from arcticdl.inference.products.product import Product
+
+_MAX_PANELS = 3
+
+
+def write_png(maps: xr.Dataset, scene: xr.Dataset | None, stem: Path) -> None:
+    """Draws the scene, where it is given, and the chief maps as ``NAME.png``."""
+    from arcticdl.plots import scene_map, write_figure
+
+    chosen = _panels(maps)
+    parts: dict[str, Any] = dict(chosen)
+    where = scene if scene is not None else maps
+    parts |= {k: where[k] for k in ("image", "valid") if k in where}
+    both = xr.Dataset(parts, attrs=where.attrs)
+    if "spatial_ref" in where.coords:
+        both = both.assign_coords(spatial_ref=where["spatial_ref"])
+    title = str(where.attrs.get("scene_id", stem.name))
+    (path,) = PRODUCT.files(maps, stem)
+    write_figure(scene_map(both, list(chosen), title=title), path)
+
+
+def _panels(maps: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Maps of classes and values, else the first probabilities; at most three."""
+    panels: dict[str, xr.DataArray] = {}
+    for name, variable in maps.data_vars.items():
+        shown = str(name).rpartition("_")[2]
+        if shown in ("class", "value") and variable.ndim == 2:
+            panels[str(name)] = variable
+        elif shown in ("prob", "value") and "class" not in "".join(panels):
+            for band in variable[:_MAX_PANELS]:
+                title = f"{name}_{band[variable.dims[0]].item()}"
+                panels[title] = band.drop_vars(variable.dims[0])
+    return dict(list(panels.items())[:_MAX_PANELS])
+
+
+PRODUCT = Product(write_png, stem_file(".png"))

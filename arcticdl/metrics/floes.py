@@ -1,0 +1,109 @@
+"""Sizes of ice floes, and the shares of leads: what a class map tells of the pack."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+from arcticdl.void import VOID_CLASS
+
+MIN_FLOE_PX = 5
+"""Fewer pixels have no shape that could be measured."""
+
+
+def floe_sizes(
+    label: ArrayLike,
+    ice_classes: Sequence[int],
+    *,
+    pixel_m: float = 1.0,
+    min_px: int = MIN_FLOE_PX,
+    void_class: int = VOID_CLASS,
+) -> dict[str, Any]:
+    """Measures the mean caliper diameter of each floe of a class map.
+
+    A floe is a region of ice classes joined by the sides of its pixels; floes that
+    touch are one. Its mean caliper diameter, over all directions, is the perimeter of
+    the convex hull of its pixels divided by pi (Cauchy's theorem); floes are so
+    measured since Rothrock and Thorndike 1984 (doi:10.1029/JC089iC04p06477). Floes that
+    reach the frame of the map or a void pixel are cut and left out, and so are those of
+    fewer than ``min_px`` pixels; both are counted.
+
+    Args:
+        label: Class map, integer (y, x).
+        ice_classes: Codes of ice.
+        pixel_m: Side of a pixel.
+        min_px: Least number of pixels.
+        void_class: Code of void pixels.
+
+    Returns:
+        ``diameter_m``, float64 (floe,), and ``area_px``, int64 (floe,), in the order of
+        the floes' first pixels; ``num_cut``, ``num_small``: how many were left out. One
+        that is both is counted as cut.
+
+    Example:
+        >>> label = np.zeros((6, 6), np.uint8)
+        >>> label[1:4, 1:4] = 1
+        >>> found = floe_sizes(label, [1], pixel_m=10.0)
+        >>> found["diameter_m"].round(2).tolist(), found["num_cut"]
+        ([38.2], 0)
+    """
+    codes = np.asarray(label)
+    ice = np.isin(codes, list(ice_classes))
+    # Beyond the frame nothing is known, as in void.
+    unknown = np.pad(codes == void_class, 1, constant_values=True)
+    beside = ndimage.binary_dilation(unknown)[1:-1, 1:-1]
+    numbers, count = ndimage.label(ice)
+    sizes = np.bincount(numbers.ravel(), minlength=count + 1)[1:]
+    cut = np.zeros(count + 1, bool)
+    cut[np.unique(numbers[beside])] = True
+    cut = cut[1:]
+    kept = np.flatnonzero(~cut & (sizes >= min_px))
+    places = ndimage.find_objects(numbers)
+    lengths = [_caliper_px(numbers[places[k]] == k + 1) for k in kept]
+    return {
+        "diameter_m": np.array(lengths, np.float64) * pixel_m,
+        "area_px": sizes[kept].astype(np.int64),
+        "num_cut": int(cut.sum()),
+        "num_small": int((~cut & (sizes < min_px)).sum()),
+    }
+
+
+def _caliper_px(region: NDArray[np.bool_]) -> float:
+    """Perimeter of the hull of a region's pixels over pi, in pixels."""
+    import shapely
+
+    rows = np.flatnonzero(region.any(axis=1))
+    first = region[rows].argmax(axis=1)
+    last = region.shape[1] - region[rows][:, ::-1].argmax(axis=1)
+    # Of each row of pixels the four outer corners span all the others.
+    x = np.concatenate([first, last, first, last])
+    y = np.concatenate([rows, rows, rows + 1, rows + 1])
+    corners = np.stack([x, y], axis=-1).astype(np.float64)
+    return float(shapely.MultiPoint(corners).convex_hull.length / math.pi)
+
+
+def lead_fraction(
+    label: ArrayLike, lead_classes: Sequence[int], ice_classes: Sequence[int]
+) -> float:
+    """Computes the share of leads in the pack: ``lead / (lead + ice)``.
+
+    Args:
+        label: Class map of any shape.
+        lead_classes: Codes of leads: open water or thin ice within the pack, which the
+            map must tell from the open sea.
+        ice_classes: Codes of the ice around them.
+
+    Returns:
+        Fraction 0-1; NaN where there is neither.
+
+    Example:
+        >>> lead_fraction([[0, 1, 1, 1], [2, 2, 255, 255]], [0], [1])
+        0.25
+    """
+    codes = np.asarray(label)
+    lead = int(np.isin(codes, list(lead_classes)).sum())
+    ice = int(np.isin(codes, list(ice_classes)).sum())
+    return lead / (lead + ice) if lead + ice else float("nan")

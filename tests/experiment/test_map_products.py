@@ -1,0 +1,232 @@
+"""Products by `arcticdl predict`: beside the maps, all at once, gone on with later."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pyproj
+import pytest
+import rasterio
+import xarray as xr
+
+import arcticdl
+from arcticdl.cli import main
+from arcticdl.config.predict import PredictConfig
+from arcticdl.experiment import products as module
+from arcticdl.inference import Predictor
+from arcticdl.models import build_segmenter
+from arcticdl.tiles import Normalizer
+
+CARD = {
+    "bands": ["HH", "HV"],
+    "normalizer": Normalizer("none", ("HH", "HV")).to_dict(),
+    "tile_size_px": 32,
+    "heads": {
+        "ice": {
+            "task": "segmentation",
+            "classes": ["water", "ice"],
+            "colors": ["#0064ff", "#ffffff"],
+        }
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A file of a model whose answer is known: ice where HV > HH."""
+    network = build_segmenter(
+        "plain", num_bands=2, num_classes=2, card=CARD,
+        backbone_options={"width": 2, "depth": 1},
+        decoder_options={"channels": (2,)},
+    )  # fmt: skip
+    carded = network.get_layer("card")(network.input)
+    answer = keras.layers.Activation("linear", name="ice")(carded)
+    path = tmp_path_factory.mktemp("model") / "model.keras"
+    keras.Model(network.input, answer).save(path)
+    return str(path)
+
+
+@pytest.fixture
+def scene(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return write_scene("scene.tif", time="2020-03-01T00:00:00Z")
+
+
+def write_scene(path, **tags):
+    image = np.random.default_rng(0).normal(size=(2, 60, 50)).astype("float32")
+    with rasterio.open(
+        path, "w", driver="GTiff", height=60, width=50, count=2, dtype="float32",
+        crs="EPSG:3413", transform=rasterio.Affine(80, 0, -6e5, 0, -80, -1.6e6),
+    ) as file:  # fmt: skip
+        file.write(image)
+        file.descriptions = ("HH", "HV")
+        file.update_tags(**tags)
+    return path
+
+
+def names(folder="maps"):
+    return {path.name for path in Path(folder).iterdir()}
+
+
+MAPS = {"scene.tif", "scene_confidence.tif"}
+
+
+def test_products_stand_beside_the_maps(model, scene):
+    asked = "cog,netcdf,polygons,stac"
+    assert main(["predict", model, scene, "-o", "maps", "--products", asked]) == 0
+    assert names() == MAPS | {
+        "scene.nc", "scene.stac.json", "scene_polygons.gpkg", "scene_polygons.parquet",
+    }  # fmt: skip
+    with rasterio.open("maps/scene.tif") as file, rasterio.open(scene) as source:
+        codes, image = file.read(1), source.read()
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        digest = file.tags()["arcticdl_models"]
+    np.testing.assert_array_equal(codes, image[1] > image[0])
+    found = xr.open_dataset("maps/scene.nc")
+    assert found.attrs["arcticdl_models"] == digest
+    assert found["class"].attrs["standard_name"] == "sea_ice_classification"
+    item = json.loads(Path("maps/scene.stac.json").read_text())
+    assert item["properties"]["arcticdl_models"] == digest
+    assert {"class", "netcdf", "polygons"} <= set(item["assets"])
+
+
+def test_a_product_that_a_finished_scene_lacks_is_made_of_its_maps(
+    model, scene, monkeypatch
+):
+    assert main(["predict", model, scene, "-o", "maps"]) == 0
+    assert names() == MAPS | {"scene.png"}
+    before = Path("maps/scene_confidence.tif").stat().st_mtime_ns
+
+    def no_network(*_, **__):
+        raise AssertionError("the network ran")
+
+    monkeypatch.setattr(module, "map_scene", no_network)
+    again = ["predict", model, scene, "-o", "maps", "--resume", "--products"]
+    assert main([*again, "zarr,png"]) == 0
+    assert names() == MAPS | {"scene.png", "scene.zarr"}
+    assert Path("maps/scene_confidence.tif").stat().st_mtime_ns == before
+    assert main([*again, "cog"]) == 0
+    with rasterio.open("maps/scene.tif") as file:
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+
+
+def test_several_scenes_go_on_where_a_killed_call_stopped(model, scene, monkeypatch):
+    other = write_scene("other.tif")
+    words = ["predict", model, scene, other, "-o", "maps", "--products", "zarr"]
+    made = module.SceneWriter._make
+    count = []
+
+    def killed(self, *args):
+        made(self, *args)
+        count.append(1)
+        if len(count) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.SceneWriter, "_make", killed)
+    assert main(words) != 0
+    done = MAPS | {"scene.zarr"}
+    assert names() == done
+    assert main([*words, "--resume"]) == 0
+    rest = {name.replace("scene", "other") for name in done}
+    assert names() == done | rest and len(count) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--products", "cog,poligons"], "Did you mean 'polygons'?"),
+        (["--products", "stac"], "needs the time of the scene"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_before_the_network_runs(
+    model, scene, capsys, monkeypatch, words, message
+):
+    monkeypatch.delattr(module, "map_scene")
+    timeless = write_scene("timeless.tif")
+    inputs = [scene, timeless] if "stac" in words else [scene]
+    assert main(["predict", model, *inputs, "-o", "maps", *words]) == 1
+    assert message in capsys.readouterr().err
+    assert not Path("maps").exists()
+
+
+def test_files_of_others_are_refused_before_the_network_runs(
+    model, scene, capsys, monkeypatch
+):
+    monkeypatch.delattr(module, "map_scene")
+    Path("maps").mkdir()
+    Path("maps/scene.nc").write_text("mine")
+    words = ["predict", model, scene, "-o", "maps", "--products", "netcdf"]
+    assert main(words) == 1
+    assert "maps/scene.nc exist already" in capsys.readouterr().err
+    assert Path("maps/scene.nc").read_text() == "mine"
+
+
+@pytest.fixture
+def swath(tmp_path, monkeypatch):
+    """A file of a scene whose pixels have a latitude and a longitude each."""
+    monkeypatch.chdir(tmp_path)
+    rows, cols = np.meshgrid(np.arange(60), np.arange(50), indexing="ij")
+    image = np.random.default_rng(0).normal(size=(2, 60, 50)).astype("float32")
+    xr.Dataset(
+        {"HH": (("y", "x"), image[0]), "HV": (("y", "x"), image[1])},
+        {
+            "lat": (("y", "x"), 80 + 0.001 * rows, {"units": "degrees_north"}),
+            "lon": (("y", "x"), 5 + 0.006 * cols, {"units": "degrees_east"}),
+        },
+    ).to_netcdf("pass.nc")
+    return "pass.nc", image
+
+
+def test_a_swath_is_mapped_in_its_own_geometry(model, swath, capsys):
+    path, image = swath
+    words = ["predict", model, path, "-o"]
+    assert main([*words, "maps", "--products", "netcdf,png"]) == 0
+    assert names() == {"pass.nc", "pass.png"}
+    found = xr.open_dataset("maps/pass.nc")
+    np.testing.assert_array_equal(found["class"], image[1] > image[0])
+    with xr.open_dataset(path) as given:
+        np.testing.assert_array_equal(found["lat"], given["lat"])
+    assert main([*words, "maps", "--resume", "--products", "zarr"]) == 0
+    assert names() == {"pass.nc", "pass.png", "pass.zarr"}
+    assert main([*words, "one.tif"]) == 1
+    assert "written as NetCDF" in capsys.readouterr().err
+    assert main([*words, "maps2", "--products", "cog"]) == 1
+    assert "needs maps on a regular grid" in capsys.readouterr().err
+    assert not Path("maps2").exists() and not Path("one.tif").exists()
+
+
+def test_maps_of_a_swath_are_brought_to_a_grid_if_asked(model, swath, monkeypatch):
+    """Each pixel of the grid has the class of the swath's pixel that it lies on."""
+    path, image = swath
+    options = PredictConfig(grid={"resolution_m": 100.0})
+    predictor = Predictor(model, jit_compile=False)
+    writer = module.SceneWriter(
+        predictor, [Path(model)], products=["cog", "netcdf"], tags={},
+        grid=options.grid.model_dump(), overlap_px=None, resume=True, overwrite=False,
+    )  # fmt: skip
+    scene = arcticdl.open_scene(path)
+    target = Path("maps") / f"pass{writer.ending(scene)}"
+    assert target.name == "pass.tif"
+    writer.check(scene, target)
+    writer.write(scene, target)
+    assert names() == {"pass.tif", "pass_confidence.tif", "pass.nc"}
+    with rasterio.open(target) as file:
+        codes, crs, move = file.read(1), file.crs, file.transform
+    assert crs.to_epsg() == 3413 and move.a == 100.0
+    rows, cols = np.nonzero(codes != 255)
+    assert len(rows) > 1000
+    to_lonlat = pyproj.Transformer.from_crs(3413, 4326, always_xy=True)
+    lon, lat = to_lonlat.transform(*(move @ (cols + 0.5, rows + 0.5)))
+    row, col = (lat - 80) / 0.001, (lon - 5) / 0.006
+    clear = (np.abs(row % 1 - 0.5) > 0.1) & (np.abs(col % 1 - 0.5) > 0.1)
+    right = (image[1] > image[0])[row.round().astype(int), col.round().astype(int)]
+    np.testing.assert_array_equal(codes[rows, cols][clear], right[clear])
+    monkeypatch.setattr(module, "map_scene", None)  # the network need not run again
+    writer.products = {"polygons": {}}
+    made = writer.write(scene, target)
+    assert [file.name for file in made][1:] == [
+        "pass_polygons.gpkg", "pass_polygons.parquet"
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="by the product 'netcdf'"):
+        writer.check(scene, target.with_suffix(".nc"))
