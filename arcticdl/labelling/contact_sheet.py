@@ -35,7 +35,7 @@ def contact_sheet(
     names = [c.removeprefix("rank_") for c in table if c.startswith("rank_")]
     columns = min(count, len(pictures))
     with house_style():
-        figure = new_figure((_SIDE_IN * columns + 0.4, (_SIDE_IN + 0.45) * len(names)))
+        figure = new_figure((_SIDE_IN * columns + 0.4, (_SIDE_IN + 0.6) * len(names)))
         grid = figure.subplots(len(names), columns, squeeze=False)
         for axes, name in zip(grid, names, strict=True):
             ranks = table[f"rank_{name}"].astype("float64").to_numpy()
@@ -71,5 +71,5 @@ def _title(picture: Picture, row: pd.Series, name: str) -> str:
     short = scene if len(scene) < 22 else f"…{scene[-20:]}"
     where = f"row {picture.row}, column {picture.col}"
     measure = {"coreset": "distance"}.get(name, name)
-    told = f", {measure} {row[measure]:.2g}" if measure in row else ""
+    told = f"\n{measure} {row[measure]:.2g}" if measure in row else ""
     return f"{short}\n{where}{told}"

@@ -1,9 +1,11 @@
 """Drift: distances that are known, scale errors named, and a status for scripts."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from made_loop import image_of, truth_of, write
 from scipy import stats
 
@@ -167,3 +169,15 @@ def test_what_cannot_be_compared_is_refused(loop, capsys, compared):
     assert "absent.tif" in capsys.readouterr().err
     assert main(["drift", "runs/loop", scene, "--fold", "7"]) == 1
     assert "one of the trained folds" in capsys.readouterr().err
+
+
+def test_scenes_that_tell_no_season_have_no_strata(loop, compared):
+    folder, _ = compared
+    for path in (Path("loop.yaml"), Path("runs/loop/config.yaml")):
+        tree = yaml.safe_load(path.read_text())
+        tree["data"] |= {"attributes": {}, "rename": {}}
+        path.write_text(yaml.safe_dump(tree))
+    assert main(["prepare", "loop.yaml", "--overwrite"]) == 0
+    scene = str(folder / "usual_melt_1.tif")
+    assert main(["drift", "runs/loop", scene, "--limit", "5"]) == 0
+    assert json.loads(Path("runs/loop/drift/drift.json").read_text())["strata"] == []

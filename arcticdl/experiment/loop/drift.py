@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from rich.progress import track
 
@@ -196,15 +197,12 @@ def _strata(
     found: list[dict[str, Any]] = []
     for column in STRATA:
         told = {
-            str(s.attrs["scene_id"]): str(s.attrs.get(column) or "") for s in scenes
+            str(scene.attrs["scene_id"]): _text(scene.attrs.get(column))
+            for scene in scenes
         }
-        known = {
-            look.scene_id: str(table[column].get(look.scene_id) or "")
-            if column in table
-            else ""
-            for look in training
-        }
-        for stratum in sorted(set(told.values()) - {"", "None"}):
+        cells = table[column] if column in table else {}
+        known = {look.scene_id: _text(cells.get(look.scene_id)) for look in training}
+        for stratum in sorted(set(told.values()) - {""}):
             mine = [look for look in new if told[look.scene_id] == stratum]
             same = [look for look in training if known[look.scene_id] == stratum]
             entry: dict[str, Any] = {
@@ -228,6 +226,11 @@ def _strata(
                 entry |= {"band": far, "in_std": apart[far]}
             found.append(entry)
     return found
+
+
+def _text(cell: Any) -> str:
+    """A stratum's name; empty where a scene tells none."""
+    return "" if pd.isna(cell) else str(cell)
 
 
 def told(found: Drift) -> list[str]:
