@@ -200,7 +200,7 @@ def _strata(
             str(scene.attrs["scene_id"]): _text(scene.attrs.get(column))
             for scene in scenes
         }
-        cells = table[column] if column in table else {}
+        cells = table.get(column, {})
         known = {look.scene_id: _text(cells.get(look.scene_id)) for look in training}
         for stratum in sorted(set(told.values()) - {""}):
             mine = [look for look in new if told[look.scene_id] == stratum]
