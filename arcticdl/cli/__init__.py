@@ -22,6 +22,7 @@ from arcticdl.cli.faults import INTERRUPTED, explain, say
 from arcticdl.cli.runs.bundle import bundle, verify
 from arcticdl.cli.runs.calibrate import calibrate
 from arcticdl.cli.runs.compare import compare
+from arcticdl.cli.runs.learning import learning_curve
 from arcticdl.cli.weights import weights
 
 app = typer.Typer(
@@ -48,6 +49,7 @@ for command in (
     use.ensemble,
     use.evaluate,
     compare,
+    learning_curve,
     use.predict,
     use.export,
     bundle,

@@ -5,6 +5,25 @@ import sys
 
 from arcticdl.doctor.allocator import keep_memory
 
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def start_without_gpus() -> None:
+    """Loads the backend so that it takes no GPU, for a call that starts trainings.
+
+    A backend takes hold of what it sees when it starts, and of most of its memory,
+    which the trainings would then lack. They see the GPUs as before.
+    """
+    before = os.environ.get(_VISIBLE)
+    os.environ[_VISIBLE] = "-1"
+    try:
+        start_backend()
+    finally:
+        if before is None:
+            del os.environ[_VISIBLE]
+        else:
+            os.environ[_VISIBLE] = before
+
 
 def start_backend() -> None:
     """Loads Keras and its backend without the page of notices that TensorFlow prints.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from arcticdl.cli.faults import say
 from arcticdl.cli.options import Config, Overwrite, Set
 from arcticdl.cli.runs.jobs import Job, run_jobs
 from arcticdl.cli.start import start_backend
@@ -69,6 +70,7 @@ def train(
         experiment.split_folds(checked, experiment.open_prepared(checked), folds)
         status = train_each(checked, folder, folds, overwrite=overwrite, jobs=jobs)
         if status:
+            say("go on with --resume")
             raise typer.Exit(status)
         return
     start_backend()

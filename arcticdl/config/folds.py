@@ -48,6 +48,13 @@ class FoldsConfig(Section):
     test_only: dict[str, str] = Field(
         default_factory=dict, description="Column -> value that test tiles have."
     )
+    train_fraction: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Share of the training groups that is learnt from, for learning "
+        "curves; a smaller share is part of every larger one.",
+    )
     validation_groups: int = Field(
         0,
         ge=0,

@@ -14,6 +14,10 @@ from .constant import constant_baseline as constant_baseline
 from .evaluate import SegmentationEvaluation as SegmentationEvaluation
 from .images import counted_pixels as counted_pixels
 from .labels import LabelEvaluation as LabelEvaluation
+from .learning.curve import CurvePoint as CurvePoint
+from .learning.curve import LearningCurve as LearningCurve
+from .learning.curve import learning_curve as learning_curve
+from .learning.page import write_learning_curve as write_learning_curve
 from .pool import pool_folds as pool_folds
 from .report import write_report as write_report
 from .scenes import evaluate_scenes as evaluate_scenes

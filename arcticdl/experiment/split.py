@@ -144,6 +144,7 @@ def _choose_fold(
     )
     validation = np.union1d(validation, purged(store, given, tested, number))
     learnt = purged(store, learnt, np.concatenate([tested, validation]), number)
+    learnt = _part_of(store, learnt, config)
     if not len(learnt) or not len(tested):
         raise SplitError(
             f"Fold {number} has {len(learnt)} training and {len(tested)} test tiles. "
@@ -184,13 +185,29 @@ def choose_everything(store: TileStore, config: Experiment) -> Split:
         rest = np.setdiff1d(tiles, parts.validation)
         apart = splitter.keep_apart(store.manifest, rest, parts.validation)
         apart = purged(store, apart, parts.validation, "full")
+        apart = _part_of(store, apart, config)
         if config.train.feed == "scenes":
             _refuse_cut_scenes(store, apart, "full")
         return Split(apart, parts.validation, tiles[:0])
     train_part, validation = _hold_groups(
         store, tiles, settings.group, settings.validation_groups, settings.n_splits
     )
-    return Split(purged(store, train_part, validation, "full"), validation, tiles[:0])
+    train_part = purged(store, train_part, validation, "full")
+    return Split(_part_of(store, train_part, config), validation, tiles[:0])
+
+
+def _part_of(
+    store: TileStore, learnt: NDArray[np.int64], config: Experiment
+) -> NDArray[np.int64]:
+    """Tiles of the first groups in an order that the share does not change."""
+    settings = config.folds
+    if settings.train_fraction == 1 or not len(learnt):
+        return learnt
+    values = store.manifest[settings.group].astype(str).to_numpy()[learnt]
+    groups = np.random.default_rng(settings.seed).permutation(np.unique(values))
+    # Rounded first, or 0.1 of 30 would be 4.
+    num = max(1, int(np.ceil(np.round(settings.train_fraction * len(groups), 6))))
+    return learnt[np.isin(values, groups[:num])]
 
 
 def _only(

@@ -122,7 +122,7 @@ def folds_to_train(
         ConfigError: ``fold`` is no fold of the configuration.
         FileExistsError: The run folder or the fold exists; see ``train``.
     """
-    numbers = _fold_numbers(config, fold)
+    numbers = fold_numbers(config, fold)
     folder = run_dir or Path("runs") / config.name
     check_run(config, folder, overwrite=overwrite)
     todo = [
@@ -133,15 +133,26 @@ def folds_to_train(
     return folder, todo
 
 
-def _fold_numbers(config: Experiment, fold: Fold) -> list[Fold]:
+def fold_numbers(config: Experiment, fold: Fold, *, scored: bool = False) -> list[Fold]:
+    """The folds that ``all``, ``full`` or a number stands for.
+
+    Args:
+        config: The experiment.
+        fold: What is asked for.
+        scored: Whether they are to be scored, which the full model cannot be.
+
+    Raises:
+        ConfigError: ``fold`` is no such fold of the configuration.
+    """
     n_splits = count_folds(config)
     if fold == "all":
         return list(range(n_splits))
-    if fold == FULL:
+    if fold == FULL and not scored:
         return [FULL]
     if not str(fold).isdigit() or int(fold) >= n_splits:
+        named = "`all`" if scored else f"`all`, `{FULL}`"
         raise ConfigError(
-            f"`fold` must be `all`, `{FULL}` or a number from 0 to {n_splits - 1}. "
+            f"`fold` must be {named} or a number from 0 to {n_splits - 1}. "
             f"Received: {fold!r}."
         )
     return [int(fold)]

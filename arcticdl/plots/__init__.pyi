@@ -8,6 +8,8 @@ from .curves import confusion as confusion
 from .curves import reliability as reliability
 from .curves import training_curves as training_curves
 from .curves import training_quantities as training_quantities
+from .learning import error_over_scenes as error_over_scenes
+from .learning import error_over_sizes as error_over_sizes
 from .maps import band_composite as band_composite
 from .maps import class_map as class_map
 from .ranking import precision_recall_curve as precision_recall_curve

@@ -1,16 +1,14 @@
-"""Commands side by side: order, lines, signals, failures, GPUs; the same weights."""
+"""Commands side by side: order, lines, signals, failures, GPUs."""
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
-from arcticdl.cli import main
+from arcticdl.cli import start
 from arcticdl.cli.runs.jobs import Job, run_jobs, share_gpus
 
 # A command that says what it sees, waits as long as told, and stops as trainings do.
@@ -68,7 +66,7 @@ def test_a_failure_lets_others_finish_and_begins_no_more(tmp_path, capfd):
     assert (tmp_path / "b.done").exists()
     assert not (tmp_path / "c.begun").exists()
     error = capfd.readouterr().err
-    assert "a ended with status 3; c is not begun. Go on with --resume" in error
+    assert "a ended with status 3; c is not begun; what is done is kept" in error
 
 
 def test_a_command_that_a_signal_killed_is_no_success(tmp_path):
@@ -98,6 +96,20 @@ def test_a_signal_reaches_all_that_run_and_ends_with_75(tmp_path, number, side_b
     assert not (tmp_path / "c.begun").exists()
 
 
+@pytest.mark.parametrize("before", [None, "5,6"])
+def test_a_call_that_starts_trainings_leaves_the_gpus_to_them(before, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        start, "start_backend", lambda: seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
+    )
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if before is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", before)
+    start.start_without_gpus()
+    assert seen == ["-1"]
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == before
+
+
 def test_gpus_are_shared_out_and_given_back(tmp_path, monkeypatch):
     tool = tmp_path / "bin" / "nvidia-smi"
     tool.parent.mkdir()
@@ -115,48 +127,3 @@ def test_gpus_are_shared_out_and_given_back(tmp_path, monkeypatch):
     assert run_jobs(jobs, side_by_side=2) == 0
     seen = [told(tmp_path / f"{name}.begun")[1] for name in "abc"]
     assert seen == ["5", "6", "5"]  # the third takes the place of the first
-
-
-DEMO = [
-    "model={backbone: plain, options: {backbone_options: {width: 4, depth: 2}, "
-    "decoder_options: {channels: [8, 4]}}}",
-    "train.epochs=2",
-    "train.repeats=1",
-    "train.batch_size=4",
-    "train.jit_compile=false",
-    "train.early_stopping=null",
-    "folds.validation_groups=0",
-    "tiles.size_px=32",
-    "folds.n_splits=2",
-]
-
-
-def test_folds_side_by_side_end_with_the_weights_of_one_after_the_other(
-    tmp_path, project_root, monkeypatch
-):
-    import keras
-    import numpy as np
-
-    monkeypatch.chdir(tmp_path)
-    config = str(project_root / "configs" / "demo.yaml")
-    settings = [word for text in DEMO for word in ("--set", text)]
-    assert main(["simulate", "data/demo", "--scenes", "2", "--size", "64"]) == 0
-    assert main(["prepare", config, *settings]) == 0
-    done = subprocess.run(
-        [sys.executable, "-m", "arcticdl.cli", "train", config, *settings,
-         "--run-dir", "together", "--jobs", "2"],
-        capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": str(project_root)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "fold 0 | " in done.stdout
-    assert "fold 1 | " in done.stdout
-    for fold in (1, 0):  # the other way round
-        words = ["train", config, *settings, "--run-dir", "alone", "--fold", str(fold)]
-        assert main([*words, "--resume"]) == 0
-        one, two = (
-            keras.saving.load_model(Path(run) / f"fold{fold}" / "model.keras").weights
-            for run in ("together", "alone")
-        )
-        for a, b in zip(one, two, strict=True):
-            np.testing.assert_array_equal(a.numpy(), b.numpy())

@@ -33,6 +33,7 @@ USE_A_RUN = {
     "howto/cluster",
     "howto/ensembles",
     "howto/compare-runs",
+    "howto/learning-curve",
     "howto/export",
     "howto/fine-tune",
     "howto/labelling",
@@ -53,6 +54,7 @@ TRAIN = USE_A_RUN | {
 SMALLER = {
     "--scenes 6 --size 512": "--scenes 3 --size 128",
     "backbone: resnet18": "backbone: plain",
+    "deep:model.backbone=resnet34": "deep:model.options.backbone_options.width=8",
     '"resnet18"': '"plain"',
     "epochs: 20": "epochs: 1",
     "epochs=20": "epochs=1",

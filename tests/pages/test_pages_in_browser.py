@@ -52,7 +52,24 @@ def write_comparison(folder):
     return evaluation.write_comparison(evaluation.compare_results(results), folder)
 
 
-@pytest.fixture(scope="module", params=[write_report, write_quality, write_comparison])
+def write_learning_curve(folder):
+    points = [
+        evaluation.CurvePoint(
+            f"{size}-{n}", size, float(n), cost, 100,
+            [evaluate_fold(np.random.default_rng(0), 0, error, 7).result()],
+        )
+        for size, n, cost, error in (
+            ("base", 2, 1e9, 0.14), ("base", 4, 1e9, 0.12), ("base", 8, 1e9, 0.1),
+            ("deep_network", 8, 4e9, 0.09),
+        )
+    ]  # fmt: skip
+    return evaluation.write_learning_curve(evaluation.learning_curve(points), folder)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[write_report, write_quality, write_comparison, write_learning_curve],
+)
 def page(request, tmp_path_factory):
     return request.param(tmp_path_factory.mktemp("page"))
 

@@ -158,7 +158,7 @@ class _Crew:
             return 0
         told = [f"{name} ended with status {status}" for name, status in bad.items()]
         told += [f"{job.name} is not begun" for job in self.waiting]
-        say(f"{'; '.join(told)}. Go on with --resume")
+        say(f"{'; '.join(told)}; what is done is kept")
         if self.received is not None:
             return PREEMPTED
         failures = [status for status in bad.values() if status != PREEMPTED]

@@ -1,0 +1,1 @@
+"""How scores grow with scenes and with networks: fits, verdicts, pictures."""
