@@ -78,7 +78,10 @@ _FOLD_ENTRIES = (
     "tensorboard",
     ".old-of.*",
 )
-_MAP_ENTRIES = ("*.csv", "*.gpkg", "*.png", "*.tif")
+_MAP_ENTRIES = (
+    *("*.csv", "*.gpkg", "*.nc", "*.parquet", "*.png", "*.tif", "*.zarr"),
+    *("*.stac.json", "*_ice.json"),  # styles stay: they may be the user's own
+)
 
 FULL = "full"
 """In place of a fold's number: trained on every scene, so no score is its own."""

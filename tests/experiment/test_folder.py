@@ -138,7 +138,14 @@ def write_run(config, folder):
                 (fold_dir / name).mkdir()
                 (fold_dir / name / "best_01.png").touch()
     (folder / "maps").mkdir()
-    for name in ("maps/a.tif", "report.html", "summary.json", "environment.json"):
+    made = ("maps/a.nc", "maps/a_polygons.parquet", "maps/a.stac.json")
+    for name in (
+        *made,
+        "maps/a.tif",
+        "report.html",
+        "summary.json",
+        "environment.json",
+    ):
         (folder / name).touch()
 
 
