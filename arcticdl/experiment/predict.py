@@ -123,7 +123,8 @@ def predict(
             resume=resume,
             overwrite=overwrite,
         )
-        files = _targets(target, scenes, writer)
+        names = [str(scene.attrs["scene_id"]) for scene in scenes]
+        files = _targets(target, names, [writer.ending(scene) for scene in scenes])
         for scene, file in zip(scenes, files, strict=True):
             writer.check(scene, file)
         for scene, file in zip(scenes, files, strict=True):
@@ -274,10 +275,8 @@ def _scenes(
     return scenes if series is None else join_dates(scenes, series, tested)
 
 
-def _targets(
-    out: Path, scenes: Sequence[xr.Dataset], writer: SceneWriter
-) -> list[Path]:
-    scene_ids = [str(scene.attrs["scene_id"]) for scene in scenes]
+def _targets(out: Path, scene_ids: Sequence[str], endings: Sequence[str]) -> list[Path]:
+    """Files of the chief maps: the one that is named, or each scene's in a folder."""
     if out.suffix.lower() in _FILES:
         if len(scene_ids) > 1:
             raise ConfigError(
@@ -289,6 +288,5 @@ def _targets(
     if repeated:
         raise ConfigError(f"Inputs share the names {sorted(repeated)}; map them apart.")
     return [
-        out / f"{name}{writer.ending(scene)}"
-        for name, scene in zip(names, scenes, strict=True)
+        out / f"{name}{ending}" for name, ending in zip(names, endings, strict=True)
     ]

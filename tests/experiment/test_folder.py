@@ -211,13 +211,12 @@ def test_a_fold_is_claimed_once(tmp_path, config):
 
 
 def test_maps_are_named_by_their_scenes_and_stay_in_their_folder(tmp_path):
-    names = ["S1_a", "../../x", "/etc/y"]
-    assert [
-        path.relative_to(tmp_path).as_posix() for path in _targets(tmp_path, names)
-    ] == [
+    names, endings = ["S1_a", "../../x", "/etc/y"], [".tif", ".nc", ".tif"]
+    files = _targets(tmp_path, names, endings)
+    assert [path.relative_to(tmp_path).as_posix() for path in files] == [
         "S1_a.tif",
-        "_._.._x.tif",
+        "_._.._x.nc",
         "_etc_y.tif",
     ]
     with pytest.raises(ConfigError, match="share the names"):
-        _targets(tmp_path, ["a/b", "a:b"])
+        _targets(tmp_path, ["a/b", "a:b"], [".tif", ".tif"])
