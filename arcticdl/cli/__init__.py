@@ -23,6 +23,7 @@ from arcticdl.cli.runs.bundle import bundle, verify
 from arcticdl.cli.runs.calibrate import calibrate
 from arcticdl.cli.runs.compare import compare
 from arcticdl.cli.runs.learning import learning_curve
+from arcticdl.cli.runs.tune import tune
 from arcticdl.cli.weights import weights
 
 app = typer.Typer(
@@ -47,6 +48,7 @@ for command in (
     train.train,
     calibrate,
     use.ensemble,
+    tune,
     use.evaluate,
     compare,
     learning_curve,
@@ -115,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         status = explain(error, debug=debug)
     if status == INTERRUPTED:
-        say("interrupted; finished epochs are safe, go on with --resume")
+        say("interrupted; finished epochs are safe, go on with --resume, or tune again")
     return int(status or 0)
 
 

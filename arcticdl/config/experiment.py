@@ -13,6 +13,7 @@ from arcticdl.config.loss import LossConfig
 from arcticdl.config.model import ModelConfig
 from arcticdl.config.names import TASK
 from arcticdl.config.predict import PredictConfig
+from arcticdl.config.search.section import SearchConfig
 from arcticdl.config.section import Section
 from arcticdl.config.tiles import TilesConfig
 from arcticdl.config.train import TrainConfig
@@ -60,6 +61,9 @@ class Experiment(Section):
         (),
         description="Columns of the scenes, such as season or sensor, by whose values "
         "the scores are told as well.",
+    )
+    search: SearchConfig | None = Field(
+        None, description="What `arcticdl tune` tries; null: nothing."
     )
 
     @model_validator(mode="after")

@@ -60,6 +60,12 @@ class FoldsConfig(Section):
         ge=0,
         description="Groups of the training fold kept for early stopping; 0: none.",
     )
+    only: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None,
+        min_length=1,
+        description="Folds that may be trained and scored; null: all. A search sets "
+        "it: what other folds are tested on chose its settings.",
+    )
     drifts: bool | None = Field(
         None,
         description="Whether the ice drifts, so that its pass is the unit; null: the "

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from arcticdl.config.experiment import Experiment
 from arcticdl.config.explain import explain
 from arcticdl.config.safe_yaml import parse_yaml, read_yaml, write_yaml
+from arcticdl.config.search.space import check_space
 from arcticdl.errors import ConfigError
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -60,9 +61,11 @@ def check_tree(tree: dict[str, Any], path: str | Path) -> Experiment:
         ConfigError: As for ``load_config``.
     """
     try:
-        return Experiment.model_validate(tree)
+        experiment = Experiment.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(explain(error, Path(path), Experiment)) from error
+    check_space(experiment)
+    return experiment
 
 
 def dump_config(experiment: Experiment) -> str:

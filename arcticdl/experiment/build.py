@@ -125,7 +125,7 @@ def describe_fold(
     scenes = store.manifest["scene_id"].to_numpy()
     parts = {"train": split.train, "validate": split.validation, "test": split.test}
     told = ", ".join(
-        f"{len(tiles)} tiles of {_count(len(set(scenes[tiles])), 'scene')} {part}"
+        f"{len(tiles)} tiles of {count_of(len(set(scenes[tiles])), 'scene')} {part}"
         for part, tiles in parts.items()
         if len(tiles)
     )
@@ -137,7 +137,8 @@ def describe_fold(
     )
 
 
-def _count(number: int, what: str) -> str:
+def count_of(number: int, what: str) -> str:
+    """A number and what it counts, in the singular for one."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 

@@ -1,6 +1,6 @@
 """Training folds: each from the store to ``foldK/model.keras``."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,11 +142,16 @@ def fold_numbers(config: Experiment, fold: Fold, *, scored: bool = False) -> lis
         scored: Whether they are to be scored, which the full model cannot be.
 
     Raises:
-        ConfigError: ``fold`` is no such fold of the configuration.
+        ConfigError: ``fold`` is no such fold, or ``folds.only`` leaves it out.
     """
     n_splits = count_folds(config)
+    only = list(config.folds.only or range(n_splits))
+    if max(only) >= n_splits:
+        raise ConfigError(
+            f"`folds.only` must name folds from 0 to {n_splits - 1}. Received: {only}."
+        )
     if fold == "all":
-        return list(range(n_splits))
+        return [*only]
     if fold == FULL and not scored:
         return [FULL]
     if not str(fold).isdigit() or int(fold) >= n_splits:
@@ -154,6 +159,11 @@ def fold_numbers(config: Experiment, fold: Fold, *, scored: bool = False) -> lis
         raise ConfigError(
             f"`fold` must be {named} or a number from 0 to {n_splits - 1}. "
             f"Received: {fold!r}."
+        )
+    if int(fold) not in only:
+        raise ConfigError(
+            f"`folds.only` allows the folds {only}: what the others are tested on may "
+            f"have chosen the settings. Received: {fold!r}."
         )
     return [int(fold)]
 
@@ -167,8 +177,18 @@ def train_fold(
     number: Fold,
     *,
     overwrite: bool = False,
+    watch: Callable[[Any], Any] | None = None,
 ) -> Path:
     """Trains one fold; nothing is written before feeds and model stand.
+
+    Args:
+        config: The experiment.
+        store: Its tile store.
+        split: Parts of the fold.
+        folder: The run folder.
+        number: Number of the fold, or ``FULL``.
+        overwrite: Whether an earlier training of it is replaced.
+        watch: Makes a further callback, given the validation feed.
 
     Returns:
         The fold's folder.
@@ -195,6 +215,7 @@ def train_fold(
     stopping = build_stopping(config)
     fold_dir = fold_path(folder, number)
     callbacks = build_callbacks(config, fold_dir, validation_feed)
+    callbacks += [] if watch is None else [watch(validation_feed)]
     lines = describe_training(config, model, len(feed), counts)
     say = Console(highlight=False, markup=False, soft_wrap=True).print
     audit = [] if split.leakage is None else [str(split.leakage)]

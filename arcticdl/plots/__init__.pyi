@@ -14,6 +14,11 @@ from .maps import band_composite as band_composite
 from .maps import class_map as class_map
 from .ranking import precision_recall_curve as precision_recall_curve
 from .ranking import roc_curve as roc_curve
+from .search import parallel_coordinates as parallel_coordinates
+from .search import parameter_importance as parameter_importance
+from .search import parameter_slices as parameter_slices
+from .search import pareto_front as pareto_front
+from .search import search_history as search_history
 from .style import default_colors as default_colors
 from .style import figure_png as figure_png
 from .style import figure_svg as figure_svg

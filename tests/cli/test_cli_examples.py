@@ -55,6 +55,7 @@ ELSEWHERE = {
     "suggest": "needs a scene that the run does not know; see tests/labelling",
     "drift": "needs a scene that the run does not know; see tests/labelling",
     "labels apply": "needs a table that somebody filled in; see tests/labelling",
+    "tune": "trains many times; tests/experiment/test_search.py searches",
     "doctor": "tells of the machine, which a test must not depend on",
     "data fetch": "needs the internet",
     "weights fetch": "needs the internet",

@@ -28,6 +28,19 @@ train: {batch_size: 4, epochs: 1, jit_compile: false}
 """
 
 
+SEARCH = (
+    DEMO.replace("name: demo", "name: demo_search")
+    .replace("size_px: 64", "size_px: 64, store: data/demo.tiles")
+    .replace("epochs: 1", "epochs: 2")
+    + """
+search:
+  validation_groups: 1
+  space:
+    train.learning_rate: {low: 1e-4, high: 1e-2, log: true}
+"""
+)
+
+
 def pytest_collection_modifyitems(config, items):
     """Leaves pages that train out, unless they are asked for: ``-m docs``."""
     if "docs" in (config.option.markexpr or ""):
@@ -44,6 +57,7 @@ def prepared_project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prepared")
     (folder / "configs").mkdir()
     (folder / "configs" / "demo.yaml").write_text(DEMO)
+    (folder / "configs" / "demo_search.yaml").write_text(SEARCH)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert main(["simulate", "data/demo", "--scenes", "3", "--size", "128"]) == 0

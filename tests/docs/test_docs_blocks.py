@@ -44,6 +44,7 @@ USE_A_RUN = {
     "reference/formats",
 }
 TRAIN = USE_A_RUN | {
+    "howto/tune",
     "howto/new-task",
     "howto/own-data",
     "howto/series",
@@ -58,6 +59,7 @@ SMALLER = {
     '"resnet18"': '"plain"',
     "epochs: 20": "epochs: 1",
     "epochs=20": "epochs=1",
+    "--trials 20": "--trials 2",
     "size_px: 256": "size_px: 64",
     "size_px=512": "size_px=128",
     "tile_size_px=256": "tile_size_px=64",

@@ -1,0 +1,61 @@
+"""Workers of a search as array tasks, under a stand-in for Slurm."""
+
+import os
+import subprocess
+
+import pytest
+
+TASK = {"SLURM_JOB_ID": "80", "SLURM_ARRAY_JOB_ID": "79", "SLURM_ARRAY_TASK_ID": "3"}
+
+
+@pytest.fixture
+def submit(tmp_path, project_root):
+    """Runs the script where every command is a stand-in; returns status, log, calls."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "activate").write_text(f"PATH={tmp_path}/bin:$PATH\n")
+
+    def run(words, variables, **statuses):
+        for name in ("arcticdl", "srun", "scontrol"):
+            path = tmp_path / "bin" / name
+            path.write_text(
+                f'#!/bin/bash\necho "{name} $*" >> {tmp_path}/calls\n'
+                f"exit {statuses.get(name, 0)}\n"
+            )
+            path.chmod(0o755)
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("SLURM_")}
+        job = subprocess.run(
+            ["bash", project_root / "pipelines" / "tune.sbatch", *words],
+            env={**kept, **variables, "ARCTICDL_VENV": str(tmp_path)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        calls = tmp_path / "calls"
+        return job, calls.read_text().splitlines() if calls.exists() else []
+
+    return run
+
+
+def test_a_preempted_worker_queues_itself_alone_and_keeps_its_options(submit):
+    job, calls = submit(["ice.yaml", "40", "--sampler", "nsga2"], TASK, srun=75)
+    assert job.returncode == 75
+    assert job.stdout.splitlines()[0].endswith(": ice.yaml, 40 trials")
+    assert calls == [
+        "arcticdl doctor",
+        "srun python pipelines/tune.py ice.yaml --trials 40 --sampler nsga2",
+        "scontrol requeue 79_3",
+    ]
+
+
+@pytest.mark.parametrize("status", [0, 1, 70])
+def test_a_worker_that_ended_is_not_queued_again(submit, status):
+    job, calls = submit(["ice.yaml", "40"], {"SLURM_JOB_ID": "81"}, srun=status)
+    assert job.returncode == status
+    assert not [call for call in calls if call.startswith("scontrol")]
+
+
+def test_without_a_number_of_trials_nothing_begins(submit):
+    job, calls = submit(["ice.yaml"], TASK)
+    assert job.returncode != 0 and "CONFIG TRIALS" in job.stderr
+    assert not calls
