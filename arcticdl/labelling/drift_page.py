@@ -28,8 +28,8 @@ th, td {text-align: left; padding: .3em .7em; border-bottom: 1px solid #d0d7de}
 td.n, th.n {text-align: right; font-variant-numeric: tabular-nums;
   white-space: nowrap}
 .drift {color: #a4161a; font-weight: 600} .verdict {font-size: 1.1rem}
-.scroll {overflow-x: auto} figure {margin: 0} img {max-width: 100%; min-width: 44rem}
-@media (max-width: 40rem) {body {padding: 1.25rem 1rem 3rem}}
+.scroll {overflow-x: auto} figure {margin: 0} img {max-width: 100%}
+@media (max-width: 40rem) {body {padding: 1.25rem 1rem 3rem} img {max-width: none}}
 </style></head><body>
 <h1>{{ title }}</h1>
 <p class="verdict {{ 'drift' if report.drifted }}">{{ verdict }}</p>
@@ -81,8 +81,8 @@ def verdict(report: Mapping[str, Any]) -> str:
     moved = {n: b for n, b in report["bands"].items() if b["drifted"]}
     if not moved:
         return (
-            "No drift: in every band the new scenes lie no farther from training than "
-            "training scenes lie from each other."
+            "No drift: in no band does the whole interval of the distance lie above "
+            "what is usual between training scenes."
         )
     told = []
     for name, band in moved.items():
