@@ -55,7 +55,9 @@ class Experiment(Section):
         PredictConfig(), description="How a whole scene is mapped."
     )
     baselines: bool = Field(
-        False, description="Score a majority map and a per-pixel classifier as well."
+        False,
+        description="Score classical methods on the same folds as well: majority or "
+        "mean, linear models, forests and boosting.",
     )
     strata: tuple[str, ...] = Field(
         (),
@@ -77,6 +79,14 @@ class Experiment(Section):
             raise ValueError(
                 "`train.schedule` plateau needs `folds.validation_groups` >= 1 or a "
                 "given `folds.validation`: the held-out fold must not choose the rate"
+            )
+        ensemble = self.train.ensemble
+        chosen = ensemble is not None and ensemble.combine != "mean"
+        if chosen and not self.folds.validates:
+            raise ValueError(
+                "`train.ensemble.combine` greedy and stack need "
+                "`folds.validation_groups` >= 1 or a given `folds.validation`: the "
+                "held-out fold must not choose the weights"
             )
         if self.train.early_stopping and self.train.ema:
             raise ValueError(

@@ -90,6 +90,22 @@ class EarlyStoppingConfig(Section):
     min_delta: float = Field(0.0, ge=0, description="Least change that counts.")
 
 
+class EnsembleConfig(Section):
+    """Several networks in place of one, joined to the fold's model."""
+
+    kind: Literal["bagging", "seeds", "snapshots"] = Field(
+        description="bagging: each on training groups drawn with replacement; seeds: "
+        "each from other first weights; snapshots: one training, kept at the end of "
+        "each cycle of its schedule."
+    )
+    members: int = Field(5, ge=2, description="Number of networks.")
+    combine: Literal["greedy", "mean", "stack"] = Field(
+        "mean",
+        description="mean of the answers; greedy: weights from the validation part, by "
+        "the first head; stack: a linear model on the answers, fitted there.",
+    )
+
+
 class TrainConfig(Section):
     """The optimisation."""
 
@@ -158,6 +174,9 @@ class TrainConfig(Section):
     early_stopping: EarlyStoppingConfig | None = Field(
         None, description="Stop before the last epoch; null: never."
     )
+    ensemble: EnsembleConfig | None = Field(
+        None, description="Train several networks a fold; null: one."
+    )
     callbacks: tuple[CallbackConfig, ...] = Field(
         (), description="What shows the training while it runs, beside history.csv."
     )
@@ -196,6 +215,30 @@ class TrainConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _snapshots_have_cycles(self) -> "TrainConfig":
+        if self.ensemble and self.ensemble.kind == "bagging" and self.feed == "scenes":
+            raise ValueError(
+                "`ensemble` of kind bagging draws scenes more than once, which `feed: "
+                "scenes` does not; take kind seeds, or leave `feed` out"
+            )
+        if self.ensemble is None or self.ensemble.kind != "snapshots":
+            return self
+        cycles = self.schedule.options.get("num_cycles")
+        if self.schedule.name not in CYCLIC or cycles != self.ensemble.members:
+            raise ValueError(
+                "`ensemble` of kind snapshots takes one at the end of each cycle: "
+                f"`schedule` must be one of {list(CYCLIC)} with the option "
+                f"num_cycles: {self.ensemble.members}. Received: "
+                f"{self.schedule.name}, num_cycles={cycles}"
+            )
+        if self.early_stopping is not None or self.ema is not None:
+            raise ValueError(
+                "`ensemble` of kind snapshots needs the last cycle, and weights as "
+                "they are: leave out `early_stopping` and `ema`"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _layers_have_rates(self) -> "TrainConfig":
         if self.layer_decay is not None and self.optimizer.name not in LAYER_DECAY:
             raise ValueError(
@@ -205,5 +248,7 @@ class TrainConfig(Section):
         return self
 
 
+CYCLIC = ("cosine_restarts", "cyclic")
+"""Schedules whose rate falls and rises again."""
 LAYER_DECAY = ("Adam", "AdamW", "SGD")
 """Optimisers that may have a rate for each layer."""

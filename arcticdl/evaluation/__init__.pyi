@@ -1,16 +1,21 @@
 # What the package offers, for its lazy loader, for mypy and for editors.
-from .baselines import pixel_baselines as pixel_baselines
+from .baselines.beside import score_baselines as score_baselines
+from .baselines.classical import classical_baselines as classical_baselines
+from .baselines.constant import constant_baseline as constant_baseline
+from .baselines.pixels import pixel_baselines as pixel_baselines
 from .calibrate.conformal import control_risk as control_risk
 from .calibrate.fit import fit_scaling as fit_scaling
 from .calibrate.scenes import calibrate_model as calibrate_model
 from .calibrate.table import METHODS as METHODS
 from .calibration import Calibration as Calibration
 from .classification import ClassificationEvaluation as ClassificationEvaluation
+from .combine import Stack as Stack
+from .combine import fit_stack as fit_stack
+from .combine import greedy_weights as greedy_weights
 from .compare.comparison import Comparison as Comparison
 from .compare.comparison import compare_results as compare_results
 from .compare.page import write_comparison as write_comparison
 from .compare.runs import compare_runs as compare_runs
-from .constant import constant_baseline as constant_baseline
 from .evaluate import SegmentationEvaluation as SegmentationEvaluation
 from .images import counted_pixels as counted_pixels
 from .labels import LabelEvaluation as LabelEvaluation

@@ -93,6 +93,12 @@ def _read_fold(run: RunFolder, number: int) -> FoldFolder:
     fold.metrics = _checked(run, path / "metrics.json", optional=False)
     if (path / "history.csv").is_file():
         fold.history = path / "history.csv"
+    elif found := sorted(path.glob("*/history.csv")):
+        fold.history = found[0]
+        run.notes.append(
+            f"fold{number} is an ensemble; its training curves are those of "
+            f"{found[0].parent.name}."
+        )
     else:
         run.notes.append(
             f"fold{number}/history.csv is missing: no training curves of this fold."

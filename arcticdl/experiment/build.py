@@ -195,13 +195,18 @@ def _optimisation_in_words(settings: TrainConfig, num_batches: int) -> list[str]
         f"{'as they are' if clip is None else f'clipped at a norm of {clip:g}'}",
         f"epochs: {settings.epochs} of {num_batches} batches of {size}",
     ]
+    if settings.ensemble is not None:
+        rule = settings.ensemble
+        lines.append(
+            f"ensemble: {rule.kind} of {rule.members}, combined by {rule.combine}"
+        )
     if settings.head_weights is not None:
         lines.append(f"weights of heads: learnt by {settings.head_weights.name}")
     if settings.unfreeze is not None:
-        rule = settings.unfreeze
+        frozen = settings.unfreeze
         lines.append(
-            f"backbone: frozen for {rule.start} epochs, then a stage more every "
-            f"{rule.every}"
+            f"backbone: frozen for {frozen.start} epochs, then a stage more every "
+            f"{frozen.every}"
         )
     if settings.early_stopping is not None:
         lines.append(

@@ -20,7 +20,7 @@ from arcticdl.experiment.folder import (
     write_json,
 )
 from arcticdl.experiment.split import Split, choose_folds
-from arcticdl.tasks import SCORES, Head
+from arcticdl.tasks import SCORES
 from arcticdl.tiles import TileStore, open_store
 
 
@@ -111,6 +111,7 @@ def _evaluate_fold(
 
     Models and baselines are scored on labels that no model's confidence has corrected.
     """
+    from arcticdl.evaluation.baselines.beside import score_baselines
     from arcticdl.evaluation.scenes import evaluate_scenes
     from arcticdl.evaluation.strata import GAP_SUFFIX, scene_strata, scores_by_stratum
     from arcticdl.labelling.unaided import for_tests
@@ -143,39 +144,19 @@ def _evaluate_fold(
             result["conformal"] = vars(head.conformal)
         result["baselines"] = {}
         if config.baselines and split is not None:
-            result["baselines"] = _baselines(config, store, split, label, head, model)
+            result["baselines"] = score_baselines(
+                store,
+                split.train,
+                split.test,
+                store.labels[label],
+                head,
+                normalizer=_normalizer(model),
+                seed=config.seed,
+                kept=path
+                / (f"baselines_{label}.json" if several else "baselines.json"),
+            )
         results[label] = result
     return {"heads": results} if several else results[label]
-
-
-def _baselines(
-    config: Experiment,
-    store: TileStore,
-    split: Split,
-    label: str,
-    head: Head,
-    model: Any,
-) -> dict[str, Any]:
-    """What the training labels alone say, and, of classes, each pixel by itself."""
-    from arcticdl.evaluation import pixel_baselines
-    from arcticdl.evaluation.constant import constant_baseline
-
-    info = store.labels[label]
-    if head.spec.dense and head.form.scored_by == "classes":
-        return pixel_baselines(
-            store,
-            split.train,
-            split.test,
-            label,
-            normalizer=_normalizer(model),
-            seed=config.seed,
-        )
-    options = {"seed": config.seed}
-    return {
-        "constant": constant_baseline(
-            store, split.train, split.test, info, head, **options
-        )
-    }
 
 
 def _normalizer(model: Any) -> Any:

@@ -73,8 +73,10 @@ _FOLD_ENTRIES = (
     "*.json",
     "checkpoint",
     "images",
+    "member[0-9]*",
     "model.keras",
     "pictures",
+    "snapshots",
     "tensorboard",
     ".old-of.*",
 )

@@ -16,6 +16,13 @@ from arcticdl.experiment.build import (
 )
 from arcticdl.experiment.check import check_options
 from arcticdl.experiment.data.prepared import open_prepared
+from arcticdl.experiment.ensembles.members import (
+    Part,
+    join_members,
+    plan_parts,
+    snapshot_callbacks,
+    write_draw,
+)
 from arcticdl.experiment.folder import (
     FULL,
     Fold,
@@ -181,6 +188,9 @@ def train_fold(
 ) -> Path:
     """Trains one fold; nothing is written before feeds and model stand.
 
+    Where an ensemble is configured its members are trained one after the other, and
+    those that an earlier start has finished are left alone.
+
     Args:
         config: The experiment.
         store: Its tile store.
@@ -198,25 +208,14 @@ def train_fold(
     """
     import keras
 
-    from arcticdl.training import fit
-
     seed = config.seed + (config.folds.n_splits if number == FULL else int(number))
-    keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(config.train.precision)
-    feed, validation_feed = build_feeds(config, store, split, seed=seed)
-    line = {"line": config.line_class} if config.line_class else {}
-    corrected = describe_corrections(store, split.train)
-    seen = {TRAINED_ON: training_record(store, split.train)}
-    card = feed.card | line | seen | ({"corrections": corrected} if corrected else {})
-    counts = count_classes(config, store, split)
-    model = build_network(config, card, len(feed) * config.train.epochs, counts)
     start = find_start(config, number)
-    begun = [] if start is None else [_begin(model, start)]
-    stopping = build_stopping(config)
-    fold_dir = fold_path(folder, number)
-    callbacks = build_callbacks(config, fold_dir, validation_feed)
-    callbacks += [] if watch is None else [watch(validation_feed)]
-    lines = describe_training(config, model, len(feed), counts)
+    parts = plan_parts(config, store, split, fold_path(folder, number), seed)
+    corrected = describe_corrections(store, split.train)
+    about = {TRAINED_ON: training_record(store, split.train)}
+    about |= {"corrections": corrected} if corrected else {}
+    training = _Training(config, store, parts[0], start, about, watch)
     say = Console(highlight=False, markup=False, soft_wrap=True).print
     audit = [] if split.leakage is None else [str(split.leakage)]
     mended = [
@@ -225,7 +224,7 @@ def train_fold(
         for name, told in corrected.items()
     ]
     first = [describe_fold(config, store, split, number), *audit, *mended]
-    for words in [*first, *lines, *begun]:
+    for words in [*first, *training.lines]:
         say(words)
     with hold_fold(config, folder, number, overwrite=overwrite) as fold_dir:
         write_environment(folder, config, str(getattr(store, "fingerprint", "")))
@@ -235,16 +234,69 @@ def train_fold(
         write_json(fold_dir / "split.json", described)
         if split.leakage is not None:
             write_json(fold_dir / "leakage.json", split.leakage.to_dict())
-        fit(
-            model,
-            feed,
-            fold_dir,
-            epochs=config.train.epochs,
-            validation_feed=validation_feed,
-            stopping=stopping,
-            callbacks=callbacks,
-        )
+        if config.train.ensemble is None:
+            training.fit()
+            return fold_dir
+        for count, part in enumerate(parts):
+            if part.done:
+                continue
+            if count:
+                say(f"member {count + 1} of {len(parts)}")
+                training = _Training(config, store, part, start, about, watch)
+            part.folder.mkdir(exist_ok=True)
+            write_draw(store, part)
+            training.fit()
+        for words in join_members(config, store, split, fold_dir):
+            say(words)
     return fold_dir
+
+
+class _Training:
+    """The network and the feeds of one part of a fold, ready to be fitted."""
+
+    def __init__(
+        self,
+        config: Experiment,
+        store: TileStore,
+        part: Part,
+        start: Path | None,
+        about: dict[str, Any],
+        watch: Callable[[Any], Any] | None,
+    ) -> None:
+        import keras
+
+        keras.utils.set_random_seed(part.seed)
+        self.config, self.part = config, part
+        self.feeds = build_feeds(config, store, part.split, seed=part.seed)
+        feed, validation_feed = self.feeds
+        line = {"line": config.line_class} if config.line_class else {}
+        card = feed.card | line | about
+        counts = count_classes(config, store, part.split)
+        num_steps = len(feed) * config.train.epochs
+        self.model = build_network(config, card, num_steps, counts)
+        begun = [] if start is None else [_begin(self.model, start)]
+        self.stopping = build_stopping(config)
+        self.callbacks = [
+            *build_callbacks(config, part.folder, validation_feed),
+            *snapshot_callbacks(config, part, num_steps),
+            *([] if watch is None else [watch(validation_feed)]),
+        ]
+        self.lines = describe_training(config, self.model, len(feed), counts) + begun
+
+    def fit(self) -> None:
+        """Trains, going on where an earlier start ended."""
+        from arcticdl.training import fit
+
+        feed, validation_feed = self.feeds
+        fit(
+            self.model,
+            feed,
+            self.part.folder,
+            epochs=self.config.train.epochs,
+            validation_feed=validation_feed,
+            stopping=self.stopping,
+            callbacks=self.callbacks,
+        )
 
 
 def _begin(model: Any, start: Path) -> str:

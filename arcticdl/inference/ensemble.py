@@ -1,10 +1,11 @@
 """Several models as one: an ordinary model that holds its members."""
 
 import math
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 
 from arcticdl.inference.layers import ReadAnswer, SourceUnits, WeightedMean
 from arcticdl.inference.predictor import AnyModel, in_common, load_all
@@ -16,6 +17,7 @@ def build_ensemble(
     members: Sequence[AnyModel],
     *,
     weights: Sequence[float] | None = None,
+    stacks: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
     names: Sequence[str] | None = None,
     seen: Collection[str] = (),
 ) -> keras.Model:
@@ -33,6 +35,10 @@ def build_ensemble(
             same bands and heads; ensembles may be among them. Their weights are shared,
             not copied.
         weights: Weight of each member, not negative; default: all the same.
+        stacks: In place of a mean, head -> kernel ``(member * channel, channel)`` and
+            bias ``(channel,)`` of a linear model on all members' answers, as
+            ``evaluation.fit_stack`` fits it; a softmax or sigmoid follows where the
+            head has classes. Heads that are not named are averaged.
         names: Name of each member, for the card; default: ``member0`` and so on.
         seen: Names of the scenes that any member was trained or chosen on, which
             ``arcticdl evaluate`` then refuses to score it on.
@@ -44,8 +50,8 @@ def build_ensemble(
 
     Raises:
         ValueError: Fewer than two members, one without a card, members of other bands
-            or heads, a weight that is no weight, or scalings by whole scenes that
-            differ.
+            or heads, a weight that is no weight, a stack that fits no head, or scalings
+            by whole scenes that differ.
         FileNotFoundError: A path without a file.
 
     Example:
@@ -70,23 +76,57 @@ def build_ensemble(
         )
     shares = _check_weights(weights, len(models))
     card, heads = in_common(models)
+    _check_stacks(stacks or {}, heads, len(models))
     scalings = [_scaling(model, name) for model, name in zip(models, told, strict=True)]
     agreed = _agreed(scalings)
-    kept = [number for number, share in enumerate(shares) if share > 0]
+    joined = [
+        _Member(*parts)
+        for parts in zip(models, [None] * len(models) if agreed else scalings, shares,
+                         strict=True)
+    ]  # fmt: skip
+    if not stacks:
+        joined = [member for member in joined if member.share > 0]
+    kept = {n: w for n, w in zip(told, shares, strict=True) if w > 0 or stacks}
     about = {
-        "members": {told[number]: shares[number] for number in kept},
+        "members": kept,
         "seen": sorted(set(seen)),
+        "stacked": sorted(stacks or ()),
     }
-    told_of = {key: value for key, value in (card or {}).items() if key != "heads"}
-    whole = told_of | {
+    whole = dict(card or {}) | {
         "normalizer": agreed,
         "activated": True,
         "heads": {name: head.to_card() for name, head in heads.items()},
         "ensemble": about,
     }
-    inside = [None if agreed else scalings[number] for number in kept]
-    chosen = [models[number] for number in kept]
-    return _join(chosen, inside, [shares[k] for k in kept], heads, whole)
+    return _join(joined, heads, whole, stacks or {})
+
+
+class _Member(NamedTuple):
+    """A model, its scaling where that becomes a layer, and its share of the mean."""
+
+    model: keras.Model
+    scaling: dict[str, Any] | None
+    share: float
+
+
+def _check_stacks(
+    stacks: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    heads: Mapping[str, Head],
+    count: int,
+) -> None:
+    for name, (kernel, bias) in stacks.items():
+        head = heads.get(name)
+        if head is None or head.spec.kind in ("gaussian", "quantiles"):
+            raise ValueError(
+                "`stacks` must name heads of classes, labels or values, of "
+                f"{sorted(heads)}. Received: {name!r}."
+            )
+        size = head.form.activated(head.size)
+        if np.shape(kernel) != (count * size, size) or np.shape(bias) != (size,):
+            raise ValueError(
+                f"`stacks` of {name!r} must be a kernel {(count * size, size)} and a "
+                f"bias {(size,)}. Received: {np.shape(kernel)}, {np.shape(bias)}."
+            )
 
 
 def _check_weights(weights: Sequence[float] | None, count: int) -> list[float]:
@@ -126,20 +166,22 @@ def _agreed(scalings: list[dict[str, Any] | None]) -> dict[str, Any] | None:
     return by_scene[0]
 
 
+_ENDS = {"labels": "sigmoid", "values": "linear"}  # of a stack; else a softmax
+
+
 def _join(
-    models: list[keras.Model],
-    scalings: list[dict[str, Any] | None],
-    shares: list[float],
+    members: list[_Member],
     heads: dict[str, Head],
     card: dict[str, Any],
+    stacks: Mapping[str, tuple[np.ndarray, np.ndarray]],
 ) -> keras.Model:
-    shapes = {tuple(model.inputs[0].shape[1:]) for model in models}
-    bands = models[0].inputs[0].shape[-1]
+    shapes = {tuple(member.model.inputs[0].shape[1:]) for member in members}
+    bands = members[0].model.inputs[0].shape[-1]
     shape = shapes.pop() if len(shapes) == 1 else (None, None, bands)
     image = keras.Input(shape, name="image")
     x = Card(card, name="card")(image)
     answers: dict[str, list[Any]] = {name: [] for name in heads}
-    for number, (model, scaling) in enumerate(zip(models, scalings, strict=True)):
+    for number, (model, scaling, _) in enumerate(members):
         scaled = x
         if scaling is not None:
             layer = SourceUnits(scaling, each_band=True, name=f"scaling{number}")
@@ -149,13 +191,27 @@ def _join(
                 kind = heads[name].spec.kind
                 value = ReadAnswer(kind, name=f"member{number}_{name}_read")(value)
             answers[name].append(value)
+    shares = [member.share for member in members]
     joined = {
-        name: WeightedMean(shares, name=name)(values)
-        for name, values in answers.items()
+        name: _stacked(stacks[name], values, head, name)
+        if name in stacks
+        else WeightedMean(shares, name=name)(values)
+        for (name, head), values in zip(heads.items(), answers.values(), strict=True)
     }
     single = len(joined) == 1
     outputs = next(iter(joined.values())) if single else joined
     return keras.Model(image, outputs, name="ensemble")
+
+
+def _stacked(
+    stack: tuple[np.ndarray, np.ndarray], values: list[Any], head: Head, name: str
+) -> Any:
+    """A linear model on top of the answers, pixel by pixel."""
+    end = _ENDS.get(head.spec.kind, "softmax")
+    layer = keras.layers.Dense(len(stack[1]), end, dtype="float32", name=name)
+    found = layer(keras.layers.Concatenate(dtype="float32")(values))
+    layer.set_weights([np.asarray(part, "float32") for part in stack])
+    return found
 
 
 def _outputs(model: keras.Model, heads: dict[str, Head], name: str) -> keras.Model:

@@ -15,6 +15,8 @@ from .scene_feed import SceneFeed as SceneFeed
 from .schedules import cosine_with_warmup as cosine_with_warmup
 from .signals import Preempted as Preempted
 from .signals import watch_signals as watch_signals
+from .snapshots import Snapshots as Snapshots
+from .snapshots import cycle_ends as cycle_ends
 from .table import CALLBACKS as CALLBACKS
 from .table import OPTIMIZERS as OPTIMIZERS
 from .table import SCHEDULES as SCHEDULES

@@ -113,9 +113,10 @@ def evaluate_file(path: str | Path, data: str | Path | None) -> dict[str, Any]:
         )
     from arcticdl.evaluation.scenes import evaluate_scenes
     from arcticdl.inference import load_model
+    from arcticdl.labelling.unaided import for_tests
     from arcticdl.models import get_card
 
-    path, store = Path(path), open_store(data)
+    path, store = Path(path), for_tests(open_store(data))
     model = load_model(path)
     card = get_card(model) or {}
     refuse_seen(card, store)

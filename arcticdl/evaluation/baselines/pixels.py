@@ -20,7 +20,7 @@ class LabelledTile(NamedTuple):
     scene_id: str
     image: np.ndarray  # (y, x, band) float32, normalised
     source: np.ndarray  # (y, x, band) float32, source units, NaN without data
-    label: np.ndarray  # (y, x) class codes with void
+    label: np.ndarray  # (y, x) class codes with void, or as the store has the label
     counted: np.ndarray  # (y, x) bool
 
 
@@ -96,11 +96,7 @@ def pixel_baselines(
             the training tiles hold fewer than two classes.
     """
     _check_arguments(store, train_indices, test_indices, label, classifier, max_pixels)
-    if isinstance(normalizer, str):
-        from arcticdl.tiles import Normalizer, compute_stats
-
-        stats = compute_stats(store, np.asarray(train_indices), seed=seed)
-        normalizer = Normalizer(normalizer, store.bands, stats)
+    normalizer = fitted_normalizer(store, train_indices, normalizer, seed)
     tiles = read_tiles(store, train_indices, label, normalizer)
     bands, codes, counts = _draw_pixels(
         tiles, len(train_indices), len(store.labels[label].classes), max_pixels, seed
@@ -133,6 +129,21 @@ def pixel_baselines(
         "per_pixel": f"each pixel alone ({classifier.replace('_', ' ')})",
     }
     return {n: {"title": titles[n]} | e.result() for n, e in results.items()}
+
+
+def fitted_normalizer(
+    store: Any,
+    indices: Sequence[int] | np.ndarray,
+    normalizer: Any,
+    seed: int,
+) -> Any:
+    """A fitted normaliser as it is, or one of a method's name, fitted on tiles."""
+    if not isinstance(normalizer, str):
+        return normalizer
+    from arcticdl.tiles import Normalizer, compute_stats
+
+    stats = compute_stats(store, np.asarray(indices), seed=seed)
+    return Normalizer(normalizer, store.bands, stats)
 
 
 def _check_arguments(

@@ -1,0 +1,1 @@
+"""Methods that any network must leave behind, scored on the very same pixels."""

@@ -1,0 +1,102 @@
+"""The baselines of a fold, all of them, and kept until what they rest on changes."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from arcticdl.evaluation.baselines.classical import MAX_SAMPLES, classical_baselines
+from arcticdl.evaluation.baselines.constant import constant_baseline
+from arcticdl.evaluation.baselines.pixels import fitted_normalizer, pixel_baselines
+from arcticdl.files import write_json
+from arcticdl.tasks import Head
+from arcticdl.tiles import LabelInfo, TileStore
+
+FORMAT = 1
+"""Number of the methods' making; kept results of another one are made anew."""
+
+
+def score_baselines(
+    store: TileStore,
+    train_indices: Sequence[int] | np.ndarray,
+    test_indices: Sequence[int] | np.ndarray,
+    info: LabelInfo,
+    head: Head,
+    *,
+    normalizer: Any = "zscore",
+    seed: int = 0,
+    kept: Path | None = None,
+) -> dict[str, Any]:
+    """Scores everything that stands beside a network of this task.
+
+    That is what the training labels alone say (the majority class, the mean), of maps
+    of classes each pixel by itself, and linear models, random forests and gradient
+    boosting on neighbourhoods.
+
+    Args:
+        store: A tile store.
+        train_indices: Tiles to fit on: those of the network.
+        test_indices: Tiles to score; pixels that overlap count once.
+        info: The label.
+        head: What the network answers.
+        normalizer: The network's own scaling, or the name of a method that is fitted
+            on the training tiles.
+        seed: Seed of samples, methods and intervals.
+        kept: A JSON file that holds results until store, tiles, head, scaling or seed
+            change; ``None`` keeps none.
+
+    Returns:
+        Name of the method -> the layout of an evaluation's ``result``, with a
+        ``title``.
+
+    Raises:
+        ValueError: No training tile holds a scored label.
+    """
+    train, test = np.asarray(train_indices), np.asarray(test_indices)
+    head = replace(head, conformal=None)  # which holds for the network alone
+    normalizer = fitted_normalizer(store, train, normalizer, seed)
+    rests_on = {
+        "format": FORMAT,
+        "max_samples": MAX_SAMPLES,
+        "store": str(getattr(store, "fingerprint", "")),
+        "tiles": hashlib.sha256(
+            np.concatenate([train, [-1], test]).astype("<i8").tobytes()
+        ).hexdigest(),
+        "label": info.name,
+        "head": head.to_card(),
+        "normalizer": normalizer.to_dict(),
+        "seed": seed,
+    }
+    found = _read(kept, rests_on)
+    if found is not None:
+        return found
+    results: dict[str, Any] = {}
+    if head.spec.dense and head.form.scored_by == "classes":
+        options = {"normalizer": normalizer, "seed": seed}
+        if np.count_nonzero(store.class_counts(info.name)[train].sum(axis=0)) > 1:
+            results = pixel_baselines(store, train, test, info.name, **options)
+    if not results:
+        constant = constant_baseline(store, train, test, info, head, seed=seed)
+        results = {"constant": constant}
+    results |= classical_baselines(
+        store, train, test, info, head, normalizer=normalizer, seed=seed
+    )
+    if kept is not None:
+        write_json(kept, {"rests_on": rests_on, "results": results})
+    return results
+
+
+def _read(kept: Path | None, rests_on: dict[str, Any]) -> dict[str, Any] | None:
+    """Results of an earlier call, where nothing that they rest on has changed."""
+    if kept is None or not kept.is_file():
+        return None
+    try:
+        found = json.loads(kept.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    same = found.get("rests_on") == json.loads(json.dumps(rests_on))
+    return dict(found["results"]) if same else None
