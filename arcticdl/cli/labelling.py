@@ -129,8 +129,8 @@ def suggest(
     strategy: Annotated[
         Strategy | None,
         typer.Option(
-            help="Whose order the list has. Default: disagreement of several folds, "
-            "else entropy."
+            help="Whose order the list has. Default: coreset, which did not lose to "
+            "chance where it was measured."
         ),
     ] = None,
     label: Label = None,

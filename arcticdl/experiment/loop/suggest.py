@@ -60,9 +60,9 @@ def suggest(
         inputs: Files of unlabelled scenes.
         n: How many to suggest.
         by: ``"tile"``: windows of the size that was trained on; ``"scene"``.
-        strategy: One of ``acquire.STRATEGIES``; default: ``"disagreement"`` of several
-            folds, else ``"entropy"``, and ``"coreset"`` of one model of values. All
-            that can be told are ranked in any case, and a random order.
+        strategy: One of ``acquire.STRATEGIES``; default: ``"coreset"``, the only one that
+            did not lose to chance where that was measured (benchmarks/labelling.md).
+            All that can be told are ranked in any case, and a random order.
         label: Which head is asked; needed where the run has several.
         out: Folder to write; default: ``suggestions`` in the run folder.
         seed: Of the random order.
@@ -145,8 +145,7 @@ def _check_strategy(strategy: str | None, num_models: int, has_classes: bool) ->
     from arcticdl.labelling.acquire import STRATEGIES
 
     if strategy is None:
-        alone = "entropy" if has_classes else "coreset"
-        return "disagreement" if num_models > 1 else alone
+        return "coreset"
     check_choice("strategy", strategy, STRATEGIES)
     if strategy == "disagreement" and num_models == 1:
         raise ConfigError(
