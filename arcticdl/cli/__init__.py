@@ -46,6 +46,7 @@ for command in (
     data.prepare,
     data.check,
     train.train,
+    train.rate,
     calibrate,
     use.ensemble,
     tune,

@@ -13,7 +13,7 @@ from arcticdl.experiment.network import build_metrics, read_heads
 from arcticdl.experiment.options import call_with, check_call, parameters
 from arcticdl.training.table import CALLBACKS, SCHEDULES
 
-CALLBACK_GIVEN = ("feed", "folder")
+CALLBACK_GIVEN = ("feed", "folder", "training_feed")
 """Arguments of callbacks that are not the configuration's to give."""
 
 
@@ -117,18 +117,25 @@ def build_unfreezing(config: Experiment) -> Any:
     return GradualUnfreezing(**settings.model_dump())
 
 
-def build_callbacks(config: Experiment, fold_dir: Path, feed: Any) -> list[Any]:
+def build_callbacks(
+    config: Experiment, fold_dir: Path, feed: Any, training_feed: Any
+) -> list[Any]:
     """Builds all callbacks of a training but early stopping.
 
     Args:
         config: The experiment.
         fold_dir: Folder of the fold, in which they write.
         feed: Of the validation; ``None`` where there is none.
+        training_feed: Of the training.
     """
     found = [build_unfreezing(config), build_plateau(config)]
     for number, callback in enumerate(config.train.callbacks):
         function = CALLBACKS[callback.name]
-        given = {"folder": fold_dir / callback.name, "feed": feed}
+        given = {
+            "folder": fold_dir / callback.name,
+            "feed": feed,
+            "training_feed": training_feed,
+        }
         key = f"train.callbacks.{number}.options"
         fixed = fixed_of(function, given)
         found.append(call_with(function, callback.options, key, **fixed))

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from arcticdl.config import Experiment
+from arcticdl.config.train import ScheduleConfig
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.build import (
     build_feeds,
@@ -35,6 +36,7 @@ from arcticdl.experiment.folder import (
 )
 from arcticdl.experiment.labels.corrections import check_layers, describe_corrections
 from arcticdl.experiment.network import build_network
+from arcticdl.experiment.optimisers import build_optimizer
 from arcticdl.experiment.split import (
     Split,
     choose_everything,
@@ -277,7 +279,7 @@ class _Training:
         begun = [] if start is None else [_begin(self.model, start)]
         self.stopping = build_stopping(config)
         self.callbacks = [
-            *build_callbacks(config, part.folder, validation_feed),
+            *build_callbacks(config, part.folder, validation_feed, feed),
             *snapshot_callbacks(config, part, num_steps),
             *([] if watch is None else [watch(validation_feed)]),
         ]
@@ -297,6 +299,61 @@ class _Training:
             stopping=self.stopping,
             callbacks=self.callbacks,
         )
+
+
+def find_rate(
+    config: Experiment,
+    fold: int = 0,
+    *,
+    lowest: float = 1e-6,
+    highest: float = 1.0,
+    num_steps: int = 100,
+) -> Any:
+    """Sweeps the learning rate on the training tiles of a fold; writes nothing.
+
+    Args:
+        config: The experiment; its optimiser, loss, batches and augmentation count, its
+            rate and schedule do not.
+        fold: Number of the fold.
+        lowest: First rate.
+        highest: Last rate.
+        num_steps: Batches.
+
+    Returns:
+        A ``training.RateSweep``.
+
+    Raises:
+        ConfigError: ``fold`` is no fold of the configuration.
+        FileNotFoundError: The tile store is not there; run ``prepare`` first.
+        ValueError: A number out of range.
+    """
+    import keras
+
+    from arcticdl import training
+
+    (number,) = fold_numbers(config, fold)
+    check_options(config)
+    store = open_prepared(config)
+    split = split_folds(config, store, [number])[number]
+    keras.utils.set_random_seed(config.seed + int(number))
+    keras.config.set_dtype_policy(config.train.precision)
+    feed, _ = build_feeds(config, store, split, seed=config.seed + int(number))
+    line = {"line": config.line_class} if config.line_class else {}
+    counts = count_classes(config, store, split)
+    model = build_network(config, feed.card | line, num_steps, counts)
+    start = find_start(config, number)
+    if start is not None:
+        _begin(model, start)
+    steady = {"schedule": ScheduleConfig(name="constant"), "warmup_fraction": None}
+    settings = config.train.model_copy(update=steady)
+    return training.find_rate(
+        model,
+        feed,
+        optimizer=build_optimizer(settings, num_steps, model),
+        lowest=lowest,
+        highest=highest,
+        num_steps=num_steps,
+    )
 
 
 def _begin(model: Any, start: Path) -> str:

@@ -2,7 +2,6 @@
 from .callbacks import CheckMonitors as CheckMonitors
 from .callbacks import History as History
 from .callbacks import RichProgress as RichProgress
-from .callbacks import StopAtNaN as StopAtNaN
 from .callbacks import check_monitor as check_monitor
 from .feed import TileFeed as TileFeed
 from .fit import build_optimizer as build_optimizer
@@ -23,3 +22,7 @@ from .table import SCHEDULES as SCHEDULES
 from .watch.curves import LossCurveDiagnosis as LossCurveDiagnosis
 from .watch.diagnosis import Finding as Finding
 from .watch.diagnosis import diagnose as diagnose
+from .watch.gradients import GradientWatch as GradientWatch
+from .watch.nan import StopAtNaN as StopAtNaN
+from .watch.rates import RateSweep as RateSweep
+from .watch.rates import find_rate as find_rate

@@ -125,36 +125,6 @@ def find_mode(monitor: str, model: keras.Model) -> str:
     return "auto"
 
 
-class StopAtNaN(keras.callbacks.Callback):
-    """Ends a training whose loss is no number any more, before anything keeps it.
-
-    Keras's ``TerminateOnNaN`` ends an epoch early, as if the training had succeeded.
-    """
-
-    def on_train_batch_end(
-        self, batch: int, logs: dict[str, Any] | None = None
-    ) -> None:
-        """Looks at the loss."""
-        loss = float((logs or {}).get("loss", 0.0))
-        if not math.isfinite(loss):
-            self._stop(f"The loss became {loss} in batch {batch + 1} of the epoch.")
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Looks at the validation's loss."""
-        loss = float((logs or {}).get("val_loss", 0.0))
-        if not math.isfinite(loss):
-            self._stop(
-                f"The loss of the validation became {loss} in epoch {epoch + 1}."
-            )
-
-    def _stop(self, what: str) -> None:
-        self.model.stop_training = True  # and, on JAX, gives the model its state back
-        raise DivergedError(
-            f"{what} Either a label is neither a class nor void, or training diverged: "
-            "train again with a lower learning rate, or with clipped gradients."
-        )
-
-
 def _is_nan(value: Any) -> bool:
     return value is not None and math.isnan(float(value))
 

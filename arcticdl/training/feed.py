@@ -126,6 +126,15 @@ class TileFeed(BatchFeed):
         order = self._epoch_order(epoch)
         return order[batch * self.batch_size : (batch + 1) * self.batch_size]
 
+    def names_of(self, index: int) -> list[str]:
+        """Number, scene and place of each tile of batch ``index`` of the epoch."""
+        tiles = self.tiles_of(self.epoch, index + self._skipped)
+        rows = self.store.manifest[["tile_id", "scene_id", "row", "col"]].iloc[tiles]
+        return [
+            f"tile {tile} (scene {scene}, row {row}, column {col})"
+            for tile, scene, row, col in rows.itertuples(index=False)
+        ]
+
     def read_batch(
         self, epoch: int, batch: int
     ) -> tuple[dict[str, np.ndarray], Sequence[str]]:

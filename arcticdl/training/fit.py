@@ -12,17 +12,13 @@ from arcticdl.errors import DivergedError
 from arcticdl.files import atomic_path
 from arcticdl.losses.probabilities import ends_in_probabilities
 from arcticdl.training.batches import check_at_least
-from arcticdl.training.callbacks import (
-    CheckMonitors,
-    History,
-    RichProgress,
-    StopAtNaN,
-)
+from arcticdl.training.callbacks import CheckMonitors, History, RichProgress
 from arcticdl.training.resume import Checkpoint, ResumableFeed, TrainedScores
 from arcticdl.training.signals import watch_signals
 from arcticdl.training.state import check_finite, see_batch
 from arcticdl.training.table import SCHEDULES
 from arcticdl.training.watch.curves import LossCurveDiagnosis
+from arcticdl.training.watch.nan import StopAtNaN
 
 
 def build_optimizer(
@@ -135,8 +131,10 @@ def fit(
     Raises:
         ValueError: A callback monitors a score that will not be logged; or the network
             ends in a softmax and the loss wants logits.
-        DivergedError: The loss became NaN. No ``model.keras`` is written; the best
-            weights before that, where early stopping kept them, become ``best.keras``.
+        DivergedError: The loss became NaN; the error names the batch and its tiles. No
+            ``model.keras`` is written; the best weights before that, where early
+            stopping kept them, become ``best.keras``, else those with which the epoch
+            began ``last_good.keras``.
         Preempted: A termination signal came; go on by calling again.
     """
     check_outputs(model)
@@ -146,6 +144,7 @@ def fit(
     resumable = ResumableFeed(feed)
     validation = None if validation_feed is None else ResumableFeed(validation_feed)
     checkpoint = Checkpoint(fold_dir / "checkpoint", feed=resumable, callbacks=own)
+    guard = StopAtNaN(resumable, validation)
     with watch_signals() as watch, warnings.catch_warnings():
         if any(hasattr(callback, "monitor") for callback in own):
             see_batch(model, validation or resumable)
@@ -165,7 +164,7 @@ def fit(
                 callbacks=[
                     TrainedScores(checkpoint),
                     CheckMonitors(own, validation is not None),
-                    StopAtNaN(),
+                    guard,
                     History(fold_dir / "history.csv"),
                     *own,
                     progress,
@@ -175,7 +174,7 @@ def fit(
                 verbose=0,
             )
         except DivergedError as error:
-            raise _with_best(model, own, fold_dir, error) from error
+            raise _with_good(model, own, guard, fold_dir, error) from error
         finally:
             progress.on_train_end()
             checkpoint.release()
@@ -212,13 +211,15 @@ def check_outputs(model: keras.Model) -> None:
             )
 
 
-def _with_best(
+def _with_good(
     model: keras.Model,
     callbacks: Sequence[keras.callbacks.Callback],
+    guard: StopAtNaN,
     fold_dir: Path,
     error: DivergedError,
 ) -> DivergedError:
-    """Writes the best weights before a divergence, under a name of their own."""
+    """Writes weights from before a divergence, under a name of their own."""
+    fold_dir.mkdir(parents=True, exist_ok=True)
     for callback in callbacks:
         best = getattr(callback, "best_weights", None)
         if best is not None:
@@ -226,7 +227,13 @@ def _with_best(
             check_finite(model)
             path = save_model(model, fold_dir / "best.keras")
             return DivergedError(f"{error} The best weights before are in {path}.")
-    return error
+    if guard.good_epoch is None:
+        return error
+    guard.restore(model)
+    path = save_model(model, fold_dir / "last_good.keras")
+    return DivergedError(
+        f"{error} The weights after {guard.good_epoch} whole epochs are in {path}."
+    )
 
 
 def save_model(model: keras.Model, path: str | Path) -> Path:

@@ -73,6 +73,14 @@ class ResumableFeed(keras.utils.PyDataset):
         # What is asked for past the end is never trained on.
         return self.feed[min(index + self.skipped, len(self.feed) - 1)]
 
+    def names_of(self, index: int) -> list[str]:
+        """Names of the samples of a batch, where the feed has some; else numbers."""
+        number = index + self.skipped
+        if hasattr(self.feed, "names_of"):
+            return list(self.feed.names_of(number))
+        count = len(keras.tree.flatten(self.feed[number])[0])
+        return [f"number {place}" for place in range(count)]
+
     def on_epoch_begin(self) -> None:
         """Notes that an epoch runs; Keras calls this."""
         self._running = True

@@ -44,8 +44,10 @@ SCHEDULES = Table(
 CALLBACKS = Table(
     None,
     {
+        "gradients": "arcticdl.training.watch.gradients:GradientWatch",
         "images": "arcticdl.training.reports:TileImages",
         "tensorboard": "arcticdl.training.reports:TensorBoardLog",
     },
 )
-"""Name -> callback that shows a training: ``(folder, feed, *, options)``."""
+"""Name -> callback that shows a training: ``(folder, feed, training_feed, *,
+options)``, of which it takes what it needs."""

@@ -310,7 +310,7 @@ def _strayed(curves: _Curves) -> Finding | None:
         f"{calm:.3g}."
     )
     advice = (
-        "Use more validation scenes, average weights (`train.ema`, `train.swa`), or "
+        "Use more validation scenes, average weights (`train.ema`), or "
         "lower the learning rate; the best of single epochs is luck."
     )
     numbers = {"noise": noise, "training_noise": calm, "progress": progress}
