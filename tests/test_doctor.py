@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,6 +30,18 @@ ROOT = Path(__file__).resolve().parents[1]
         (SEEN, JOB | {"SLURM_GPUS_ON_NODE": "2"}, 2, "warn", "1 of 2"),
         (SEEN, JOB | {"SLURM_GPUS_ON_NODE": "1"}, 4, "ok", "1 visible"),
         (NONE, JOB, 0, "ok", "CPU"),
+        (NONE, JOB | {"SLURM_GPUS": "a100:2,v100:1"}, 0, "fail", "0 of 3 granted"),
+        (NONE, JOB | {"SLURM_GPUS_PER_NODE": "a100:4"}, 0, "fail", "0 of 4 granted"),
+        (
+            NONE,
+            JOB | {"SLURM_GPUS": "8", "SLURM_JOB_NUM_NODES": "2"},
+            0,
+            "ok",
+            "runs on the CPU",
+        ),
+        (NONE, {"CUDA_VISIBLE_DEVICES": "0,1"}, 0, "fail", "2 granted by CUDA_VISIBLE"),
+        (NONE, {"CUDA_VISIBLE_DEVICES": "GPU-5f1c-01"}, 0, "fail", "0 of 1 granted"),
+        (SEEN, {"CUDA_VISIBLE_DEVICES": "3"}, 4, "ok", "1 visible"),
         ({"error": "boom"}, JOB | {"SLURM_JOB_GPUS": "0"}, 1, "fail", "0 of 1"),
     ],
 )
@@ -51,6 +64,31 @@ def test_gpus_hidden_by_hand_are_named_as_such():
         assert way_out == f"pip install 'arcticdl[{extra}]'"
         assert extra in extras["optional-dependencies"]
     assert "LD_LIBRARY_PATH" in accelerator.check_gpu(NONE, {}, 1, True).way_out
+
+
+def test_gpus_are_counted_by_nvidia_smi_where_the_driver_says_nothing(
+    tmp_path, monkeypatch
+):
+    if Path("/proc/driver/nvidia/gpus").is_dir():
+        pytest.skip("the driver of this machine says it itself")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert accelerator.count_gpus() == 0
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'GPU 0: A100 (UUID: x)'\necho 'GPU 1: A100'\n")
+    tool.chmod(0o755)
+    assert accelerator.count_gpus() == 2
+
+
+def test_wheels_of_cuda_are_those_of_the_backend(monkeypatch):
+    def install(name):
+        found = [SimpleNamespace(metadata={"Name": name})]
+        monkeypatch.setattr(accelerator.metadata, "distributions", lambda: found)
+
+    install("nvidia-cublas-cu12")
+    assert accelerator.has_cuda_wheels("tensorflow")
+    assert not accelerator.has_cuda_wheels("jax")  # which needs its plug-in
+    install("jax_cuda12_plugin")
+    assert accelerator.has_cuda_wheels("jax")
 
 
 def test_a_backend_that_does_not_start_is_a_finding():

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -91,22 +92,23 @@ def check_gpu(
 
     Args:
         probe: What `probe_backend` found.
-        environ: Environment variables: ``SLURM_*``, ``CUDA_VISIBLE_DEVICES``.
+        environ: Environment variables: ``SLURM_*``, ``CUDA_VISIBLE_DEVICES``, by which
+            other schedulers say what they granted.
         num_present: GPUs in the machine.
         has_wheels: Whether CUDA was installed as Python wheels.
 
     Returns:
-        The finding; ``fail`` where none of those that SLURM granted is seen, ``warn``
+        The finding; ``fail`` where none of those that were granted is seen, ``warn``
         where some are missing or those of the machine lie idle.
     """
     seen = list(probe.get("gpus", []))
-    granted = num_granted_gpus(environ)
+    granted, by = find_grant(environ)
     wanted = num_present if granted is None else granted
     if seen and len(seen) >= wanted:
         return Finding("gpu", "ok", f"{len(seen)} visible: {', '.join(seen)}")
     if not wanted:
         return Finding("gpu", "ok", "none: training runs on the CPU")
-    origin = "present" if granted is None else "granted by SLURM"
+    origin = "present" if granted is None else f"granted by {by}"
     status: Status = "warn" if granted is None or seen else "fail"
     message = f"the backend sees {len(seen)} of {wanted} {origin}"
     way_out = _way_to_gpus(str(probe.get("backend")), environ, has_wheels)
@@ -133,25 +135,35 @@ def _cuda_libraries() -> list[Path]:
     return [p for root in roots for p in root.glob("*/lib/lib*.so*")]
 
 
-def num_granted_gpus(environ: Mapping[str, str]) -> int | None:
-    """Reads how many GPUs SLURM granted.
+def find_grant(environ: Mapping[str, str]) -> tuple[int | None, str]:
+    """Reads how many GPUs of this node a scheduler granted, and where it says so.
 
     Args:
         environ: Environment variables.
 
     Returns:
-        Their number; ``None`` outside a job or without a word about it.
+        Their number, ``None`` without a word about it; and who said it.
 
     Example:
-        >>> num_granted_gpus({"SLURM_JOB_ID": "7", "SLURM_JOB_GPUS": "0,2-3"})
-        3
+        >>> find_grant({"SLURM_JOB_ID": "7", "SLURM_JOB_GPUS": "0,2-3"})
+        (3, 'SLURM')
+        >>> find_grant({"CUDA_VISIBLE_DEVICES": "0,1"})
+        (2, 'CUDA_VISIBLE_DEVICES')
     """
-    if "SLURM_JOB_ID" not in environ:
-        return None
-    if listed := environ.get("SLURM_JOB_GPUS") or environ.get("SLURM_STEP_GPUS"):
-        return _count_listed(listed)
-    count = environ.get("SLURM_GPUS_ON_NODE", "")
-    return int(count) if count.isdigit() else None
+    if "SLURM_JOB_ID" in environ:
+        if listed := environ.get("SLURM_JOB_GPUS") or environ.get("SLURM_STEP_GPUS"):
+            return _count_listed(listed), "SLURM"
+        names = ["SLURM_GPUS_ON_NODE", "SLURM_GPUS_PER_NODE"]
+        if environ.get("SLURM_JOB_NUM_NODES", "1") == "1":
+            names.append("SLURM_GPUS")  # of the whole job
+        for name in names:  # a number, or numbers by kind: a100:2,v100:1
+            counts = re.findall(r"(\d+)(?:,|$)", environ.get(name, ""))
+            if counts:
+                return sum(map(int, counts)), "SLURM"
+    listed = environ.get("CUDA_VISIBLE_DEVICES", "").strip()
+    if listed in ("", "-1", "NoDevFiles"):
+        return None, ""
+    return _count_listed(listed), "CUDA_VISIBLE_DEVICES"
 
 
 def _count_listed(listed: str) -> int:
@@ -159,7 +171,7 @@ def _count_listed(listed: str) -> int:
     total = 0
     for part in listed.split(","):
         first, _, last = part.partition("-")
-        both = first.isdigit() and last.isdigit()
+        both = first.isdigit() and last.isdigit()  # not so in GPU-5f1c-..., a name
         total += int(last) - int(first) + 1 if both else 1
     return total
 
@@ -168,10 +180,21 @@ def count_gpus() -> int:
     """Counts the NVIDIA GPUs in the machine, visible or not, without any library.
 
     Returns:
-        Their number.
+        Their number, as the driver tells it, or else ``nvidia-smi``.
     """
     folder = Path("/proc/driver/nvidia/gpus")
-    return len(list(folder.iterdir())) if folder.is_dir() else 0
+    if folder.is_dir():
+        return len(list(folder.iterdir()))
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return 0
+    try:
+        done = subprocess.run(
+            [tool, "-L"], capture_output=True, text=True, timeout=30, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return sum(line.startswith("GPU ") for line in done.stdout.splitlines())
 
 
 def check_libraries(environ: Mapping[str, str], has_wheels: bool) -> Finding:
@@ -199,11 +222,15 @@ def check_libraries(environ: Mapping[str, str], has_wheels: bool) -> Finding:
     return Finding("libraries", "ok", f"{kind}; {path}")
 
 
-def has_cuda_wheels() -> bool:
-    """Says whether CUDA was installed as Python wheels.
+def has_cuda_wheels(backend: str = "tensorflow") -> bool:
+    """Says whether CUDA was installed as Python wheels, for the backend that computes.
+
+    Args:
+        backend: JAX has a plug-in of its own beside NVIDIA's wheels.
 
     Returns:
         Whether a distribution of that kind is there.
     """
+    wanted = "jax-cuda" if backend == "jax" else "nvidia-c"
     names = (d.metadata["Name"] or "" for d in metadata.distributions())
-    return any(name.lower().startswith("nvidia-c") for name in names)
+    return any(name.lower().replace("_", "-").startswith(wanted) for name in names)

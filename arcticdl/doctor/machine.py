@@ -28,7 +28,8 @@ def check_machine(environ: Mapping[str, str] | None = None) -> list[Finding]:
     """
     environ = os.environ if environ is None else environ
     probe = accelerator.probe_backend(environ)
-    num_gpus, has_wheels = accelerator.count_gpus(), accelerator.has_cuda_wheels()
+    num_gpus = accelerator.count_gpus()
+    has_wheels = accelerator.has_cuda_wheels(str(probe.get("backend")))
     checks: dict[str, Callable[[], Finding]] = {
         "python": software.check_python,
         "packages": software.check_packages,

@@ -14,6 +14,7 @@ from arcticdl.inference.load import load_model
 from arcticdl.inference.predictor import Predictor
 from arcticdl.inference.strips import read_strips
 from arcticdl.models import get_card
+from arcticdl.models.card import gives_answers
 from arcticdl.models.finetune import find_backbone
 from arcticdl.scene import BandStats
 from arcticdl.tasks import entropy
@@ -58,10 +59,14 @@ class FeatureReader:
 
     def __init__(self, path: str | Path) -> None:
         model = load_model(path)
+        self.needs_stats, self.size = False, 0
+        self._network: keras.Model | None = None
+        if gives_answers(
+            model
+        ):  # an ensemble has several networks, none of them its own
+            return
         self._scaling = Normalizer.from_dict((get_card(model) or {})["normalizer"])
         self.needs_stats = self._scaling.needs_image_stats
-        self._network: keras.Model | None = None
-        self.size = 0
         try:
             backbone = find_backbone(model)
         except ValueError:

@@ -154,6 +154,7 @@ def fit(
         resumable.go_to(done, checkpoint.batch)
         if validation is not None:
             validation.go_to(done, 0)
+            validation.start()
         try:
             history = model.fit(
                 resumable,

@@ -59,12 +59,22 @@ class ResumableFeed(keras.utils.PyDataset):
             max_queue_size=feed.max_queue_size,
         )
         self.feed, self.skipped, self._running = feed, 0, False
+        self._waits = False
 
     def go_to(self, epoch: int, batch: int) -> None:
-        """Makes the next epoch number `epoch` and lets it begin at `batch`."""
+        """Makes the next epoch number `epoch` and lets it begin at `batch`.
+
+        What Keras begins and ends before `start` is no epoch: on some backends it looks
+        at a batch, as if an epoch ran, to build a model that has not seen one.
+        """
+        self._waits = True
         if epoch and hasattr(self.feed, "seek"):
             self.feed.seek(epoch)
         self.skipped = batch
+
+    def start(self) -> None:
+        """Counts epochs from here on."""
+        self._waits = False
 
     def __len__(self) -> int:
         return len(self.feed)
@@ -83,8 +93,9 @@ class ResumableFeed(keras.utils.PyDataset):
 
     def on_epoch_begin(self) -> None:
         """Notes that an epoch runs; Keras calls this."""
-        self._running = True
-        self.feed.on_epoch_begin()
+        if not self._waits:
+            self._running = True
+            self.feed.on_epoch_begin()
 
     def on_epoch_end(self) -> None:
         """Goes on to the next epoch, which is whole; Keras calls this.
@@ -233,6 +244,8 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Gives callbacks and random generators their states back."""
         self._watch = watch_signals.current()
+        if self.feed is not None:
+            self.feed.start()
         self._training, self._saved_at = True, time.monotonic()
         if not self._restored:
             return

@@ -10,7 +10,7 @@ from arcticdl import tiles
 from arcticdl.errors import CalibrationError
 from arcticdl.evaluation import calibrate_model, control_risk, fit_scaling
 from arcticdl.evaluation.calibrate.conformal import least_units, misses, set_scores
-from arcticdl.inference import load_model, predict_scene
+from arcticdl.inference import build_ensemble, load_model, predict_scene
 from arcticdl.models import (
     ScaledLogits,
     Scaling,
@@ -254,6 +254,9 @@ def test_calibrating_twice_is_calibrating_once(model, store):
 def test_what_cannot_be_calibrated_is_refused(model, store, scenes):
     with pytest.raises(CalibrationError, match="at least 19 units"):
         calibrate_model(model, store, [0, 1], coverage=0.95, progress=False)
+    joined = build_ensemble([model, model])
+    with pytest.raises(CalibrationError, match="Calibrate its members"):
+        calibrate_model(joined, store, [0], progress=False)
     with pytest.raises(ValueError, match="`unit`"):
         calibrate_model(model, store, [0], unit="glacier", progress=False)
     with pytest.raises(ValueError, match="needs a model that is calibrated"):

@@ -99,6 +99,19 @@ def test_resumed_training_ends_where_an_uninterrupted_one_does(tmp_path, action)
     ).read_text()
 
 
+def test_what_keras_begins_before_training_is_no_epoch():
+    feed = Feed()
+    resumable = ResumableFeed(feed)
+    resumable.go_to(0, 2)
+    resumable.on_epoch_begin()  # to look at a batch, on some backends
+    resumable.on_epoch_end()
+    assert (feed.epoch, resumable.skipped) == (0, 2)
+    resumable.start()
+    resumable.on_epoch_begin()
+    resumable.on_epoch_end()
+    assert (feed.epoch, resumable.skipped) == (1, 0)
+
+
 def test_early_stopping_goes_on_counting_after_a_resume(tmp_path):
     def stopping():
         return keras.callbacks.EarlyStopping(

@@ -8,6 +8,7 @@ import numpy as np
 from rich.progress import track
 
 from arcticdl.choices import check_choice
+from arcticdl.errors import CalibrationError
 from arcticdl.evaluation.calibrate.conformal import control_risk, least_units, misses
 from arcticdl.evaluation.calibrate.fit import SCALED, Fit, fit_scaling
 from arcticdl.evaluation.calibrate.table import METHODS
@@ -18,7 +19,12 @@ from arcticdl.models.calibration import (
     scale_logits,
     unscaled_logits,
 )
-from arcticdl.models.card import get_card, model_heads, model_outputs
+from arcticdl.models.card import (
+    get_card,
+    gives_answers,
+    model_heads,
+    model_outputs,
+)
 from arcticdl.tasks import Conformal
 from arcticdl.tiles import LabelInfo, Normalizer, TileStore
 from arcticdl.training.feed import TileFeed
@@ -68,10 +74,15 @@ def calibrate_model(
 
     Raises:
         CalibrationError: No labelled pixel, too few units for the coverage, or a head
-            that has no such sets.
+            that has no such sets; or the model is an ensemble.
         ValueError: Unknown method; a column that is absent.
         TaskError: A head without a label of its name.
     """
+    if gives_answers(model):
+        raise CalibrationError(
+            "Scaling changes logits, and an ensemble gives probabilities. Received: an "
+            "ensemble. Calibrate its members, and join them afterwards."
+        )
     chosen = store.check_indices(indices)
     units = _units(store, chosen, unit)
     if coverage is not None and len(set(units)) < least_units(coverage):

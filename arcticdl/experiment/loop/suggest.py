@@ -60,9 +60,10 @@ def suggest(
         inputs: Files of unlabelled scenes.
         n: How many to suggest.
         by: ``"tile"``: windows of the size that was trained on; ``"scene"``.
-        strategy: One of ``acquire.STRATEGIES``; default: ``"coreset"``, the only one that
-            did not lose to chance where that was measured (benchmarks/labelling.md).
-            All that can be told are ranked in any case, and a random order.
+        strategy: One of ``acquire.STRATEGIES``; default: ``"coreset"``, the only one
+            that did not lose to chance where that was measured
+            (benchmarks/labelling.md). All that can be told are ranked in any case, and
+            a random order.
         label: Which head is asked; needed where the run has several.
         out: Folder to write; default: ``suggestions`` in the run folder.
         seed: Of the random order.
