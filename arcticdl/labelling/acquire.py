@@ -37,7 +37,7 @@ def k_centre_greedy(
     Example:
         >>> points = np.array([[0.0], [1.0], [10.0], [11.0]])
         >>> k_centre_greedy(points, np.array([[0.5]]), 2)[0].tolist()
-        [3, 1]
+        [3, 2]
     """
     features = np.asarray(features, "float64")
     nearest = np.full(len(features), np.inf)

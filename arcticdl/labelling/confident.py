@@ -28,7 +28,7 @@ class Confidence:
         >>> label = np.array([0, 0, 1, 1])  # the last one is wrong
         >>> confidence = Confidence(2)
         >>> confidence.add(label, prob)
-        >>> confidence.thresholds.tolist()
+        >>> confidence.thresholds.round(3).tolist()
         [0.8, 0.425]
         >>> confidence.join(label, prob)
         >>> confidence.joint.tolist()

@@ -56,6 +56,8 @@ ELSEWHERE = {
     "drift": "needs a scene that the run does not know; see tests/labelling",
     "labels apply": "needs a table that somebody filled in; see tests/labelling",
     "tune": "trains many times; tests/experiment/test_search.py searches",
+    "learning-curve": "trains many times; see test_learning_points.py",
+    "rate": "trains for a while; see tests/training/test_rates.py",
     "doctor": "tells of the machine, which a test must not depend on",
     "data fetch": "needs the internet",
     "weights fetch": "needs the internet",

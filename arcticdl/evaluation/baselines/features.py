@@ -34,7 +34,7 @@ def neighbourhood_features(
         >>> image = np.arange(25.0).reshape(5, 5, 1)
         >>> found = neighbourhood_features(image, np.ones_like(image, bool),
         ...                                scales_px=[3])
-        >>> found[2, 2].round(2).tolist()
+        >>> [round(float(v), 2) for v in found[2, 2]]
         [12.0, 12.0, 4.16, 5.1]
     """
     if any(side < 3 or side % 2 == 0 for side in scales_px):
