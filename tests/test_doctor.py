@@ -194,10 +194,10 @@ def test_only_failures_stop_a_job_script():
 
 
 PROBE = """
-import resource, sys
-import numpy as np
+import os, resource, sys
 from arcticdl.doctor.allocator import keep_memory
-kept = keep_memory()
+keep_memory(["--debug", "train"])
+import numpy as np
 first = None
 for step in range(9):
     block = np.ones(2_000_000)
@@ -205,7 +205,7 @@ for step in range(9):
     del block, more
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     first = faults if step == 1 else first
-print(kept, faults - first)
+print(os.environ.get("ARCTICDL_MALLOC"), os.getpid(), faults - first)
 """
 
 
@@ -215,18 +215,35 @@ def test_memory_that_is_kept_is_not_faulted_in_anew():
     plain |= {"NUMPY_MADVISE_HUGEPAGE": "0"}
     found = {}
     for switch in ("", "system"):
-        done = subprocess.run(
+        with subprocess.Popen(
             [sys.executable, "-c", PROBE],
             env=plain | {"ARCTICDL_MALLOC": switch},
-            capture_output=True,
+            stdout=subprocess.PIPE,
             text=True,
-            check=True,
-        )
-        kept, faults = done.stdout.split()
-        assert kept == str(switch == "")
+        ) as process:
+            told, pid, faults = process.communicate()[0].split()
+        assert told == (switch or "kept")
+        assert int(pid) == process.pid  # begun anew, and still the same process
         found[switch] = int(faults)
     # Seven steps of 32 MB are 57,000 pages of 4 KiB, unless they are kept.
     assert found[""] < found["system"] / 20
+
+
+def test_commands_that_only_tell_are_not_begun_anew(monkeypatch):
+    begun = []
+    monkeypatch.setattr(allocator.os, "execve", lambda *args: begun.append(args))
+    monkeypatch.setattr(allocator, "why_not", lambda: "")
+    monkeypatch.delenv("ARCTICDL_MALLOC", raising=False)
+    for words in ([], ["--version"], ["doctor"], ["weights", "list"]):
+        allocator.keep_memory(words)
+    assert not begun
+    allocator.keep_memory(["--debug", "train", "x.yaml"])
+    ((program, words, environ),) = begun
+    assert words == [program, *sys.orig_argv[1:]]
+    assert environ["MALLOC_ARENA_MAX"] == "1"
+    monkeypatch.setenv("ARCTICDL_MALLOC", "kept")
+    allocator.keep_memory(["train"])
+    assert len(begun) == 1
 
 
 @pytest.mark.parametrize(
@@ -242,5 +259,7 @@ def test_an_allocator_that_was_chosen_is_left_alone(environ, maps, told, monkeyp
     monkeypatch.setattr(allocator.platform, "libc_ver", lambda: ("glibc", "2.36"))
     assert told in allocator.why_not(environ, maps)
     assert allocator.why_not({}, "") == ""
+    kept = {"ARCTICDL_MALLOC": "kept", "MALLOC_ARENA_MAX": "1"}
+    assert allocator.why_not(kept, "") == ""
     monkeypatch.setattr(allocator.platform, "libc_ver", lambda: ("", ""))
     assert "not glibc" in allocator.why_not({}, "")

@@ -25,6 +25,7 @@ from arcticdl.cli.runs.compare import compare
 from arcticdl.cli.runs.learning import learning_curve
 from arcticdl.cli.runs.tune import tune
 from arcticdl.cli.weights import weights
+from arcticdl.doctor.allocator import keep_memory
 
 app = typer.Typer(
     name="arcticdl",
@@ -124,4 +125,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def entry() -> None:
     """The console script."""
+    keep_memory(sys.argv[1:])
     sys.exit(main())

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from arcticdl.cli.options import Config, Overwrite, Set
-from arcticdl.doctor.allocator import keep_memory
 
 
 class Schema(StrEnum):
@@ -80,7 +79,6 @@ def prepare(config: Config, set_: Set = None, overwrite: Overwrite = False) -> N
     from arcticdl import experiment
     from arcticdl.config import load_config
 
-    keep_memory()
     store = experiment.prepare(load_config(config, tuple(set_ or ())), overwrite)
     scenes = store.manifest["scene_id"].nunique()
     typer.echo(f"{store.path}: {len(store)} tiles of {scenes} scenes")

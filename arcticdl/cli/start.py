@@ -3,8 +3,6 @@
 import os
 import sys
 
-from arcticdl.doctor.allocator import keep_memory
-
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
@@ -28,10 +26,8 @@ def start_without_gpus() -> None:
 def start_backend() -> None:
     """Loads Keras and its backend without the page of notices that TensorFlow prints.
 
-    Errors still surface; ``ARCTICDL_VERBOSE=1`` shows everything. What the backend
-    frees is kept for its next step; see `keep_memory`.
+    Errors still surface; ``ARCTICDL_VERBOSE=1`` shows everything.
     """
-    keep_memory()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if os.environ.get("ARCTICDL_VERBOSE"):
         return

@@ -1,16 +1,16 @@
 """Memory that stays: what the C library frees, a training asks for again at once.
 
 A network frees gigabytes at the end of each step and takes them again in the next. As
-it comes, glibc gives every large block back to the system, which then hands out the
-same pages anew, zeroed, one fault of 4 KiB at a time: half of the processor time of a
-step may go there (see benchmarks/allocator.md). Commands that compute tell it to keep
-what is freed. The most that is held at a time does not grow by that.
+it comes, glibc gives large blocks back to the system, which then hands out the same
+pages anew, zeroed, one fault at a time (see benchmarks/allocator.md). Commands that
+compute have it keep what is freed. It reads how when a process starts; told later, by
+mallopt(3), it leaves the heaps alone that threads have by then.
 """
 
-import ctypes
 import os
 import platform
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from arcticdl.doctor.finding import Finding
@@ -19,9 +19,28 @@ SWITCH = "ARCTICDL_MALLOC"
 """Environment variable; ``system`` leaves the allocator as it is."""
 
 _OTHERS = ("jemalloc", "mimalloc", "tcmalloc")
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of malloc.h
-_NEVER = -1
-_STEP_BYTES = 64 << 20  # by which the heap grows: fewer, larger requests
+KEPT = "kept"
+"""Value of the switch in a process that keeps memory."""
+
+SETTINGS = {
+    "MALLOC_ARENA_MAX": "1",  # one heap, which alone can hold large blocks
+    "MALLOC_MMAP_MAX_": "0",  # these too, and nothing outside it
+    "MALLOC_TOP_PAD_": str(64 << 20),  # growing in few, larger requests
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 40),  # and never shrinking
+}
+"""Environment variables that glibc reads when a process starts; mallopt(3)."""
+
+COMPUTING = (
+    "calibrate",
+    "evaluate",
+    "learning-curve",
+    "predict",
+    "prepare",
+    "rate",
+    "train",
+    "tune",
+)
+"""Commands that gain by it."""
 
 
 def why_not(environ: Mapping[str, str] | None = None, maps: str | None = None) -> str:
@@ -32,6 +51,8 @@ def why_not(environ: Mapping[str, str] | None = None, maps: str | None = None) -
         maps: What libraries are loaded, as ``/proc/self/maps`` tells it.
     """
     environ = os.environ if environ is None else environ
+    if environ.get(SWITCH, "") == KEPT:
+        return ""
     if environ.get(SWITCH, "") == "system":
         return f"{SWITCH}=system asks for it"
     told = [n for n in environ if n.startswith("MALLOC_") or n == "GLIBC_TUNABLES"]
@@ -44,22 +65,20 @@ def why_not(environ: Mapping[str, str] | None = None, maps: str | None = None) -
     return f"{other} is loaded" if other else ""
 
 
-def keep_memory() -> bool:
-    """Tells glibc to keep what is freed, unless something speaks against it.
+def keep_memory(words: Sequence[str]) -> None:
+    """Begins this process anew with memory that is kept, where the command gains by it.
 
-    Returns:
-        Whether it was told; see `why_not`.
+    The process keeps its number, so that schedulers and signals find it. Processes that
+    it starts inherit the settings.
+
+    Args:
+        words: Words of the command line after the program's name.
     """
-    if why_not():
-        return False
-    mallopt = ctypes.CDLL(None).mallopt
-    settings = (
-        (_MMAP_MAX, 0),  # large blocks from the heap too
-        (_TRIM_THRESHOLD, _NEVER),  # whose end is not given back
-        (_TOP_PAD, _STEP_BYTES),
-    )
-    # mallopt answers 1 where it agrees; all three are tried.
-    return all([mallopt(number, value) == 1 for number, value in settings])
+    command = next((word for word in words if not word.startswith("-")), "")
+    if command not in COMPUTING or os.environ.get(SWITCH) == KEPT or why_not():
+        return
+    environ = {**os.environ, **SETTINGS, SWITCH: KEPT}
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)
 
 
 def check_allocator(environ: Mapping[str, str]) -> Finding:
