@@ -1,5 +1,7 @@
 """A trained run that several tests look at, each in a copy of its own."""
 
+import shutil
+
 import pytest
 
 from arcticdl.cli import main
@@ -30,3 +32,9 @@ def tiny_run(tmp_path_factory, project_root):
         assert main(["prepare", config, *words]) == 0
         assert main(["train", config, "--fold", "0", *words]) == 0
     return folder
+
+
+@pytest.fixture(scope="module")
+def run_folder(tiny_run, tmp_path_factory):
+    """A copy of it that the tests of a module may change."""
+    return shutil.copytree(tiny_run, tmp_path_factory.mktemp("run") / "work")

@@ -18,24 +18,19 @@ from arcticdl.experiment.bundles.layout import sha256
 from arcticdl.inference import load_model
 
 
-@pytest.fixture(scope="module")
-def folder(tiny_run, tmp_path_factory):
-    return shutil.copytree(tiny_run, tmp_path_factory.mktemp("bundle") / "work")
-
-
 @pytest.fixture(autouse=True)
-def here(folder, monkeypatch):
-    monkeypatch.chdir(folder)
+def here(run_folder, monkeypatch):
+    monkeypatch.chdir(run_folder)
 
 
 @pytest.fixture(scope="module")
-def packed(folder):
+def packed(run_folder):
     """The run's bundle as a folder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+        patch.chdir(run_folder)
         words = ["bundle", "runs/demo", "-o", "demo.bundle", "--license", "CC-BY-4.0"]
         assert main(words) == 0
-    return folder / "demo.bundle"
+    return run_folder / "demo.bundle"
 
 
 def test_its_answer_is_that_of_the_network(packed):

@@ -1,7 +1,6 @@
 """`arcticdl calibrate`: from a trained run to scores and maps of sets."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +10,9 @@ import rasterio
 from arcticdl.cli import main
 
 
-@pytest.fixture(scope="module")
-def folder(tiny_run, tmp_path_factory):
-    return shutil.copytree(tiny_run, tmp_path_factory.mktemp("calibrate") / "work")
-
-
 @pytest.fixture(autouse=True)
-def here(folder, monkeypatch):
-    monkeypatch.chdir(folder)
+def here(run_folder, monkeypatch):
+    monkeypatch.chdir(run_folder)
 
 
 def test_a_run_is_calibrated_scored_and_mapped(capsys):

@@ -28,14 +28,35 @@ def write_comparison(comparison: Comparison, folder: str | os.PathLike) -> Path:
     Returns:
         Path of the page.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     found = comparison.to_dict()
-    write_json(folder / "comparison.json", found)
-    write_text(folder / "comparison.csv", _as_csv(found["rows"]))
-    template = page_environment().get_template("comparison.html.j2")
-    page = folder / "comparison.html"
-    write_text(page, template.render(_context(found)))
+    stem = Path(folder) / "comparison"
+    return write_found(stem, found, rows=found["rows"], shown=_context(found))
+
+
+def write_found(
+    stem: Path,
+    found: Mapping[str, Any],
+    *,
+    rows: Sequence[Mapping[str, Any]],
+    shown: Mapping[str, Any],
+) -> Path:
+    """Writes what was found as ``NAME.json``, ``NAME.csv`` and ``NAME.html``.
+
+    Args:
+        stem: Folder, made if need be, and name, which is that of the template too.
+        found: JSON values.
+        rows: The rows of the table, each with an ``interval`` of two numbers.
+        shown: What the template shows.
+
+    Returns:
+        Path of the page.
+    """
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    write_json(stem.with_suffix(".json"), found)
+    write_text(stem.with_suffix(".csv"), _as_csv(rows))
+    template = page_environment().get_template(f"{stem.name}.html.j2")
+    page = stem.with_suffix(".html")
+    write_text(page, template.render(shown))
     return page
 
 

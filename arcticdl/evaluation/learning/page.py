@@ -1,7 +1,5 @@
 """A learning curve as files: JSON, CSV, and one page that needs only a browser."""
 
-import csv
-import io
 import os
 from pathlib import Path
 from typing import Any
@@ -9,10 +7,8 @@ from typing import Any
 from markupsafe import Markup
 
 from arcticdl import plots
-from arcticdl.evaluation.compare.page import number
+from arcticdl.evaluation.compare.page import number, write_found
 from arcticdl.evaluation.learning.curve import LearningCurve
-from arcticdl.evaluation.report import page_environment
-from arcticdl.files import write_json, write_text
 
 
 def write_learning_curve(curve: LearningCurve, folder: str | os.PathLike) -> Path:
@@ -25,28 +21,10 @@ def write_learning_curve(curve: LearningCurve, folder: str | os.PathLike) -> Pat
     Returns:
         Path of the page.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     found = curve.to_dict()
-    write_json(folder / "learning_curve.json", found)
-    write_text(folder / "learning_curve.csv", _as_csv(found["points"]))
-    template = page_environment().get_template("learning_curve.html.j2")
-    page = folder / "learning_curve.html"
-    write_text(page, template.render(_context(found, folder.resolve().name)))
-    return page
-
-
-def _as_csv(points: list[dict[str, Any]]) -> str:
-    table = io.StringIO(newline="")
-    rows = []
-    for point in points:
-        low, high = point["interval"]
-        rest = {key: value for key, value in point.items() if key != "interval"}
-        rows.append({**rest, "interval_low": low, "interval_high": high})
-    writer = csv.DictWriter(table, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    return table.getvalue()
+    stem = Path(folder) / "learning_curve"
+    shown = _context(found, stem.parent.resolve().name)
+    return write_found(stem, found, rows=found["points"], shown=shown)
 
 
 def _context(found: dict[str, Any], name: str) -> dict[str, Any]:

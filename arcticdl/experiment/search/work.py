@@ -44,16 +44,7 @@ _PATIENCE = 5
 """Trials that fail one after the other, none having come to an end, before it stops."""
 
 
-def tune(
-    config: Experiment,
-    trials: int,
-    *,
-    fold: int = 0,
-    sampler: str = "tpe",
-    study_dir: Path | None = None,
-    storage: str | None = None,
-    keep_best: bool = False,
-) -> Path:
+def tune(config: Experiment, trials: int, **options: Any) -> Path:
     """Searches the settings of ``config.search`` in this process.
 
     A trial trains on the training part of a fold and is judged by its validation part;
@@ -63,13 +54,8 @@ def tune(
     Args:
         config: The configuration, with its section ``search``.
         trials: Trials of the whole study, those that are done included.
-        fold: Number of the fold. The best settings may be scored on it alone.
-        sampler: ``"grid"``, ``"random"``, ``"tpe"`` (Bayesian), ``"cmaes"`` or
-            ``"nsga2"`` (evolutionary).
-        study_dir: Folder of the study; default: ``studies/NAME-foldK``.
-        storage: Path of a journal (``.log``) or of an SQLite file (``.db``), or the
-            address of a database; default: a journal in the folder.
-        keep_best: Keep the weights of the best trial, in its folder.
+        **options: ``fold``, ``sampler``, ``study_dir``, ``storage`` and ``keep_best``,
+            as of `plan_search`.
 
     Returns:
         The folder, with ``best.yaml`` (a configuration to train), ``search.html``,
@@ -83,15 +69,7 @@ def tune(
         MissingExtraError: The extra ``tune`` is not installed.
         Preempted: A termination signal came; go on by calling again.
     """
-    plan = plan_search(
-        config,
-        trials,
-        fold=fold,
-        sampler=sampler,
-        study_dir=study_dir,
-        storage=storage,
-        keep_best=keep_best,
-    )
+    plan = plan_search(config, trials, **options)
     begin_search(plan)
     work(plan, train_here)
     return plan.folder
