@@ -281,6 +281,8 @@ class Checkpoint(keras.callbacks.Callback):
             return
         done = batch + 1 + self.feed.skipped
         self._note_last(done)
+        if not self._can_go_on_after(done):
+            return
         if self._watch.received is not None:
             self._save_and_stop(done)
         elif self._is_due(_LEAST_SECONDS):
@@ -291,6 +293,8 @@ class Checkpoint(keras.callbacks.Callback):
         if self._watch.received is None or not self._training:
             return
         if self.feed is not None and self._trained_metrics is not None:
+            if not self._can_go_on_after(len(self.feed)):
+                return
             self._save_and_stop(len(self.feed))
         self._stop_if_told(f"Whole epochs are safe in {self.folder}")
 
@@ -329,6 +333,15 @@ class Checkpoint(keras.callbacks.Callback):
         """Whether an epoch can be cut: several steps at a time must fit it evenly."""
         steps = getattr(self.model, "steps_per_execution", 1)
         return self.feed is not None and len(self.feed) % steps == 0
+
+    def _can_go_on_after(self, done: int) -> bool:
+        """Whether a training may begin after so many batches of an epoch.
+
+        Keras's loop on JAX fails on an epoch without a batch left. There a signal that
+        comes so late waits for the end of the validation, and the whole epoch is saved.
+        """
+        whole = self.feed is not None and done >= len(self.feed)
+        return not whole or keras.backend.backend() != "jax"
 
     def _note_last(self, done: int) -> None:
         """Keeps the metrics of a whole epoch, which validation would overwrite."""

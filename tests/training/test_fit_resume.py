@@ -302,15 +302,18 @@ def test_a_process_that_is_killed_at_random_goes_on_to_the_bit(tmp_path, whole, 
     assert_equal(folder, whole)
 
 
+@pytest.mark.backend
 def test_interrupted_at_every_step_and_resumed_is_the_same_to_the_bit(tmp_path, whole):
     folder = tmp_path / "run" / "fold0"
+    # On JAX what comes after the last batch waits for the end of the epoch.
+    late = keras.backend.backend() == "jax"
     for epoch in range(2):
-        for phase in ("train", "test"):
-            for batch in range(3):
-                # A resumed epoch counts its batches from 0 again.
-                moment = (phase, epoch, 0 if phase == "train" else batch)
-                with pytest.raises(Preempted, match="SIGUSR1"):
-                    train(folder, callbacks=[At(moment, preempt)])
+        # A resumed epoch counts its batches from 0 again.
+        moments = [("train", epoch, 0)] * (2 if late else 3)
+        moments += [("test", epoch, batch) for batch in range(1 if late else 3)]
+        for moment in moments:
+            with pytest.raises(Preempted, match="SIGUSR1"):
+                train(folder, callbacks=[At(moment, preempt)])
     train(folder)
     assert_equal(folder, whole)
 
