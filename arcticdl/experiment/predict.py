@@ -224,6 +224,7 @@ def model_files(
     """
     if layout.is_bundle(run):
         folder = layout.open_bundle(run)
+        layout.check_files(folder, layout.read_manifest(folder))
         return load_run(folder, overrides)[1], [folder / layout.MODEL]
     if run.suffix == ".keras":
         if overrides:

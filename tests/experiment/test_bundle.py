@@ -85,6 +85,9 @@ def test_what_is_not_as_it_says_is_refused(packed, tmp_path):
     (damaged / "model.keras").write_bytes(content)
     with pytest.raises(BundleError, match=r"\['model.keras'\] are absent or another"):
         verify_bundle(damaged)
+    words = ["predict", str(damaged), "data/demo/simulated_0_000.tif", "-o", "no.tif"]
+    assert main(words) == 1
+    assert not Path("no.tif").exists()
     other = copy("other")
     with np.load(other / "answer.npz") as file:
         answer = file["ice_type"]

@@ -71,14 +71,22 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def damaged_files(folder: Path, manifest: dict[str, Any]) -> list[str]:
-    """Files that are absent, or not those that the manifest's sha-256 is of."""
+def check_files(folder: Path, manifest: dict[str, Any]) -> None:
+    """Refuses files that are absent, or not those that the manifest's sha-256 is of.
+
+    Raises:
+        BundleError: As said.
+    """
     wrong = []
     for name, digest in manifest["files"].items():
         file = folder / name
         if Path(name).name != name or not file.is_file() or sha256(file) != digest:
             wrong.append(name)
-    return sorted(wrong)
+    if wrong:
+        raise BundleError(
+            f"The files of a bundle must be those that it names. Received: {folder}, "
+            f"in which {sorted(wrong)} are absent or another."
+        )
 
 
 def sha256(path: Path) -> str:

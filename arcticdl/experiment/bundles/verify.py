@@ -34,13 +34,7 @@ def verify_bundle(path: str | Path) -> dict[str, float]:
     from arcticdl.models import get_card
 
     folder = layout.open_bundle(path)
-    manifest = layout.read_manifest(folder)
-    wrong = layout.damaged_files(folder, manifest)
-    if wrong:
-        raise BundleError(
-            f"The files of a bundle must be those that it names. Received: {path}, "
-            f"in which {wrong} are absent or another."
-        )
+    layout.check_files(folder, layout.read_manifest(folder))
     model = load_model(folder / layout.MODEL)
     if json.loads((folder / layout.CARD).read_text("utf-8")) != get_card(model):
         raise BundleError(
