@@ -44,7 +44,7 @@ def demo(
     Six simulated radar scenes of sea ice are cut into tiles; a U-Net learns five of
     them and maps the sixth, beside simpler classifiers. Each step is a command that is
     shown and that you may run yourself in the folder; the configuration lies in
-    configs/demo.yaml. About four minutes on two processors. An interrupted call goes
+    configs/demo.yaml. Four to six minutes on two processors. An interrupted call goes
     on where it ended. Simulated results say nothing about real ice.
 
     Example: `arcticdl demo ice-demo`
