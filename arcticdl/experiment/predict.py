@@ -104,15 +104,17 @@ def predict(
         )
         return [p for number in trained_folds(Path(run)) for p in apart(fold=number)]
     scenes = _scenes(config, list(inputs), paths[0].parent / "split.json")
-    if out is None and config is None:
-        raise ConfigError("A bare model has no run folder. Give `out` (--out).")
+    if out is None and (config is None or layout.is_bundle(Path(run))):
+        raise ConfigError(
+            "A bare model or a bundle has no run folder. Give `out` (--out)."
+        )
     target = Path(run) / "maps" if out is None else Path(out)
     predictor = _predictor(config, paths, tta)
     _compare_with_training(predictor, scenes, config, allow)
-    settings = config.predict if config else PredictConfig()
     written: list[Path] = []
     targets = {head.spec.target for head in predictor.heads.values()}
     if "pixel" in targets:
+        settings = config.predict if config else PredictConfig()
         writer = SceneWriter(
             predictor,
             paths,
@@ -123,12 +125,7 @@ def predict(
             resume=resume,
             overwrite=overwrite,
         )
-        names = [str(scene.attrs["scene_id"]) for scene in scenes]
-        files = _targets(target, names, [writer.ending(scene) for scene in scenes])
-        for scene, file in zip(scenes, files, strict=True):
-            writer.check(scene, file)
-        for scene, file in zip(scenes, files, strict=True):
-            written += writer.write(scene, file)
+        written += _write_maps(writer, scenes, target)
     elif products:
         raise ConfigError(
             "Products are made of maps, and this model answers for whole images. "
@@ -137,6 +134,21 @@ def predict(
     if "image" in targets:
         written.append(write_table(predictor, scenes, target, overwrite or resume))
     return written
+
+
+def _write_maps(
+    writer: SceneWriter, scenes: list[xr.Dataset], target: Path
+) -> list[Path]:
+    """Maps scenes one after the other, once all of them may be written."""
+    names = [str(scene.attrs["scene_id"]) for scene in scenes]
+    files = _targets(target, names, [writer.ending(scene) for scene in scenes])
+    for scene, file in zip(scenes, files, strict=True):
+        writer.check(scene, file)
+    return [
+        path
+        for scene, file in zip(scenes, files, strict=True)
+        for path in writer.write(scene, file)
+    ]
 
 
 def _predictor(
