@@ -1,7 +1,7 @@
 """The batch job under a stand-in for Slurm: what it runs, says and queues again."""
 
 import os
-import subprocess
+from functools import partial
 
 import pytest
 
@@ -9,31 +9,8 @@ TASK = {"SLURM_JOB_ID": "70", "SLURM_ARRAY_JOB_ID": "70", "SLURM_ARRAY_TASK_ID":
 
 
 @pytest.fixture
-def submit(tmp_path, project_root):
-    """Runs the script where every command is a stand-in; returns status, log, calls."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "activate").write_text(f"PATH={tmp_path}/bin:$PATH\n")
-
-    def run(variables, **statuses):
-        for name in ("arcticdl", "srun", "scontrol"):
-            path = tmp_path / "bin" / name
-            path.write_text(
-                f'#!/bin/bash\necho "{name} $*" >> {tmp_path}/calls\n'
-                f"exit {statuses.get(name, 0)}\n"
-            )
-            path.chmod(0o755)
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("SLURM_")}
-        job = subprocess.run(
-            ["bash", project_root / "pipelines" / "train.sbatch", "ice.yaml"],
-            env={**kept, **variables, "ARCTICDL_VENV": str(tmp_path)},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return job, (tmp_path / "calls").read_text().splitlines()
-
-    return run
+def submit(slurm):
+    return partial(slurm, "train.sbatch", ["ice.yaml"])
 
 
 def test_a_preempted_task_of_an_array_queues_itself_alone(submit):

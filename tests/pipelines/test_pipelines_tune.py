@@ -1,7 +1,6 @@
 """Workers of a search as array tasks, under a stand-in for Slurm."""
 
-import os
-import subprocess
+from functools import partial
 
 import pytest
 
@@ -9,32 +8,8 @@ TASK = {"SLURM_JOB_ID": "80", "SLURM_ARRAY_JOB_ID": "79", "SLURM_ARRAY_TASK_ID":
 
 
 @pytest.fixture
-def submit(tmp_path, project_root):
-    """Runs the script where every command is a stand-in; returns status, log, calls."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "activate").write_text(f"PATH={tmp_path}/bin:$PATH\n")
-
-    def run(words, variables, **statuses):
-        for name in ("arcticdl", "srun", "scontrol"):
-            path = tmp_path / "bin" / name
-            path.write_text(
-                f'#!/bin/bash\necho "{name} $*" >> {tmp_path}/calls\n'
-                f"exit {statuses.get(name, 0)}\n"
-            )
-            path.chmod(0o755)
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("SLURM_")}
-        job = subprocess.run(
-            ["bash", project_root / "pipelines" / "tune.sbatch", *words],
-            env={**kept, **variables, "ARCTICDL_VENV": str(tmp_path)},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        calls = tmp_path / "calls"
-        return job, calls.read_text().splitlines() if calls.exists() else []
-
-    return run
+def submit(slurm):
+    return partial(slurm, "tune.sbatch")
 
 
 def test_a_preempted_worker_queues_itself_alone_and_keeps_its_options(submit):
