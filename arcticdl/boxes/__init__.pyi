@@ -1,0 +1,19 @@
+# What the package offers, for its lazy loader, for mypy and for editors.
+from .clip import clip_boxes as clip_boxes
+from .clip import cut_boxes as cut_boxes
+from .clip import inside_share as inside_share
+from .form import COLUMNS as COLUMNS
+from .form import IGNORE as IGNORE
+from .form import PADDING as PADDING
+from .form import check_boxes as check_boxes
+from .form import is_box as is_box
+from .form import is_object as is_object
+from .form import order_sides as order_sides
+from .form import pad_boxes as pad_boxes
+from .form import wrap_angle as wrap_angle
+from .move import move_boxes as move_boxes
+from .overlap import box_iou as box_iou
+from .shape import box_corners as box_corners
+from .shape import box_edges as box_edges
+from .shape import boxes_from_edges as boxes_from_edges
+from .shape import boxes_from_polygons as boxes_from_polygons
