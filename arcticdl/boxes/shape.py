@@ -144,6 +144,6 @@ def _smallest_rectangle(points: NDArray[np.float64]) -> NDArray[np.float64]:
     low, high = places.min(1), places.max(1)
     area = np.prod(high - low, axis=1)
     tied = np.flatnonzero(area <= area.min() * (1 + 1e-9) + 1e-12)
-    best = min(tied, key=lambda k: (round(abs(angle[k]), 9), angle[k]))
+    best = min(tied.tolist(), key=lambda k: (round(abs(float(angle[k])), 9), angle[k]))
     centre = (low[best] + high[best]) / 2 @ axes[best] + origin
     return np.array([*centre, *(high[best] - low[best]), angle[best]])
