@@ -210,29 +210,28 @@ def shear(*, degrees: Interval = (-10.0, 10.0), p: float = 0.5) -> Affine:
 Movement = HFlip | VFlip | QuarterTurn | Affine | ResizedCrop
 
 
-def move(
-    batch: Batch,
+def draw_matrices(
+    num_samples: int,
+    shape: tuple[int, int],
     steps: Sequence[Movement],
     rng: np.random.Generator,
-    directions: Directions = _NO_DIRECTIONS,
-) -> Batch:
-    """Applies consecutive movements as one, resampling at most once.
+) -> NDArray[np.float64]:
+    """Draws consecutive movements as one map, so that pixels are resampled once.
 
     Args:
-        batch: The batch.
+        num_samples: Images.
+        shape: Rows and columns of each.
         steps: Movements in their order; each acts on a sample with its own `p`.
         rng: Source of the draws.
-        directions: Bands that turn with the image.
 
     Returns:
-        The moved batch; samples that no step chose keep their pixels to the bit.
+        The forward maps ``(sample, 3, 3)``; of samples that no step chose the identity.
     """
-    shape = (batch.valid.shape[1], batch.valid.shape[2])
-    total = np.tile(np.eye(3), (len(batch), 1, 1))
+    total = np.tile(np.eye(3), (num_samples, 1, 1))
     for step in steps:
-        chosen = np.flatnonzero(rng.random(len(batch)) < step.p)
+        chosen = np.flatnonzero(rng.random(num_samples) < step.p)
         total[chosen] = step.matrices(len(chosen), shape, rng) @ total[chosen]
-    return apply_matrices(batch, total, directions)
+    return total
 
 
 def apply_matrices(

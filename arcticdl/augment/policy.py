@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,10 @@ from arcticdl.augment.batch import (
     check_p,
 )
 from arcticdl.augment.directions import Directions, band_index, find_directions
+from arcticdl.augment.objects import Moved, check_arrays, move_all, refuse_steps
 from arcticdl.augment.table import AUGMENTATIONS
+from arcticdl.augment.warp import Crop
+from arcticdl.boxes import BoxRule
 from arcticdl.choices import choose
 from arcticdl.errors import PluginError
 
@@ -48,6 +50,7 @@ class Policy:
         labels: Mapping[str, NDArray[Any]],
         valid: BoolArray,
         rng: np.random.Generator,
+        boxes: Mapping[str, BoxRule] | None = None,
     ) -> Augmented:
         """Augments a batch.
 
@@ -57,29 +60,52 @@ class Policy:
                 void.
             valid: Boolean ``(sample, y, x)``.
             rng: Source of every draw: the same state gives the same result.
+            boxes: Which of the labels are boxes ``(sample, max_boxes, 6)``, and what
+                holds of them. They move with their images.
 
         Returns:
             The same three; mixing steps may give soft labels
             ``(sample, y, x, class)``.
 
         Raises:
-            ValueError: The arrays do not fit each other.
+            ValueError: The arrays do not fit each other, or boxes cannot follow a step.
         """
-        _check_batch(image, labels, valid)
+        rules = boxes or {}
+        maps = {name: label for name, label in labels.items() if name not in rules}
+        _check_batch(image, maps, valid)
+        check_arrays(labels, rules, len(image))
+        if rules:
+            refuse_steps(self.steps, tuple(rules))
         batch = Batch(
             np.array(image, np.float32),
-            {name: np.array(label) for name, label in labels.items()},
+            {name: np.array(label) for name, label in maps.items()},
             np.array(valid, bool),
         )
-        for moves, group in groupby(
-            self.steps, key=lambda step: isinstance(step, geometry.Movement)
-        ):
-            if moves:
-                batch = geometry.move(batch, list(group), rng, self.directions)
-            else:
-                for step in group:
-                    batch = _apply(step, batch, rng)
-        return batch.image, dict(batch.labels), batch.valid
+        moved = {name: np.asarray(labels[name], np.float32) for name in rules}
+        for group in _grouped(self.steps):
+            batch, movement = self._apply(group, batch, rng)
+            if movement is not None:
+                for name, rule in rules.items():
+                    moved[name] = move_all(moved[name], movement, rule)
+        return batch.image, {**batch.labels, **moved}, batch.valid
+
+    def _apply(
+        self, group: list[Any], batch: Batch, rng: np.random.Generator
+    ) -> tuple[Batch, Moved | None]:
+        """Applies movements as one, or one other step; says how pixels moved."""
+        shape = (batch.valid.shape[1], batch.valid.shape[2])
+        step = group[0]
+        if isinstance(step, geometry.Movement):
+            maps = geometry.draw_matrices(len(batch), shape, group, rng)
+            moved = geometry.apply_matrices(batch, maps, self.directions)
+            return moved, Moved(maps, np.array(shape[::-1]) / 2, shape)
+        if isinstance(step, Crop):
+            corners = step.draw_corners(len(batch), shape, rng)
+            maps = np.tile(np.eye(3), (len(batch), 1, 1))
+            maps[:, :2, 2] = -corners[:, ::-1]
+            cut = step.cut(batch, corners)
+            return cut, Moved(maps, np.zeros(2), cut.valid.shape[1:])
+        return _apply(step, batch, rng), None
 
     def __repr__(self) -> str:
         return f"Policy({list(self.steps)})"
@@ -153,6 +179,18 @@ def _check_arguments(
             f"Augmentation {name!r} takes {sorted(parameters)} and needs "
             f"{sorted(needed)}. Received: {sorted(arguments)}."
         )
+
+
+def _grouped(steps: Sequence[Any]) -> list[list[Any]]:
+    """Consecutive movements together, each other step alone."""
+    groups: list[list[Any]] = []
+    for step in steps:
+        moves = isinstance(step, geometry.Movement)
+        if moves and groups and isinstance(groups[-1][-1], geometry.Movement):
+            groups[-1].append(step)
+        else:
+            groups.append([step])
+    return groups
 
 
 def _apply(

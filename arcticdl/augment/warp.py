@@ -42,20 +42,35 @@ class Crop:
         Raises:
             ValueError: The window is larger than the tiles.
         """
+        size = (batch.valid.shape[1], batch.valid.shape[2])
+        return self.cut(batch, self.draw_corners(len(batch), size, rng))
+
+    def draw_corners(
+        self, num_samples: int, shape: tuple[int, int], rng: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Draws the first row and column of each window: ``(sample, 2)``.
+
+        Raises:
+            ValueError: The window is larger than the tiles.
+        """
         rows, cols = self.size_px  # type: ignore[misc]
-        size_y, size_x = batch.valid.shape[1:]
+        size_y, size_x = shape
         if rows > size_y or cols > size_x:
             raise ValueError(
                 "`size_px` of crop must fit into the tile. "
                 f"Received: size_px={self.size_px}, tile ({size_y}, {size_x})."
             )
-        top = rng.integers(0, size_y - rows + 1, len(batch))
-        left = rng.integers(0, size_x - cols + 1, len(batch))
+        top = rng.integers(0, size_y - rows + 1, num_samples)
+        left = rng.integers(0, size_x - cols + 1, num_samples)
+        return np.stack([top, left], axis=1)
+
+    def cut(self, batch: Batch, corners: NDArray[np.int64]) -> Batch:
+        """Returns the windows at given corners."""
+        rows, cols = self.size_px  # type: ignore[misc]
 
         def cut(array: NDArray) -> NDArray:
             windows = [
-                array[i, t : t + rows, c : c + cols]
-                for i, (t, c) in enumerate(zip(top, left, strict=True))
+                array[i, t : t + rows, c : c + cols] for i, (t, c) in enumerate(corners)
             ]
             return np.stack(windows)
 

@@ -5,6 +5,7 @@ from .clip import inside_share as inside_share
 from .form import COLUMNS as COLUMNS
 from .form import IGNORE as IGNORE
 from .form import PADDING as PADDING
+from .form import BoxRule as BoxRule
 from .form import check_boxes as check_boxes
 from .form import is_box as is_box
 from .form import is_object as is_object

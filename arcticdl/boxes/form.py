@@ -10,6 +10,7 @@ form only. Arrays of several images are filled up with rows of `PADDING`.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +23,15 @@ IGNORE = -2
 
 PADDING = -1
 """All numbers of a row that is no box."""
+
+
+class BoxRule(NamedTuple):
+    """What holds of all boxes of a label."""
+
+    oriented: bool = False
+    """Whether they may be turned."""
+    min_share: float = 0.25
+    """Share of a box that must be seen; with less it is ignored."""
 
 
 def is_box(boxes: ArrayLike) -> NDArray[np.bool_]:

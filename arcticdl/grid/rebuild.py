@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from arcticdl.scene import label_names, named_label
+from arcticdl.errors import LabelError
+from arcticdl.scene import is_box_label, label_names, named_label
 from arcticdl.sources.core.assemble import make_scene
 from arcticdl.sources.core.lazy import WindowArray
 
@@ -33,7 +34,18 @@ def rebuild(
 
     Returns:
         The scene, with ``valid``.
+
+    Raises:
+        LabelError: A label is a table of boxes, which are in pixels of their image.
     """
+    boxed = [name for name in label_names(scene) if is_box_label(scene[name])]
+    if boxed:
+        raise LabelError(
+            "Boxes are in pixels of their image and are not carried to another grid. "
+            f"Received: {boxed} of scene {scene.attrs.get('scene_id')!r}. Bring the "
+            "scene there first, then add the boxes: from a file with coordinates of "
+            "its own (`sources.add_boxes`)."
+        )
     image = scene["image"].variable
     valid = scene["valid"].variable if "valid" in scene else None
     shape = _shape(coords)

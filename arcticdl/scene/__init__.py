@@ -1,5 +1,6 @@
 """The Scene contract: what every reader gives and every later step may rely on."""
 
+from arcticdl.scene.boxes import MIN_SHARE, box_label, is_box_label, label_boxes
 from arcticdl.scene.contract import (
     ATTRIBUTES,
     CHANNEL,
@@ -33,8 +34,10 @@ __all__ = [
     "CHANNEL",
     "GRID_TOLERANCE_PX",
     "MAX_SIDE_PX",
+    "MIN_SHARE",
     "NOT_LABELS",
     "BandStats",
+    "box_label",
     "channel_dim",
     "channel_names",
     "check_scene",
@@ -44,7 +47,9 @@ __all__ = [
     "grid_coords",
     "grid_corners",
     "grid_offset_px",
+    "is_box_label",
     "is_swath",
+    "label_boxes",
     "label_dims",
     "label_names",
     "named_label",

@@ -7,7 +7,8 @@ centres and the attribute ``georeferenced = False``. ``valid (y, x)`` is boolean
 ``True`` where a pixel is usable. Further variables are labels, integer with 255 for
 void or float with NaN for void: ``(y, x)`` one value a pixel, ``()`` one value for the
 whole image; with a leading axis ``channel`` several values, or yes (1) or no (0) to
-several classes.
+several classes. Or a label is a table of boxes, ``(NAME_object, box)``: see
+`arcticdl.scene.boxes`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,7 @@ import numpy as np
 import xarray as xr
 
 from arcticdl.errors import LabelError, SceneError
+from arcticdl.scene.boxes import box_label, is_box_label, label_boxes
 from arcticdl.void import VOID_CLASS
 
 NOT_LABELS = ("image", "valid", "lat", "lon", "spatial_ref")
@@ -272,6 +274,10 @@ def _check_layer(ds: xr.Dataset, name: str, error: type[ValueError]) -> None:
 
 def _check_label(ds: xr.Dataset, name: str) -> None:
     label = ds[name]
+    if is_box_label(label):
+        oriented = bool(label.attrs.get("oriented", 0))
+        box_label(name, label_boxes(label), label.attrs, oriented=oriented)
+        return
     _check_label_dims(ds, label)
     if label.dtype.kind not in "iuf" or (label.dtype == np.int8):
         raise LabelError(
@@ -306,6 +312,8 @@ def _check_label_dims(ds: xr.Dataset, label: xr.DataArray) -> None:
 
 def _is_label(variable: xr.DataArray) -> bool:
     """Whether a variable lies as labels do; what is amiss then is an error."""
+    if is_box_label(variable):
+        return True
     space = set(variable.dims) - {channel_dim(variable)}
     if space == {"y", "x"}:
         return True

@@ -8,8 +8,8 @@ from arcticdl.choices import check_choice
 from arcticdl.tasks.answers import FORMS, Form
 from arcticdl.tasks.outputs import middle_quantile
 
-CLASS, LABELS, VALUE = "class", "labels", "value"
-"""Kinds of label: one code of several, a yes or no a channel, a quantity."""
+CLASS, LABELS, VALUE, BOXES = "class", "labels", "value", "boxes"
+"""Kinds of label: one code of several, a yes or no a channel, a quantity, objects."""
 
 _OF_CLASSES = (
     "BootstrappedCrossentropy",

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.boxes import COLUMNS, PADDING, BoxRule, is_object
 from arcticdl.void import VOID_CLASS
 
 SCORED = "scored"
@@ -22,10 +23,14 @@ class LabelInfo:
         classes: Names, the position being the code. With a channel axis: the names of
             the channels, whatever the type. Empty for a float label without one.
         colors: ``#rrggbb`` of each class, or empty.
-        target: ``"pixel"``: a value a pixel; ``"image"``: one for the whole image.
+        target: ``"pixel"``: a value a pixel; ``"image"``: one for the whole image;
+            ``"object"``: a box an object, see `arcticdl.boxes.form`.
         num_channels: Length of the channel axis; 0 where there is none. An integer
             label with channels holds 0, 1 or void in each: yes or no to every class.
         units: Unit of a float label, or empty.
+        oriented: Whether boxes may be turned.
+        max_boxes: Rows for the boxes of a tile; 0 while that is not known.
+        min_share: Share of a box that must be seen; with less it is ignored.
 
     Example:
         >>> info = LabelInfo("floes", "uint8", ("brash", "pancake"), num_channels=2)
@@ -40,21 +45,41 @@ class LabelInfo:
     target: str = "pixel"
     num_channels: int = 0
     units: str = ""
+    oriented: bool = False
+    max_boxes: int = 0
+    min_share: float = 0.0
 
     @property
     def void(self) -> float:
-        """The value that is never scored: 255, or NaN for a float label."""
+        """What is never scored: 255, NaN of a float label, padding of boxes."""
+        if self.is_object:
+            return PADDING
         return float("nan") if self.is_float else VOID_CLASS
 
     @property
     def is_float(self) -> bool:
         """Whether the label is a quantity rather than a class."""
-        return np.dtype(self.dtype).kind == "f"
+        return np.dtype(self.dtype).kind == "f" and not self.is_object
 
     @property
     def is_pixel(self) -> bool:
-        """Whether the label has a value a pixel, rather than one an image."""
+        """Whether the label has a value a pixel."""
         return self.target == "pixel"
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the label has one value for the whole image."""
+        return self.target == "image"
+
+    @property
+    def is_object(self) -> bool:
+        """Whether the label is a table of boxes."""
+        return self.target == "object"
+
+    @property
+    def rule(self) -> BoxRule:
+        """What holds of the boxes of the label."""
+        return BoxRule(self.oriented, self.min_share)
 
     @property
     def max_code(self) -> int:
@@ -66,16 +91,22 @@ class LabelInfo:
     @property
     def dims(self) -> tuple[str, ...]:
         """Dimensions of one tile of the label: of ``y``, ``x`` and its channels."""
+        if self.is_object:
+            return (f"{self.name}_object", "box")
         space = ("y", "x") if self.is_pixel else ()
         return (*space, f"{self.name}_channel") if self.num_channels else space
 
     def tile_shape(self, tile_size_px: tuple[int, int]) -> tuple[int, ...]:
-        """The shape of one tile: (y, x), (y, x, channel), () or (channel,)."""
+        """One tile's shape: (y, x), (y, x, channel), (), (channel,) or (box, 6)."""
+        if self.is_object:
+            return (self.max_boxes, len(COLUMNS))
         space = tuple(tile_size_px) if self.is_pixel else ()
         return (*space, self.num_channels) if self.num_channels else space
 
     def scored(self, label: np.ndarray) -> np.ndarray:
-        """Which entries of an array of this label are not void: booleans."""
+        """Which entries (of boxes: which rows) are not void: booleans."""
+        if self.is_object:
+            return is_object(label)
         return np.asarray(np.isfinite(label) if self.is_float else label != VOID_CLASS)
 
     def scored_places(self, label: np.ndarray) -> np.ndarray:
@@ -92,10 +123,14 @@ class LabelInfo:
         Returns:
             int64: pixels (for an image label: 0 or 1) of each class; of each channel
             of yes-or-no labels those that say yes, of float channels those scored; of a
-            float label without channels an array of one, those scored. Without class
-            names as long as the largest code asks.
+            float label without channels an array of one, those scored. Of boxes those
+            of each class that are not ignored. Without class names as long as the
+            largest code asks.
         """
         scored = self.scored(label)
+        if self.is_object:
+            codes = label[scored][:, -1].astype("int64")
+            return np.bincount(codes, minlength=max(len(self.classes), 1))
         if self.num_channels:
             counted = scored if self.is_float else label == 1
             return counted.reshape(-1, self.num_channels).sum(0)

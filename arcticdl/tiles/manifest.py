@@ -43,7 +43,7 @@ def value_columns(label: "LabelInfo") -> list[str]:
         >>> value_columns(LabelInfo("area", "float32", ("a", "b"), (), "image", 2))
         ['label_area_0', 'label_area_1']
     """
-    if label.is_pixel:
+    if not label.is_image:
         return []
     if label.num_channels:
         return [f"label_{label.name}_{k}" for k in range(label.num_channels)]

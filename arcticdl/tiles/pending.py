@@ -23,7 +23,7 @@ class PendingRead:
         self._futures: dict[str, Any] = {}
         self._pixels: dict[str, np.ndarray] = {}
         for name in names:
-            if name in store.labels and not store.labels[name].is_pixel:
+            if name in store.labels and store.labels[name].is_image:
                 self._pixels[name] = store.image_labels(name)[indices]
                 continue
             # Most tiles are valid throughout, which the manifest already tells.

@@ -339,7 +339,7 @@ def _create_arrays(
         "valid": (size, "bool", False, ("y", "x")),
     }
     for name, info in collection.labels.items():
-        if info.is_pixel:
+        if not info.is_image:
             shape = info.tile_shape(size)
             specs[name] = (shape, info.dtype, info.void, info.dims)
     with atomic_folder(root / layout.ARRAYS) as folder:

@@ -156,10 +156,10 @@ class TileStore:
         """What each tile holds of a label, void not counted.
 
         Returns:
-            (tile, class) int64: pixels of each class, or 1 for the class of the whole
-            image. Of yes-or-no channels those that say yes, of float channels those
-            scored: (tile, channel). Of a float label without channels: (tile, 1), the
-            scored pixels.
+            (tile, class) int64: pixels or objects of each class, or 1 for the class of
+            the whole image. Of yes-or-no channels those that say yes, of float
+            channels those scored: (tile, channel). Of a float label without channels:
+            (tile, 1), the scored pixels.
         """
         columns = count_columns(self.labels[self.check_label(label)])
         return self.manifest[columns].to_numpy("int64")
@@ -167,7 +167,7 @@ class TileStore:
     def scored_counts(self, label: str) -> np.ndarray:
         """Pixels of each tile with a value that is not void: (tile,) int64.
 
-        Of a label of images: 1 where it has one, else 0.
+        Of a label of images: 1 where it has one, else 0. Of boxes: the objects.
         """
         info = self.labels[self.check_label(label)]
         if info.num_channels:
@@ -182,10 +182,10 @@ class TileStore:
             ValueError: The store holds no such label, or it has a value a pixel.
         """
         info = self.labels[self.check_label(label)]
-        if info.is_pixel:
+        if not info.is_image:
             raise ValueError(
-                f"`label` must be of whole images. Received: {label!r}, which has a "
-                "value a pixel: use `read`."
+                f"`label` must be of whole images. Received: {label!r}, which is of "
+                f"each {info.target}: use `read`."
             )
         cells = self.manifest[value_columns(info)].to_numpy(info.dtype)
         return cells if info.num_channels else cells[:, 0]
@@ -234,7 +234,7 @@ class TileStore:
         Returns:
             {"image": (n, y, x, band) in the source dtype, "valid": (n, y, x) bool,
             label: (n, y, x) or, with channels, (n, y, x, channel); of whole images
-            (n,) or (n, channel)}.
+            (n,) or (n, channel); of boxes (n, max_boxes, 6)}.
 
         Raises:
             StoreError: A tile is damaged; the message names it. Others still read. Or
@@ -290,7 +290,7 @@ class TileStore:
         table = {c: self.manifest[c].to_numpy() for c in columns}
         coords: dict[str, Any] = {c: ("tile", values) for c, values in table.items()}
         for name, info in self.labels.items():
-            if not info.is_pixel:
+            if info.is_image:
                 data[name] = (("tile", *info.dims), self.image_labels(name))
             if info.num_channels:
                 coords[info.dims[-1]] = list(info.classes)

@@ -61,8 +61,8 @@ class ShardWriter:
         pixels, labels = self.cutter.cut(tiles), self.cutter.labels
         for name, values in pixels.items():
             # Labels of whole images stand in the manifest.
-            on_pixels = name not in labels or labels[name].is_pixel
-            if self.keep_pixels and on_pixels:
+            in_arrays = name not in labels or not labels[name].is_image
+            if self.keep_pixels and in_arrays:
                 self._write_array(name, first, values)
         hashes = [hash_tile(pixels, i) for i in range(len(tiles))]
         write_json(self.journal(shard), hashes)

@@ -9,10 +9,16 @@ from typing import Any
 import keras
 import numpy as np
 
+from arcticdl.augment.objects import ignore_hidden, refuse_steps, takes_boxes
 from arcticdl.scene.stats import BandStats
-from arcticdl.tasks.table import CLASS, LABELS, VALUE, label_task
+from arcticdl.tasks.table import BOXES, CLASS, LABELS, VALUE, label_task
 from arcticdl.tiles import LabelInfo, Normalizer
-from arcticdl.training.orient import FLIPS, draw_orientations, orient
+from arcticdl.training.orient import (
+    FLIPS,
+    draw_orientations,
+    orient,
+    orient_boxes,
+)
 
 Augment = Callable[..., tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]]
 
@@ -62,8 +68,9 @@ class BatchTransform:
         if self.augment is None or isinstance(self.augment, str):
             turns = draw_orientations(self.augment, len(scene_ids), self.square, rng)
             image, valid = pixels["image"], pixels["valid"]
+            size = valid.shape[1:]
             pixels = {
-                name: orient(pixels[name], turns) if info.is_pixel else pixels[name]
+                name: _turned(pixels[name], turns, info, size)
                 for name, info in self.labels.items()
             }
             valid = valid if valid.all() else orient(valid, turns)
@@ -110,9 +117,11 @@ class BatchTransform:
     ) -> dict[str, np.ndarray]:
         image = np.array(pixels["image"], "float32")
         image = self._fill_missing(image, scene_ids)
-        labels = {n: pixels[n] for n, info in self.labels.items() if info.is_pixel}
+        labels = {n: pixels[n] for n, info in self.labels.items() if not info.is_image}
         whole = {n: pixels[n] for n in self.labels if n not in labels}
-        image, labels, valid = augment(image, labels, pixels["valid"], rng)
+        boxes = {n: i.rule for n, i in self.labels.items() if i.is_object}
+        given = {} if not boxes else {"boxes": boxes}
+        image, labels, valid = augment(image, labels, pixels["valid"], rng, **given)
         return {"image": image, "valid": valid, **labels, **whole}
 
     def _fill_missing(self, image: np.ndarray, scene_ids: Sequence[str]) -> np.ndarray:
@@ -143,6 +152,7 @@ class BatchFeed(keras.utils.PyDataset):
                 f"`augment.build_policy`. Received: {transform.augment!r}."
             )
         _check_mixing(transform)
+        _check_boxes_follow(transform)
         self.transform = transform
         self.batch_size, self.seed, self.prefetch = batch_size, seed, prefetch
         self.epoch = 0
@@ -327,8 +337,10 @@ def check_bands(normalizer: Normalizer, bands: tuple[str, ...]) -> Normalizer:
 
 def _void(label: np.ndarray, valid: np.ndarray, info: LabelInfo) -> np.ndarray:
     """The label with void where the image is invalid; one of the whole image stays."""
-    if valid.all() or not info.is_pixel:
+    if valid.all() or info.is_image:
         return label
+    if info.is_object:
+        return ignore_hidden(label, valid, info.min_share)
     # A mixing policy may give soft labels (n, y, x, class).
     shown = valid[..., None] if label.ndim > valid.ndim else valid
     return np.where(shown, label, np.asarray(info.void, label.dtype))
@@ -337,16 +349,49 @@ def _void(label: np.ndarray, valid: np.ndarray, info: LabelInfo) -> np.ndarray:
 def _describe_label(info: LabelInfo) -> dict[str, Any]:
     """The entry of a card that says what a label is, by the task that it is for."""
     kind = VALUE if info.is_float else LABELS if info.num_channels else CLASS
+    kind = BOXES if info.is_object else kind
     card: dict[str, Any] = {"task": label_task(info.target, kind)}
     if kind == VALUE:
         outputs = info.classes or tuple(map(str, range(info.num_channels)))
         return card | {"outputs": list(outputs) or [""], "units": info.units}
-    return card | {"classes": list(info.classes), "colors": list(info.colors)}
+    card |= {"classes": list(info.classes), "colors": list(info.colors)}
+    if kind == BOXES:
+        card |= {"oriented": info.oriented, "max_boxes": info.max_boxes}
+    return card
+
+
+def _turned(
+    label: Any, turns: np.ndarray, info: LabelInfo, size: tuple[int, int]
+) -> Any:
+    """A label turned as its images are; one of the whole image stays."""
+    if info.is_object:
+        return orient_boxes(label, turns, size, oriented=info.oriented)
+    return orient(label, turns) if info.is_pixel else label
+
+
+def _check_boxes_follow(transform: BatchTransform) -> None:
+    """Refuses an augmentation that would leave boxes where they were.
+
+    Raises:
+        ValueError: A step moves pixels by no affine map, mixes images, or is a function
+            that does not take ``boxes``.
+    """
+    boxes = sorted(n for n, info in transform.labels.items() if info.is_object)
+    augment = transform.augment
+    if not boxes or augment is None or isinstance(augment, str):
+        return
+    if not takes_boxes(augment):
+        raise ValueError(
+            f"Labels of boxes, {boxes}, must move with their image: a function that "
+            "augments must take `boxes={label: BoxRule}` and move their arrays in "
+            f"`labels`, as `augment.build_policy` makes one. Received: {augment!r}."
+        )
+    refuse_steps(getattr(augment, "steps", ()), boxes)
 
 
 def _check_mixing(transform: BatchTransform) -> None:
     """Refuses steps that mix images where a label is of a whole one of them."""
-    whole = sorted(n for n, info in transform.labels.items() if not info.is_pixel)
+    whole = sorted(n for n, info in transform.labels.items() if info.is_image)
     steps = getattr(transform.augment, "steps", ())
     mixing = sorted(type(s).__name__ for s in steps if getattr(s, "mixes", False))
     if whole and mixing:

@@ -26,7 +26,8 @@ class TileFeed(BatchFeed):
     ``model.fit``, which would otherwise visit the batches in an order of its own.
 
     Where the image is invalid, labels become void: a pixel that the model cannot see
-    is not scored.
+    is not scored, and a box on such pixels is ignored. Boxes are ``(n, max_boxes, 6)``,
+    see `arcticdl.boxes.form`, and turn with their image.
 
     Args:
         store: The tile store.

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from arcticdl.boxes import is_box, move_boxes
+
 FLIPS = {
     "flips": (True, True, True),
     "hflip": (True, False, False),
@@ -49,6 +51,37 @@ def orient(
         view = source[:: -1 if flip else 1, :: -1 if mirror else 1]
         target[...] = view.T if transpose else view
     return out
+
+
+def orient_boxes(
+    boxes: np.ndarray,
+    orientations: np.ndarray,
+    size_px: tuple[int, int],
+    *,
+    oriented: bool,
+) -> np.ndarray:
+    """Turns the boxes of a batch as `orient` turns its images.
+
+    Args:
+        boxes: float32 (n, max_boxes, 6).
+        orientations: (n, 3) booleans from `draw_orientations`.
+        size_px: Rows and columns of the images.
+        oriented: Whether boxes may be turned.
+
+    Returns:
+        The array itself where nothing turns, else a new one.
+    """
+    if not orientations.any():
+        return boxes
+    rows, cols = size_px
+    turned = boxes.copy()
+    for own, (mirror, flip, transpose) in zip(turned, orientations, strict=True):
+        x = [-1, 0, cols] if mirror else [1, 0, 0]
+        y = [0, -1, rows] if flip else [0, 1, 0]
+        real = is_box(own)
+        matrix = np.array([y, x] if transpose else [x, y])
+        own[real] = move_boxes(own[real], matrix, oriented=oriented)
+    return turned
 
 
 def _as_items(array: np.ndarray) -> np.ndarray:

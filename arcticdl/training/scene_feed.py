@@ -263,10 +263,17 @@ def name_unnamed(collection: Collection) -> dict[str, Any]:
 
     Raises:
         ValueError: An integer label without ``flag_meanings``: without reading every
-            pixel nobody knows how many classes it has; or a label of whole images,
-            which says nothing about a piece of one.
+            pixel nobody knows how many classes it has; a label of whole images,
+            which says nothing about a piece of one; or one of boxes, whose number a
+            tile is not known before all are cut.
     """
-    whole = [name for name, info in collection.labels.items() if not info.is_pixel]
+    whole = [name for name, info in collection.labels.items() if info.is_image]
+    boxes = [name for name, info in collection.labels.items() if info.is_object]
+    if boxes:
+        raise ValueError(
+            "A scene feed takes labels of pixels. Received: boxes, in "
+            f"{boxes}. Prepare a store, and use a `TileFeed`."
+        )
     if whole:
         raise ValueError(
             "A scene feed cuts pieces out of scenes, and takes labels of pixels. "

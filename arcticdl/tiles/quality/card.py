@@ -238,7 +238,7 @@ def _array_records(store: "TileStore") -> dict[str, Any]:
     maps += [
         _array_field(name, list(info.tile_shape(store.tile_size_px)))
         for name, info in store.labels.items()
-        if info.is_pixel
+        if not info.is_image
     ]
     return {
         "@type": "cr:RecordSet",

@@ -273,6 +273,8 @@ def class_findings(
         yield finding("absent_class", message, "warning")
     if void and void["px"] and not void["declared"] and len(void["codes"]) < 2:
         yield finding("undeclared_void", _ask_void(info.name))
+    elif info.is_object:
+        return
     elif not info.is_float and not info.num_channels and present == 1:
         message = f"label {info.name!r} has one class only: there is nothing to learn."
         severity = "warning" if void and void["px"] else "error"

@@ -206,8 +206,8 @@ def _lost_files(store: "TileStore") -> Iterable[Finding]:
 
 def _ranks(store: "TileStore") -> dict[str, int]:
     """Axes of one tile of each array."""
-    of_pixels = {n: len(i.dims) for n, i in store.labels.items() if i.is_pixel}
-    return {"image": 3, "valid": 2, **of_pixels}
+    labels = {n: len(i.dims) for n, i in store.labels.items() if not i.is_image}
+    return {"image": 3, "valid": 2, **labels}
 
 
 def _documentation(store: "TileStore") -> Iterable[Finding]:

@@ -104,6 +104,8 @@ def check_fits(collection: Collection, store: "TileStore") -> Collection:
         known = store.labels[name]
         if not known.units:  # a store of an earlier release
             info = replace(info, units="")
+        if info.is_object:  # whether its boxes fit is seen when they are cut
+            info = replace(info, max_boxes=known.max_boxes)
         # Without names of its own a label takes those of the store.
         if info.is_float or info.classes:
             mine[name], theirs[name] = known.to_dict(), info.to_dict()

@@ -12,6 +12,7 @@ import xarray as xr
 from arcticdl.scene import read_values
 from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.plan import TilePlan
+from arcticdl.tiles.writing.objects import cut_tile, fill_tile
 from arcticdl.tiles.writing.scan import read_labels, read_valid, reading
 
 _KEPT_BYTES = 512 << 20
@@ -120,6 +121,7 @@ class TileCutter:
     ) -> None:
         plan = self.plans[position]
         (height, width), left = plan.tile_size_px, int(columns.min())
+        right = plan.shape_px[1]
         window = {
             "y": slice(top, min(top + height, plan.shape_px[0])),
             "x": slice(left, min(int(columns.max()) + width, plan.shape_px[1])),
@@ -127,11 +129,20 @@ class TileCutter:
         slab = self._read(position, window)
         for slot, column in zip(slots, columns - left, strict=True):
             for name, values in slab.items():
-                if name in self.labels and not self.labels[name].is_pixel:
+                info = self.labels.get(name)
+                if info is not None and info.is_object:
+                    cols = slice(left + column, min(left + column + width, right))
+                    boxes = cut_tile(info, values, window["y"], cols)
+                    fill_tile(info, boxes, pixels[name][slot], self._name(position))
+                    continue
+                if info is not None and info.is_image:
                     pixels[name][slot] = values
                     continue
                 tile = values[:, column : column + width]
                 pixels[name][slot, : tile.shape[0], : tile.shape[1]] = tile
+
+    def _name(self, position: int) -> str:
+        return str(self.cache.scenes[position].attrs.get("scene_id"))
 
     def _read(self, position: int, window: dict[str, slice]) -> dict[str, np.ndarray]:
         """Reads a window of a scene: image, ``valid`` and labels."""

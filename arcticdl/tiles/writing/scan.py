@@ -12,6 +12,7 @@ from arcticdl.files import safe_name
 from arcticdl.scene import (
     channel_names,
     declares_void,
+    is_box_label,
     label_dims,
     label_names,
     read_values,
@@ -20,6 +21,7 @@ from arcticdl.scene.stats import BandStats, scene_band_stats
 from arcticdl.tiles.labels import SCORED, LabelInfo
 from arcticdl.tiles.plan import TilePlan
 from arcticdl.tiles.quality.measure import measure_tile
+from arcticdl.tiles.writing.objects import box_info, boxes_of_rows, check_room, cut_tile
 from arcticdl.void import VOID_CLASS
 
 
@@ -104,6 +106,8 @@ def label_info(scene: xr.Dataset, name: str) -> LabelInfo:
             f"{scene_id(scene)!r}. Rename it with `scene.rename`."
         )
     variable = scene[name]
+    if is_box_label(variable):
+        return box_info(variable, *_classes(variable, (), scene_id(scene)))
     channels = channel_names(variable)
     target = "pixel" if {"y", "x"} <= set(variable.dims) else "image"
     shared: dict[str, Any] = {"target": target, "num_channels": len(channels)}
@@ -160,7 +164,8 @@ def scan_scene(
     Returns:
         Plain JSON values: ``stats`` of the scene, ``unknown_px`` {label: {code:
         pixels}}, ``void`` {label: pixels of code 255, whether it is
-        declared, and the other codes},
+        declared, and the other codes}, ``num_boxes`` {label: of every planned tile,
+        ignored ones among them},
         ``image_labels`` {label: value or list, NaN as ``None``}, and of every planned
         tile ``valid_px``, ``label_px`` {label: counts; see `LabelInfo.count`},
         ``scored_px`` {label: pixels that are not void} and ``measures`` {name: value}.
@@ -178,6 +183,10 @@ def scan_scene(
     void: dict[str, Any] = {}
     unknown: dict[str, dict[str, int]] = {}
     for label, info in labels.items():
+        if info.is_object:
+            void[label] = {"px": 0, "declared": True, "codes": []}
+            unknown[label] = {}
+            continue
         counts = _count_codes(scene[label], info)
         px = counts.pop(VOID_CLASS, 0)
         wrong = {c: n for c, n in counts.items() if not 0 <= c <= info.max_code}
@@ -190,6 +199,14 @@ def scan_scene(
     for top in np.unique(plan.starts[:, 0]):
         slots = np.flatnonzero(plan.starts[:, 0] == top)
         _scan_row(scene, plan, labels, stats, fixes, slots, tiles)
+    num_boxes = {
+        n: [tile["num_boxes"][n] for tile in tiles]
+        for n, info in labels.items()
+        if info.is_object
+    }
+    for label, counted in num_boxes.items():
+        if labels[label].max_boxes:
+            check_room(labels[label], max(counted), name)
     return {
         "stats": stats.to_dict(),
         "unknown_px": unknown,
@@ -198,6 +215,7 @@ def scan_scene(
         "valid_px": [tile["valid_px"] for tile in tiles],
         "label_px": {n: _pad_rows(tiles, n) for n in labels},
         "scored_px": {n: [tile["scored_px"][n] for tile in tiles] for n in labels},
+        "num_boxes": num_boxes,
         "image_labels": _image_labels(scene, labels),
         "measures": [tile["measures"] for tile in tiles],
     }
@@ -217,10 +235,14 @@ def read_labels(
 
     Returns:
         {name: (y, x) or (y, x, channel)}; of a label of the whole image, which no
-        window changes, () or (channel,).
+        window changes, () or (channel,); of boxes those that touch the rows of the
+        window, (n, 6) in pixels of the scene.
     """
     found = {}
     for name, info in labels.items():
+        if info.is_object:
+            found[name] = boxes_of_rows(scene[name], window.get("y"))
+            continue
         part = scene[name].isel(window) if info.is_pixel else scene[name]
         label = read_values(part, *label_dims(part))
         if not info.is_float:
@@ -264,16 +286,26 @@ def _scan_row(
         scored = _scored_maps(maps, labels, valid.shape)
     for slot in slots:
         cols = plan.inside(slot)[1]
-        cut = {n: m[:, cols] if labels[n].is_pixel else m for n, m in maps.items()}
+        cut = {n: _cut(labels[n], m, rows, cols) for n, m in maps.items()}
         seen = {n: m[:, cols] for n, m in scored.items()}
+        boxes = {n: c for n, c in cut.items() if labels[n].is_object}
+        objects = {n: int(labels[n].scored(b).sum()) for n, b in boxes.items()}
         on_pixels = [m for n, m in seen.items() if labels[n].is_pixel]
         tiles[slot] = {
             "valid_px": int(valid[:, cols].sum()),
             "label_px": {n: labels[n].count(c).tolist() for n, c in cut.items()},
-            "scored_px": {n: int(m.sum()) for n, m in seen.items()},
+            "scored_px": {n: int(m.sum()) for n, m in seen.items()} | objects,
+            "num_boxes": {n: len(b) for n, b in boxes.items()},
             "fixed_px": int(fixed[:, cols].sum()),
             "measures": measure_tile(image[:, cols], valid[:, cols], on_pixels, stats),
         }
+
+
+def _cut(info: LabelInfo, values: np.ndarray, rows: slice, cols: slice) -> np.ndarray:
+    """One tile of what `read_labels` gives of its rows."""
+    if info.is_object:
+        return cut_tile(info, values, rows, cols)
+    return values[:, cols] if info.is_pixel else values
 
 
 def _scored_maps(
@@ -281,14 +313,18 @@ def _scored_maps(
     labels: Mapping[str, LabelInfo],
     shape: tuple[int, ...],
 ) -> dict[str, np.ndarray]:
-    """Where each label is not void: (y, x) booleans, of an image's label all alike."""
-    places = {n: labels[n].scored_places(m) for n, m in maps.items()}
+    """Where each label is not void: (y, x) booleans, of an image's label all alike.
+
+    Boxes have no such map.
+    """
+    on_map = {n: m for n, m in maps.items() if not labels[n].is_object}
+    places = {n: labels[n].scored_places(m) for n, m in on_map.items()}
     return {n: np.broadcast_to(p, shape) for n, p in places.items()}
 
 
 def _image_labels(scene: xr.Dataset, labels: Mapping[str, LabelInfo]) -> dict[str, Any]:
     """Labels of the whole image as JSON values: a number or a list, NaN as ``None``."""
-    whole = {n: i for n, i in labels.items() if not i.is_pixel}
+    whole = {n: i for n, i in labels.items() if i.is_image}
     found = read_labels(scene, {}, whole, np.ones((), bool))
     # Python has its own NaN, which JSON has not.
     cells = {n: v.astype(object) for n, v in found.items()}

@@ -53,9 +53,15 @@ class _Scan:
 def name_classes(
     labels: dict[str, LabelInfo], scans: list[dict[str, Any]]
 ) -> dict[str, LabelInfo]:
-    """Gives the classes of labels without ``flag_meanings`` their codes as names."""
+    """Completes labels by what was found: names of classes, rows for boxes.
+
+    Classes without ``flag_meanings`` get their codes as names.
+    """
     named = {}
     for name, info in labels.items():
+        if info.is_object and not info.max_boxes:
+            most = max(max(scan["num_boxes"][name]) for scan in scans)
+            info = replace(info, max_boxes=max(most, 1))
         if not info.is_float and not info.classes:
             most = max(len(row) for s in scans for row in s["label_px"][name])
             info = replace(info, classes=tuple(str(code) for code in range(most)))

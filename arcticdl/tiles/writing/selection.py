@@ -167,7 +167,9 @@ def _valid_enough(collection: Any, scans: Any, selection: Selection) -> np.ndarr
 
 def _labelled_enough(collection: Any, scans: Any, selection: Selection) -> np.ndarray:
     scored = np.zeros(sum(len(plan) for plan in collection.plans))
-    for name in collection.labels:
+    for name, info in collection.labels.items():
+        if info.is_object:  # where nothing is marked, nothing is
+            return np.ones(len(scored), bool)
         scored = np.maximum(scored, [n for s in scans for n in s["scored_px"][name]])
     return scored / _tile_px(collection) >= selection.min_label_fraction
 

@@ -1,0 +1,160 @@
+"""Boxes that follow the movements of a policy, and steps that they cannot follow."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arcticdl.augment.batch import BoolArray, FloatArray
+from arcticdl.augment.table import AUGMENTATIONS
+from arcticdl.augment.warp import Elastic
+from arcticdl.boxes import (
+    IGNORE,
+    PADDING,
+    BoxRule,
+    box_edges,
+    clip_boxes,
+    is_box,
+    is_object,
+    move_boxes,
+)
+
+_OWN = "arcticdl.augment."
+
+
+class Moved(NamedTuple):
+    """How the pixels of a batch moved."""
+
+    matrices: NDArray[np.float64]
+    """Forward maps ``(sample, 3, 3)`` of (column, row, 1) offsets from `origin`."""
+    origin: NDArray[np.float64]
+    """Column and row of the point that offsets are counted from."""
+    shape: tuple[int, ...]
+    """Rows and columns afterwards."""
+
+
+def move_all(boxes: FloatArray, moved: Moved, rule: BoxRule) -> FloatArray:
+    """Moves the boxes of a batch as its images moved, and cuts them at the edges.
+
+    Args:
+        boxes: float32 ``(sample, max_boxes, 6)``.
+        moved: How the images moved.
+        rule: What holds of the label.
+
+    Returns:
+        A new array; what has left the image is padding.
+    """
+    result = boxes.copy()
+    there, back = np.eye(3), np.eye(3)
+    there[:2, 2], back[:2, 2] = moved.origin, -moved.origin
+    shape = (moved.shape[0], moved.shape[1])
+    for own, matrix in zip(result, moved.matrices, strict=True):
+        rows = own[is_box(own)]
+        if not np.array_equal(matrix, np.eye(3)):
+            whole = there @ matrix @ back
+            rows = move_boxes(rows, whole, oriented=rule.oriented)
+        kept, _ = clip_boxes(
+            rows, shape, min_share=rule.min_share, oriented=rule.oriented
+        )
+        own[:] = PADDING
+        own[: len(kept)] = kept
+    return result
+
+
+def ignore_hidden(boxes: FloatArray, valid: BoolArray, min_share: float) -> FloatArray:
+    """Ignores boxes that lie where the image holds no data.
+
+    Args:
+        boxes: float32 ``(sample, max_boxes, 6)``.
+        valid: Boolean ``(sample, y, x)``.
+        min_share: Share of valid pixels, of those in the upright rectangle around a
+            box, from which on it counts as seen.
+
+    Returns:
+        The array itself where nothing changes, else a new one.
+
+    Example:
+        >>> valid = np.ones((1, 4, 4), bool)
+        >>> valid[:, :, :2] = False
+        >>> boxes = np.float32([[[1, 2, 2, 2, 0, 0], [3, 2, 2, 2, 0, 0]]])
+        >>> ignore_hidden(boxes, valid, 0.25)[0, :, 5].tolist()
+        [-2.0, 0.0]
+    """
+    hidden = is_object(boxes)
+    for own, seen, hide in zip(boxes, valid, hidden, strict=True):
+        hide &= not seen.all()
+        low_high = box_edges(own)
+        for number in np.flatnonzero(hide).tolist():
+            left, top = np.maximum(np.floor(low_high[number, :2]), 0).astype(int)
+            right, bottom = np.ceil(low_high[number, 2:]).astype(int)
+            part = seen[top:bottom, left:right]
+            hide[number] = not part.size or part.mean() < min_share
+    if not hidden.any():
+        return boxes
+    changed = boxes.copy()
+    changed[..., 5][hidden] = IGNORE
+    return changed
+
+
+def takes_boxes(augment: Callable[..., Any]) -> bool:
+    """Whether a function that augments takes ``boxes``."""
+    parameters = inspect.signature(augment).parameters.values()
+    return any(p.name == "boxes" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def refuse_steps(steps: Iterable[Any], labels: Sequence[str]) -> None:
+    """Refuses steps that boxes cannot follow.
+
+    Args:
+        steps: Of a policy.
+        labels: Names of the labels of boxes.
+
+    Raises:
+        ValueError: A step bends or mixes images, or is of another package and does not
+            say, by ``keeps_boxes = True``, that it leaves all in its place.
+    """
+    known = sorted({_name_of(step) for step in steps if not _keeps_boxes(step)})
+    if known:
+        raise ValueError(
+            f"Labels of boxes, {sorted(labels)}, follow mirroring, turning, shifting, "
+            "scaling, shearing and cropping, and steps that change values alone. "
+            f"Received: the steps {known}. Leave them out."
+        )
+
+
+def check_arrays(
+    labels: Mapping[str, NDArray[Any]],
+    boxes: Mapping[str, BoxRule],
+    num_samples: int,
+) -> None:
+    """Refuses arrays that are no boxes of the batch.
+
+    Raises:
+        ValueError: A label is not there, or has another shape.
+    """
+    shapes = {name: np.shape(labels.get(name, ())) for name in boxes}
+    wrong = {
+        name: shape
+        for name, shape in shapes.items()
+        if len(shape) != 3 or shape[0] != num_samples or shape[2] != 6
+    }
+    if wrong:
+        raise ValueError(
+            f"Labels of `boxes` must have shape (sample, max_boxes, 6), with "
+            f"{num_samples} samples. Received: {wrong}."
+        )
+
+
+def _keeps_boxes(step: Any) -> bool:
+    if not type(step).__module__.startswith(_OWN):
+        return bool(getattr(step, "keeps_boxes", False))
+    return not (isinstance(step, Elastic) or getattr(step, "mixes", False))
+
+
+def _name_of(step: Any) -> str:
+    """Name of a step in the table, else of its class."""
+    places = {f"{type(step).__module__}:{type(step).__name__}"}
+    known = [n for n, place in AUGMENTATIONS.entries.items() if place in places]
+    return known[0] if known else type(step).__name__
