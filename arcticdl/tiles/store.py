@@ -152,6 +152,29 @@ class TileStore:
             self._stats[scene_id] = BandStats.from_dict(self.scenes[scene_id]["stats"])
         return self._stats[scene_id]
 
+    def scene_boxes(self, label: str, scene_id: str) -> np.ndarray:
+        """The boxes of a whole scene as they were marked, not cut by tiles.
+
+        Args:
+            label: Name of a label of boxes.
+            scene_id: Of the scene.
+
+        Returns:
+            float32 ``(n, 6)`` in pixels of the scene, ignored ones among them; see
+            `arcticdl.boxes.form`.
+
+        Raises:
+            KeyError: The store holds no such scene.
+            ValueError: The store holds no such label, or it is none of boxes.
+        """
+        if not self.labels[self.check_label(label)].is_object:
+            known = sorted(n for n, i in self.labels.items() if i.is_object)
+            raise ValueError(
+                f"`label` must be one of boxes, of {known}. Received: {label!r}."
+            )
+        rows = self.scenes[scene_id]["boxes"][label]
+        return np.asarray(rows, "float32").reshape(-1, 6)
+
     def class_counts(self, label: str) -> np.ndarray:
         """What each tile holds of a label, void not counted.
 

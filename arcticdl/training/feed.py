@@ -9,13 +9,12 @@ import numpy as np
 from arcticdl.tiles import Normalizer, TileStore, compute_stats
 from arcticdl.tiles.normalize import FITTED
 from arcticdl.training.batches import (
-    Augment,
     BatchFeed,
-    BatchTransform,
     check_at_least,
     check_bands,
     check_shard,
 )
+from arcticdl.training.transform import Augment, BatchTransform
 
 
 class TileFeed(BatchFeed):

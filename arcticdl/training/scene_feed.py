@@ -24,14 +24,13 @@ from arcticdl.tiles.normalize import FITTED
 from arcticdl.tiles.writing.collection import Collection, collect
 from arcticdl.tiles.writing.scan import read_labels, read_valid
 from arcticdl.training.batches import (
-    Augment,
     BatchFeed,
-    BatchTransform,
     check_at_least,
     check_bands,
     check_shard,
 )
 from arcticdl.training.supertiles import EpochPlan, SuperTiles, plan_epoch
+from arcticdl.training.transform import Augment, BatchTransform
 
 
 class SceneFeed(BatchFeed):

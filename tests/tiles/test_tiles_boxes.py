@@ -72,6 +72,14 @@ def test_a_tile_holds_the_boxes_that_touch_it(store, scenes):
         np.testing.assert_array_equal(read[tile][bx.is_box(read[tile])], own)
 
 
+def test_a_store_keeps_the_boxes_of_whole_scenes_uncut(store, scenes):
+    for scene in scenes:
+        held = store.scene_boxes("seals", scene.attrs["scene_id"])
+        np.testing.assert_array_equal(held, scene["seals"].values)
+    with pytest.raises(ValueError, match="`label` must be one of"):
+        store.scene_boxes("ice", "scene_0")
+
+
 def test_counts_of_a_tile_are_of_objects_that_are_not_ignored(store):
     read = store.read(range(len(store)), ["seals"])["seals"]
     counts = store.class_counts("seals")

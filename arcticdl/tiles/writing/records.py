@@ -134,8 +134,10 @@ def _describe_scene(scene: xr.Dataset, scan: dict[str, Any]) -> dict[str, Any]:
     attrs = {k: str(scene.attrs[k]) for k in SCENE_COLUMNS if k in scene.attrs}
     units = scene["image"].attrs.get("units")
     step = footprints.grid_step(scene)
+    boxes = {"boxes": scan["boxes"]} if scan["boxes"] else {}
     return {
         **attrs,
+        **boxes,
         "time": scene_time(scene),
         "shape_px": [scene.sizes["y"], scene.sizes["x"]],
         "crs": footprints.footprint_crs(scene),

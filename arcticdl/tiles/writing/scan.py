@@ -13,6 +13,7 @@ from arcticdl.scene import (
     channel_names,
     declares_void,
     is_box_label,
+    label_boxes,
     label_dims,
     label_names,
     read_values,
@@ -165,7 +166,7 @@ def scan_scene(
         Plain JSON values: ``stats`` of the scene, ``unknown_px`` {label: {code:
         pixels}}, ``void`` {label: pixels of code 255, whether it is
         declared, and the other codes}, ``num_boxes`` {label: of every planned tile,
-        ignored ones among them},
+        ignored ones among them}, ``boxes`` {label: all of the scene, uncut},
         ``image_labels`` {label: value or list, NaN as ``None``}, and of every planned
         tile ``valid_px``, ``label_px`` {label: counts; see `LabelInfo.count`},
         ``scored_px`` {label: pixels that are not void} and ``measures`` {name: value}.
@@ -216,6 +217,7 @@ def scan_scene(
         "label_px": {n: _pad_rows(tiles, n) for n in labels},
         "scored_px": {n: [tile["scored_px"][n] for tile in tiles] for n in labels},
         "num_boxes": num_boxes,
+        "boxes": {n: label_boxes(scene[n]).tolist() for n in num_boxes},
         "image_labels": _image_labels(scene, labels),
         "measures": [tile["measures"] for tile in tiles],
     }

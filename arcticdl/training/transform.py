@@ -1,0 +1,176 @@
+"""How source pixels become a batch: augmented, normalised, voided."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from arcticdl.augment.objects import ignore_hidden, refuse_steps, takes_boxes
+from arcticdl.scene.stats import BandStats
+from arcticdl.tiles import LabelInfo, Normalizer
+from arcticdl.training.orient import draw_orientations, orient, orient_boxes
+
+Augment = Callable[..., tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]]
+
+
+@dataclass(frozen=True)
+class BatchTransform:
+    """How source pixels become a batch.
+
+    Attributes:
+        bands: Names of the bands.
+        labels: What each yielded label is.
+        normalizer: Fitted.
+        augment: A name of `FLIPS`, a callable, or None.
+        square: Whether tiles are square.
+        scene_stats: {scene_id: statistics}, for per-image methods and missing values.
+    """
+
+    bands: tuple[str, ...]
+    labels: Mapping[str, LabelInfo]
+    normalizer: Normalizer
+    augment: str | Augment | None
+    square: bool
+    scene_stats: Callable[[str], BandStats] = field(compare=False)
+
+    def __call__(
+        self,
+        pixels: dict[str, Any],
+        scene_ids: Sequence[str],
+        rng: np.random.Generator,
+    ) -> tuple[Any, ...]:
+        """Augments, normalises and voids a batch.
+
+        Args:
+            pixels: ``image``, ``valid`` and labels, in source units: arrays (n, y, x)
+                and (n, y, x, band), or of the image a list of n tiles. An image
+                array may be written over, tiles of a list are not.
+            scene_ids: Scene of each tile.
+            rng: Of the augmentation.
+
+        Returns:
+            Image float32 (n, y, x, band) and the label, or {name: label} of several;
+            without labels the image alone, as a tuple of one.
+        """
+        stats = None
+        if self.normalizer.needs_image_stats:
+            stats = [self.scene_stats(name) for name in scene_ids]
+        if self.augment is None or isinstance(self.augment, str):
+            turns = draw_orientations(self.augment, len(scene_ids), self.square, rng)
+            image, valid = pixels["image"], pixels["valid"]
+            size = valid.shape[1:]
+            pixels = {
+                name: _turned(pixels[name], turns, info, size)
+                for name, info in self.labels.items()
+            }
+            valid = valid if valid.all() else orient(valid, turns)
+            image = self._turned_and_scaled(image, turns, valid, stats)
+        else:
+            pixels = self._augmented(self.augment, pixels, scene_ids, rng)
+            valid = pixels["valid"]
+            image = self.normalizer(pixels["image"], valid, stats)
+        labels = {n: _void(pixels[n], valid, info) for n, info in self.labels.items()}
+        if not labels:
+            return (image,)
+        return image, labels if len(labels) != 1 else next(iter(labels.values()))
+
+    def _turned_and_scaled(
+        self,
+        tiles: Sequence[np.ndarray],
+        turns: np.ndarray,
+        valid: np.ndarray,
+        stats: Sequence[BandStats] | None,
+    ) -> np.ndarray:
+        """Turns and normalises tile by tile: one fits the cache, a batch does not.
+
+        A float32 array is written over: new memory costs as much as the arithmetic.
+        """
+        if isinstance(tiles, np.ndarray) and tiles.dtype == "float32":
+            out = tiles
+        else:
+            out = np.empty((len(tiles), *tiles[0].shape), "float32")
+        room = np.empty((1, *tiles[0].shape), tiles[0].dtype)
+        for k, tile in enumerate(tiles):
+            one = slice(k, k + 1)
+            turned = orient(tile[None], turns[one], room)
+            self.normalizer(
+                turned, valid[one], None if stats is None else stats[one], out[one]
+            )
+        return out
+
+    def _augmented(
+        self,
+        augment: Augment,
+        pixels: dict[str, Any],
+        scene_ids: Sequence[str],
+        rng: np.random.Generator,
+    ) -> dict[str, np.ndarray]:
+        image = np.array(pixels["image"], "float32")
+        image = self._fill_missing(image, scene_ids)
+        labels = {n: pixels[n] for n, info in self.labels.items() if not info.is_image}
+        whole = {n: pixels[n] for n in self.labels if n not in labels}
+        boxes = {n: i.rule for n, i in self.labels.items() if i.is_object}
+        given = {} if not boxes else {"boxes": boxes}
+        image, labels, valid = augment(image, labels, pixels["valid"], rng, **given)
+        return {"image": image, "valid": valid, **labels, **whole}
+
+    def _fill_missing(self, image: np.ndarray, scene_ids: Sequence[str]) -> np.ndarray:
+        """Gives pixels that are not finite their scene's mean, so that none spreads."""
+        missing = ~np.isfinite(image)
+        for slot in np.flatnonzero(missing.any(axis=(1, 2, 3))).tolist():
+            mean = np.nan_to_num(self.scene_stats(scene_ids[slot]).mean)
+            image[slot] = np.where(missing[slot], mean, image[slot])
+        return image
+
+
+def check_mixing(transform: BatchTransform) -> None:
+    """Refuses steps that mix images where a label is of a whole one of them."""
+    whole = sorted(n for n, info in transform.labels.items() if info.is_image)
+    steps = getattr(transform.augment, "steps", ())
+    mixing = sorted(type(s).__name__ for s in steps if getattr(s, "mixes", False))
+    if whole and mixing:
+        raise ValueError(
+            f"Labels of whole images, {whole}, cannot follow steps that mix images. "
+            f"Received: {mixing}."
+        )
+
+
+def check_boxes_follow(transform: BatchTransform) -> None:
+    """Refuses an augmentation that would leave boxes where they were.
+
+    Raises:
+        ValueError: A step moves pixels by no affine map, mixes images, or is a function
+            that does not take ``boxes``.
+    """
+    boxes = sorted(n for n, info in transform.labels.items() if info.is_object)
+    augment = transform.augment
+    if not boxes or augment is None or isinstance(augment, str):
+        return
+    if not takes_boxes(augment):
+        raise ValueError(
+            f"Labels of boxes, {boxes}, must move with their image: a function that "
+            "augments must take `boxes={label: BoxRule}` and move their arrays in "
+            f"`labels`, as `augment.build_policy` makes one. Received: {augment!r}."
+        )
+    refuse_steps(getattr(augment, "steps", ()), boxes)
+
+
+def _turned(
+    label: Any, turns: np.ndarray, info: LabelInfo, size: tuple[int, int]
+) -> Any:
+    """A label turned as its images are; one of the whole image stays."""
+    if info.is_object:
+        return orient_boxes(label, turns, size, oriented=info.oriented)
+    return orient(label, turns) if info.is_pixel else label
+
+
+def _void(label: np.ndarray, valid: np.ndarray, info: LabelInfo) -> np.ndarray:
+    """The label with void where the image is invalid; one of the whole image stays."""
+    if valid.all() or info.is_image:
+        return label
+    if info.is_object:
+        return ignore_hidden(label, valid, info.min_share)
+    # A mixing policy may give soft labels (n, y, x, class).
+    shown = valid[..., None] if label.ndim > valid.ndim else valid
+    return np.where(shown, label, np.asarray(info.void, label.dtype))
