@@ -148,15 +148,31 @@ def counted_pixels(
         [16, 12]
     """
     size = np.broadcast_to(tile_size_px, 2)
-    corners: dict[str, list[tuple[int, int]]] = {}
+    # Corners by scene and cell: who overlaps begins in the same or the next cell.
+    corners: dict[tuple[str, int, int], list[tuple[int, int]]] = {}
     for scene_id, row, column in zip(scene_ids, rows, columns, strict=True):
         mask = np.ones(size, bool)
-        earlier = np.array(corners.get(scene_id, []), int).reshape(-1, 2)
-        offsets = earlier - (int(row), int(column))
+        corner, cell = (int(row), int(column)), (row // size[0], column // size[1])
+        near = [(cell[0] + i, cell[1] + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        earlier = [c for place in near for c in corners.get((scene_id, *place), ())]
+        offsets = np.array(earlier, int).reshape(-1, 2) - corner
         for down, right in offsets[(np.abs(offsets) < size).all(axis=1)]:
             mask[_span(down, size[0]), _span(right, size[1])] = False
-        corners.setdefault(scene_id, []).append((int(row), int(column)))
+        corners.setdefault((scene_id, *cell), []).append(corner)
         yield mask
+
+
+def rows_by_name(names: Sequence[str] | np.ndarray) -> dict[str, np.ndarray]:
+    """Positions at which each name stands, names sorted.
+
+    Example:
+        >>> {n: rows.tolist() for n, rows in rows_by_name(["b", "a", "b"]).items()}
+        {'a': [1], 'b': [0, 2]}
+    """
+    known, code = np.unique(np.asarray(names, str), return_inverse=True)
+    order = np.argsort(code, kind="stable")
+    parts = np.split(order, np.cumsum(np.bincount(code, minlength=len(known)))[:-1])
+    return {str(name): rows for name, rows in zip(known, parts, strict=False)}
 
 
 def _span(offset: int, size: int) -> slice:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from arcticdl.evaluation.images import rows_by_name
 from arcticdl.evaluation.scenes import assemble_scene, match_labels
 from arcticdl.inference.images import answer_image
 from arcticdl.inference.predict import answer_scene
@@ -15,7 +16,7 @@ from arcticdl.tiles import TileStore
 def scene_tiles(store: TileStore, tiles: np.ndarray) -> dict[str, np.ndarray]:
     """Tiles by the scene that they are of, scenes in the order of their names."""
     names = store.manifest["scene_id"].astype(str).to_numpy()[tiles]
-    return {str(name): tiles[names == name] for name in np.unique(names)}
+    return {name: tiles[rows] for name, rows in rows_by_name(names).items()}
 
 
 def answer_tiles(

@@ -210,8 +210,11 @@ class TileStore:
                 f"`label` must be of whole images. Received: {label!r}, which is of "
                 f"each {info.target}: use `read`."
             )
-        cells = self.manifest[value_columns(info)].to_numpy(info.dtype)
-        return cells if info.num_channels else cells[:, 0]
+        columns = value_columns(info)
+        if info.num_channels:
+            return self.manifest[columns].to_numpy(info.dtype)
+        # One column alone is not copied: this is asked for with every batch.
+        return self.manifest[columns[0]].to_numpy(info.dtype)
 
     def check_label(self, label: str) -> str:
         """Returns the name of a label that the store holds.

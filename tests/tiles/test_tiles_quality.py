@@ -7,8 +7,9 @@ import pytest
 from arcticdl import tiles
 from arcticdl.scene.stats import scene_band_stats
 from arcticdl.tiles import Fold
-from arcticdl.tiles.quality.measure import near_duplicates, perceptual_hash
+from arcticdl.tiles.quality.measure import perceptual_hash
 from arcticdl.tiles.quality.page import write_page
+from arcticdl.tiles.quality.twins import near_duplicates
 
 
 def prepare(scenes, path, **arguments):

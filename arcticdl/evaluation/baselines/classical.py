@@ -12,6 +12,7 @@ from arcticdl.evaluation.baselines.features import (
 )
 from arcticdl.evaluation.baselines.pixels import read_tiles
 from arcticdl.evaluation.choose import evaluation_for
+from arcticdl.evaluation.images import rows_by_name
 from arcticdl.tasks import Head
 from arcticdl.tiles import LabelInfo, TileStore
 
@@ -151,8 +152,9 @@ def _asked(
             yield tile.scene_id, found, tile.label, tile.counted
         return
     ids = store.manifest["scene_id"].astype(str).to_numpy()[np.asarray(indices)]
+    rows = rows_by_name(ids)
     for scene_id, truth, counted in read_truths(store, indices, info):
-        tiles = np.asarray(indices)[ids == scene_id]
+        tiles = np.asarray(indices)[rows[scene_id]]
         parts = [
             (neighbourhood_features(t.image, np.isfinite(t.source)), t.counted)
             for t in read_tiles(store, tiles, info.name, normalizer)

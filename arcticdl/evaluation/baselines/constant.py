@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from arcticdl.evaluation.choose import evaluation_for
-from arcticdl.evaluation.images import counted_pixels
+from arcticdl.evaluation.images import counted_pixels, rows_by_name
 from arcticdl.tasks import Head
 from arcticdl.tiles import LabelInfo, TileStore
 
@@ -64,8 +64,9 @@ def read_truths(
     manifest = store.manifest.iloc[np.asarray(indices)]
     ids = manifest["scene_id"].astype(str).to_numpy()
     if not info.is_pixel:
+        rows = rows_by_name(ids)
         for scene_id in dict.fromkeys(ids):
-            index = int(np.asarray(indices)[np.flatnonzero(ids == scene_id)[0]])
+            index = int(np.asarray(indices)[rows[scene_id][0]])
             label = store.read([index], [info.name])[info.name]
             yield scene_id, label[None], np.ones((1, 1), bool)
         return

@@ -12,6 +12,7 @@ from arcticdl.errors import CalibrationError
 from arcticdl.evaluation.calibrate.conformal import control_risk, least_units, misses
 from arcticdl.evaluation.calibrate.fit import SCALED, Fit, fit_scaling
 from arcticdl.evaluation.calibrate.table import METHODS
+from arcticdl.evaluation.images import rows_by_name
 from arcticdl.evaluation.scenes import answer_heads, assemble_scene, match_labels
 from arcticdl.inference.predictor import Predictor
 from arcticdl.models.calibration import (
@@ -201,8 +202,8 @@ def _scenes_of(
     """Scene, unit and tiles of each scene."""
     names = store.manifest["scene_id"].to_numpy(str)[indices]
     found = [
-        (str(name), units[names == name][0], indices[names == name])
-        for name in np.unique(names)
+        (name, units[rows[0]], indices[rows])
+        for name, rows in rows_by_name(names).items()
     ]
     return track(found, "calibrate", disable=not progress)
 

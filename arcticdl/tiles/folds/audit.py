@@ -15,14 +15,14 @@ from arcticdl.tiles.folds.drift import (
     unseen_passes,
 )
 from arcticdl.tiles.folds.proximity import (
-    close_pairs,
+    close_blocks,
     same_view,
     smallest_distance,
     smallest_gap,
 )
 from arcticdl.tiles.folds.splits import Fold
 from arcticdl.tiles.quality.checks import Finding
-from arcticdl.tiles.quality.measure import near_duplicates
+from arcticdl.tiles.quality.twins import count_near
 
 if TYPE_CHECKING:
     from arcticdl.tiles.store import TileStore
@@ -241,10 +241,10 @@ def _audit_fold(
     keys = manifest["image_key"].to_numpy()
     blank = manifest["constant_bands"].to_numpy() * _times(store) >= len(store.bands)
     equal = _count_equal(keys[only[~blank[only]]], keys[test])
-    over = close_pairs(manifest, only, test)
-    together = same_view(manifest, over)
-    alike = near_duplicates(manifest["phash"], only, test)
-    scene = manifest["scene_id"].to_numpy()
+    together, over = same_view(manifest), [0, 0]
+    for pairs in close_blocks(manifest, only, test):
+        same = int(together(pairs).sum())
+        over = [over[0] + same, over[1] + len(pairs) - same]
     return FoldAudit(
         fold=number,
         num_train=len(train),
@@ -252,18 +252,23 @@ def _audit_fold(
         distance=smallest_distance(manifest, only, test),
         gap_days=smallest_gap(manifest, only, test),
         num_shared=len(shared),
-        num_overlaps=int(together.sum()),
-        num_revisits=int((~together).sum()),
+        num_overlaps=over[0],
+        num_revisits=over[1],
         num_duplicates=equal,
-        num_near_duplicates=int((keys[alike[:, 0]] != keys[alike[:, 1]]).sum()),
-        shared_scenes=tuple(np.intersect1d(scene[train], scene[test]).tolist()),
+        num_near_duplicates=count_near(manifest["phash"], keys, only, test),
+        shared_scenes=_shared(manifest, "scene_id", train, test),
     )
 
 
 def _count_equal(mine: np.ndarray, theirs: np.ndarray) -> int:
-    names, counts = np.unique(mine.astype(str), return_counts=True)
-    known = dict(zip(names, counts, strict=True))
-    return int(sum(known.get(key, 0) for key in theirs.astype(str)))
+    """Pairs of an entry here and one there that are equal."""
+    import pandas as pd
+
+    codes = pd.factorize(np.concatenate([mine, theirs]))[0]
+    size = int(codes.max(initial=-1)) + 1
+    sides = (codes[: len(mine)], codes[len(mine) :])
+    here, there = (np.bincount(side, minlength=size) for side in sides)
+    return int((here * there).sum())
 
 
 def _times(store: "TileStore") -> int:
@@ -277,8 +282,8 @@ def _shared(
     if column is None or column not in manifest.columns:
         return ()
     cells = manifest[column].astype("string")
-    sides = (cells.iloc[rows].dropna().to_numpy(str) for rows in (train, test))
-    return tuple(np.intersect1d(*sides).tolist())
+    sides = (set(cells.iloc[rows].dropna().unique()) for rows in (train, test))
+    return tuple(sorted(set.intersection(*sides)))
 
 
 def _leaks(audit: FoldAudit, ranges: dict[str, tuple[float, bool]]) -> list[Finding]:

@@ -8,7 +8,7 @@ from sklearn.model_selection import BaseCrossValidator
 
 from arcticdl.errors import SplitError
 from arcticdl.tiles.folds.drift import keep_passes
-from arcticdl.tiles.folds.proximity import close_pairs, same_view
+from arcticdl.tiles.folds.proximity import near_tiles
 from arcticdl.tiles.folds.splits import Fold, Parts, group_codes
 
 
@@ -82,10 +82,7 @@ class ManifestSplitter(BaseCrossValidator):
 
     def keep_apart(self, manifest: Any, train: Any, test: Any) -> np.ndarray:
         """The training tiles that neither overlap a test tile nor lie in its buffer."""
-        near = close_pairs(manifest, train, test, self.buffer)
-        if not self.buffer:
-            near = near[same_view(manifest, near)]
-        return np.setdiff1d(train, near[:, 0])
+        return np.setdiff1d(train, near_tiles(manifest, train, test, self.buffer))
 
 
 def _check_sides(splitter: Any, kept: Any, test: Any, before: int, side: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from arcticdl.errors import SplitError
+from arcticdl.tiles.folds.passes import Passes, near_passes
 
 MAX_DAYS = 10.0
 """Days after which ice seen again counts as other ice."""
@@ -126,20 +127,13 @@ def drift_leaks(
     train, test = train[moves[train]], test[moves[test]]
     if not len(train) or not len(test):
         return ()
-    names = pass_names(manifest)
-    sides = [_passes(manifest, names, rows) for rows in (train, test)]
-    found = []
-    for mine, (begin, end, ground) in sides[0].items():
-        for other, (start, stop, place) in sides[1].items():
-            if mine == other:
-                found.append(DriftLeak(mine, other, 0.0, 0.0))
-                continue
-            days = max(start - end, begin - stop, 0.0)
-            if not days <= MAX_DAYS or ground is None or place is None:
-                continue  # NaN days: a time is unknown
-            km = float(ground.distance(place)) / 1000
-            if km < km_per_day * days:
-                found.append(DriftLeak(mine, other, km, days))
+    mine, theirs = _passes(manifest, train), _passes(manifest, test)
+    both = sorted({*mine.names} & {*theirs.names})
+    found = [DriftLeak(name, name, 0.0, 0.0) for name in both]
+    for here, there, km, days in near_passes(mine, theirs, km_per_day, MAX_DAYS):
+        pair = mine.names[here], theirs.names[there]
+        if pair[0] != pair[1]:
+            found.append(DriftLeak(*pair, km, days))
     return tuple(sorted(found, key=lambda leak: (leak.days, leak.distance_km)))
 
 
@@ -160,32 +154,14 @@ def unseen_passes(
     sides = [rows[moves[rows]] for rows in (train, test)]
     if not all(len(rows) for rows in sides):
         return ()
-    found = _passes(manifest, pass_names(manifest), np.concatenate(sides))
-    unseen = (n for n, (begin, _, ground) in found.items()
-              if np.isnan(begin) or ground is None)  # fmt: skip
-    return tuple(sorted(unseen))
+    found = _passes(manifest, np.concatenate(sides))
+    lost = np.isnan(found.begin) | np.isnan(found.bounds[:, 0])
+    return tuple(found.names[number] for number in np.flatnonzero(lost))
 
 
-def _passes(
-    manifest: Any, names: np.ndarray, rows: np.ndarray
-) -> dict[str, tuple[float, float, Any]]:
-    """Of each pass its first and last time in days, and its ground in metres."""
-    import shapely
-
+def _passes(manifest: Any, rows: np.ndarray) -> Passes:
     times = manifest["time"].to_numpy("datetime64[ns]")
-    days = np.where(np.isnat(times), np.nan, times.astype("int64") / 86_400e9)
-    ground = _in_metres(manifest)
-    passes = {}
-    for name in np.unique(names[rows].astype(str)):
-        mine = rows[names[rows] == name]
-        known = days[mine][np.isfinite(days[mine])]
-        span = (known.min(), known.max()) if len(known) else (np.nan, np.nan)
-        there = None if ground is None else ground[mine]
-        if there is not None:
-            there = there[~shapely.is_missing(there)]
-        area = shapely.union_all(there) if there is not None and len(there) else None
-        passes[str(name)] = (float(span[0]), float(span[1]), area)
-    return passes
+    return Passes(pass_names(manifest), times, _in_metres(manifest), rows)
 
 
 def _in_metres(manifest: Any) -> np.ndarray | None:

@@ -137,7 +137,8 @@ def _matches(manifest: Any, column: str, wanted: Any, key: str) -> np.ndarray:
 
 def _listed(manifest: Any, path: str, key: str) -> np.ndarray:
     cells = manifest["scene_id"].astype(str).to_numpy()
-    scenes = sorted(set(cells))
+    known = set(cells)
+    scenes = sorted(known)
     # An array's images, and the times of a file, are named by its stem and a number.
     whole: dict[str, list[str]] = {}
     for scene in scenes:
@@ -146,7 +147,7 @@ def _listed(manifest: Any, path: str, key: str) -> np.ndarray:
     chosen, lost = set(), []
     for name in read_names(path, key):
         spellings = (name, Path(name).name, Path(name).stem)
-        exact = [spelling for spelling in spellings if spelling in scenes]
+        exact = [spelling for spelling in spellings if spelling in known]
         several = [scene for text in spellings for scene in whole.get(text, ())]
         chosen |= set(exact[:1] or several)
         if not exact and not several:

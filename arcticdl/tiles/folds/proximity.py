@@ -1,8 +1,12 @@
 """Which tiles lie over, or near, which others."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+
+_AT_ONCE = 16_384
+"""Tiles whose neighbours are looked up at once."""
 
 
 def shares_space(manifest: Any) -> np.ndarray:
@@ -31,50 +35,86 @@ def close_pairs(
     Returns:
         (pair, 2) tile indices.
     """
+    pairs = [np.empty((0, 2), "int64"), *close_blocks(manifest, a, b, buffer)]
+    return np.concatenate(pairs)
+
+
+def close_blocks(
+    manifest: Any, a: np.ndarray, b: np.ndarray, buffer: float = 0.0
+) -> Iterator[np.ndarray]:
+    """The pairs of `close_pairs`, some at a time: memory holds few of many."""
     import shapely
 
-    pairs = []
-    space = shares_space(manifest)
-    geometry = manifest.geometry.to_numpy()
-    for number in np.unique(space):
-        mine, theirs = a[space[a] == number], b[space[b] == number]
-        theirs = theirs[~shapely.is_missing(geometry[theirs])]
-        mine = mine[~shapely.is_missing(geometry[mine])]
-        if not len(mine) or not len(theirs):
-            continue
-        tree = shapely.STRtree(_shrunk(geometry[theirs]))
-        found = tree.query(_shrunk(geometry[mine]), "dwithin", distance=buffer)
-        pairs.append(np.stack([mine[found[0]], theirs[found[1]]], 1))
-    return np.concatenate(pairs) if pairs else np.empty((0, 2), "int64")
+    shapes = manifest.geometry.to_numpy()
+    for mine, theirs in _by_space(manifest, shapes, a, b):
+        there = _Outlines(shapes[theirs])
+        tree = shapely.STRtree(shapely.box(*there.bounds.T))
+        for rows in np.split(mine, range(_AT_ONCE, len(mine), _AT_ONCE)):
+            here = _Outlines(shapes[rows])
+            wide = here.bounds + np.array([-1, -1, 1, 1]) * buffer
+            left, right = tree.query(shapely.box(*wide.T))
+            near = _within(here, there, left, right, buffer)
+            yield np.stack([rows[left[near]], theirs[right[near]]], 1)
 
 
-def same_view(manifest: Any, pairs: np.ndarray) -> np.ndarray:
-    """Which pairs are of one scene, or within a day: (pair,) booleans.
+def near_tiles(
+    manifest: Any, a: np.ndarray, b: np.ndarray, buffer: float = 0.0
+) -> np.ndarray:
+    """Tiles of `a` that a tile of `b` tells too much of: sorted indices.
+
+    Those that overlap one of the same scene, or of one within a day; with a buffer, all
+    within it, whatever their time.
+    """
+    near, together = np.zeros(len(manifest), bool), same_view(manifest)
+    for pairs in close_blocks(manifest, a, b, buffer):
+        near[pairs[:, 0] if buffer else pairs[together(pairs), 0]] = True
+    return np.flatnonzero(near)
+
+
+def same_view(manifest: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """Tells which pairs of tiles are of one scene, or within a day.
 
     Ground seen again much later may have changed altogether, sea ice above all. Where a
     time is unknown, it may be the same.
+
+    Args:
+        manifest: Of the tiles.
+
+    Returns:
+        A function from (pair, 2) tile indices to (pair,) booleans.
     """
-    scene = manifest["scene_id"].to_numpy()[pairs]
-    time = manifest["time"].to_numpy("datetime64[ns]")[pairs]
-    # NaT compares as false, so ask for "not later".
-    near = ~(np.abs(time[:, 0] - time[:, 1]) > np.timedelta64(1, "D"))
-    return near | (scene[:, 0] == scene[:, 1])
+    import pandas as pd
+
+    scenes = pd.factorize(manifest["scene_id"])[0]
+    times = manifest["time"].to_numpy("datetime64[ns]")
+
+    def told(pairs: np.ndarray) -> np.ndarray:
+        scene, time = scenes[pairs], times[pairs]
+        # NaT compares as false, so ask for "not later".
+        near = ~(np.abs(time[:, 0] - time[:, 1]) > np.timedelta64(1, "D"))
+        return np.asarray(near | (scene[:, 0] == scene[:, 1]))
+
+    return told
 
 
 def smallest_distance(manifest: Any, a: np.ndarray, b: np.ndarray) -> float:
     """The smallest distance between tiles of `a` and of `b`; inf across spaces."""
     import shapely
 
-    least, space = np.inf, shares_space(manifest)
-    geometry = manifest.geometry.to_numpy()
-    for number in np.unique(space):
-        mine = geometry[a[space[a] == number]]
-        theirs = geometry[b[space[b] == number]]
-        mine, theirs = (g[~shapely.is_missing(g)] for g in (mine, theirs))
-        if len(mine) and len(theirs):
-            tree = shapely.STRtree(theirs)
-            distance = tree.query_nearest(mine, return_distance=True)[1]
-            least = min(least, float(distance.min()))
+    least, shapes = np.inf, manifest.geometry.to_numpy()
+    for mine, theirs in _by_space(manifest, shapes, a, b):
+        tree = shapely.STRtree(shapes[theirs])
+        # What is nearer than the nearest so far is all that the later ones look for.
+        for rows in np.array_split(mine, np.geomspace(1, len(mine), 12).astype(int)):
+            if least == 0:
+                return least
+            found = tree.query_nearest(
+                shapes[rows],
+                max_distance=least if np.isfinite(least) else None,
+                return_distance=True,
+                all_matches=False,
+            )[1]
+            least = min(least, float(found.min(initial=np.inf)))
     return least
 
 
@@ -94,10 +134,66 @@ def smallest_gap(manifest: Any, a: np.ndarray, b: np.ndarray) -> float:
     return float(min(gaps)) / 86_400e9
 
 
-def _shrunk(outlines: np.ndarray) -> np.ndarray:
-    """Outlines made smaller by a millionth, so that neighbours do not overlap."""
+class _Outlines:
+    """Outlines made smaller by a millionth, so that neighbours do not overlap.
+
+    Of upright boxes, which tiles of regular grids are, the bounds say it all.
+    """
+
+    def __init__(self, outlines: np.ndarray) -> None:
+        import shapely
+
+        self.outlines, whole = outlines, shapely.bounds(outlines)
+        sides = whole[:, 2:] - whole[:, :2]
+        area = sides.prod(1)
+        self.is_box = np.abs(shapely.area(outlines) - area) <= 1e-9 * area
+        self.cut = 1e-6 * sides.min(1)
+        self.bounds = whole + self.cut[:, None] * np.array([1, 1, -1, -1])
+
+    def shrunk(self, rows: np.ndarray) -> np.ndarray:
+        """Some of the outlines themselves."""
+        import shapely
+
+        return shapely.buffer(self.outlines[rows], -self.cut[rows], join_style="mitre")
+
+
+def box_gaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Distances between boxes, 0 where they overlap: (pair,).
+
+    Args:
+        a: (pair, 4) left, bottom, right, top.
+        b: The same of the other boxes.
+    """
+    gaps = np.maximum(a[:, :2] - b[:, 2:], b[:, :2] - a[:, 2:])
+    return np.asarray(np.hypot(*np.maximum(gaps, 0).T))
+
+
+def _within(
+    a: _Outlines, b: _Outlines, left: np.ndarray, right: np.ndarray, distance: float
+) -> np.ndarray:
+    """Which pairs of outlines lie at most so far apart: (pair,) booleans."""
     import shapely
 
-    bounds = shapely.bounds(outlines)
-    side = np.minimum(bounds[:, 2] - bounds[:, 0], bounds[:, 3] - bounds[:, 1])
-    return shapely.buffer(outlines, -1e-6 * side, join_style="mitre")
+    near = box_gaps(a.bounds[left], b.bounds[right]) <= distance
+    odd = np.flatnonzero(near & ~(a.is_box[left] & b.is_box[right]))
+    shapes = a.shrunk(left[odd]), b.shrunk(right[odd])
+    near[odd] = shapely.dwithin(*shapes, distance)
+    return near
+
+
+def _by_space(
+    manifest: Any, shapes: np.ndarray, a: np.ndarray, b: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Tiles of `a` and of `b` that can be compared, without those that lie nowhere."""
+    import shapely
+
+    space = shares_space(manifest)
+    a, b = (rows[~shapely.is_missing(shapes[rows])] for rows in (a, b))
+    a, b = (rows[np.argsort(space[rows], kind="stable")] for rows in (a, b))
+    numbers = np.intersect1d(space[a], space[b])
+    bounds = [
+        np.searchsorted(space[rows], [numbers, numbers + 1]).T.tolist()
+        for rows in (a, b)
+    ]
+    for (begin, end), (start, stop) in zip(*bounds, strict=True):
+        yield a[begin:end], b[start:stop]

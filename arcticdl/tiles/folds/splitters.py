@@ -15,7 +15,7 @@ from sklearn.model_selection import BaseCrossValidator
 from arcticdl.errors import SplitError
 from arcticdl.tiles.folds.base import ManifestSplitter
 from arcticdl.tiles.folds.drift import as_passes, drifting, pass_names
-from arcticdl.tiles.folds.proximity import close_pairs, same_view, shares_space
+from arcticdl.tiles.folds.proximity import near_tiles, shares_space
 from arcticdl.tiles.folds.splits import (
     Fold,
     Parts,
@@ -212,9 +212,8 @@ class GroupBootstrap(ManifestSplitter):
 
     def keep_apart(self, manifest: Any, train: Any, test: Any) -> np.ndarray:
         """As of the other splitters; a tile that is drawn twice stays twice."""
-        near = close_pairs(manifest, np.unique(train), test)
-        near = near[same_view(manifest, near)]
-        return train[~np.isin(train, near[:, 0])]
+        near = near_tiles(manifest, np.unique(train), test)
+        return train[~np.isin(train, near)]
 
 
 class NestedKFold(ManifestSplitter):

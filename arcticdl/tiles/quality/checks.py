@@ -9,9 +9,9 @@ import numpy as np
 
 from arcticdl.choices import check_choice, check_choices
 from arcticdl.errors import StoreError
-from arcticdl.tiles.folds.proximity import close_pairs, same_view
+from arcticdl.tiles.folds.proximity import close_blocks, same_view
 from arcticdl.tiles.labels import LabelInfo
-from arcticdl.tiles.quality.measure import near_duplicates
+from arcticdl.tiles.quality.twins import near_other_scenes
 
 if TYPE_CHECKING:
     from arcticdl.tiles.store import TileStore
@@ -122,19 +122,19 @@ def check_actions(quality: Mapping[str, str] | None) -> dict[str, str]:
     return default | given
 
 
-def flag_tiles(measures: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+def flag_tiles(measures: Any) -> dict[str, np.ndarray]:
     """Which tiles each check finds: {check: (tile,) booleans}.
 
     Args:
-        measures: Of every tile, in order; see `measure.MEASURES`.
+        measures: A table with the columns of `measure.MEASURES`, a row a tile.
     """
     flags = {
-        check: np.array([m[f"{check}_fraction"] > limit for m in measures], bool)
+        check: (measures[f"{check}_fraction"] > limit).to_numpy(bool)
         for check, limit in LIMITS.items()
     }
-    flags["constant"] = np.array([m["constant_bands"] > 0 for m in measures], bool)
-    flags["label_on_nodata"] = np.array([m["label_on_nodata"] > 0 for m in measures])
-    flags["duplicate"] = _repeats([m["image_key"] for m in measures])
+    for check, column in (("constant", "constant_bands"), ("label_on_nodata",) * 2):
+        flags[check] = (measures[column] > 0).to_numpy(bool)
+    flags["duplicate"] = measures["image_key"].duplicated().to_numpy(bool)
     return flags
 
 
@@ -160,9 +160,7 @@ def assess(store: "TileStore") -> QualityReport:
 
 
 def _tile_findings(manifest: Any) -> Iterable[Finding]:
-    columns = ["nonfinite_fraction", "outlier_fraction", "saturated_fraction"]
-    columns += ["constant_bands", "label_on_nodata", "image_key"]
-    flags = flag_tiles(manifest[columns].to_dict("records"))
+    flags = flag_tiles(manifest)
     flags["nodata"] = (manifest["valid_fraction"] < 0.5).to_numpy()
     says = {
         "constant": "have a band that does not vary",
@@ -189,21 +187,16 @@ def _tile_findings(manifest: Any) -> Iterable[Finding]:
 
 
 def _twin_findings(store: "TileStore") -> Iterable[Finding]:
-    manifest, index = store.manifest, np.arange(len(store))
-    scene = manifest["scene_id"].to_numpy()
-    pairs = near_duplicates(manifest["phash"], index, index)
-    pairs = pairs[
-        (pairs[:, 0] < pairs[:, 1]) & (scene[pairs[:, 0]] != scene[pairs[:, 1]])
-    ]
-    if len(pairs):
-        tiles = np.unique(pairs)
+    manifest = store.manifest
+    tiles = near_other_scenes(manifest["phash"], manifest["scene_id"])
+    if len(tiles):
         yield _finding(
             "near_duplicate",
             "warning",
             f"{len(tiles)} tiles look nearly like a tile of another scene; keep such "
             "scenes in one group.",
             tiles,
-            np.unique(scene[tiles]),
+            sorted(manifest["scene_id"].iloc[tiles].unique()),
         )
     over = _overlapping_scenes(manifest)
     if over:
@@ -221,11 +214,15 @@ def _twin_findings(store: "TileStore") -> Iterable[Finding]:
 def _overlapping_scenes(manifest: Any) -> list[tuple[str, str]]:
     if manifest.crs is None:
         return []
-    index = np.arange(len(manifest))
-    pairs = close_pairs(manifest, index, index)
-    pairs = pairs[same_view(manifest, pairs)]
-    scene = manifest["scene_id"].to_numpy()[pairs]
-    return sorted({(a, b) for a, b in scene.tolist() if a < b})
+    scene, known = manifest["scene_id"].factorize()
+    names, index = known.to_numpy(object), np.arange(len(manifest))
+    together, found = same_view(manifest), [np.empty((0, 2), "int64")]
+    for pairs in close_blocks(manifest, index, index):
+        over = scene[pairs[together(pairs)]]
+        over = np.unique(over[over[:, 0] != over[:, 1]], axis=0)
+        found.append(over)
+    pairs = np.unique(np.concatenate(found), axis=0)
+    return sorted((a, b) for a, b in names[pairs].tolist() if a < b)
 
 
 def _class_findings(store: "TileStore") -> Iterable[Finding]:
@@ -342,27 +339,20 @@ def _scale_finding(band: str, found: list[tuple[str, float]]) -> Iterable[Findin
 
 
 def _histogram(store: "TileStore", label: str) -> dict[str, Any]:
-    counts, info = store.class_counts(label), store.labels[label]
+    import pandas as pd
+
+    info, manifest = store.labels[label], store.manifest
+    counts = pd.DataFrame(store.class_counts(label), copy=False)
     names = info.classes or ("scored",)
     table = {}
     for column in ("scene_id", "season", "region"):
-        known = store.manifest[column].astype("string").fillna("unknown").to_numpy()
+        known = manifest[column].astype("string").fillna("unknown").to_numpy(object)
+        sums = counts.groupby(known).sum()
         table[column] = {
-            str(value): dict(
-                zip(names, counts[known == value].sum(0).tolist(), strict=True)
-            )
-            for value in sorted(set(known))
+            str(value): dict(zip(names, row, strict=True))
+            for value, row in zip(sums.index, sums.to_numpy().tolist(), strict=True)
         }
     return table
-
-
-def _repeats(keys: Sequence[str]) -> np.ndarray:
-    seen: set[str] = set()
-    repeats = np.zeros(len(keys), bool)
-    for place, key in enumerate(keys):
-        repeats[place] = key in seen
-        seen.add(key)
-    return repeats
 
 
 def _finding(

@@ -83,34 +83,6 @@ def perceptual_hash(image: np.ndarray, usable: np.ndarray, stats: BandStats) -> 
     return np.packbits(np.stack([across, down])).tobytes().hex()
 
 
-def near_duplicates(hashes: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Pairs of a tile of `a` and one of `b` that look nearly the same.
-
-    Two hashes are near when they have at least 12 bits between them and differ in at
-    most a tenth of these.
-
-    Args:
-        hashes: Texts of `perceptual_hash`, one a tile of the store.
-        a: Tile indices.
-        b: Tile indices.
-
-    Returns:
-        (pair, 2) tile indices.
-    """
-    raw = b"".join(bytes.fromhex(text) for text in hashes)
-    codes = np.frombuffer(raw, "uint64").reshape(-1, 2)
-    rich = np.bitwise_count(codes).sum(1) >= 10
-    a, b = a[rich[a]], b[rich[b]]
-    pairs = [np.empty((0, 2), "int64")]
-    for rows in np.array_split(a, max(1, len(a) * len(b) // 4_000_000 + 1)):
-        mine, theirs = codes[rows][:, None], codes[b][None]
-        union = np.bitwise_count(mine | theirs).sum(-1, dtype="int16")
-        differ = np.bitwise_count(mine ^ theirs).sum(-1, dtype="int16")
-        first, second = np.nonzero((union >= 12) & (differ * 10 <= union))
-        pairs.append(np.stack([rows[first], b[second]], 1))
-    return np.concatenate(pairs)
-
-
 def _outliers(pixels: np.ndarray, low: Any, high: Any, stats: BandStats) -> int:
     spread = (stats.percentiles[75] - stats.percentiles[25]) / _IQR_OF_NORMAL
     spread = np.where(spread > 0, spread, np.inf)

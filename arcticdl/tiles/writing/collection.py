@@ -1,5 +1,6 @@
 """A collection of scenes that can become one store: checked before work starts."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -150,7 +151,7 @@ def _check_columns(scene: xr.Dataset) -> None:
 
 
 def _check_unique(ids: list[str]) -> None:
-    twice = sorted({name for name in ids if ids.count(name) > 1})
+    twice = sorted(name for name, count in Counter(ids).items() if count > 1)
     if twice:
         raise SceneError(
             "Every scene must have its own `scene_id`; scenes are what folds keep "

@@ -204,10 +204,12 @@ def _drop(
     keep: np.ndarray,
 ) -> list[dict[str, Any]]:
     """Takes the tiles that checks drop out of `keep`, and says so."""
-    measures = [m for scan in scans for m in scan["measures"]]
+    import pandas as pd
+
+    measures = pd.DataFrame([m for scan in scans for m in scan["measures"]])
     before = np.flatnonzero(keep)
     handled = []
-    for check, flags in flag_tiles([measures[i] for i in before]).items():
+    for check, flags in flag_tiles(measures.iloc[before]).items():
         if selection.actions.get(check) != "drop" or not flags.any():
             continue
         keep[before[flags]] = False
