@@ -122,9 +122,10 @@ def _matches(manifest: Any, column: str, wanted: Any, key: str) -> np.ndarray:
             f"{column!r}.{_hint(column, known)} Scenes get columns by "
             "`data.attributes` or `data.table`."
         )
-    cells = np.array([_text(value) for value in manifest[column]], object)
+    code, found = manifest[column].factorize()
+    cells = np.array([*map(_text, found), ""], object)[code]  # the last: none is told
     values = wanted if isinstance(wanted, list | tuple) else [wanted]
-    known = sorted(set(cells) - {""})
+    known = sorted({*map(_text, found)} - {""})
     for value in map(_text, values):
         if value not in known:
             told = f"{known[:12]}{' and more' if len(known) > 12 else ''}"
