@@ -58,6 +58,11 @@ class PredictConfig(Section):
     tta: Literal["none", "hflip", "d4"] = Field(
         "none", description="Views averaged: none, a mirror image, or all eight."
     )
+    mc_dropout: Annotated[int, Field(ge=2)] | None = Field(
+        None,
+        description="Passes with dropout left on, averaged as several models are "
+        "(Monte Carlo dropout); null: one pass without.",
+    )
     thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         default_factory=dict,
         description="Class -> least probability; a pixel whose classes all stay below "

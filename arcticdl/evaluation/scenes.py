@@ -30,6 +30,7 @@ def evaluate_scenes(
     *,
     line: str | None = None,
     tta: str = "none",
+    mc_dropout: int | None = None,
     batch_size: int = 4,
     tile_size_px: int | tuple[int, int] | None = None,
     overlap_px: int | None = None,
@@ -45,6 +46,7 @@ def evaluate_scenes(
         indices: Tiles to score; each belongs to a scene, which is put together again.
         line: A class to reduce to a line; its distance to the true line is scored too.
         tta: Views averaged, as in ``predict_scene``.
+        mc_dropout: Passes with dropout left on, likewise.
         batch_size: Windows in one call of the model.
         tile_size_px: Window; default: the card's tile size.
         overlap_px: Overlap of windows; default: a quarter.
@@ -61,7 +63,11 @@ def evaluate_scenes(
         TaskError: The store has no label of a head's name, or one that does not fit.
     """
     predictor = Predictor(
-        model, tile_size_px=tile_size_px, batch_size=batch_size, tta=tta
+        model,
+        tile_size_px=tile_size_px,
+        batch_size=batch_size,
+        tta=tta,
+        mc_dropout=mc_dropout,
     )
     labels = match_labels(predictor.heads, store)
     evaluations = {

@@ -125,6 +125,7 @@ def _evaluate_fold(
         test,
         line=config.line_class,
         tta=config.predict.tta,
+        mc_dropout=config.predict.mc_dropout,
         batch_size=config.predict.batch_size,
         tile_size_px=config.predict.tile_size_px,
         overlap_px=config.predict.overlap_px,

@@ -159,10 +159,11 @@ def _predictor(
     return Predictor(
         paths,
         tta=tta or settings.tta,
+        mc_dropout=settings.mc_dropout,
         batch_size=settings.batch_size,
         tile_size_px=settings.tile_size_px,
         outputs=_outputs(settings, len(paths) > 1),
-        with_spread=len(paths) > 1,
+        with_spread=len(paths) > 1 or settings.mc_dropout is not None,
         line=config.line_class if config else None,
         thresholds=settings.thresholds,
         postprocess=settings.steps,

@@ -1,6 +1,7 @@
-"""Models as one function of batches: compiled once, over members and views."""
+"""Models as one function of batches: compiled once, over members, views and masks."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import keras
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from arcticdl.choices import check_choice
 from arcticdl.losses.probabilities import are_probabilities
 from arcticdl.models.card import gives_answers, model_outputs
+from arcticdl.models.probe import with_dropout
 from arcticdl.scene import BandStats
 from arcticdl.tasks import Head, entropy
 from arcticdl.tiles import Normalizer
@@ -93,6 +95,7 @@ def build_forward(
     batch_size: int = 8,
     jit_compile: bool | None = None,
     spread: bool = False,
+    mc_dropout: int | None = None,
 ) -> Forward:
     """Returns a function from source pixels to what each head's answers mean.
 
@@ -109,6 +112,9 @@ def build_forward(
             views disagree: about classes the mutual information of class and member
             (1 channel, over its maximum, 0-1; Depeweg et al. 2018, arXiv:1710.07283),
             about all else the variance of each activated number.
+        mc_dropout: Passes with dropout left on, each with masks of its own, which
+            count as members (Gal and Ghahramani 2016, arXiv:1506.02142). The masks of a
+            pass are the same at every call, so maps do not depend on their order.
 
     Returns:
         Function of (n, y, x, band) in source units, validity (n, y, x), n <=
@@ -117,11 +123,15 @@ def build_forward(
         channel) of a head that answers for whole images.
 
     Raises:
-        ValueError: Unknown ``tta``.
+        ValueError: Unknown ``tta``, or passes of a network without dropout.
     """
     check_choice("tta", tta, TTA)
     views = TTA[tta]
-    answers = [_compiled(member.model, heads, jit_compile) for member in members]
+    masks = [None] if mc_dropout is None else range(mc_dropout)
+    answers = [
+        _Answering(member.model, heads, jit_compile, drops=mc_dropout is not None)
+        for member in members
+    ]
 
     def forward(
         image: NDArray[Any], valid: NDArray[np.bool_], stats: BandStats | None
@@ -130,7 +140,8 @@ def build_forward(
         for member, answer in zip(members, answers, strict=True):
             scaled = member.normalizer(image, valid, stats)
             filled = _filled(scaled, batch_size)
-            for turns, flip in views:
+            for mask, (turns, flip) in product(masks, views):
+                answer.draw(mask)
                 for name, value in answer(_turn(filled, turns, flip)).items():
                     means[name].add(_turn_back(value, turns, flip)[: len(image)])
         found = {name: mean.mean for name, mean in means.items()}
@@ -194,29 +205,44 @@ def _check_logits(raw: NDArray[np.float32], name: str, head: Head) -> None:
         )
 
 
-def _compiled(
-    model: keras.Model, heads: Mapping[str, Head], jit_compile: bool | None
-) -> Callable[[NDArray[np.float32]], Answers]:
-    tensors = model_outputs(model)
-    single = list(tensors) == [""]
-    twin = keras.Model(model.inputs, tensors[""] if single else tensors)
-    twin.compile(jit_compile=xla_helps() if jit_compile is None else jit_compile)
-    activated = gives_answers(model)
+class _Answering:
+    """A model compiled for batches of one shape, whose dropout may stay on."""
 
-    def answer(batch: NDArray[np.float32]) -> Answers:
-        outputs = twin.predict_on_batch(np.ascontiguousarray(batch))
+    def __init__(
+        self,
+        model: keras.Model,
+        heads: Mapping[str, Head],
+        jit_compile: bool | None,
+        *,
+        drops: bool,
+    ) -> None:
+        self.heads, self.activated = heads, gives_answers(model)
+        self.masks: list[Any] = []
+        if drops:
+            model, self.masks = with_dropout(model)
+        tensors = model_outputs(model)
+        single = list(tensors) == [""]
+        self.twin = keras.Model(model.inputs, tensors[""] if single else tensors)
+        jit = xla_helps() if jit_compile is None else jit_compile
+        self.twin.compile(jit_compile=jit)
+
+    def draw(self, number: int | None) -> None:
+        """Makes the next call drop by the masks of this number."""
+        for place, generator in enumerate(self.masks):
+            generator.state.assign([number, place])
+
+    def __call__(self, batch: NDArray[np.float32]) -> Answers:
+        outputs = self.twin.predict_on_batch(np.ascontiguousarray(batch))
         if not isinstance(outputs, dict):
-            outputs = {next(iter(heads)): outputs}
+            outputs = {next(iter(self.heads)): outputs}
         found = {}
-        for name, head in heads.items():
+        for name, head in self.heads.items():
             raw = np.asarray(outputs[name], np.float32)
             _check_finite(raw, name)
-            if not activated:
+            if not self.activated:
                 _check_logits(raw, name, head)
-            found[name] = raw if activated else head.form.activate(raw)
+            found[name] = raw if self.activated else head.form.activate(raw)
         return found
-
-    return answer
 
 
 def _filled(images: NDArray[np.float32], batch_size: int) -> NDArray[np.float32]:

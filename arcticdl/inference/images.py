@@ -24,6 +24,7 @@ def predict_images(
     tile_size_px: int | tuple[int, int] | None = None,
     batch_size: int = 8,
     tta: str = "none",
+    mc_dropout: int | None = None,
     outputs: Sequence[str] | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
@@ -41,7 +42,8 @@ def predict_images(
         tile_size_px: Window, in px; default: the card's tile size, else 256.
         batch_size: Windows in one call of the model.
         tta: ``"none"``, ``"hflip"`` or ``"d4"``.
-        outputs: As in ``predict_scene``.
+        mc_dropout: As in ``predict_scene``, and so are the outputs.
+        outputs: What is answered.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -61,6 +63,7 @@ def predict_images(
         tile_size_px=tile_size_px,
         batch_size=batch_size,
         tta=tta,
+        mc_dropout=mc_dropout,
         outputs=outputs,
     )
     return answer_images(predictor, scenes, progress=progress)

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -68,14 +68,12 @@ class MapLayer(NamedTuple):
 
     def read(self, answers: Answers, valid: NDArray[np.bool_]) -> NDArray[Any]:
         """Rows of the map (band, y, x), nodata where there is no input."""
-        spread = self.kind == "spread"
-        key = spread_of(self.head_name) if spread else self.head_name
-        channels = self.head.form.activated(self.head.size)
-        values = answers.get(key)
-        if values is None:  # no valid pixel so far, so the model never ran
-            values = np.zeros((*valid.shape, channels), np.float32)
-        if spread and self.head.form.spread == "deviation":
-            values = np.sqrt(values)
+        read = _READ[self.output.reads]
+        found = [answers[k] for k in read(self.head_name) if k in answers]
+        if not found:  # no valid pixel so far, so the model never ran
+            nothing = np.full((len(self.bands), *valid.shape), self.output.nodata)
+            return nothing.astype(self.output.dtype)
+        values = np.concatenate(found, axis=-1) if len(found) > 1 else found[0]
         if self.thresholds:
             within = threshold_classes(values, self.head.classes, self.thresholds)
             rows = within[None]
@@ -113,6 +111,13 @@ class MapLayer(NamedTuple):
             tags["postprocess"] = json.dumps([dict(step) for step in self.steps])
         return tags
 
+
+_READ: dict[str, Callable[[str], list[str]]] = {
+    "answer": lambda head: [head],
+    "spread": lambda head: [spread_of(head)],
+    "both": lambda head: [head, spread_of(head)],
+}
+"""What an output reads -> keys of the answers, of a head."""
 
 _AXES = {
     "interval": "bound",

@@ -29,6 +29,7 @@ def predict_scene(
     overlap_px: int | None = None,
     batch_size: int = 4,
     tta: str = "none",
+    mc_dropout: int | None = None,
     outputs: tuple[str, ...] | None = None,
     thresholds: Mapping[str, float] | None = None,
     postprocess: Sequence[Mapping[str, Any]] = (),
@@ -58,6 +59,8 @@ def predict_scene(
         overlap_px: Pixels shared by neighbouring windows; default: a quarter.
         batch_size: Windows in one call of the model.
         tta: ``"none"``, ``"hflip"`` or ``"d4"``.
+        mc_dropout: Passes, each with dropout left on, that are averaged (Monte Carlo
+            dropout); ``None``: one pass without.
         outputs: What to map; default: what each head's task shows. Of classes and
             ordered classes ``"class"`` (uint8, 255 = nodata), ``"confidence"``
             (probability of that class, 0-1), ``"entropy"`` (of the class
@@ -65,10 +68,13 @@ def predict_scene(
             0-1); of multi-label heads ``"labels"`` (uint8 0 and 1, one band a class)
             and ``"prob"``; of values ``"value"``, with ``"std"`` or ``"quantiles"``
             where the head gives them, in the label's units. ``"spread"`` tells how far
-            several models, or the views of ``tta``, disagree, window by window: the
-            mutual information of class and member over its maximum, 0-1, else the
-            standard deviation. A head that has none of what is asked shows its chief
-            output; ``arcticdl.tasks.FORMS`` lists all.
+            several models, passes of ``mc_dropout``, or views of ``tta`` disagree,
+            window by window: the mutual information of class and member over its
+            maximum, 0-1, else the standard deviation. ``"aleatoric"`` is what is left
+            of the entropy without it, the mean entropy of members; of means with
+            variances ``"total"`` is the standard deviation with both parts. A head
+            that has none of what is asked shows its chief output;
+            ``arcticdl.tasks.FORMS`` lists all.
         thresholds: Class -> least probability, 0-1, for maps of classes: the likeliest
             class that reaches its own is taken, and void where none does. The other
             outputs stay as the network answered.
@@ -87,9 +93,9 @@ def predict_scene(
 
     Raises:
         ValueError: The model carries no card and no ``normalizer`` is given, models
-            differ in bands or heads, ``"spread"`` is asked of one model and one view,
-            the scene lies on 2-D lat/lon, all pixels are nodata, or an option is
-            unknown.
+            differ in bands or heads, ``"spread"`` is asked of a single member, there
+            is no dropout to keep, the scene lies on 2-D lat/lon, all pixels are nodata,
+            or an option is unknown.
         TaskError: A head answers for whole images; see ``predict_images``.
         BandNotFoundError: The scene lacks a band of the card.
         FileExistsError: ``out`` exists and ``overwrite`` is false.
@@ -100,6 +106,7 @@ def predict_scene(
         tile_size_px=tile_size_px,
         batch_size=batch_size,
         tta=tta,
+        mc_dropout=mc_dropout,
         outputs=outputs,
         thresholds=thresholds,
         postprocess=postprocess,

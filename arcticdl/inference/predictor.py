@@ -34,6 +34,7 @@ class Predictor:
         outputs: Names of outputs; ``None``: what each head's task shows, and the
             probabilities from which a line is traced.
         with_spread: Whether the members' disagreement is shown as well.
+        mc_dropout: Passes with dropout left on, which count as members.
         line: Class that stands for a line; default: the one in the card, if any.
         thresholds: Class -> least probability, of maps of classes.
         postprocess: Steps that mend finished maps of classes.
@@ -46,8 +47,8 @@ class Predictor:
 
     Raises:
         ValueError: No model, models of different bands or heads, no normaliser,
-            ``"spread"`` of one model and one view, an unknown option, or a threshold
-            or step that fits no map.
+            ``"spread"`` and its kin of a single member, passes of a network without
+            dropout, an unknown option, or a threshold or step that fits no map.
         FileNotFoundError: A path without a file.
     """
 
@@ -61,6 +62,7 @@ class Predictor:
         tta: str = "none",
         outputs: Sequence[str] | None = None,
         with_spread: bool = False,
+        mc_dropout: int | None = None,
         line: str | None = None,
         thresholds: Mapping[str, float] | None = None,
         postprocess: Sequence[Mapping[str, Any]] = (),
@@ -72,8 +74,8 @@ class Predictor:
         if outputs is None:
             outputs = self._shown(with_spread)
         scalings = [_choose_normalizer(normalizer, get_card(m)) for m in models]
-        _check_spread(outputs or (), len(models), tta)
         self.layers = plan_layers(self.heads, outputs, thresholds, postprocess)
+        _check_members(self.layers, len(models), tta, mc_dropout)
         self.window = _window_size(tile_size_px, self.card)
         self.batch_size = batch_size
         self._needs_stats = any(n.needs_image_stats for n in scalings)
@@ -83,7 +85,8 @@ class Predictor:
             tta=tta,
             batch_size=batch_size,
             jit_compile=jit_compile,
-            spread=any(layer.kind == "spread" for layer in self.layers),
+            spread=any(layer.output.reads != "answer" for layer in self.layers),
+            mc_dropout=mc_dropout,
         )
 
     def _shown(self, with_spread: bool) -> tuple[str, ...]:
@@ -177,11 +180,21 @@ def _uncalibrated(heads: Mapping[str, Head]) -> dict[str, Head]:
     return {name: replace(head, conformal=None) for name, head in heads.items()}
 
 
-def _check_spread(outputs: Sequence[str], num_models: int, tta: str) -> None:
-    if "spread" in outputs and num_models == 1 and len(TTA.get(tta, ())) == 1:
+def _check_members(
+    layers: Sequence[MapLayer], num_models: int, tta: str, mc_dropout: int | None
+) -> None:
+    if mc_dropout is not None and mc_dropout < 2:
         raise ValueError(
-            "`outputs` with 'spread' needs several members to disagree: pass several "
-            f"models, or tta='d4'. Received: one model, tta={tta!r}."
+            "`mc_dropout` must be at least 2 passes, or None. "
+            f"Received: mc_dropout={mc_dropout}."
+        )
+    asked = [layer.kind for layer in layers if layer.output.reads != "answer"]
+    several = num_models > 1 or len(TTA.get(tta, ())) != 1 or mc_dropout is not None
+    if asked and not several:
+        raise ValueError(
+            f"`outputs` with {asked[0]!r} needs several members to disagree: pass "
+            "several models, tta='d4', or mc_dropout=20. Received: one model, "
+            f"tta={tta!r}, mc_dropout=None."
         )
 
 

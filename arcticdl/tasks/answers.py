@@ -25,6 +25,7 @@ from arcticdl.tasks.outputs import (
     likeliest,
     median_class,
     middle,
+    total_deviation,
     value_outputs,
 )
 
@@ -159,6 +160,14 @@ FORMS: dict[str, Form] = {
                 limits=None,
                 bands=lambda head: head.outputs,
             ),
+            total=Output(
+                total_deviation,
+                "standard deviation with the members' disagreement",
+                units=None,
+                limits=None,
+                bands=lambda head: head.outputs,
+                reads="both",
+            ),
         ),
         shown=("value", "std"),
         spread="deviation",
@@ -184,9 +193,10 @@ FORMS: dict[str, Form] = {
                 bands=lambda head: head.classes,
             ),
             "spread": Output(
-                lambda spread, head: spread,
+                lambda variance, head: np.sqrt(variance),
                 "disagreement: standard deviation of each probability",
                 bands=lambda head: head.classes,
+                reads="spread",
             ),
         },
         shown=("labels", "prob"),

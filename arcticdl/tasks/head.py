@@ -84,8 +84,8 @@ class Head:
     def chosen(self, asked: Sequence[str] | None) -> tuple[str, ...]:
         """Outputs to write, in the order of the table.
 
-        A head that has none of what is asked, but perhaps the spread, shows its chief
-        output, so that a regression stands beside a class map in one call.
+        A head that has none of what is asked, but for the spread of members, shows its
+        chief output, so that a regression stands beside a class map in one call.
 
         Args:
             asked: Names of outputs; ``None``: those the form shows.
@@ -94,7 +94,8 @@ class Head:
             return self.form.shown
         names = [name for name in self.form.outputs if name in asked]
         chief = next(iter(self.form.outputs))
-        return tuple(names) if set(names) - {"spread"} else (chief, *names)
+        told = [n for n in names if self.form.outputs[n].reads == "answer"]
+        return tuple(names) if told else (chief, *names)
 
 
 def read_head(name: str, entry: Mapping[str, Any]) -> Head:

@@ -60,9 +60,7 @@ class Output(NamedTuple):
     """One thing that a head's answer tells of each pixel or image.
 
     Attributes:
-        read: From activated numbers ``(..., channel)`` and the head to
-            ``(..., band)``; the output ``spread`` is read from the members'
-            disagreement instead.
+        read: From numbers ``(..., channel)`` and the head to ``(..., band)``.
         about: What it is, one phrase.
         dtype: ``"uint8"``, with 255 for nodata, or ``"float32"``, with NaN.
         units: CF units; ``None``: those of the label.
@@ -70,6 +68,8 @@ class Output(NamedTuple):
         bands: From the head to the names of its bands; one band is ``("",)``.
         palette: Whether its codes are the classes, in their colours.
         needs_margin: Whether only a calibrated head tells it.
+        reads: Which numbers are read: ``"answer"``, the activated ones; ``"spread"``,
+            the disagreement of members; ``"both"``, one after the other.
     """
 
     read: Callable[[np.ndarray, HeadInfo], np.ndarray]
@@ -80,6 +80,7 @@ class Output(NamedTuple):
     bands: Callable[[HeadInfo], tuple[str, ...]] = lambda head: ("",)
     palette: bool = False
     needs_margin: bool = False
+    reads: str = "answer"
 
     @property
     def nodata(self) -> float:
@@ -109,6 +110,10 @@ def class_outputs(codes: Callable[[np.ndarray], np.ndarray]) -> dict[str, Output
 
     def spread_of_classes(prob: np.ndarray, head: HeadInfo) -> np.ndarray:
         return entropy(prob)[..., None] / np.log(max(prob.shape[-1], 2))
+
+    def expected(both: np.ndarray, head: HeadInfo) -> np.ndarray:
+        whole = spread_of_classes(both[..., :-1], head)
+        return np.maximum(whole - both[..., -1:], 0)
 
     def members(prob: np.ndarray, head: HeadInfo) -> np.ndarray:
         return class_set(prob, codes(prob), head.margin or 0.0)
@@ -147,6 +152,10 @@ def class_outputs(codes: Callable[[np.ndarray], np.ndarray]) -> dict[str, Output
         "spread": Output(
             lambda spread, head: spread,
             "disagreement: mutual information of class and member over its maximum",
+            reads="spread",
+        ),
+        "aleatoric": Output(
+            expected, "mean entropy of the members over its maximum", reads="both"
         ),
     }
 
@@ -195,7 +204,11 @@ def value_outputs(
             **same,
         ),
         "spread": Output(
-            read, "disagreement: standard deviation of values", bands=names, **same
+            lambda variance, head: read(np.sqrt(variance), head),
+            "disagreement: standard deviation of values",
+            bands=names,
+            reads="spread",
+            **same,
         ),
     }
 
@@ -208,6 +221,16 @@ def first_half(values: np.ndarray, head: HeadInfo) -> np.ndarray:
 def deviation(values: np.ndarray, head: HeadInfo) -> np.ndarray:
     """Standard deviations, from variances that stand after their means."""
     return np.sqrt(np.maximum(values[..., head.size :], 0))
+
+
+def total_deviation(both: np.ndarray, head: HeadInfo) -> np.ndarray:
+    """Standard deviations by the law of total variance.
+
+    The mean of the members' variances, and the variance of their means.
+    """
+    size = head.size
+    variance = both[..., size : 2 * size] + both[..., 2 * size : 3 * size]
+    return np.sqrt(np.maximum(variance, 0))
 
 
 def _widened(found: Interval, margin: float) -> np.ndarray:

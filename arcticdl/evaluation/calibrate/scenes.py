@@ -43,6 +43,7 @@ def calibrate_model(
     coverage: float | None = None,
     unit: str = "scene_id",
     tta: str = "none",
+    mc_dropout: int | None = None,
     tile_size_px: int | tuple[int, int] | None = None,
     overlap_px: int | None = None,
     batch_size: int = 4,
@@ -61,6 +62,7 @@ def calibrate_model(
             hold; ``None``: none are made.
         unit: Column of the manifest: what may be taken for exchangeable.
         tta: Views averaged, as maps will have them; sets are calibrated on these.
+        mc_dropout: Passes with dropout left on, likewise.
         tile_size_px: Window of maps; default: the card's tile size.
         overlap_px: Overlap of windows; default: a quarter.
         batch_size: Windows in one call of the model.
@@ -97,7 +99,11 @@ def calibrate_model(
     told = {name: _describe(fit, method) for name, fit in fits.items()}
     if coverage is not None:
         predictor = Predictor(
-            scaled, tile_size_px=tile_size_px, batch_size=batch_size, tta=tta
+            scaled,
+            tile_size_px=tile_size_px,
+            batch_size=batch_size,
+            tta=tta,
+            mc_dropout=mc_dropout,
         )
         groups = _scenes_of(store, chosen, units, progress)
         found = _margins(predictor, store, groups, labels, overlap_px, seed)

@@ -135,6 +135,7 @@ def _out_of_fold(
             tile_size_px=settings.tile_size_px,
             batch_size=settings.batch_size,
             tta=settings.tta,
+            mc_dropout=settings.mc_dropout,
         )
         left = {scene: tiles for scene, tiles in scenes.items() if scene not in done}
         for tiles in track(left.values(), f"answer, fold {number}"):

@@ -65,6 +65,7 @@ def calibrate(
             coverage=settings.calibration.coverage,
             unit=config.folds.group,
             tta=settings.tta,
+            mc_dropout=settings.mc_dropout,
             tile_size_px=settings.tile_size_px,
             overlap_px=settings.overlap_px,
             batch_size=settings.batch_size,
