@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -68,8 +68,9 @@ class MapLayer(NamedTuple):
 
     def read(self, answers: Answers, valid: NDArray[np.bool_]) -> NDArray[Any]:
         """Rows of the map (band, y, x), nodata where there is no input."""
-        read = _READ[self.output.reads]
-        found = [answers[k] for k in read(self.head_name) if k in answers]
+        kinds = {"answer": self.head_name, "spread": spread_of(self.head_name)}
+        asked = [k for kind, k in kinds.items() if self.output.reads in (kind, "both")]
+        found = [answers[key] for key in asked if key in answers]
         if not found:  # no valid pixel so far, so the model never ran
             nothing = np.full((len(self.bands), *valid.shape), self.output.nodata)
             return nothing.astype(self.output.dtype)
@@ -111,13 +112,6 @@ class MapLayer(NamedTuple):
             tags["postprocess"] = json.dumps([dict(step) for step in self.steps])
         return tags
 
-
-_READ: dict[str, Callable[[str], list[str]]] = {
-    "answer": lambda head: [head],
-    "spread": lambda head: [spread_of(head)],
-    "both": lambda head: [head, spread_of(head)],
-}
-"""What an output reads -> keys of the answers, of a head."""
 
 _AXES = {
     "interval": "bound",
