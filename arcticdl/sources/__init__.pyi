@@ -1,6 +1,7 @@
 # What the package offers, for its lazy loader, for mypy and for editors.
 from .bands import choose_bands as choose_bands
-from .formats.coco import read_coco_boxes as read_coco_boxes
+from .boxes.coco import read_coco_boxes as read_coco_boxes
+from .boxes.read import add_boxes as add_boxes
 from .formats.reanalysis import open_reanalysis as open_reanalysis
 from .open import open_scene as open_scene
 from .reader import READERS as READERS

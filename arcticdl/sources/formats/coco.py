@@ -330,56 +330,6 @@ def _stacked(
     return [(outline, code) for outline, code, _ in found]
 
 
-def read_coco_boxes(path: str | Path, image: Any = None) -> dict[str, Any]:
-    """Reads the boxes of the objects of one image.
-
-    Args:
-        path: The JSON file.
-        image: File name or identifier of the image; may be left out where there is one.
-
-    Returns:
-        ``boxes`` (object, 4) float32 ``x_min, y_min, x_max, y_max`` in pixels, by
-        ``bbox`` or, without, by the outline; ``category`` (object,) int64, positions in
-        ``categories``; ``is_crowd`` (object,) boolean; ``id``, a list; and
-        ``categories``, a tuple of names in the order of their identifiers.
-
-    Raises:
-        SourceError: The file, the image or an annotation is not as COCO's.
-    """
-    coco = read_coco(path)
-    image_id = coco.find(image)
-    order = list(coco.categories)
-    found = coco.outlines(image_id)
-    boxes = [_box(coco, entry, outline) for entry, outline in found]
-    return {
-        "boxes": np.array(boxes, "float32").reshape(-1, 4),
-        "category": np.array(
-            [order.index(e["category_id"]) for e, _ in found], "int64"
-        ),
-        "is_crowd": np.array([bool(e.get("iscrowd", 0)) for e, _ in found], bool),
-        "id": [entry.get("id") for entry, _ in found],
-        "categories": tuple(coco.categories.values()),
-    }
-
-
-def _box(
-    coco: CocoFile, entry: Mapping[str, Any], outline: Outline | None
-) -> tuple[float, ...]:
-    given = entry.get("bbox")
-    if given is None and outline is not None:
-        return outline.box()
-    try:
-        left, top, width, height = np.array(given, "float64").ravel().tolist()
-        if not np.isfinite([left, top, width, height]).all() or min(width, height) < 0:
-            raise ValueError
-    except (TypeError, ValueError):
-        raise SourceError(
-            f"Annotation {entry.get('id')!r} of {coco.path} must have a bbox [x, y, "
-            f"width, height] in pixels. Received: {given!r}."
-        ) from None
-    return left, top, left + width, top + height
-
-
 def open_coco_label(
     path: str | Path, context: LabelContext, **options: Any
 ) -> xr.Dataset:
