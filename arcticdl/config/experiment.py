@@ -162,7 +162,19 @@ class Experiment(Section):
     @model_validator(mode="after")
     def _sampler_has_classes(self) -> "Experiment":
         sampler = self.train.sampler.name
-        if sampler == "uniform":
+        boxed = bool(self.data.labels) and (
+            self.data.answered[self.label_name].target == "object"
+        )
+        if boxed != (sampler == "objects") and sampler != "uniform":
+            raise ValueError(
+                f"`train.sampler` {sampler!r} "
+                + (
+                    "counts pixels of classes; `objects` is for boxes"
+                    if boxed
+                    else "is for labels of boxes"
+                )
+            )
+        if sampler in ("objects", "uniform"):
             return self
         if not self.data.labels:
             raise ValueError(f"`train.sampler` {sampler!r} counts classes of a label")
@@ -184,6 +196,12 @@ class Experiment(Section):
                 "`data.series` puts several together; leave one of them out"
             )
         learnt = {name: self.data.answered[name] for name in self.each_head}
+        boxed = [name for name, label in learnt.items() if label.target == "object"]
+        if boxed:
+            raise ValueError(
+                "`train.feed: scenes` draws windows of pixels, and boxes are cut when "
+                f"tiles are. Received: {boxed}; leave `train.feed` out"
+            )
         whole = [name for name, label in learnt.items() if label.target != "pixel"]
         if whole:
             raise ValueError(

@@ -64,8 +64,8 @@ def tasks_of(kind: str, target: str = "pixel") -> list[str]:
     """Names of the tasks that a label can teach, sorted.
 
     Args:
-        kind: What it holds: ``"class"``, ``"labels"`` or ``"value"``.
-        target: What it holds one of: ``"pixel"`` or ``"image"``.
+        kind: What it holds: ``"boxes"``, ``"class"``, ``"labels"`` or ``"value"``.
+        target: What it holds one of: ``"image"``, ``"object"`` or ``"pixel"``.
 
     Example:
         >>> tasks_of("class"), tasks_of("class", "image")
@@ -81,6 +81,7 @@ def tasks_of(kind: str, target: str = "pixel") -> list[str]:
 
 
 _HELD = {
+    "boxes": "a box",
     "class": "a class",
     "labels": "a yes or no to each class",
     "value": "a quantity, without `classes`,",

@@ -3,9 +3,18 @@
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, PositiveFloat, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import core_schema
 
-from arcticdl.config.section import FileRef, Section
+from arcticdl.config.section import FileRef, Fraction, Section
 
 _NUMBER = r"\s*-?\d+(\.\d+)?\s*"
 RawValue = int | Annotated[str, Field(pattern=f"^{_NUMBER}(-{_NUMBER})?$")]
@@ -46,6 +55,44 @@ class SidesConfig(Section):
     width_px: PositiveFloat = Field(40.0, description="Width of each strip, pixels.")
 
 
+class BoxesConfig(Section):
+    """Objects with a box each, in place of a map; the form alone may stand for all."""
+
+    form: Literal["horizontal", "oriented"] = Field(
+        "horizontal", description="Upright boxes, or turned ones around outlines."
+    )
+    min_share: Fraction = Field(
+        0.25,
+        description="Share of a box that a tile must show; with less it is ignored, "
+        "neither object nor background.",
+    )
+    max_boxes: PositiveInt | None = Field(
+        None, description="Most boxes in a tile; null: as many as the fullest has."
+    )
+    columns: tuple[str, ...] = Field(
+        (),
+        description="What the file says of an image (COCO) that becomes a column, to "
+        "split by, such as flight or photo.",
+    )
+    absent_images: Literal["refuse", "leave_out"] = Field(
+        "refuse",
+        description="What becomes of annotations of images (COCO) that are no scenes.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _form_alone(cls, value: Any) -> Any:
+        return {"form": value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        whole = handler(schema)
+        form = handler.resolve_ref_schema(whole)["properties"]["form"]
+        return {"anyOf": [form, whole]}
+
+
 class LabelConfig(Section):
     """One label: of a file, the scene itself, band thresholds, or of whole images."""
 
@@ -60,6 +107,11 @@ class LabelConfig(Section):
     file: FileRef | None = Field(None, description="File of the label map.")
     optional: bool = Field(
         False, description="Scenes without that file are kept, void throughout."
+    )
+    boxes: BoxesConfig | None = Field(
+        None,
+        description="The file holds objects (COCO, YOLO, Pascal VOC, vectors), each "
+        "with a box; null: it is a map.",
     )
     options: dict[str, Any] = Field(
         default_factory=dict, description="Arguments of the reader of that file."
@@ -114,14 +166,18 @@ class LabelConfig(Section):
 
     @property
     def kind(self) -> str:
-        """What it holds: ``"class"``, ``"labels"`` or ``"value"``."""
+        """What it holds: ``"boxes"``, ``"class"``, ``"labels"`` or ``"value"``."""
+        if self.boxes is not None:
+            return "boxes"
         if self.several:
             return "labels"
         return "class" if self.classes else "value"
 
     @property
     def target(self) -> str:
-        """What it holds one of: ``"pixel"`` or ``"image"``."""
+        """What it holds one of: ``"image"``, ``"object"`` or ``"pixel"``."""
+        if self.boxes is not None:
+            return "object"
         return "pixel" if self.attribute is None else "image"
 
     @model_validator(mode="after")
@@ -160,6 +216,24 @@ class LabelConfig(Section):
         repeated = {name for name in self.classes if self.classes.count(name) > 1}
         if repeated:
             raise ValueError(f"`classes` must differ: {sorted(repeated)} come twice")
+        return self
+
+    @model_validator(mode="after")
+    def _boxes_are_of_a_file(self) -> "LabelConfig":
+        if self.boxes is None:
+            return self
+        if self.file is None or not self.classes:
+            raise ValueError("`boxes` need a `file` and the `classes` of its objects")
+        maps = {
+            "codes": self.codes,
+            "corrections": self.corrections,
+            "several": self.several,
+            "sides": self.sides,
+            "composite": self.composite,
+        }
+        given = sorted(name for name, value in maps.items() if value)
+        if given:
+            raise ValueError(f"{given} are of maps, and this label holds `boxes`")
         return self
 
     @model_validator(mode="after")

@@ -15,12 +15,14 @@ from arcticdl.experiment.data.anchors import (
     find_anchors,
     find_attributes,
     find_file,
+    lacks_file,
 )
 from arcticdl.experiment.data.further import (
     align_further,
     void_attributes,
     void_outside,
 )
+from arcticdl.experiment.labels.boxes import add_objects, check_annotated
 from arcticdl.experiment.labels.corrections import correct_labels, corrected_labels
 from arcticdl.experiment.labels.image_labels import image_label
 from arcticdl.experiment.labels.several import band_label
@@ -79,9 +81,9 @@ def _least_valid_fraction(config: Experiment) -> float:
 
 def open_scenes(config: Experiment) -> list[xr.Dataset]:
     """Opens every scene of an experiment, lazily."""
-    return [
-        open_configured(config.data, anchor) for anchor in find_anchors(config.data)
-    ]
+    anchors = find_anchors(config.data)
+    check_annotated(config.data, anchors)
+    return [open_configured(config.data, anchor) for anchor in anchors]
 
 
 def open_configured(
@@ -101,11 +103,13 @@ def open_configured(
     if data.derive:
         scene = add_bands(scene, data.derive)
     if with_labels:
+        scene = add_objects(scene, data, anchor)
         _add_labels(scene, data, anchor)
     scene = void_outside(scene, data, anchor)
     if data.use_bands is not None:
         scene = scene.sel(band=list(data.use_bands))
     columns = {k: v for k, v in attrs.items() if k not in (*ATTRIBUTES, "time")}
+    columns |= scene.attrs.get("columns", {})
     if with_labels:
         columns |= check_times(scene, data)
         columns |= correct_labels(scene, data)
@@ -159,7 +163,7 @@ def _add_labels(scene: xr.Dataset, data: DataConfig, anchor: Anchor) -> None:
                 scene, label.classes, [(r.name, r.where) for r in label.rules]
             )
             _describe_label(scene, name, label)
-        if _lacks(label, anchor, data):
+        if label.boxes is None and lacks_file(label, anchor, data):
             scene[name] = _void_map(scene, label)
         if label.several and label.file is not None:
             file = find_file(label.file, anchor, data)
@@ -219,8 +223,8 @@ def _file_labels(data: DataConfig, anchor: Anchor) -> dict[str, Any]:
     files: dict[str, Any] = {}
     codes: dict[str, Any] = {}
     for name, label in data.labels.items():
-        if label.file is not None and not label.several:
-            if _lacks(label, anchor, data):
+        if label.file is not None and not label.several and label.boxes is None:
+            if lacks_file(label, anchor, data):
                 continue
             path = find_file(label.file, anchor, data)
             colors = (label.colors,) if label.colors else ()
@@ -239,17 +243,6 @@ def _file_labels(data: DataConfig, anchor: Anchor) -> dict[str, Any]:
     given = {name: options for name, options in given.items() if options}
     further = {"label_codes": codes, "label_options": given}
     return {"labels": files} | {key: value for key, value in further.items() if value}
-
-
-def _lacks(label: LabelConfig, anchor: Anchor, data: DataConfig) -> bool:
-    """Whether a scene goes without the map of an optional label."""
-    if not label.optional or label.file is None:
-        return False
-    try:
-        find_file(label.file, anchor, data)
-    except FileNotFoundError:
-        return True
-    return False
 
 
 def _void_map(scene: xr.Dataset, label: LabelConfig) -> xr.DataArray:

@@ -14,6 +14,7 @@ from arcticdl.tiles.sampling import (
     UniformSampler,
     WeightedSampler,
     class_balance_weights,
+    object_weights,
     rarity_weights,
 )
 
@@ -67,6 +68,31 @@ def rarity(
         ValueError: No tile has a scored pixel, or ``size`` is not positive.
     """
     weights = rarity_weights(store, indices, label, power=power)
+    return WeightedSampler(weights, size=size)
+
+
+def objects(
+    store: "TileStore",
+    indices: Indices,
+    label: str,
+    *,
+    share: float = 0.5,
+    size: int | None = None,
+) -> WeightedSampler:
+    """Tiles with an object in a given share, the others beside them.
+
+    Args:
+        store: The store.
+        indices: The feed's tiles.
+        label: Name of a label of boxes.
+        share: Share of an epoch's tiles that hold an object that is not ignored.
+        size: Tiles in an epoch; ``None``: as many as there are.
+
+    Raises:
+        ValueError: The label is none of boxes, no tile holds an object, a share outside
+            0...1 (0 excluded), or ``size`` is not positive.
+    """
+    weights = object_weights(store, indices, label, share=share)
     return WeightedSampler(weights, size=size)
 
 

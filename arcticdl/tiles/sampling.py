@@ -165,6 +165,48 @@ def rarity_weights(
     return weights.max(1)
 
 
+def object_weights(
+    store: "TileStore",
+    indices: Sequence[int] | np.ndarray,
+    label: str,
+    *,
+    share: float = 0.5,
+) -> np.ndarray:
+    """Weights with which a share of the tiles drawn hold an object.
+
+    Args:
+        store: The store.
+        indices: The feed's tiles.
+        label: Name of a label of boxes.
+        share: Of the tiles drawn, those that hold an object that is not ignored; where
+            all tiles do, or none do, they are drawn evenly.
+
+    Returns:
+        (tile,) float64 for `WeightedSampler`.
+
+    Raises:
+        ValueError: The label is none of boxes, no tile holds an object, or a share
+            outside 0...1 (0 excluded).
+    """
+    if not 0 < share <= 1:
+        raise ValueError(
+            f"`share` must lie in 0...1, 0 excluded. Received: share={share}."
+        )
+    if not store.labels[store.check_label(label)].is_object:
+        known = sorted(n for n, info in store.labels.items() if info.is_object)
+        raise ValueError(
+            f"`label` must be a label of boxes, one of {known}. Received: {label!r}."
+        )
+    held = store.scored_counts(label)[store.check_indices(indices)] > 0
+    if not held.any():
+        raise ValueError(
+            f"Tiles must hold objects of {label!r} to be drawn by them. Received: "
+            f"{len(held)} tiles without one."
+        )
+    weights = np.where(held, share / held.sum(), (1 - share) / max((~held).sum(), 1))
+    return weights if not held.all() else np.ones(len(held))
+
+
 def hard_example_weights(
     scores: Sequence[float] | np.ndarray, *, temperature: float = 1.0
 ) -> np.ndarray:
@@ -198,8 +240,8 @@ def _count_classes(
 ) -> np.ndarray:
     """Pixels of each class in each tile: (tile, class) int64."""
     info = store.labels[store.check_label(label)]
-    if info.is_float or info.num_channels:
-        known = [n for n, i in store.labels.items() if not i.is_float]
+    if info.is_float or info.num_channels or info.is_object:
+        known = [n for n, i in store.labels.items() if not (i.is_float or i.is_object)]
         raise ValueError(
             "`label` must be an integer label of one class each, to tell rare classes "
             f"from common ones. Received: {label!r}; integer labels are {known}."

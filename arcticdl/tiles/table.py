@@ -37,6 +37,7 @@ SAMPLERS = Table(
     {
         "class_balance": "arcticdl.tiles.samplers:class_balance",
         "curriculum": "arcticdl.tiles.samplers:curriculum",
+        "objects": "arcticdl.tiles.samplers:objects",
         "rarity": "arcticdl.tiles.samplers:rarity",
         "uniform": "arcticdl.tiles.samplers:uniform",
     },

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arcticdl.config import DataConfig, FileRef
+from arcticdl.config import DataConfig, FileRef, LabelConfig
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.table import Row, read_table, row_files
 from arcticdl.sources.core.remote import is_remote
@@ -98,6 +98,17 @@ def find_file(ref: FileRef, anchor: Anchor, data: DataConfig) -> str:
     if not (is_remote(path) or Path(path).exists() or "*" in path):
         raise FileNotFoundError(f"No such file beside the scene: {path}")
     return path
+
+
+def lacks_file(label: LabelConfig, anchor: Anchor, data: DataConfig) -> bool:
+    """Whether a scene goes without the file of an optional label."""
+    if not label.optional or label.file is None:
+        return False
+    try:
+        find_file(label.file, anchor, data)
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def find_attributes(
