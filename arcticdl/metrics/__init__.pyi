@@ -28,6 +28,14 @@ from .ice_cover import sea_ice_extent_km2 as sea_ice_extent_km2
 from .intervals import bootstrap_scores as bootstrap_scores
 from .labels import label_counts as label_counts
 from .labels import label_scores as label_scores
+from .objects.counts import count_errors as count_errors
+from .objects.froc import froc as froc
+from .objects.match import Matches as Matches
+from .objects.match import ObjectImage as ObjectImage
+from .objects.match import match_objects as match_objects
+from .objects.precision import average_precision as average_precision
+from .objects.precision import precision_recall as precision_recall
+from .objects.scores import object_scores as object_scores
 from .probability import brier_score as brier_score
 from .probability import class_areas as class_areas
 from .probability import expected_calibration_error as expected_calibration_error

@@ -1,0 +1,1 @@
+"""Scores of detected objects, upright or turned: matched, counted, with intervals."""
