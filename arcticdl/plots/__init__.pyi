@@ -1,5 +1,8 @@
 # What the package offers, for its lazy loader, for mypy and for editors.
 from .augment import show_augmented as show_augmented
+from .boxes import BoxPicture as BoxPicture
+from .boxes import box_pictures as box_pictures
+from .boxes import draw_boxes as draw_boxes
 from .cartography import scene_map as scene_map
 from .compare import paired_scatter as paired_scatter
 from .compare import score_differences as score_differences
@@ -12,6 +15,9 @@ from .learning import error_over_scenes as error_over_scenes
 from .learning import error_over_sizes as error_over_sizes
 from .maps import band_composite as band_composite
 from .maps import class_map as class_map
+from .objects import count_scatter as count_scatter
+from .objects import detection_curves as detection_curves
+from .objects import froc_curves as froc_curves
 from .ranking import precision_recall_curve as precision_recall_curve
 from .ranking import roc_curve as roc_curve
 from .search import parallel_coordinates as parallel_coordinates

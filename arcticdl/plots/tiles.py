@@ -8,6 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from arcticdl.plots.boxes import BoxPicture, box_pictures
 from arcticdl.plots.maps import class_legend, class_rgb, composite_rgb
 from arcticdl.plots.style import VOID_COLOR, checked_colors, house_style, new_figure
 
@@ -22,6 +23,8 @@ def show_tiles(
     seed: int = 0,
 ) -> Figure:
     """Draws tiles of a store: composites above, labels in class colours below.
+
+    Boxes are drawn over the composites, in rows of four.
 
     All images share one stretch, from the pixels shown, so that bright tiles look
     brighter than dark ones.
@@ -58,6 +61,8 @@ def show_tiles(
     pixels = store.read(indices, names)
     pictures = _pictures(pixels["image"], pixels["valid"], store.bands, bands)
     height, width = store.tile_size_px
+    if label is not None and store.labels[label].is_object:
+        return _with_boxes(store, indices, pictures, pixels[label], label)
     rows = 1 if label is None else 2
     size = (1.9 * len(indices) + 1.6, 1.9 * rows * height / width + 0.5)
     with house_style():
@@ -72,6 +77,21 @@ def show_tiles(
         for ax in axes.ravel():
             ax.set(xticks=[], yticks=[])
     return figure
+
+
+def _with_boxes(
+    store: Any,
+    indices: Sequence[int],
+    pictures: np.ndarray,
+    boxes: np.ndarray,
+    label: str,
+) -> Figure:
+    info, scenes = store.labels[label], store.manifest["scene_id"].to_numpy()
+    parts = [
+        BoxPicture(picture, rows, title=f"tile {tile}\n{scenes[tile]}"[:34])
+        for tile, picture, rows in zip(indices, pictures, boxes, strict=True)
+    ]
+    return box_pictures(parts, info.classes, info.colors)
 
 
 def _pictures(

@@ -16,10 +16,10 @@ from .plan import plan_tiles as plan_tiles
 from .prepare import append as append
 from .prepare import prepare as prepare
 from .quality.card import write_card as write_card
-from .quality.checks import Finding as Finding
 from .quality.checks import QualityReport as QualityReport
 from .quality.checks import assess as assess
 from .quality.checks import refuse_errors as refuse_errors
+from .quality.finding import Finding as Finding
 from .quality.store_check import CheckReport as CheckReport
 from .quality.store_check import check_store as check_store
 from .statistics import FoldStats as FoldStats

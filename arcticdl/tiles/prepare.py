@@ -17,6 +17,7 @@ from arcticdl.tiles import layout, signature
 from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.quality.card import write_card
 from arcticdl.tiles.quality.checks import assess, check_actions
+from arcticdl.tiles.quality.objects import box_thumbnails
 from arcticdl.tiles.store import TileStore, open_store
 from arcticdl.tiles.write import ShardWriter
 from arcticdl.tiles.writing import unfinished
@@ -302,7 +303,9 @@ def write_reports(root: Path) -> None:
     store = open_store(root)
     report = assess(store)
     write_json(root / layout.QUALITY_JSON, report.to_dict())
-    report.write_html(root / layout.QUALITY_HTML)
+    boxed = [name for name, info in store.labels.items() if info.is_object]
+    pictures = [box_thumbnails(store, name) for name in boxed]
+    report.write_html(root / layout.QUALITY_HTML, [p for p in pictures if p])
     write_card(store)
 
 

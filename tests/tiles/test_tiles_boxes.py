@@ -186,3 +186,41 @@ def test_a_series_reads_boxes_and_a_missing_date_has_none(make_scene, tmp_path):
     assert read["seals"].shape == (2, 1, 6)
     assert read["seals_t1"][0, 0, 5] == 1
     assert (read["seals_t1"][1] == bx.PADDING).all()
+
+
+def test_quality_tells_of_odd_boxes_and_shows_some(make_scene, tmp_path):
+    boxes = [
+        [8, 8, 6, 6, 0, 0], [8.1, 8, 6, 6, 0, 0], [20, 20, 3, 9, 0, 1],
+        [29, 20, 8, 8, 0, 0], [10, 30, 8, 8, 0, bx.IGNORE],
+    ]  # fmt: skip
+    path = tmp_path / "odd.tiles"
+    store = tiles.prepare(
+        [with_boxes(make_scene(0), boxes)], path, tile_size_px=10, progress=False
+    )
+    report = tiles.assess(store)
+    found = {f.check: f.message for f in report.findings}
+    assert found["box_twice"].startswith("1 of 5 boxes")
+    assert found["tiny_box"].startswith("1 of 5 boxes")
+    assert found["cut_box"].startswith("1 of 5 boxes")
+    assert found["ignored_box"].startswith("1 of 5 boxes")
+    assert (
+        found["no_object"].startswith("5 of 12 tiles")
+        or "tiles" in (found["no_object"])
+    )
+    page = (path / "quality.html").read_text()
+    assert "Tiles with boxes of" in page and "data:image/png;base64," in page
+
+
+def test_tiles_with_objects_are_drawn_in_the_share_that_is_asked_for(store):
+    held = store.scored_counts("seals") > 0
+    index = np.concatenate([np.flatnonzero(held)[:4], np.flatnonzero(~held)])
+    assert (~held).sum() > 0
+    sampler = tiles.SAMPLERS["objects"](store, index, "seals", share=0.8, size=100)
+    drawn = index[sampler(np.random.default_rng(0), 0)]
+    assert held[drawn].mean() == pytest.approx(0.8, abs=0.02)
+    with pytest.raises(ValueError, match="`share` must lie in"):
+        tiles.SAMPLERS["objects"](store, index, "seals", share=0)
+    with pytest.raises(ValueError, match="tiles without one"):
+        tiles.SAMPLERS["objects"](store, np.flatnonzero(~held), "seals")
+    with pytest.raises(ValueError, match="must be an integer label"):
+        tiles.SAMPLERS["class_balance"](store, index, "seals")

@@ -15,7 +15,7 @@ from arcticdl.experiment.data.anchors import Anchor, find_file, lacks_file
 from arcticdl.scene import box_label, class_attributes
 from arcticdl.sources import add_boxes
 from arcticdl.sources.boxes.read import find_format
-from arcticdl.sources.boxes.table import FORMATS
+from arcticdl.sources.boxes.table import BOX_FORMATS
 from arcticdl.sources.formats.coco import read_coco
 from arcticdl.tiles import TileStore
 
@@ -130,7 +130,7 @@ def _format(path: str, label: LabelConfig) -> str:
 
 
 def _refuse_grid(data: DataConfig, name: str, path: str, label: LabelConfig) -> None:
-    if data.grid is None or FORMATS[_format(path, label)].georeferenced:
+    if data.grid is None or BOX_FORMATS[_format(path, label)].georeferenced:
         return
     raise ConfigError(
         f"`data.grid` resamples scenes, and the boxes of `data.labels.{name}` are in "

@@ -17,7 +17,7 @@ from arcticdl.sources.boxes.found import (
     FoundObject,
     scene_shape,
 )
-from arcticdl.sources.boxes.table import FORMATS
+from arcticdl.sources.boxes.table import BOX_FORMATS
 from arcticdl.sources.reader import option_names
 
 _HEAD_BYTES = 4096
@@ -55,9 +55,10 @@ def add_boxes(
             share of a box that a tile must show.
         max_boxes: Most boxes in a tile; ``None``: as many as the fullest has.
         image: Name of the image in the file; ``None``: that of the scene.
-        **options: ``format``, a name of `FORMATS`, where the content should not decide;
-            ``ignore``, classes that are neither object nor background; ``leave_out``,
-            classes that are background; ``faulty``, one of `FAULTY`; and those of the
+        **options: ``format``, a name of `BOX_FORMATS`, where the content should not
+            decide; ``ignore``, classes that are neither object nor background;
+            ``leave_out``, classes that are background; ``faulty``, one of `FAULTY`;
+            and those of the
             format, such as ``columns`` (COCO), ``first_pixel`` (VOC), ``attribute``
             (vectors).
 
@@ -79,7 +80,7 @@ def add_boxes(
     ignore, leave_out = _names(told, "ignore"), _names(told, "leave_out")
     faulty = told.pop("faulty", "refuse")
     check_choice("faulty", faulty, FAULTY)
-    box_format = FORMATS[find_format(path, told.pop("format", None))]
+    box_format = BOX_FORMATS[find_format(path, told.pop("format", None))]
     _check_options(box_format, told)
     image = str(scene.attrs.get("scene_id")) if image is None else image
     found = box_format.read(path, scene, image, tuple(classes), **told)
@@ -108,16 +109,16 @@ def find_format(path: Path, name: str | None = None) -> str:
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     if name is not None:
-        check_choice("format", name, FORMATS)
+        check_choice("format", name, BOX_FORMATS)
         return name
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    for known in FORMATS:
-        if FORMATS[known].sniff(path, head):
+    for known in BOX_FORMATS:
+        if BOX_FORMATS[known].sniff(path, head):
             return known
     raise SourceError(
-        f"A file of boxes must be of one of the formats {sorted(FORMATS)}. Received: "
-        f"{path}, first bytes {head[:20]!r}; name one by `format`."
+        f"A file of boxes must be of one of the formats {sorted(BOX_FORMATS)}. "
+        f"Received: {path}, first bytes {head[:20]!r}; name one by `format`."
     )
 
 

@@ -2,7 +2,7 @@
 
 from arcticdl.choices import Table
 
-FORMATS = Table(
+BOX_FORMATS = Table(
     None,
     {
         name: f"arcticdl.sources.boxes.{name}:FORMAT"

@@ -21,7 +21,7 @@ from arcticdl.tiles.folds.proximity import (
     smallest_gap,
 )
 from arcticdl.tiles.folds.splits import Fold
-from arcticdl.tiles.quality.checks import Finding
+from arcticdl.tiles.quality.finding import Finding
 from arcticdl.tiles.quality.twins import count_near
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Quality: what is wrong with the tiles, and what was done about it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,8 @@ from arcticdl.choices import check_choice, check_choices
 from arcticdl.errors import StoreError
 from arcticdl.tiles.folds.proximity import close_blocks, same_view
 from arcticdl.tiles.labels import LabelInfo
+from arcticdl.tiles.quality.finding import Finding
+from arcticdl.tiles.quality.objects import box_findings
 from arcticdl.tiles.quality.twins import near_other_scenes
 
 if TYPE_CHECKING:
@@ -47,39 +49,6 @@ only a wrong unit or scale leaves."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong, or worth knowing.
-
-    Attributes:
-        check: Its name.
-        severity: ``"error"``, ``"warning"`` or ``"note"``.
-        axis: Of AI-readiness: ``"quality"``, ``"documentation"``, ``"access"``,
-            ``"preparation"``; or ``"leakage"``.
-        message: What was found, in one sentence.
-        tiles: Tiles concerned, at most the first hundred.
-        scenes: Scenes concerned.
-        action: What was done about it.
-    """
-
-    check: str
-    severity: str
-    axis: str
-    message: str
-    tiles: tuple[int, ...] = ()
-    scenes: tuple[str, ...] = ()
-    action: str = "kept"
-
-    def __str__(self) -> str:
-        return f"{self.severity}: {self.axis}: {self.check}: {self.message}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """The finding as plain JSON values."""
-        return {
-            k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()
-        }
-
-
-@dataclass(frozen=True)
 class QualityReport:
     """What `assess` found.
 
@@ -99,11 +68,19 @@ class QualityReport:
             "classes": self.classes,
         }
 
-    def write_html(self, path: str | Path) -> None:
-        """Writes the report as a page."""
+    def write_html(
+        self, path: str | Path, pictures: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        """Writes the report as a page, with pictures (caption, PNG in base64)."""
         from arcticdl.tiles.quality.page import write_page
 
-        write_page(path, "Quality of the tiles", self.findings, classes=self.classes)
+        write_page(
+            path,
+            "Quality of the tiles",
+            self.findings,
+            classes=self.classes,
+            pictures=pictures,
+        )
 
 
 def check_actions(quality: Mapping[str, str] | None) -> dict[str, str]:
@@ -232,6 +209,8 @@ def _class_findings(store: "TileStore") -> Iterable[Finding]:
         scored = int(store.scored_counts(name).sum())
         void = store.about.get("void", {}).get(name)
         yield from class_findings(info, total, scored, void, actions)
+        if info.is_object:
+            yield from box_findings(store, name)
 
 
 def class_findings(

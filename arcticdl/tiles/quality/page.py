@@ -60,8 +60,8 @@ img {max-width: 100%} .scroll {overflow-x: auto}
 src="data:image/png;base64,{{ picture[1] }}"><figcaption>{{ picture[0] }}</figcaption>
 </figure>{% endfor %}
 {% if classes %}<h2>Classes</h2>
-<p class="quiet">Pixels of all tiles, and their share of the row; where tiles overlap, a
-pixel counts once for each.</p>{% endif %}
+<p class="quiet">Pixels (of labels of boxes: objects) of all tiles, and their share of
+the row; where tiles overlap, each counts once for every tile.</p>{% endif %}
 {% for label, columns in classes.items() %}{% for column, values in columns.items() %}
 <h3>{{ label | words }} by {{ column | words }}</h3>
 <div class="scroll"><table class="stack">

@@ -18,7 +18,8 @@ from arcticdl.tiles import layout
 from arcticdl.tiles.folds.audit import LeakageReport, audit_folds, fold_picture
 from arcticdl.tiles.folds.splits import Fold, read_folds
 from arcticdl.tiles.quality.card import CARD_JSON
-from arcticdl.tiles.quality.checks import Finding, assess
+from arcticdl.tiles.quality.checks import assess
+from arcticdl.tiles.quality.finding import Finding
 from arcticdl.tiles.store import open_store
 from arcticdl.tiles.writing import unfinished
 from arcticdl.tiles.writing.cut import hash_tile
