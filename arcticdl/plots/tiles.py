@@ -88,10 +88,15 @@ def _with_boxes(
 ) -> Figure:
     info, scenes = store.labels[label], store.manifest["scene_id"].to_numpy()
     parts = [
-        BoxPicture(picture, rows, title=f"tile {tile}\n{scenes[tile]}"[:34])
+        BoxPicture(picture, rows, title=f"tile {tile}\n{_tail(scenes[tile])}")
         for tile, picture, rows in zip(indices, pictures, boxes, strict=True)
     ]
     return box_pictures(parts, info.classes, info.colors)
+
+
+def _tail(name: str) -> str:
+    """The end of a long name, which is where names of one set differ."""
+    return name if len(name) <= 26 else f"…{name[-25:]}"
 
 
 def _pictures(
