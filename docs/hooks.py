@@ -79,7 +79,12 @@ def tasks_table() -> str:
     """Every task: what it learns from, what it answers, its losses and metrics."""
     from arcticdl.tasks import TASKS
 
-    kinds = {"class": "one class", "labels": "yes or no a class", "value": "a number"}
+    kinds = {
+        "boxes": "boxes",
+        "class": "one class",
+        "labels": "yes or no a class",
+        "value": "a number",
+    }
     rows = ["| task | one answer a | learns from | default loss | shows | logs |"]
     rows.append("|---|---|---|---|---|---|")
     for task in TASKS.values():

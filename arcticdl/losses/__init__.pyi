@@ -8,6 +8,9 @@ from .boxes import BoxLoss as BoxLoss
 from .combined import DiceCrossentropy as DiceCrossentropy
 from .combined import DiceFocal as DiceFocal
 from .combined import Sum as Sum
+from .detection.base import DetectionLoss as DetectionLoss
+from .detection.matching import AnchorDetection as AnchorDetection
+from .detection.matching import CentreDetection as CentreDetection
 from .lovasz import LovaszSoftmax as LovaszSoftmax
 from .multitask import GradNormWeights as GradNormWeights
 from .multitask import HeadLoss as HeadLoss

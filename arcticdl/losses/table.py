@@ -5,11 +5,13 @@ from arcticdl.choices import Table
 LOSSES = Table(
     "arcticdl.losses",
     {
+        "AnchorDetection": "arcticdl.losses.detection.matching:AnchorDetection",
         "BootstrappedCrossentropy": "arcticdl.losses.noisy:BootstrappedCrossentropy",
         "Boundary": "arcticdl.losses.boundary:Boundary",
         "BoxGIoU": "arcticdl.losses.boxes:BoxGIoU",
         "BoxIoU": "arcticdl.losses.boxes:BoxIoU",
         "CenterlineDice": "arcticdl.losses.boundary:CenterlineDice",
+        "CentreDetection": "arcticdl.losses.detection.matching:CentreDetection",
         "Crossentropy": "arcticdl.losses.segmentation:Crossentropy",
         "CumulativeOrdinal": "arcticdl.losses.ordinal:CumulativeOrdinal",
         "Dice": "arcticdl.losses.region:Dice",

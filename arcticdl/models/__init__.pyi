@@ -15,6 +15,11 @@ from .contracts import Backbone as Backbone
 from .contracts import Decoded as Decoded
 from .contracts import Decoder as Decoder
 from .decoders.table import DECODERS as DECODERS
+from .detection.build import build_detector as build_detector
+from .detection.overlap import box_overlap as box_overlap
+from .detection.select import DecodeBoxes as DecodeBoxes
+from .detection.table import DETECTORS as DETECTORS
+from .detection.table import Detector as Detector
 from .finetune import GradualUnfreezing as GradualUnfreezing
 from .finetune import freeze_stages as freeze_stages
 from .finetune import layer_factors as layer_factors

@@ -232,6 +232,12 @@ def _check_heads(
     if not heads:
         raise ValueError("`heads` must name at least one head. Received: heads={}.")
     specs = {name: check_head(name, spec, dropout) for name, spec in heads.items()}
+    boxed = sorted(n for n, spec in specs.items() if spec.head.spec.kind == "boxes")
+    if boxed:
+        raise ValueError(
+            "`heads` that find objects stand on a pyramid of their own: use "
+            f"`build_detector`. Received: heads {boxed}."
+        )
     dense = sorted(name for name, spec in specs.items() if spec.dense)
     if dense and decoder is None:
         raise ValueError(

@@ -11,7 +11,7 @@ from keras import layers
 from arcticdl.choices import check_choice, choose
 from arcticdl.models.backbones.networks import as_backbone
 from arcticdl.models.backbones.table import BACKBONES, build_backbone
-from arcticdl.models.contracts import Pyramid, pyramid_levels
+from arcticdl.models.contracts import Decoder, Pyramid, pyramid_levels
 from arcticdl.models.decoders.table import DECODERS
 from arcticdl.models.fusions import FUSIONS
 from arcticdl.models.layers.shapes import PadToStride
@@ -47,7 +47,7 @@ class Encoder(NamedTuple):
 
 def build_encoder(
     backbone: str | keras.Model,
-    decoder: str | None,
+    decoder: str | Decoder | None,
     num_bands: int,
     *,
     bands: Sequence[str] | None = None,
@@ -62,7 +62,7 @@ def build_encoder(
 
     Args:
         backbone: One of ``BACKBONES``, or a network; see ``as_backbone``.
-        decoder: One of ``DECODERS``, or ``None``.
+        decoder: One of ``DECODERS``, what stands in place of it, or ``None``.
         num_bands: Bands of the image.
         bands: Their names, if known.
         weights: As in ``build_multitask``.
@@ -80,7 +80,9 @@ def build_encoder(
         ValueError: Unknown names or options.
         WeightsError: Weights of another architecture, or not to be had.
     """
-    entry = None if decoder is None else choose("decoder", decoder, DECODERS)
+    entry = decoder
+    if isinstance(entry, str):
+        entry = choose("decoder", entry, DECODERS)
     check_choice("adapter", adapter, ADAPTERS)
     normalizer = None
     if isinstance(backbone, str):

@@ -12,6 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from arcticdl.tasks.objects import (
+    NUM_BEFORE_CLASSES,
+    NUM_OF_BOX,
+    read_objects,
+    sigmoid,
+)
 from arcticdl.tasks.outputs import (
     HeadInfo,
     Interval,
@@ -36,11 +42,6 @@ def softmax(logits: Array, xp: Any = np) -> Array:
     """Probabilities along the last axis, stable for any logits."""
     powers = xp.exp(logits - xp.max(logits, axis=-1, keepdims=True))
     return powers / xp.sum(powers, axis=-1, keepdims=True)
-
-
-def sigmoid(logits: Array, xp: Any = np) -> Array:
-    """Probabilities, one each; by the tangent, since ``exp(-x)`` overflows."""
-    return 0.5 * (1.0 + xp.tanh(0.5 * logits))
 
 
 def class_prob(logits: Array, xp: Any = np) -> Array:
@@ -90,6 +91,7 @@ class Score(NamedTuple):
 
 
 SCORES: dict[str, tuple[Score, ...]] = {
+    "boxes": (Score("ap50", "AP50"), Score("ap", "AP"), Score("ap75", "AP75")),
     "classes": (Score("mean_iou", "mean IoU"), Score("accuracy", "overall accuracy")),
     "labels": (Score("mean_iou", "mean IoU"), Score("macro_f1", "macro F1")),
     "values": (
@@ -115,7 +117,8 @@ class Form(NamedTuple):
         spread: ``"information"``: members disagree by the mutual information of class
             and member; ``"deviation"``: by the standard deviation of values.
         codes: From activated numbers to class codes, where it has classes.
-        scored_by: Name of the evaluation: ``"classes"``, ``"labels"`` or ``"values"``.
+        scored_by: Name of the evaluation: ``"boxes"``, ``"classes"``, ``"labels"`` or
+            ``"values"``.
             ``SCORES`` says which of its scores are shown first.
         interval: From activated numbers and the head to the bounds of values that a
             calibrated margin widens, where it has values.
@@ -134,6 +137,17 @@ class Form(NamedTuple):
 
 
 FORMS: dict[str, Form] = {
+    # Boxes are no map: `arcticdl.inference.objects` writes what is found.
+    "boxes": Form(
+        "num_classes",
+        channels=lambda n: NUM_BEFORE_CLASSES + n,
+        activate=read_objects,
+        activated=lambda n: NUM_OF_BOX + n,
+        outputs={},
+        shown=(),
+        spread="deviation",
+        scored_by="boxes",
+    ),
     "classes": Form(
         "num_classes",
         channels=int,

@@ -8,7 +8,7 @@ from typing import Any
 from arcticdl.choices import choose
 from arcticdl.errors import TaskError
 from arcticdl.tasks.answers import Form
-from arcticdl.tasks.table import CLASS, LABELS, TASKS, VALUE, Task
+from arcticdl.tasks.table import BOXES, CLASS, LABELS, TASKS, VALUE, Task
 
 DEFAULT_SIZES = {"num_outputs": 1, "quantiles": (0.1, 0.5, 0.9)}
 """Sizes of heads that need not be told."""
@@ -218,7 +218,7 @@ def _fit_label(name: str, head: Head, label: Head) -> Head:
         )
         raise TaskError(
             f"A head must fit its label: {name!r} holds "
-            f"{_KINDS[other.label]} a {other.target}, for the tasks {fitting}. "
+            f"{_held(other)}, for the tasks {fitting}. "
             f"Received: task={head.task!r}."
         )
     if one.label != VALUE:
@@ -234,4 +234,15 @@ def _fit_label(name: str, head: Head, label: Head) -> Head:
     return replace(head, outputs=names, units=head.units or label.units)
 
 
-_KINDS = {CLASS: "one class", LABELS: "a yes or no for each class", VALUE: "a number"}
+def _held(task: Task) -> str:
+    """What a label of a task holds, in words."""
+    one = _KINDS[task.label]
+    return one if task.label == BOXES else f"{one} a {task.target}"
+
+
+_KINDS = {
+    BOXES: "boxes of objects",
+    CLASS: "one class",
+    LABELS: "a yes or no for each class",
+    VALUE: "a number",
+}

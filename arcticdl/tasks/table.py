@@ -59,6 +59,7 @@ _ORDINAL_METRICS = (
     "Recall",
 )
 _LABEL_METRICS = ("LabelF1", "LabelIoU")
+_OF_BOXES = ("CentreDetection", "AnchorDetection")
 _VALUE_METRICS = ("Bias", "MAE", "R2", "RMSE")
 
 
@@ -68,8 +69,8 @@ class Task:
 
     Attributes:
         name: Name in ``TASKS``.
-        target: ``"pixel"`` or ``"image"``: what one answer is of.
-        label: Kind of label: ``"class"``, ``"labels"`` or ``"value"``.
+        target: ``"pixel"``, ``"image"`` or ``"object"``: what one answer is of.
+        label: Kind of label: ``"class"``, ``"labels"``, ``"value"`` or ``"boxes"``.
         kind: Name of its form in ``arcticdl.tasks.answers.FORMS``.
         losses: Names of the losses that fit, the default first.
         metrics: Names of the metrics that fit.
@@ -94,10 +95,17 @@ class Task:
         """Whether it answers for each pixel."""
         return self.target == "pixel"
 
+    @property
+    def oriented(self) -> bool:
+        """Whether it answers with boxes that may be turned."""
+        return self.name == "oriented_detection"
+
     def loss_options(self, size: Any) -> dict[str, Any]:
         """Options that its losses need, from the size of the head."""
         if self.kind == "labels":
             return {"multilabel": True}
+        if self.kind == "boxes":
+            return {"oriented": self.oriented}
         return {"quantiles": tuple(size)} if self.kind == "quantiles" else {}
 
     def metric_options(self, size: Any) -> dict[str, Any]:
@@ -126,6 +134,11 @@ def _tasks(dense: str, pooled: str, label: str, kind: str, **lists: Any) -> list
         Task(dense, "pixel", label, kind, (default, *every), metrics, (shown[0],)),
         Task(pooled, "image", label, kind, tuple(losses), metrics, (shown[-1],)),
     ]
+
+
+def _of_boxes(*names: str) -> list[Task]:
+    """Tasks that find objects; their scores need whole scenes, and no batch has one."""
+    return [Task(n, "object", BOXES, BOXES, _OF_BOXES, (), ()) for n in names]
 
 
 TASKS: dict[str, Task] = {
@@ -188,6 +201,7 @@ TASKS: dict[str, Task] = {
             metrics=_VALUE_METRICS,
             shown=("RMSE",),
         ),
+        _of_boxes("detection", "oriented_detection"),
     )
     for task in pair
 }
@@ -198,8 +212,8 @@ def label_task(target: str, label: str) -> str:
     """Name of the task that a label is for unless a head says otherwise.
 
     Args:
-        target: ``"pixel"`` or ``"image"``.
-        label: ``"class"``, ``"labels"`` or ``"value"``.
+        target: ``"pixel"``, ``"image"`` or ``"object"``.
+        label: ``"class"``, ``"labels"``, ``"value"`` or ``"boxes"``.
 
     Example:
         >>> label_task("image", "value")

@@ -15,8 +15,13 @@ NOT_IN_THE_TABLE = {"Sum"}  # it needs other losses to be built of
 
 
 def modules(package):
-    names = [path.stem for path in Path(package.__file__).parent.glob("*.py")]
-    return [import_module(f"{package.__name__}.{n}") for n in names if n != "__init__"]
+    room = Path(package.__file__).parent
+    paths = [path.relative_to(room).with_suffix("") for path in room.rglob("*.py")]
+    return [
+        import_module(".".join((package.__name__, *path.parts)))
+        for path in paths
+        if path.name != "__init__"
+    ]
 
 
 def registered(package, base):

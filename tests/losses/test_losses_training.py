@@ -9,6 +9,7 @@ from arcticdl.testing.losses import make_case, value_and_gradient
 
 pytestmark = pytest.mark.backend
 SIZE_PX, NUM_CLASSES = 512, 3
+PLACES = losses.DetectionLoss  # tests/losses/test_losses_detection.py trains these
 
 
 @pytest.fixture(name="half_precision")
@@ -81,7 +82,10 @@ def test_all_train_under_xla_in_half_precision_at_512_px(half_precision):
     assert np.isfinite(moved).all() and max(moved) > 0
 
 
-@pytest.mark.parametrize("name", sorted(losses.LOSSES))
+@pytest.mark.parametrize(
+    "name",
+    [n for n in sorted(losses.LOSSES) if not issubclass(losses.LOSSES[n], PLACES)],
+)
 def test_each_is_finite_under_xla_in_half_precision_at_512_px(name):
     loss = losses.LOSSES[name]()
     rng = np.random.default_rng(0)

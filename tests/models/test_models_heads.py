@@ -18,13 +18,12 @@ SIZES = {
     "quantiles": ({"quantiles": (0.05, 0.5, 0.95)}, 3),
     "values": ({"num_outputs": 2}, 2),
 }
+HEADS = [name for name, task in TASKS.items() if task.target != "object"]
 
 
 @pytest.fixture(scope="module")
 def answers():
-    heads = {
-        name: {"task": name, **SIZES[task.kind][0]} for name, task in TASKS.items()
-    }
+    heads = {name: {"task": name, **SIZES[TASKS[name].kind][0]} for name in HEADS}
     model = build_multitask(
         "plain",
         "unet",
@@ -39,7 +38,7 @@ def answers():
 
 
 @pytest.mark.backend
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", HEADS)
 def test_output_has_the_task_s_shape(task, answers):
     channels = SIZES[TASKS[task].kind][1]
     shape = (3, 7, 10, channels) if TASKS[task].dense else (3, channels)

@@ -1,0 +1,1 @@
+"""Losses of detectors: truth is matched with places, then classes and boxes score."""
