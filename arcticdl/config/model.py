@@ -17,6 +17,7 @@ from arcticdl.config.names import (
     ARCHITECTURE,
     BACKBONE,
     DECODER,
+    DETECTOR,
     check_weights,
 )
 from arcticdl.config.section import Section
@@ -43,13 +44,18 @@ class WarmStartConfig(Section):
 
 
 class ModelConfig(Section):
-    """The network; ``options`` go to ``build_segmenter``."""
+    """The network; ``options`` go to ``build_multitask``, or ``build_detector``."""
 
     backbone: Annotated[str, BACKBONE] = Field(
         "resnet18", description="Network that sees the bands."
     )
     decoder: Annotated[str, DECODER] = Field(
         "unet", description="Way back to the image's resolution."
+    )
+    detector: Annotated[str, DETECTOR] = Field(
+        "fcos",
+        description="What finds objects on the backbone's levels, where the label "
+        "holds boxes; in place of the decoder.",
     )
     architecture: Annotated[str, ARCHITECTURE] | None = Field(
         None,

@@ -62,6 +62,7 @@ class OneOf(_Checked):
 
 READER = OneOf("reader", "arcticdl.sources.reader:READERS")
 BACKBONE = OneOf("backbone", "arcticdl.models.backbones.table:BACKBONES")
+DETECTOR = OneOf("detector", "arcticdl.models.detection.table:DETECTORS")
 DECODER = OneOf("decoder", "arcticdl.models.decoders.table:DECODERS")
 ADAPTER = OneOf("adapter", "arcticdl.models.weights.adapter_rules:ADAPTERS")
 ARCHITECTURE = OneOf("architecture", "arcticdl.models.architectures:ARCHITECTURES")

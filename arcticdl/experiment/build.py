@@ -10,6 +10,7 @@ from arcticdl.config import Experiment
 from arcticdl.config.train import TrainConfig
 from arcticdl.experiment.losses import describe_loss
 from arcticdl.experiment.network import decoder_of, loss_of, metrics_of, read_heads
+from arcticdl.experiment.objects.network import finds_objects
 from arcticdl.experiment.options import call_with
 from arcticdl.experiment.split import Split
 from arcticdl.tasks import Head
@@ -158,7 +159,13 @@ def describe_training(
     """
     heads = read_heads(config)
     return [
-        _network_in_words(config, model, decoder_of(config, heads)),
+        _network_in_words(
+            config,
+            model,
+            config.model.detector
+            if finds_objects(heads)
+            else decoder_of(config, heads),
+        ),
         *(_head_in_words(config, n, h, counts.get(n)) for n, h in heads.items()),
         *_optimisation_in_words(config.train, num_batches),
     ]
@@ -166,8 +173,8 @@ def describe_training(
 
 def _head_in_words(config: Experiment, name: str, head: Head, counts: Any) -> str:
     settings = config.each_head[name]
-    loss = describe_loss(loss_of(settings, head), head, counts)
-    metrics = ", ".join(metric.name for metric in metrics_of(settings, head))
+    loss = describe_loss(loss_of(config, name, head), head, counts)
+    metrics = ", ".join(metric.name for metric in metrics_of(settings, head)) or "none"
     return f"{name}: {head.task}, loss {loss}, metrics {metrics}"
 
 

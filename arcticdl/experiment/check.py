@@ -26,6 +26,7 @@ from arcticdl.experiment.network import (
     metrics_of,
     read_heads,
 )
+from arcticdl.experiment.objects.network import check_finder, finds_objects
 from arcticdl.experiment.optimisers import check_optimizer
 from arcticdl.experiment.options import SPLIT_GIVEN, check_call, parameters
 from arcticdl.experiment.stopping import check_watchers
@@ -131,7 +132,7 @@ def _refuse_bands(step: dict[str, Any], function: Any, number: int) -> None:
 def _check_heads(config: Experiment) -> None:
     heads = read_heads(config)
     for name, head in heads.items():
-        settings = loss_of(config.each_head[name], head)
+        settings = loss_of(config, name, head)
         check_loss(settings, head, loss_key(config, name))
         for number, metric in enumerate(metrics_of(config.each_head[name], head)):
             function = METRICS[metric.name]
@@ -176,6 +177,11 @@ def _check_model(config: Experiment) -> None:
     settings = config.model
     if settings.warm_start is not None:
         load_run(settings.warm_start.run)
+    heads = read_heads(config)
+    if finds_objects(heads):
+        check_finder(config, heads)
+        _check_weights(config)
+        return
     if settings.architecture is not None:
         check_architecture(config)
         return
@@ -189,14 +195,18 @@ def _check_model(config: Experiment) -> None:
         settings.options.get("backbone_options"),
         "model.options.backbone_options",
     )
-    decoder = decoder_of(config, read_heads(config))
+    decoder = decoder_of(config, heads)
     if decoder is not None:
         _check_nested(
             DECODERS[decoder].build,
             settings.options.get("decoder_options"),
             "model.options.decoder_options",
         )
-    weights = settings.weights
+    _check_weights(config)
+
+
+def _check_weights(config: Experiment) -> None:
+    weights = config.model.weights
     if weights is not None and is_path(weights) and not Path(weights).is_file():
         raise FileNotFoundError(f"`model.weights`: there is no file {weights}.")
 

@@ -9,6 +9,11 @@ from arcticdl.config.heads import HeadConfig
 from arcticdl.config.loss import LossConfig, MetricConfig
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.losses import build_loss, fixed_of
+from arcticdl.experiment.objects.network import (
+    build_finder,
+    default_loss,
+    finds_objects,
+)
 from arcticdl.experiment.optimisers import build_optimizer
 from arcticdl.experiment.options import call_with, check_call, parameters
 from arcticdl.losses.table import HEAD_WEIGHTS
@@ -63,14 +68,16 @@ def build_network(
         config, {n: e.get("classes", ()) for n, e in card["heads"].items()}
     )
     layer = _head_weights(config, heads)
-    if config.model.architecture is None:
+    if finds_objects(heads):
+        model = build_finder(config, card, heads, _pretrained(config))
+    elif config.model.architecture is None:
         model = _build_by_parts(config, card, heads, layer)
     else:
         model = _build_whole(config, card, heads)
     _freeze(config, model)
     losses = {
         name: build_loss(
-            loss_of(config.each_head[name], head),
+            loss_of(config, name, head),
             head,
             loss_key(config, name),
             (counts or {}).get(name),
@@ -210,14 +217,17 @@ def read_heads(
 
 
 def decoder_of(config: Experiment, heads: Mapping[str, Head]) -> str | None:
-    """The decoder, which a network that answers for whole images alone lacks."""
+    """The decoder, or ``None`` where no head answers for pixels."""
     dense = any(head.spec.dense for head in heads.values())
     return config.model.decoder if dense else None
 
 
-def loss_of(settings: HeadConfig, head: Head) -> LossConfig:
+def loss_of(config: Experiment, name: str, head: Head) -> LossConfig:
     """The loss of a head: that which is configured, or that of its task."""
-    return settings.loss or LossConfig(name=head.spec.losses[0])
+    told = config.each_head[name].loss
+    if told is None and head.spec.kind == "boxes":
+        return default_loss(config)
+    return told or LossConfig(name=head.spec.losses[0])
 
 
 def metrics_of(settings: HeadConfig, head: Head) -> list[MetricConfig]:

@@ -1,0 +1,1 @@
+"""Experiments that find objects: their networks, and their scenes."""
