@@ -87,7 +87,7 @@ def check_finder(config: Experiment, heads: Mapping[str, Head]) -> None:
             "A network that finds objects has one head, for its pyramid serves no "
             f"other. Received: heads {tasks}. Train the others apart."
         )
-    ((name, head),) = heads.items()
+    (name,) = heads
     _refuse_parts(config)
     settings, detector = config.each_head[name], config.model.detector
     if settings.loss is not None and settings.loss.name != LOSS_OF[detector]:
