@@ -4,9 +4,9 @@ Usage: python benchmarks/growth.py [--tiles 10000 100000 1000000] [--json growth
 
 Writes a store without pixels: scenes of 100 tiles on EPSG:3413, six views of any place
 over the years, one tile in a hundred nearly a copy of another, one in a thousand a
-copy, half of the scenes of drifting ice. Each size is a process of its own; a step's time is
-that of all processors together (user and system), which other work on the machine
-disturbs least. The exponent is that of the growth between two sizes.
+copy, half of the scenes of drifting ice. Each size is a process of its own; a step's
+time is that of all processors together (user and system), which other work on the
+machine disturbs least. The exponent is that of the growth between two sizes.
 """
 
 import argparse
