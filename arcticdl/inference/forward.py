@@ -3,13 +3,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
+from keras import ops
 from numpy.typing import NDArray
 
 from arcticdl.choices import check_choice
-from arcticdl.losses.probabilities import are_probabilities
+from arcticdl.inference.layers import ReadAnswer
+from arcticdl.losses.probabilities import have_probabilities
 from arcticdl.models.card import gives_answers, model_outputs
 from arcticdl.models.probe import with_dropout
 from arcticdl.scene import BandStats
@@ -100,7 +103,8 @@ def build_forward(
     """Returns a function from source pixels to what each head's answers mean.
 
     The caller's models keep their own compile settings: twins that share their weights
-    are compiled here. Short batches are filled up, so that one shape is compiled.
+    are compiled here, and kept as long as the models live. For XLA short batches are
+    filled up, so that few shapes are compiled.
 
     Args:
         members: Models whose answers are averaged, of the same heads.
@@ -128,10 +132,9 @@ def build_forward(
     check_choice("tta", tta, TTA)
     views = TTA[tta]
     masks = [None] if mc_dropout is None else range(mc_dropout)
-    answers = [
-        _Answering(member.model, heads, jit_compile, drops=mc_dropout is not None)
-        for member in members
-    ]
+    drops = mc_dropout is not None
+    jit = xla_helps() if jit_compile is None else jit_compile
+    answers = [_compiled(member.model, heads, jit, drops) for member in members]
 
     def forward(
         image: NDArray[Any], valid: NDArray[np.bool_], stats: BandStats | None
@@ -139,7 +142,8 @@ def build_forward(
         means = {name: _Mean(head, spread) for name, head in heads.items()}
         for member, answer in zip(members, answers, strict=True):
             scaled = member.normalizer(image, valid, stats)
-            filled = _filled(scaled, batch_size)
+            # Masks are of a batch's shape, and XLA compiles a program for each.
+            filled = _filled(scaled, batch_size) if jit or drops else scaled
             for mask, (turns, flip) in product(masks, views):
                 answer.draw(mask)
                 for name, value in answer(_turn(filled, turns, flip)).items():
@@ -185,19 +189,46 @@ class _Mean:
         return np.maximum(told, 0)
 
 
-def _check_finite(raw: NDArray[np.float32], name: str) -> None:
-    """Refuses numbers that activation might turn into a plausible answer."""
-    if not np.isfinite(raw).all():
+class _Checks(keras.layers.Layer):
+    """What tells, in the graph, whether a network's answers can be read.
+
+    Call arguments:
+        x: Tensor ``(batch, ..., channel)``, as the network gave it.
+
+    Returns:
+        float32 ``(3,)``: how many numbers there are, how many of them are not finite,
+        and 1 where they are probabilities of exclusive classes, else 0.
+    """
+
+    def call(self, x: Any) -> Any:
+        x = ops.cast(x, "float32")
+        broken = ops.cast(ops.logical_not(ops.isfinite(x)), "float32")
+        told = ops.zeros(())
+        if x.shape[-1] > 1:
+            everywhere = ops.ones_like(x[..., :1])
+            told = ops.cast(have_probabilities(x, everywhere), "float32")
+        size = ops.cast(ops.size(x), "float32")
+        return ops.stack([size, ops.sum(broken), told])
+
+
+def _refuse_unreadable(told: NDArray[np.float32], name: str, logits: bool) -> None:
+    """Refuses numbers that activation might turn into a plausible answer.
+
+    Probabilities would be made nearly alike by a second softmax.
+
+    Args:
+        told: As from ``_Checks``.
+        name: Of the answer.
+        logits: Whether a softmax follows.
+    """
+    size, broken, probabilities = told.tolist()
+    if broken:
         raise ValueError(
             f"The network's answer {name!r} must be finite. Received: "
-            f"{int((~np.isfinite(raw)).sum())} of {raw.size} numbers that are not: it "
-            "diverged in training, or its input is of another scale."
+            f"{int(broken)} of {int(size)} numbers that are not: it diverged in "
+            "training, or its input is of another scale."
         )
-
-
-def _check_logits(raw: NDArray[np.float32], name: str, head: Head) -> None:
-    """Refuses probabilities, which a second softmax would make nearly alike."""
-    if head.form.codes is not None and are_probabilities(raw):
+    if logits and probabilities:
         raise ValueError(
             f"The network's answer {name!r} must be logits, which a softmax turns into "
             "probabilities here. Received: probabilities. Build it without its last "
@@ -206,25 +237,36 @@ def _check_logits(raw: NDArray[np.float32], name: str, head: Head) -> None:
 
 
 class _Answering:
-    """A model compiled for batches of one shape, whose dropout may stay on."""
+    """A model that is compiled, with activation and checks in its graph.
+
+    Args:
+        model: The model, whose weights are shared.
+        heads: Name -> what its outputs answer.
+        jit: Whether XLA compiles it.
+        drops: Whether its dropout stays on.
+    """
 
     def __init__(
-        self,
-        model: keras.Model,
-        heads: Mapping[str, Head],
-        jit_compile: bool | None,
-        *,
-        drops: bool,
+        self, model: keras.Model, heads: Mapping[str, Head], jit: bool, drops: bool
     ) -> None:
-        self.heads, self.activated = heads, gives_answers(model)
+        activated = gives_answers(model)
         self.masks: list[Any] = []
         if drops:
             model, self.masks = with_dropout(model)
         tensors = model_outputs(model)
-        single = list(tensors) == [""]
-        self.twin = keras.Model(model.inputs, tensors[""] if single else tensors)
-        jit = xla_helps() if jit_compile is None else jit_compile
+        if list(tensors) == [""]:
+            tensors = {next(iter(heads)): tensors[""]}
+        outputs = {}
+        for name, head in heads.items():
+            raw = tensors[name]
+            outputs[f"{name}/checks"] = _Checks()(raw)
+            outputs[name] = raw if activated else ReadAnswer(head.spec.kind)(raw)
+        self.twin = keras.Model(model.inputs, outputs)
         self.twin.compile(jit_compile=jit)
+        self.needs_logits = {
+            name: not activated and head.form.codes is not None
+            for name, head in heads.items()
+        }
 
     def draw(self, number: int | None) -> None:
         """Makes the next call drop by the masks of this number."""
@@ -232,21 +274,39 @@ class _Answering:
             generator.state.assign([number, place])
 
     def __call__(self, batch: NDArray[np.float32]) -> Answers:
-        outputs = self.twin.predict_on_batch(np.ascontiguousarray(batch))
-        if not isinstance(outputs, dict):
-            outputs = {next(iter(self.heads)): outputs}
-        found = {}
-        for name, head in self.heads.items():
-            raw = np.asarray(outputs[name], np.float32)
-            _check_finite(raw, name)
-            if not self.activated:
-                _check_logits(raw, name, head)
-            found[name] = raw if self.activated else head.form.activate(raw)
-        return found
+        found = self.twin.predict_on_batch(np.ascontiguousarray(batch))
+        for name, logits in self.needs_logits.items():
+            _refuse_unreadable(np.asarray(found[f"{name}/checks"]), name, logits)
+        return {name: np.asarray(found[name], np.float32) for name in self.needs_logits}
+
+
+_COMPILED: WeakKeyDictionary[keras.Model, dict[Any, _Answering]] = WeakKeyDictionary()
+"""Models that are alive -> their compiled forward passes.
+
+Tracing takes a second, which would be paid again for every scene.
+"""
+
+
+def _compiled(
+    model: keras.Model, heads: Mapping[str, Head], jit: bool, drops: bool
+) -> _Answering:
+    """The forward pass of a model, compiled with the first call and then kept."""
+    if drops:  # it has a state of its own, the mask
+        return _Answering(model, heads, jit, drops)
+    kept = _COMPILED.setdefault(model, {})
+    key = (jit, *((name, head.spec.kind) for name, head in heads.items()))
+    if key not in kept:
+        kept[key] = _Answering(model, heads, jit, drops)
+    return kept[key]
 
 
 def _filled(images: NDArray[np.float32], batch_size: int) -> NDArray[np.float32]:
-    if len(images) == batch_size:
+    """A short batch, filled up to the next power of two or to a whole one.
+
+    XLA compiles a program for each shape.
+    """
+    size = min(batch_size, 1 << (len(images) - 1).bit_length())
+    if len(images) == size:
         return images
-    fill = np.zeros((batch_size - len(images), *images.shape[1:]), images.dtype)
+    fill = np.zeros((size - len(images), *images.shape[1:]), images.dtype)
     return np.concatenate([images, fill])

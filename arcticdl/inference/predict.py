@@ -1,6 +1,7 @@
 """Whole-scene prediction: overlapping windows, blended, in bounded memory."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -162,11 +163,17 @@ def map_scene(
     overlap = min(predictor.window) // 4 if overlap_px is None else overlap_px
     maps = SceneMaps(scene, out, layers, overwrite=overwrite, tags=tags)
     try:
-        with Progress(disable=not progress, transient=True) as bar:
-            for row, answers, valid in _rows(
-                predictor, scene, image_stats, overlap, bar
-            ):
-                maps.write(row, answers, valid)
+        with (
+            Progress(disable=not progress, transient=True) as bar,
+            ThreadPoolExecutor(1, "maps") as pool,
+        ):
+            writing: Future[None] | None = None
+            for rows in _rows(predictor, scene, image_stats, overlap, bar):
+                if writing is not None:
+                    writing.result()
+                writing = pool.submit(maps.write, *rows)
+            if writing is not None:
+                writing.result()
         return maps.finish()
     except BaseException:
         maps.discard()
@@ -249,15 +256,17 @@ def _rows(
                 for left, value in zip(chosen, values, strict=True):
                     region = total[name][:, left : left + width]
                     size = region.shape[:2]
-                    region += (value * weights[..., None])[: size[0], : size[1]]
+                    # Without overlap every weight is 1.
+                    part = value * weights[..., None] if overlap else value
+                    region += part[: size[0], : size[1]]
             for left in chosen:
                 region = weight[:, left : left + width]
                 region += weights[: region.shape[0], : region.shape[1]]
         bar.advance(task, len(lefts))
         last = index + 1 == len(tops)
         done = valid.shape[0] if last else tops[index + 1] - top
-        share = np.maximum(weight[:done], 1e-12)[..., None]
-        yield top, {n: _divide(v[:done], share) for n, v in total.items()}, valid[:done]
+        found = {name: _divide(v[:done], weight[:done]) for name, v in total.items()}
+        yield top, found, valid[:done]
         carry = {name: value[done:] for name, value in total.items()}
         carry_weight = weight[done:]
     if not any_valid:
@@ -268,8 +277,12 @@ def _rows(
 
 
 def _divide(
-    values: NDArray[np.float32], share: NDArray[np.float32]
+    values: NDArray[np.float32], weight: NDArray[np.float32]
 ) -> NDArray[np.float32]:
+    """Means of weighted sums; 0 where no window was."""
+    if (weight == 1.0).all():
+        return values
+    share = np.maximum(weight, 1e-12)[..., None]
     return np.divide(values, share, dtype=np.float32)
 
 

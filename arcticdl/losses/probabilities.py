@@ -89,6 +89,28 @@ def are_probabilities(y_pred: np.ndarray) -> bool:
     return close and wide.min() >= 0.0 and bool(np.ptp(wide, axis=0).max() > 1e-3)
 
 
+def have_probabilities(y_pred: Any, scored: Any) -> Any:
+    """Tells the same of tensors, in a graph as well.
+
+    Args:
+        y_pred: Predictions ``(batch, ..., class)`` as the network gave them.
+        scored: ``(batch, ..., 1)``, above 0 where a pixel counts.
+
+    Returns:
+        A bool scalar; see `are_probabilities` for the rule.
+    """
+    dtype = keras.backend.standardize_dtype(y_pred.dtype)
+    wide, here = ops.cast(y_pred, "float32"), scored[..., 0] > 0.0
+    off = ops.abs(ops.sum(wide, axis=-1) - 1.0)
+    fits = off < _TOLERANCES.get(dtype, _HALF_TOLERANCE)  # false for NaN
+    fits = ops.logical_and(fits, ops.min(wide, axis=-1) >= 0.0)
+    fits = ops.all(ops.logical_or(fits, ops.logical_not(here)))
+    first = wide[..., 0]
+    spread = ops.max(ops.where(here, first, 0.0)) - ops.min(ops.where(here, first, 1.0))
+    enough = ops.sum(ops.cast(here, "float32")) >= _LEAST_PIXELS
+    return ops.logical_and(fits, ops.logical_and(enough, spread > 1e-3))
+
+
 def nan_if_probabilities(y_pred: Any, scored: Any) -> Any:
     """Returns 1, or NaN where predictions of exclusive classes are no logits.
 
@@ -102,16 +124,7 @@ def nan_if_probabilities(y_pred: Any, scored: Any) -> Any:
     Raises:
         ValueError: They are no logits, and values can be seen (outside of a graph).
     """
-    dtype = keras.backend.standardize_dtype(y_pred.dtype)
-    wide, here = ops.cast(y_pred, "float32"), scored[..., 0] > 0.0
-    off = ops.abs(ops.sum(wide, axis=-1) - 1.0)
-    fits = off < _TOLERANCES.get(dtype, _HALF_TOLERANCE)  # false for NaN
-    fits = ops.logical_and(fits, ops.min(wide, axis=-1) >= 0.0)
-    fits = ops.all(ops.logical_or(fits, ops.logical_not(here)))
-    first = wide[..., 0]
-    spread = ops.max(ops.where(here, first, 0.0)) - ops.min(ops.where(here, first, 1.0))
-    enough = ops.sum(ops.cast(here, "float32")) >= _LEAST_PIXELS
-    wrong = ops.logical_and(fits, ops.logical_and(enough, spread > 1e-3))
+    wrong = have_probabilities(y_pred, scored)
     if _seen(wrong):
         raise ValueError(
             "`y_pred` must be logits, before the softmax. Received: probabilities, "

@@ -1,0 +1,397 @@
+"""What mapping costs beside the network itself: speed, memory, many small images.
+
+    python benchmarks/inference.py speed [--sizes 1024 2048] [--peers PYTHON]
+    python benchmarks/inference.py memory [--width 20000] [--rows 20000 40000]
+    python benchmarks/inference.py folder [--images 1000]
+    python benchmarks/inference.py scenes [--number 8]
+
+U-Net ResNet18, 4 bands, 5 classes, windows of 256 px, batches of 4, float32, random
+weights, made-up scenes on a grid of 40 m. Every contestant lives in a process of its
+own. Ratios are of processor time (user and system, all threads), which other work on
+the machine moves less than wall time; both are medians over rounds after one that
+traces. `PYTHON` is an interpreter with torch, segmentation-models-pytorch and rasterio.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TILE_PX, NUM_BANDS, NUM_CLASSES, BATCH, OVERLAP_PX = 256, 4, 5, 4, 64
+BANDS = tuple("abcd")
+
+
+def seconds(work):
+    """Processor and wall time of a call."""
+    used, began = os.times(), time.perf_counter()
+    work()
+    now = os.times()
+    wall = time.perf_counter() - began
+    return now.user + now.system - used.user - used.system, wall
+
+
+def rounds(work, number):
+    """Medians over rounds, after one that is not counted."""
+    first = seconds(work)
+    found = [seconds(work) for _ in range(number)]
+    cpu, wall = (statistics.median(part) for part in zip(*found, strict=True))
+    return {"cpu_s": round(cpu, 3), "wall_s": round(wall, 3), "first_s": first[1]}
+
+
+def rss_mib():
+    """Resident memory now, MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def card():
+    """What the model would know of its training."""
+    from arcticdl.tiles import Normalizer
+
+    classes = [f"class {number}" for number in range(NUM_CLASSES)]
+    head = {"task": "segmentation", "num_classes": NUM_CLASSES, "classes": classes}
+    return {
+        "bands": list(BANDS),
+        "normalizer": Normalizer("none", BANDS).to_dict(),
+        "tile_size_px": TILE_PX,
+        "heads": {"ice": {**head, "colors": ["#0072b2"] * NUM_CLASSES}},
+    }
+
+
+def network():
+    """The network that is measured."""
+    import keras
+
+    from arcticdl.models import build_segmenter
+
+    keras.utils.set_random_seed(0)
+    return build_segmenter(
+        "resnet18", "unet", num_bands=NUM_BANDS, num_classes=NUM_CLASSES, card=card()
+    )
+
+
+def write_scene(path, height, width):
+    """A smooth field with noise, as a tiled GeoTIFF; `path` is returned."""
+    import numpy as np
+    import rasterio
+    from scipy import ndimage
+
+    rng = np.random.default_rng(0)
+    coarse = rng.normal(size=(NUM_BANDS, height // 16 + 1, width // 16 + 1))
+    image = ndimage.zoom(coarse, (1, 16, 16), order=1)[:, :height, :width]
+    image = (image + rng.normal(0, 0.1, image.shape)).astype("float32")
+    profile = {"driver": "GTiff", "height": height, "width": width, "count": NUM_BANDS}
+    profile |= {"dtype": "float32", "crs": "EPSG:3413", "nodata": np.nan}
+    if min(height, width) >= TILE_PX:
+        profile |= {"tiled": True, "blockxsize": TILE_PX, "blockysize": TILE_PX}
+    transform = rasterio.Affine(40, 0, -6e5, 0, -40, -1e6)
+    with rasterio.open(path, "w", **profile, transform=transform) as file:
+        file.write(image)
+        for number, band in enumerate(BANDS, 1):
+            file.set_band_description(number, band)
+    return path
+
+
+def tiles_of(path):
+    """The windows of a scene without overlap, (tile, y, x, band)."""
+    import numpy as np
+    import rasterio
+
+    with rasterio.open(path) as file:
+        image = np.moveaxis(file.read(), 0, -1)
+    rows, cols = (-(-size // TILE_PX) for size in image.shape[:2])
+    short = [
+        (0, n * TILE_PX - s) for n, s in zip((rows, cols), image.shape, strict=False)
+    ]
+    image = np.pad(image, (*short, (0, 0)), mode="symmetric")
+    parts = image.reshape(rows, TILE_PX, cols, TILE_PX, NUM_BANDS).swapaxes(1, 2)
+    return np.ascontiguousarray(parts.reshape(-1, TILE_PX, TILE_PX, NUM_BANDS))
+
+
+def bare(path, number):
+    """`model.predict` on the windows, in memory."""
+    model, tiles = network(), tiles_of(path)
+    model.predict(tiles[:BATCH], batch_size=BATCH, verbose=0)
+    told = rounds(lambda: model.predict(tiles, batch_size=BATCH, verbose=0), number)
+    return told | {"parameters": model.count_params()}
+
+
+def ours(path, number, overlap_px=0):
+    """`predict_scene`: read, mapped, written, read back."""
+    from arcticdl import open_scene
+    from arcticdl.inference import predict_scene
+
+    model, out = network(), path.with_name("ours.tif")
+
+    def work():
+        scene = open_scene(path)
+        options = {"overlap_px": overlap_px, "overwrite": True, "progress": False}
+        predict_scene(model, scene, out, batch_size=BATCH, **options)
+
+    return rounds(work, number)
+
+
+def blended(path, number):
+    """`predict_scene` with overlap."""
+    return ours(path, number, OVERLAP_PX)
+
+
+def smp(path, number):
+    """A plain blended loop around segmentation-models-pytorch, by rasterio."""
+    import numpy as np
+    import rasterio
+    import segmentation_models_pytorch
+    import torch
+    from rasterio.windows import Window
+
+    torch.manual_seed(0)
+    net = segmentation_models_pytorch.Unet(
+        "resnet18", encoder_weights=None, in_channels=NUM_BANDS, classes=NUM_CLASSES
+    )
+    net = net.eval().to(memory_format=torch.channels_last)
+    ramp = np.clip((np.arange(TILE_PX) + 0.5) / OVERLAP_PX, 0, 1)
+    side = np.sin(0.5 * np.pi * np.minimum(ramp, ramp[::-1])) ** 2
+    weights = np.maximum(np.outer(side, side), 1e-4).astype("float32")
+
+    def starts(size):
+        step = TILE_PX - OVERLAP_PX
+        return [*range(0, size - TILE_PX, step), size - TILE_PX]
+
+    def work():
+        with rasterio.open(path) as file:
+            total = np.zeros((NUM_CLASSES, *file.shape), "float32")
+            weight = np.zeros(file.shape, "float32")
+            places = [(y, x) for y in starts(file.height) for x in starts(file.width)]
+            for at in range(0, len(places), BATCH):
+                batch = places[at : at + BATCH]
+                windows = [Window(x, y, TILE_PX, TILE_PX) for y, x in batch]
+                image = np.stack([file.read(window=window) for window in windows])
+                with torch.inference_mode():
+                    given = torch.from_numpy(image)
+                    logits = net(given.contiguous(memory_format=torch.channels_last))
+                    prob = torch.softmax(logits, 1).numpy()
+                for (y, x), part in zip(batch, prob, strict=True):
+                    total[:, y : y + TILE_PX, x : x + TILE_PX] += part * weights
+                    weight[y : y + TILE_PX, x : x + TILE_PX] += weights
+            profile = file.profile
+        total /= weight
+        profile |= {"count": 1, "compress": "deflate"}
+        answers = (
+            ("uint8", 255, 2, total.argmax(0)),
+            ("float32", np.nan, 3, total.max(0)),
+        )
+        for dtype, nodata, predictor, values in answers:
+            profile |= {"dtype": dtype, "nodata": nodata, "predictor": predictor}
+            with rasterio.open(path.with_name("smp.tif"), "w", **profile) as file:
+                file.write(values.astype(dtype), 1)
+
+    count = sum(value.numel() for value in net.parameters())
+    return rounds(work, number) | {"parameters": count}
+
+
+def smp_bare(path, number):
+    """The network of segmentation-models-pytorch alone, on the windows."""
+    import segmentation_models_pytorch
+    import torch
+
+    net = segmentation_models_pytorch.Unet(
+        "resnet18", encoder_weights=None, in_channels=NUM_BANDS, classes=NUM_CLASSES
+    )
+    net = net.eval().to(memory_format=torch.channels_last)
+    tiles = torch.from_numpy(tiles_of(path)).permute(0, 3, 1, 2)
+
+    def work():
+        with torch.inference_mode():
+            for batch in tiles.split(BATCH):
+                net(batch.contiguous(memory_format=torch.channels_last))
+
+    return rounds(work, number)
+
+
+CONTESTANTS = {
+    "bare": bare,
+    "ours": ours,
+    "blended": blended,
+    "smp": smp,
+    "smp_bare": smp_bare,
+}
+
+
+def speed(args):
+    """All contestants on one scene of each size."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for size in args.sizes:
+            path = write_scene(Path(folder) / f"{size}.tif", size, size)
+            for name in CONTESTANTS:
+                python = args.peers if name.startswith("smp") else sys.executable
+                if python is not None:
+                    words = ["one", name, str(path), "--rounds", str(args.rounds)]
+                    found[f"{name} {size} px"] = child([python, __file__, *words])
+            row = {name: found.get(f"{name} {size} px") for name in CONTESTANTS}
+            for title, over, under in (
+                ("bare over ours", "bare", "ours"),
+                ("smp loop over ours", "smp", "blended"),
+            ):
+                if row[over] and row[under]:
+                    ratio = row[over]["cpu_s"] / row[under]["cpu_s"]
+                    found[f"{title}, {size} px"] = round(ratio, 3)
+    return found
+
+
+def child(words):
+    """The JSON that a process prints last."""
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def memory(args):
+    """A 1 x 1 convolution over a scene that is made as it is read."""
+    return {
+        f"{rows} rows of {args.width} px": child(
+            [sys.executable, __file__, "long", str(rows), str(args.width)]
+        )
+        for rows in args.rows
+    }
+
+
+def long(args):
+    """Peak memory above the loaded model, of one long scene."""
+    import keras
+    import numpy as np
+    import xarray as xr
+    from affine import Affine
+    from odc.geo.geobox import GeoBox
+
+    from arcticdl.inference import predict_scene
+    from arcticdl.models.card import Card
+    from arcticdl.scene import grid_coords
+    from arcticdl.sources.core.lazy import WindowArray
+
+    block = np.random.default_rng(0).normal(size=(NUM_BANDS, 512, 512)).astype("f4")
+
+    def read(bands, rows, cols):
+        y, x = (np.arange(part.start, part.stop) % 512 for part in (rows, cols))
+        return block[bands][:, y][:, :, x]
+
+    def scene(height, width):
+        lazy = WindowArray((NUM_BANDS, height, width), np.dtype("f4"), read)
+        transform = Affine(40, 0, -6e5, 0, -40, -1e6)
+        coords = grid_coords(GeoBox((height, width), transform, "EPSG:3413"))
+        variable = lazy.variable(("band", "y", "x"), {})
+        data = {"image": variable}
+        return xr.Dataset(data, {**coords, "band": list(BANDS)}, {"scene_id": "long"})
+
+    image = keras.Input((None, None, NUM_BANDS))
+    answer = keras.layers.Conv2D(NUM_CLASSES, 1)(image)
+    model = keras.Model(image, Card(card())(answer))
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        out = Path(folder) / "map.tif"
+        options = {"overlap_px": OVERLAP_PX, "overwrite": True, "progress": False}
+        predict_scene(model, scene(512, 512), out, **options)
+        loaded = rss_mib()
+        cpu, wall = seconds(
+            lambda: predict_scene(model, scene(args.rows, args.width), out, **options)
+        )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    told = {"loaded_mib": loaded, "above_mib": peak - loaded, "cpu_s": cpu}
+    return {key: round(value) for key, value in (told | {"wall_s": wall}).items()}
+
+
+def folder(args):
+    """`arcticdl predict` on many small images, beside the network on their windows."""
+    import numpy as np
+
+    height, width = args.shape
+    with tempfile.TemporaryDirectory() as place:
+        names = [f"{number:04d}.tif" for number in range(args.images)]
+        first = write_scene(Path(place) / names[0], height, width)
+        for name in names[1:]:
+            (Path(place) / name).write_bytes(first.read_bytes())
+        model = network()
+        model.save(Path(place) / "model.keras")
+        tiles = np.concatenate([tiles_of(first)] * args.images)
+        model.predict(tiles[:BATCH], batch_size=BATCH, verbose=0)
+        own = seconds(lambda: model.predict(tiles, batch_size=BATCH, verbose=0))
+        found = {"network": {"cpu_s": own[0], "wall_s": own[1], "windows": len(tiles)}}
+        for title, products in (("maps", ""), ("maps and pictures", "png")):
+            begin = command(place, names[:1], products)
+            whole = command(place, names, products)
+            cpu, wall = (b - a for a, b in zip(begin, whole, strict=True))
+            ratio = round(cpu / own[0], 3)
+            found[title] = {"cpu_s": cpu, "wall_s": wall, "over network": ratio}
+    return found
+
+
+def command(place, names, products):
+    """Processor and wall time of one call of the command."""
+    words = [sys.executable, "-m", "arcticdl.cli", "predict", "model.keras", *names]
+    words += ["-o", "maps", "--products", products, "--overwrite"]
+    used, began = os.times(), time.perf_counter()
+    subprocess.run(words, cwd=place, check=True, capture_output=True)
+    now, wall = os.times(), time.perf_counter() - began
+    cpu = now.children_user + now.children_system
+    return cpu - used.children_user - used.children_system, wall
+
+
+def scenes(args):
+    """Resident memory after each of several scenes, and after a collection."""
+    import gc
+
+    from arcticdl import open_scene
+    from arcticdl.inference import predict_scene
+
+    model = network()
+    with tempfile.TemporaryDirectory() as place:
+        path = write_scene(Path(place) / "scene.tif", 1024, 1024)
+        out, kept = Path(place) / "map.tif", []
+        for _ in range(args.number):
+            options = {"overwrite": True, "progress": False}
+            predict_scene(model, open_scene(path), out, **options)
+            gc.collect()
+            kept.append(round(rss_mib()))
+    return {"rss_mib": kept}
+
+
+def main():
+    """Measures what is asked for and prints it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parts = parser.add_subparsers(required=True)
+    part = parts.add_parser("speed")
+    part.set_defaults(work=speed)
+    part.add_argument("--sizes", nargs="+", type=int, default=[1024, 2048])
+    part.add_argument("--rounds", type=int, default=3)
+    part.add_argument("--peers", default=None)
+    part = parts.add_parser("one", help="One contestant, in this process.")
+    part.set_defaults(work=lambda a: CONTESTANTS[a.name](a.path, a.rounds))
+    part.add_argument("name", choices=CONTESTANTS)
+    part.add_argument("path", type=Path)
+    part.add_argument("--rounds", type=int, default=3)
+    part = parts.add_parser("memory")
+    part.set_defaults(work=memory)
+    part.add_argument("--width", type=int, default=20_000)
+    part.add_argument("--rows", nargs="+", type=int, default=[20_000, 40_000])
+    part = parts.add_parser("long", help="One long scene, in this process.")
+    part.set_defaults(work=long)
+    part.add_argument("rows", type=int)
+    part.add_argument("width", type=int)
+    part.add_argument("--folder", default=None)
+    part = parts.add_parser("folder")
+    part.set_defaults(work=folder)
+    part.add_argument("--images", type=int, default=1000)
+    part.add_argument("--shape", nargs=2, type=int, default=[144, 288])
+    part = parts.add_parser("scenes")
+    part.set_defaults(work=scenes)
+    part.add_argument("--number", type=int, default=8)
+    args = parser.parse_args()
+    print(json.dumps(args.work(args)))
+
+
+if __name__ == "__main__":
+    main()
