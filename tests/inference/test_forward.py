@@ -1,0 +1,99 @@
+"""Compiled forward passes: kept with the model, and like the model itself."""
+
+import gc
+import weakref
+
+import keras
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from arcticdl.inference import forward as module
+from arcticdl.inference.forward import Member, build_forward
+from arcticdl.models import build_segmenter
+from arcticdl.models.card import model_heads
+from arcticdl.tiles import Normalizer
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.normal(size=(3, 32, 32, 2)).astype("float32")
+VALID = np.ones((3, 32, 32), bool)
+
+
+def network(seed=0):
+    keras.utils.set_random_seed(seed)
+    return build_segmenter(
+        "plain",
+        num_bands=2,
+        num_classes=3,
+        backbone_options={"width": 4, "depth": 2, "full_resolution": False},
+        decoder_options={"channels": [4], "output_level": 1},
+    )
+
+
+def passing(model, **options):
+    member = Member(model, Normalizer("none", ("a", "b")))
+    return build_forward([member], model_heads(model), **options)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return network()
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_answers_are_the_softmax_of_the_networks_own(model, number):
+    (found,) = passing(model, batch_size=3)(
+        IMAGES[:number], VALID[:number], None
+    ).values()
+    wanted = softmax(np.asarray(model(IMAGES[:number])), axis=-1)
+    assert found.shape == (number, 32, 32, 3)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_a_model_is_compiled_once_however_many_scenes(model, monkeypatch):
+    passing(model)
+    monkeypatch.setattr(module, "_compile", lambda *_: pytest.fail("compiled again"))
+    passing(model, batch_size=2, tta="hflip")
+
+
+def test_new_weights_answer_at_once(model):
+    answer = passing(model)
+    (before,) = answer(IMAGES, VALID, None).values()
+    weights = model.get_weights()
+    model.set_weights([value + 0.1 for value in weights])
+    (after,) = answer(IMAGES, VALID, None).values()
+    model.set_weights(weights)
+    assert np.abs(before - after).max() > 1e-3
+
+
+def test_a_model_that_is_let_go_takes_its_compiled_pass_along():
+    model = network(1)
+    passing(model)(IMAGES, VALID, None)
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+
+
+def test_for_xla_few_shapes_are_compiled():
+    sizes = {len(module._filled(IMAGES[:1].repeat(n, axis=0), 6)) for n in range(1, 7)}
+    assert sizes == {1, 2, 4, 6}
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_an_answer_that_is_no_number_is_refused(number):
+    image = keras.Input((None, None, 2))
+    model = keras.Model(image, keras.layers.Conv2D(3, 1)(image))
+    weights = model.get_weights()
+    weights[1][0] = number
+    model.set_weights(weights)
+    with pytest.raises(ValueError, match="must be finite. Received: 3072 of 9216"):
+        passing(model)(IMAGES, VALID, None)
+
+
+def test_probabilities_are_refused_where_logits_are_read():
+    image = keras.Input((None, None, 2))
+    layer = keras.layers.Conv2D(3, 1, activation="softmax")
+    model = keras.Model(image, layer(image))
+    with pytest.raises(ValueError, match="must be logits"):
+        passing(model)(IMAGES, VALID, None)
