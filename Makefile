@@ -13,7 +13,7 @@ install_into = $(if $(UV),'$(UV)' pip install --quiet --python $(1)/bin/python,$
 install := $(call install_into,$(VENV))
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: venv constraints test-lowest test-wheel demo demo-all docs test test-docs test-jax test-reliability lint clean help notebooks notebooks-test
+.PHONY: venv constraints test-lowest test-wheel demo demo-all docs test test-devices test-docs test-jax test-reliability lint clean help notebooks notebooks-test
 
 help:
 	@echo "make demo      simulate scenes, train, evaluate, map, report (about 6 minutes)"
@@ -22,6 +22,7 @@ help:
 	@echo "make demo-all  the same for every kind of task, on simulated data (about an hour)"
 	@echo "make docs      the documentation as site/index.html"
 	@echo "make test-docs every block of the documentation, trained ones too"
+	@echo "make test-devices  trainings on several devices and in several processes"
 	@echo "make test-jax  models, losses and metrics on the JAX backend"
 	@echo "make test-reliability  commands killed at many file operations, then resumed"
 	@echo "make test-lowest  the lower bounds of all dependencies, in an environment of them"
@@ -137,6 +138,10 @@ constraints: $(VENV)/installed-test
 # The wheel in an environment that holds nothing else, from nothing to a page.
 test-wheel: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m wheel -s tests/release
+
+# With TensorFlow and JAX side by side; each test starts the one that it means.
+test-devices: .venv-jax/installed
+	.venv-jax/bin/python -m pytest -m "devices or not devices" tests/devices
 
 clean:
 	rm -rf $(VENV) .venv-jax .venv-lowest site data/demo data/demo.tiles runs/demo

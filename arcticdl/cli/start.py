@@ -23,12 +23,19 @@ def start_without_gpus() -> None:
             os.environ[_VISIBLE] = before
 
 
-def start_backend() -> None:
+def start_backend(*, together: bool = False) -> None:
     """Loads Keras and its backend without the page of notices that TensorFlow prints.
 
     Errors still surface; ``ARCTICDL_VERBOSE=1`` shows everything.
+
+    Args:
+        together: Wait for the other processes first, where this is one of several.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if together:
+        from arcticdl.training.devices.processes import join_processes
+
+        join_processes()
     if os.environ.get("ARCTICDL_VERBOSE"):
         return
     sys.stderr.flush()

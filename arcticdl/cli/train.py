@@ -57,6 +57,10 @@ def train(
     no further one begins. Once the folds have told
     how good the model will be, --fold full trains it on every scene, in runs/NAME/full.
 
+    `train.devices` shares every batch over the GPUs of a node. Over several nodes,
+    start this command once a node with KERAS_BACKEND=jax and JAX_COORDINATOR_ADDRESS
+    set, as pipelines/train_nodes.sbatch does: they train one fold together.
+
     Example: `arcticdl train configs/demo.yaml --fold 0 --set train.epochs=1`
     """
     from arcticdl import experiment
@@ -67,13 +71,14 @@ def train(
         checked, fold, run_dir=run_dir, resume=resume, overwrite=overwrite
     )
     if len(folds) > 1:
+        refuse_several_processes(fold)
         experiment.split_folds(checked, experiment.open_prepared(checked), folds)
         status = train_each(checked, folder, folds, overwrite=overwrite, jobs=jobs)
         if status:
             say("go on with --resume")
             raise typer.Exit(status)
         return
-    start_backend()
+    start_backend(together=True)
     experiment.train(checked, fold, run_dir=run_dir, resume=resume, overwrite=overwrite)
 
 
@@ -112,6 +117,26 @@ def rate(
     if sweep.rate is not None:
         typer.echo(f"train: {{learning_rate: {sweep.rate:.1e}}}")
     typer.echo(f"drawn: {out}")
+
+
+def refuse_several_processes(fold: str) -> None:
+    """Refuses several folds where this process is one of several.
+
+    Args:
+        fold: The option ``--fold``.
+
+    Raises:
+        ConfigError: It is.
+    """
+    from arcticdl.errors import ConfigError
+    from arcticdl.training.devices.processes import ADDRESS, is_one_of_several
+
+    if is_one_of_several():
+        raise ConfigError(
+            "Several processes train one fold together. Received: "
+            f"--fold {fold}, with {ADDRESS} set. Name one by --fold, or unset the "
+            "address."
+        )
 
 
 def train_each(

@@ -114,7 +114,7 @@ class TrainConfig(Section):
         description="Where pixels come from: tiles of the store; or scenes, of which "
         "random windows train and the store keeps no pixels.",
     )
-    batch_size: PositiveInt = Field(8, description="Tiles a step.")
+    batch_size: PositiveInt = Field(8, description="Tiles a step, of all devices.")
     epochs: PositiveInt = Field(20, description="Epochs of the whole training.")
     repeats: PositiveInt = Field(1, description="Passes over the tiles in an epoch.")
     sampler: SamplerConfig = Field(
@@ -179,6 +179,11 @@ class TrainConfig(Section):
     )
     callbacks: tuple[CallbackConfig, ...] = Field(
         (), description="What shows the training while it runs, beside history.csv."
+    )
+    devices: Literal["auto"] | PositiveInt = Field(
+        1,
+        description="Devices that share every batch, of each process where several "
+        "train together; auto: all that the backend sees.",
     )
     jit_compile: bool = Field(True, description="Compile the training step by XLA.")
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(

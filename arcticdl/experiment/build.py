@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,30 +17,63 @@ from arcticdl.tasks import Head
 from arcticdl.tiles import Normalizer, SceneStore, TileStore
 from arcticdl.tiles.table import SAMPLERS
 
+if TYPE_CHECKING:
+    from arcticdl.training.devices.placement import Placement
+
 
 def build_feeds(
-    config: Experiment, store: TileStore, split: Split, *, seed: int
+    config: Experiment,
+    store: TileStore,
+    split: Split,
+    *,
+    seed: int,
+    placement: "Placement | None" = None,
 ) -> tuple[Any, Any]:
-    """Training and validation feeds; statistics come from the training tiles alone."""
-    from arcticdl.training import TileFeed
+    """Training and validation feeds; statistics come from the training tiles alone.
 
+    Args:
+        config: The experiment.
+        store: The tile store.
+        split: Its parts.
+        seed: Of order and augmentation.
+        placement: The devices that share every batch; default: one.
+
+    Raises:
+        ConfigError: The devices cannot share a batch evenly.
+    """
+    from arcticdl.training import TileFeed
+    from arcticdl.training.devices.placement import Placement
+
+    placement = placement or Placement()
     settings = config.train
-    feed = _training_feed(config, store, split.train, seed=seed)
+    feed = _training_feed(
+        config, store, tiles=split.train, seed=seed, placement=placement
+    )
     if not len(split.validation):
         return feed, None
+    # As many as one device would take, or up to one more for each of several.
+    size = min(settings.batch_size, len(split.validation))
+    size = -(-size // placement.total) * placement.total
     validation_feed = TileFeed(
         store,
         split.validation,
-        batch_size=min(settings.batch_size, len(split.validation)),
+        batch_size=placement.share(size),
         labels=list(config.each_head),
         normalizer=feed.normalizer,
         shuffle=False,
+        shard=placement.part,
+        rows=placement.rows,
     )
     return feed, validation_feed
 
 
 def _training_feed(
-    config: Experiment, store: TileStore, tiles: np.ndarray, *, seed: int
+    config: Experiment,
+    store: TileStore,
+    *,
+    tiles: np.ndarray,
+    seed: int,
+    placement: "Placement",
 ) -> Any:
     """Tiles of the store, or windows of their scenes; scaled alike."""
     from arcticdl.training import SceneFeed, TileFeed
@@ -57,18 +90,21 @@ def _training_feed(
         return SceneFeed(
             _scenes_of(store, tiles),
             tile_size_px=store.tile_size_px,
-            batch_size=settings.batch_size,
+            batch_size=placement.share(settings.batch_size),
             normalizer=normalizer,
             **shared,
         )
     return TileFeed(
         store,
         tiles,
-        batch_size=min(settings.batch_size, len(tiles) * settings.repeats),
+        batch_size=placement.share(
+            min(settings.batch_size, len(tiles) * settings.repeats)
+        ),
         normalizer=_normalizer(config, store),
         sampler=_build_sampler(config, store, tiles),
         repeats=settings.repeats,
         drop_last=True,  # a batch of one would upset batch normalisation
+        shard=placement.part,
         **shared,
     )
 

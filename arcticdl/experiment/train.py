@@ -1,10 +1,9 @@
 """Training folds: each from the store to ``foldK/model.keras``."""
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from arcticdl.config import Experiment
 from arcticdl.config.train import ScheduleConfig
@@ -17,6 +16,12 @@ from arcticdl.experiment.build import (
 )
 from arcticdl.experiment.check import check_options
 from arcticdl.experiment.data.prepared import open_prepared
+from arcticdl.experiment.devices.fold import (
+    check_together,
+    folder_to_show,
+    hold_together,
+    say_first,
+)
 from arcticdl.experiment.ensembles.members import (
     Part,
     join_members,
@@ -30,9 +35,6 @@ from arcticdl.experiment.folder import (
     check_run,
     claim_fold,
     fold_path,
-    hold_fold,
-    write_environment,
-    write_json,
 )
 from arcticdl.experiment.labels.corrections import check_layers, describe_corrections
 from arcticdl.experiment.network import build_network
@@ -42,14 +44,14 @@ from arcticdl.experiment.split import (
     choose_everything,
     choose_folds,
     count_folds,
-    describe_split,
     refuse_leaks,
 )
 from arcticdl.experiment.stopping import build_callbacks, build_stopping
-from arcticdl.experiment.warm import check_start, find_start, scenes_seen
+from arcticdl.experiment.warm import check_start, find_start
 from arcticdl.inference.preflight import TRAINED_ON, training_record
 from arcticdl.tiles import TileStore, check_store
 from arcticdl.tiles.quality.checks import refuse_errors
+from arcticdl.training.devices.processes import join_processes
 from arcticdl.training.signals import watch_signals
 
 
@@ -77,10 +79,12 @@ def train(
         FileExistsError: The run folder or the fold exists; see ``resume`` and
             ``overwrite``. Or another job is training the fold.
     """
+    join_processes()
     folder, todo = folds_to_train(
         config, fold, run_dir=run_dir, resume=resume, overwrite=overwrite
     )
     if todo:
+        check_together(config)
         check_options(config)
     store = open_prepared(config)
     if todo:
@@ -218,7 +222,6 @@ def train_fold(
     about = {TRAINED_ON: training_record(store, split.train)}
     about |= {"corrections": corrected} if corrected else {}
     training = _Training(config, store, parts[0], start, about, watch)
-    say = Console(highlight=False, markup=False, soft_wrap=True).print
     audit = [] if split.leakage is None else [str(split.leakage)]
     mended = [
         f"{name}: {told['changed_px']:,} px of {told['scenes']} training scenes "
@@ -226,16 +229,10 @@ def train_fold(
         for name, told in corrected.items()
     ]
     first = [describe_fold(config, store, split, number), *audit, *mended]
-    for words in [*first, *training.lines]:
-        say(words)
-    with hold_fold(config, folder, number, overwrite=overwrite) as fold_dir:
-        write_environment(folder, config, str(getattr(store, "fingerprint", "")))
-        described = describe_split(store, split)
-        if start is not None:
-            described["before"] = sorted(scenes_seen(start))
-        write_json(fold_dir / "split.json", described)
-        if split.leakage is not None:
-            write_json(fold_dir / "leakage.json", split.leakage.to_dict())
+    told = [*first, *training.lines]
+    with hold_together(
+        config, store, split, folder, number, overwrite=overwrite, told=told
+    ) as fold_dir:
         if config.train.ensemble is None:
             training.fit()
             return fold_dir
@@ -243,13 +240,12 @@ def train_fold(
             if part.done:
                 continue
             if count:
-                say(f"member {count + 1} of {len(parts)}")
+                say_first(f"member {count + 1} of {len(parts)}")
                 training = _Training(config, store, part, start, about, watch)
             part.folder.mkdir(exist_ok=True)
             write_draw(store, part)
             training.fit()
-        for words in join_members(config, store, split, fold_dir):
-            say(words)
+        say_first(*join_members(config, store, split, fold_dir))
     return fold_dir
 
 
@@ -267,38 +263,49 @@ class _Training:
     ) -> None:
         import keras
 
+        from arcticdl.training.devices.placement import check_replicas, place
+
         keras.utils.set_random_seed(part.seed)
         self.config, self.part = config, part
-        self.feeds = build_feeds(config, store, part.split, seed=part.seed)
-        feed, validation_feed = self.feeds
-        line = {"line": config.line_class} if config.line_class else {}
-        card = feed.card | line | about
-        counts = count_classes(config, store, part.split)
-        num_steps = len(feed) * config.train.epochs
-        self.model = build_network(config, card, num_steps, counts)
-        begun = [] if start is None else [_begin(self.model, start)]
-        self.stopping = build_stopping(config)
-        self.callbacks = [
-            *build_callbacks(config, part.folder, validation_feed, feed),
-            *snapshot_callbacks(config, part, num_steps),
-            *([] if watch is None else [watch(validation_feed)]),
-        ]
+        self.placement, self.held = place(config.train.devices), ExitStack()
+        shown = self.held.enter_context(folder_to_show(part.folder))
+        with self.placement.scope():
+            self.feeds = build_feeds(
+                config, store, part.split, seed=part.seed, placement=self.placement
+            )
+            feed, validation_feed = self.feeds
+            line = {"line": config.line_class} if config.line_class else {}
+            card = feed.card | line | about
+            counts = count_classes(config, store, part.split)
+            num_steps = len(feed) * config.train.epochs
+            self.model = build_network(config, card, num_steps, counts)
+            begun = [] if start is None else [_begin(self.model, start)]
+            self.stopping = build_stopping(config)
+            self.callbacks = [
+                *build_callbacks(config, shown, validation_feed, feed),
+                *snapshot_callbacks(config, part, num_steps),
+                *([] if watch is None else [watch(validation_feed)]),
+            ]
+            check_replicas(self.model, self.callbacks)
         self.lines = describe_training(config, self.model, len(feed), counts) + begun
+        if self.placement.total > 1:
+            self.lines.append(f"devices: {self.placement}")
 
     def fit(self) -> None:
         """Trains, going on where an earlier start ended."""
         from arcticdl.training import fit
 
         feed, validation_feed = self.feeds
-        fit(
-            self.model,
-            feed,
-            self.part.folder,
-            epochs=self.config.train.epochs,
-            validation_feed=validation_feed,
-            stopping=self.stopping,
-            callbacks=self.callbacks,
-        )
+        with self.held, self.placement.scope():
+            fit(
+                self.model,
+                feed,
+                self.part.folder,
+                epochs=self.config.train.epochs,
+                validation_feed=validation_feed,
+                stopping=self.stopping,
+                callbacks=self.callbacks,
+            )
 
 
 def find_rate(

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from arcticdl.choices import check_choice
+from arcticdl.replicas import over_replicas
 from arcticdl.void import VOID_CLASS
 
 REDUCTIONS = ("mean", "none", "sum")
@@ -48,6 +49,10 @@ class VoidAwareLoss(keras.losses.Loss):
     ``"proportions"`` or ``"dominance"``."""
     permutable = True
     """Whether the order of pixels is of no account."""
+    sees_all_replicas = False
+    """Whether values come from sums over all replicas of ``tf.distribute`` already."""
+    ranks_batch = False
+    """Whether pixels are ranked over the batch, which replicas cannot do apart."""
 
     def __init__(
         self,
@@ -124,8 +129,10 @@ class VoidAwareLoss(keras.losses.Loss):
         weighted = values * weights
         if self.reduction == "none":
             return weighted
-        total = ops.sum(weighted)
-        return total if self.reduction == "sum" else ratio(total, ops.sum(weights))
+        total, weight = ops.sum(weighted), ops.sum(weights)
+        if not self.sees_all_replicas:
+            total, weight = over_replicas(total), over_replicas(weight)
+        return total if self.reduction == "sum" else ratio(total, weight)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

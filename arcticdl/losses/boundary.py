@@ -10,6 +10,7 @@ from arcticdl.choices import check_choice
 from arcticdl.losses.base import check_range, ratio
 from arcticdl.losses.pixels import Pixels
 from arcticdl.losses.segmentation import SegmentationLoss
+from arcticdl.replicas import over_replicas
 from arcticdl.void import VOID_CLASS
 
 
@@ -134,8 +135,15 @@ class CenterlineDice(SegmentationLoss):
             self._pooled(skeleton) + self.smooth
         )
 
+    @property
+    def sees_all_replicas(self) -> bool:  # type: ignore[override]
+        """Whether the pool is all samples, those of other replicas included."""
+        return self.pool == "batch"
+
     def _pooled(self, x: Any) -> Any:
-        return ops.sum(x, axis=(0, 1, 2) if self.pool == "batch" else (1, 2))
+        if self.pool == "batch":
+            return over_replicas(ops.sum(x, axis=(0, 1, 2)))
+        return ops.sum(x, axis=(1, 2))
 
     def _choose(self, pixels: Pixels) -> list[int]:
         num_classes = pixels.num_classes

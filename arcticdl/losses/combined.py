@@ -64,6 +64,11 @@ class Sum(keras.losses.Loss):
         return str(getattr(self.losses[0], "prediction_form", "values"))
 
     @property
+    def ranks_batch(self) -> bool:
+        """Whether one of its losses ranks the pixels of a batch."""
+        return any(getattr(loss, "ranks_batch", False) for loss in self.losses)
+
+    @property
     def from_logits(self) -> bool:
         """Whether predictions are logits, as its first loss has it."""
         return bool(getattr(self.losses[0], "from_logits", True))

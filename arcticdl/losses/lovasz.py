@@ -45,6 +45,11 @@ class LovaszSoftmax(SegmentationLoss):
         check_choice("pool", pool, ("batch", "sample"))
         self.pool = pool
 
+    @property
+    def ranks_batch(self) -> bool:  # type: ignore[override]
+        """Whether the errors of all samples are ranked together."""
+        return self.pool == "batch"
+
     def score(self, pixels: Pixels) -> tuple[Any, Any]:
         """Returns losses and weights, ``(class,)`` or ``(batch, class)``."""
         target = pixels.target

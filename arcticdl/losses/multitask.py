@@ -13,6 +13,7 @@ from keras import ops
 
 from arcticdl.losses.base import check_range, ratio, share_of_replica
 from arcticdl.losses.combined import has_labels
+from arcticdl.replicas import over_replicas
 
 
 class HeadWeights(keras.layers.Layer):
@@ -108,6 +109,7 @@ class HeadLoss(keras.losses.Loss):
             )
         value = ops.cast(self.loss(y_true, y_pred, sample_weight), "float32")
         some = has_labels(self.loss, y_true, y_pred, sample_weight)
+        some = over_replicas(ops.cast(some, "float32")) > 0.0
         index = self.layer.heads.index(self.head)
         return ops.where(some, self.layer.weigh_value(index, value, some), 0.0)
 
@@ -298,10 +300,13 @@ def _copy_and_balance(features: Any, weights: Any, pace: Any) -> tuple[Any, Any]
         # Keras's backends hand the upstream gradient over in two ways.
         upstream = args[0] if upstream is None else upstream
         axes = tuple(range(1, len(upstream.shape)))
-        norms = ops.sqrt(ops.sum(ops.square(ops.cast(upstream, "float32")), axis=axes))
+        squares = ops.sum(ops.square(ops.cast(upstream, "float32")), axis=axes)
+        norms = ops.sqrt(over_replicas(squares))
         some = ops.cast(norms > 0.0, "float32")
         target = ratio(ops.sum(norms), ops.sum(some)) * pace
         slope = ops.sign(norms - target) * some * norms / weights
+        # Every replica has found the whole slope; their gradients are added up.
+        slope = slope / over_replicas(ops.ones_like(slope))
         return ops.sum(upstream, axis=0), slope, ops.zeros_like(pace)
 
     return copies, gradient

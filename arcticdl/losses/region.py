@@ -10,6 +10,7 @@ from arcticdl.choices import check_choice
 from arcticdl.losses.base import check_range, nan_ratio, ratio
 from arcticdl.losses.pixels import Pixels, class_weight_vector
 from arcticdl.losses.segmentation import SegmentationLoss
+from arcticdl.replicas import over_replicas
 from arcticdl.void import VOID_CLASS
 
 POOLS = ("all", "batch", "sample")
@@ -52,12 +53,17 @@ class OverlapLoss(SegmentationLoss):
         self.pool = pool
         self.smooth = check_range("smooth", smooth, 0, float("inf"))
 
+    @property
+    def sees_all_replicas(self) -> bool:  # type: ignore[override]
+        """Whether the pool is all samples, those of other replicas included."""
+        return self.pool != "sample"
+
     def score(self, pixels: Pixels) -> tuple[Any, Any]:
         """Returns losses and weights, ``(class,)`` or ``(batch, class)``."""
         both, predicted, labelled = overlap_sums(pixels)
         if self.pool != "sample":
             both, predicted, labelled = (
-                ops.sum(s, axis=0) for s in (both, predicted, labelled)
+                over_replicas(ops.sum(s, axis=0)) for s in (both, predicted, labelled)
             )
         weights = pixels.class_weight_vector(self.class_weights)
         return self.score_sums(both, predicted, labelled, weights)

@@ -140,6 +140,11 @@ class Crossentropy(SegmentationLoss):
             else check_range("hard_fraction", hard_fraction, 1e-6, 1)
         )
 
+    @property
+    def ranks_batch(self) -> bool:  # type: ignore[override]
+        """Whether the hardest pixels of the batch are sought."""
+        return self.hard_fraction is not None and self.hard_fraction < 1
+
     def score(self, pixels: Pixels) -> tuple[Any, Any]:
         """Returns cross-entropies and weights, one a pixel (or entry)."""
         weights = pixels.class_weight_map(self.class_weights)

@@ -25,6 +25,9 @@ class BatchFeed(keras.utils.PyDataset):
     (`read_batch`); both depend on the epoch and the batch alone.
     """
 
+    shard: tuple[int, int] = (0, 1)
+    """``(host, num_hosts)``: whose part of each batch this is."""
+
     def __init__(
         self, *, transform: BatchTransform, batch_size: int, seed: int, prefetch: int
     ) -> None:
@@ -178,7 +181,8 @@ class BatchFeed(keras.utils.PyDataset):
 
     def _make(self, epoch: int, batch: int) -> tuple[Any, ...]:
         pixels, scene_ids = self.read_batch(epoch, batch)
-        rng = np.random.default_rng((self.seed, epoch, batch, 1))
+        own = () if self.shard[0] == 0 else (self.shard[0],)  # hosts draw apart
+        rng = np.random.default_rng((self.seed, epoch, batch, 1, *own))
         return self.transform(pixels, scene_ids, rng)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
+import keras
 import numpy as np
 
 from arcticdl.tiles import Normalizer, TileStore, compute_stats
@@ -46,8 +47,12 @@ class TileFeed(BatchFeed):
         sampler: In place of `shuffle`: ``sampler(rng, epoch)`` returns positions in
             `indices`, as many each epoch; see `tiles.sampling`.
         drop_last: Leave out a last batch that is not full.
-        shard: ``(host, num_hosts)``: yield only this host's part of each epoch; hosts
-            share no tile of a pass and have equally many batches.
+        shard: ``(host, num_hosts)``: yield only this host's part of each batch, so
+            that the batches of all hosts together are those of one host with
+            ``batch_size * num_hosts``. Hosts share no tile of a pass and leave none
+            out; they have equally many batches, of equally many tiles.
+        rows: A last batch that is not full is filled up with void tiles, which are
+            never scored, to a multiple of so many on each host.
         prefetch: Batches prepared ahead, by as many threads (at most 4).
 
     Attributes:
@@ -79,16 +84,18 @@ class TileFeed(BatchFeed):
         sampler: Callable[[np.random.Generator, int], np.ndarray] | None = None,
         drop_last: bool = False,
         shard: tuple[int, int] = (0, 1),
+        rows: int = 1,
         prefetch: int = 2,
     ) -> None:
         self.store, self.indices = store, store.check_indices(indices)
         if not len(self.indices):
             raise ValueError("`indices` must name at least one tile. Received: none.")
         check_at_least("repeats", repeats, 1)
+        check_at_least("rows", rows, 1)
         check_shard(shard)
         names = store.labels if labels is None else labels
         self.shuffle, self.repeats, self.sampler = shuffle, repeats, sampler
-        self.drop_last, self.shard = drop_last, shard
+        self.drop_last, self.shard, self.rows = drop_last, shard, rows
         self._order: tuple[int, np.ndarray] | None = None
         transform = BatchTransform(
             bands=store.bands,
@@ -117,8 +124,7 @@ class TileFeed(BatchFeed):
 
     def count_batches(self) -> int:
         """Batches in a whole epoch of this host."""
-        total = self._pass_size * self.repeats // self.shard[1]
-        full, rest = divmod(total, self.batch_size)
+        full, rest = self._whole_batches
         return full + (1 if rest and not self.drop_last else 0)
 
     def tiles_of(self, epoch: int, batch: int) -> np.ndarray:
@@ -139,9 +145,30 @@ class TileFeed(BatchFeed):
         self, epoch: int, batch: int
     ) -> tuple[dict[str, np.ndarray], Sequence[str]]:
         """Source pixels of a batch, and the scene of each tile."""
-        tiles = self.tiles_of(epoch, batch)
+        own = self.tiles_of(epoch, batch)
+        missing = self._size_of(batch) - len(own)
+        tiles = np.append(own, np.repeat(self.indices[:1], missing))
         pixels = self.store.read(tiles, ["image", "valid", *self.transform.labels])
+        if missing:
+            filled = slice(len(own), None)
+            pixels["valid"] = _filled(pixels["valid"], filled, False)
+            for name, info in self.transform.labels.items():
+                pixels[name] = _filled(pixels[name], filled, info.void)
         return pixels, self._scene_of[tiles]
+
+    def _size_of(self, batch: int) -> int:
+        """Tiles of a batch on every host, those that only fill it up included."""
+        full, rest = self._whole_batches
+        if batch < full:
+            return self.batch_size
+        most = -(-rest // self.shard[1])  # of the host that has most of the rest
+        return -(-most // self.rows) * self.rows
+
+    @cached_property
+    def _whole_batches(self) -> tuple[int, int]:
+        """Full batches of an epoch, and the tiles of all hosts after them."""
+        total = self._pass_size * self.repeats
+        return divmod(total, self.batch_size * self.shard[1])
 
     @cached_property
     def _pass_size(self) -> int:
@@ -161,7 +188,7 @@ class TileFeed(BatchFeed):
             return known[1]
         order = np.concatenate([self._one_pass(epoch, k) for k in range(self.repeats)])
         host, hosts = self.shard
-        order = order[host::hosts][: len(order) // hosts]
+        order = order[host::hosts]
         self._order = (epoch, order)
         return order
 
@@ -170,6 +197,79 @@ class TileFeed(BatchFeed):
         if self.sampler is not None:
             return self.indices[np.asarray(self.sampler(rng, epoch), "int64")]
         return rng.permutation(self.indices) if self.shuffle else self.indices
+
+
+class ResumableFeed(keras.utils.PyDataset):
+    """A feed that can begin its first epoch at a later batch.
+
+    Keras asks a dataset for its length once, so an epoch's rest has the length of a
+    whole one here; `Checkpoint` ends it where the feed's batches end.
+
+    Args:
+        feed: Any dataset whose batch depends on epoch and index alone. It goes to an
+            epoch by ``seek(epoch)``; without that, it must be the same every epoch.
+    """
+
+    def __init__(self, feed: keras.utils.PyDataset) -> None:
+        super().__init__(
+            workers=feed.workers,
+            use_multiprocessing=feed.use_multiprocessing,
+            max_queue_size=feed.max_queue_size,
+        )
+        self.feed, self.skipped, self._running = feed, 0, False
+        self._waits = False
+
+    def go_to(self, epoch: int, batch: int) -> None:
+        """Makes the next epoch number `epoch` and lets it begin at `batch`.
+
+        What Keras begins and ends before `start` is no epoch: on some backends it looks
+        at a batch, as if an epoch ran, to build a model that has not seen one.
+        """
+        self._waits = True
+        if epoch and hasattr(self.feed, "seek"):
+            self.feed.seek(epoch)
+        self.skipped = batch
+
+    def start(self) -> None:
+        """Counts epochs from here on."""
+        self._waits = False
+
+    def __len__(self) -> int:
+        return len(self.feed)
+
+    def __getitem__(self, index: int) -> Any:
+        # What is asked for past the end is never trained on.
+        return self.feed[min(index + self.skipped, len(self.feed) - 1)]
+
+    def names_of(self, index: int) -> list[str]:
+        """Names of the samples of a batch, where the feed has some; else numbers."""
+        number = index + self.skipped
+        if hasattr(self.feed, "names_of"):
+            return list(self.feed.names_of(number))
+        count = len(keras.tree.flatten(self.feed[number])[0])
+        return [f"number {place}" for place in range(count)]
+
+    def on_epoch_begin(self) -> None:
+        """Notes that an epoch runs; Keras calls this."""
+        if not self._waits:
+            self._running = True
+            self.feed.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        """Goes on to the next epoch, which is whole; Keras calls this.
+
+        Keras also calls it once before the first epoch, when nothing has ended.
+        """
+        if self._running:
+            self._running, self.skipped = False, 0
+            self.feed.on_epoch_end()
+
+
+def _filled(values: np.ndarray, where: slice, with_what: Any) -> np.ndarray:
+    """A copy with a part of its rows overwritten."""
+    values = np.array(values)
+    values[where] = with_what
+    return values
 
 
 def fit_normalizer(

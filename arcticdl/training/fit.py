@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from arcticdl.files import atomic_path
 from arcticdl.losses.probabilities import ends_in_probabilities
 from arcticdl.training.batches import check_at_least
 from arcticdl.training.callbacks import CheckMonitors, History, RichProgress
-from arcticdl.training.resume import Checkpoint, ResumableFeed, TrainedScores
+from arcticdl.training.devices.placement import as_one_device
+from arcticdl.training.devices.processes import alone, is_first, wait_for_all
+from arcticdl.training.feed import ResumableFeed
+from arcticdl.training.resume import Checkpoint, TrainedScores
 from arcticdl.training.signals import watch_signals
 from arcticdl.training.state import check_finite, see_batch
 from arcticdl.training.table import SCHEDULES
@@ -131,6 +135,8 @@ def fit(
     Raises:
         ValueError: A callback monitors a score that will not be logged; or the network
             ends in a softmax and the loss wants logits.
+        ConfigError: Replicas of TensorFlow would compute something else than one
+            device; see `training.devices.placement.check_replicas`.
         DivergedError: The loss became NaN; the error names the batch and its tiles. No
             ``model.keras`` is written; the best weights before that, where early
             stopping kept them, become ``best.keras``, else those with which the epoch
@@ -145,7 +151,16 @@ def fit(
     validation = None if validation_feed is None else ResumableFeed(validation_feed)
     checkpoint = Checkpoint(fold_dir / "checkpoint", feed=resumable, callbacks=own)
     guard = StopAtNaN(resumable, validation)
-    with watch_signals() as watch, warnings.catch_warnings():
+    history_csv = fold_dir / "history.csv"
+    shown = [History(history_csv), *own, progress, LossCurveDiagnosis(history_csv)]
+    if not is_first():  # of several processes one writes and speaks
+        shown = own
+    with (
+        watch_signals() as watch,
+        warnings.catch_warnings(),
+        ExitStack() as stack,
+    ):
+        stack.enter_context(as_one_device(model, own))
         if any(hasattr(callback, "monitor") for callback in own):
             see_batch(model, validation or resumable)
         # `Checkpoint` ends a resumed epoch as if the data had.
@@ -166,23 +181,25 @@ def fit(
                     TrainedScores(checkpoint),
                     CheckMonitors(own, validation is not None),
                     guard,
-                    History(fold_dir / "history.csv"),
-                    *own,
-                    progress,
-                    LossCurveDiagnosis(fold_dir / "history.csv"),
+                    *shown,
                     checkpoint,
                 ],
                 verbose=0,
             )
         except DivergedError as error:
+            stack.close()
             raise _with_good(model, own, guard, fold_dir, error) from error
         finally:
             progress.on_train_end()
             checkpoint.release()
+            stack.close()
         check_finite(model)
+        watch.agree()
         watch.check(f"The training is safe in {checkpoint.folder}.")
-        fold_dir.mkdir(parents=True, exist_ok=True)
-        save_model(model, fold_dir / "model.keras")
+        if is_first():
+            fold_dir.mkdir(parents=True, exist_ok=True)
+            save_model(model, fold_dir / "model.keras")
+        wait_for_all("model")
     return history
 
 
@@ -226,12 +243,16 @@ def _with_good(
         if best is not None:
             model.set_weights(best)
             check_finite(model)
-            path = save_model(model, fold_dir / "best.keras")
+            path = fold_dir / "best.keras"
+            if is_first():
+                save_model(model, path)
             return DivergedError(f"{error} The best weights before are in {path}.")
     if guard.good_epoch is None:
         return error
     guard.restore(model)
-    path = save_model(model, fold_dir / "last_good.keras")
+    path = fold_dir / "last_good.keras"
+    if is_first():
+        save_model(model, path)
     return DivergedError(
         f"{error} The weights after {guard.good_epoch} whole epochs are in {path}."
     )
@@ -250,6 +271,6 @@ def save_model(model: keras.Model, path: str | Path) -> Path:
     Raises:
         OSError: The disk is full; an older file stays.
     """
-    with atomic_path(path) as part:
+    with alone(), atomic_path(path) as part:
         model.save(part)
     return Path(path)

@@ -152,14 +152,15 @@ class TileImages(keras.callbacks.Callback):
             return
         name, head = self._head()
         images, labels = self.feed[0]
-        answer = self.model.predict_on_batch(images)
+        # Not `predict_on_batch`, which would split these few tiles over the devices.
+        answer = self.model(images, training=False)
         raw = answer[name] if isinstance(answer, dict) else answer
         label = labels[name] if isinstance(labels, dict) else labels
         figure = show_answers(
             self.feed.store,
             self.tiles.tolist(),
             np.asarray(label),
-            read_answer(head, np.asarray(raw)),
+            read_answer(head, np.asarray(keras.ops.convert_to_numpy(raw))),
             head=head,
             bands=self.bands,
         )

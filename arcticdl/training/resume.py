@@ -15,6 +15,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from arcticdl.training.devices.processes import (
+    is_first,
+    of_first,
+    raise_together,
+    wait_for_all,
+)
+from arcticdl.training.feed import ResumableFeed
 from arcticdl.training.signals import Preempted, watch_signals
 from arcticdl.training.state import (
     DAMAGED,
@@ -32,79 +39,13 @@ from arcticdl.training.state import (
     write_arrays,
 )
 
-__all__ = ["Checkpoint", "Preempted", "ResumableFeed", "TrainedScores"]
+__all__ = ["Checkpoint", "Preempted", "TrainedScores"]
 
 FORMAT = 1
 """Number of the layout of checkpoints; another one is refused."""
 GENERATIONS = 2
 """Checkpoints that are kept: if the newest is damaged, the one before it serves."""
 _LEAST_SECONDS = 30.0
-
-
-class ResumableFeed(keras.utils.PyDataset):
-    """A feed that can begin its first epoch at a later batch.
-
-    Keras asks a dataset for its length once, so an epoch's rest has the length of a
-    whole one here; `Checkpoint` ends it where the feed's batches end.
-
-    Args:
-        feed: Any dataset whose batch depends on epoch and index alone. It goes to an
-            epoch by ``seek(epoch)``; without that, it must be the same every epoch.
-    """
-
-    def __init__(self, feed: keras.utils.PyDataset) -> None:
-        super().__init__(
-            workers=feed.workers,
-            use_multiprocessing=feed.use_multiprocessing,
-            max_queue_size=feed.max_queue_size,
-        )
-        self.feed, self.skipped, self._running = feed, 0, False
-        self._waits = False
-
-    def go_to(self, epoch: int, batch: int) -> None:
-        """Makes the next epoch number `epoch` and lets it begin at `batch`.
-
-        What Keras begins and ends before `start` is no epoch: on some backends it looks
-        at a batch, as if an epoch ran, to build a model that has not seen one.
-        """
-        self._waits = True
-        if epoch and hasattr(self.feed, "seek"):
-            self.feed.seek(epoch)
-        self.skipped = batch
-
-    def start(self) -> None:
-        """Counts epochs from here on."""
-        self._waits = False
-
-    def __len__(self) -> int:
-        return len(self.feed)
-
-    def __getitem__(self, index: int) -> Any:
-        # What is asked for past the end is never trained on.
-        return self.feed[min(index + self.skipped, len(self.feed) - 1)]
-
-    def names_of(self, index: int) -> list[str]:
-        """Names of the samples of a batch, where the feed has some; else numbers."""
-        number = index + self.skipped
-        if hasattr(self.feed, "names_of"):
-            return list(self.feed.names_of(number))
-        count = len(keras.tree.flatten(self.feed[number])[0])
-        return [f"number {place}" for place in range(count)]
-
-    def on_epoch_begin(self) -> None:
-        """Notes that an epoch runs; Keras calls this."""
-        if not self._waits:
-            self._running = True
-            self.feed.on_epoch_begin()
-
-    def on_epoch_end(self) -> None:
-        """Goes on to the next epoch, which is whole; Keras calls this.
-
-        Keras also calls it once before the first epoch, when nothing has ended.
-        """
-        if self._running:
-            self._running, self.skipped = False, 0
-            self.feed.on_epoch_end()
 
 
 class TrainedScores(keras.callbacks.Callback):
@@ -142,7 +83,8 @@ class Checkpoint(keras.callbacks.Callback):
     Files are written when an epoch ends, and within one with a `feed`; a signal saves
     at once, or, without a feed, gives the unfinished epoch up. Saving takes at most a
     hundredth of the time: the longer it takes, the rarer it is, down to one file every
-    `every_minutes`.
+    `every_minutes`. Of several processes that train together the first one writes, all
+    of them read, and a signal to one ends all at the same step.
 
     Args:
         folder: Where the files lie, ``epochNNNNN-batchNNNNNNN.npz``.
@@ -200,18 +142,9 @@ class Checkpoint(keras.callbacks.Callback):
         Raises:
             ValueError: The checkpoint is of another model, or of another version.
         """
-        for path in sorted(self.folder.glob("epoch*-batch*.npz"), reverse=True):
-            try:
-                arrays, state = read_arrays(path)
-            except DAMAGED as error:
-                warnings.warn(
-                    f"{path} is damaged ({type(error).__name__}: {error}); training "
-                    "goes on from the checkpoint before it.",
-                    stacklevel=2,
-                )
-                path.unlink()
-                continue
-            self._check(path, state)
+        found = self._newest()
+        if found is not None:
+            arrays, state = found
             # The optimiser has the variables of the epoch that was trained last.
             last = state["epoch"] if state["batch"] else max(state["epoch"] - 1, 0)
             for callback in self.kept:
@@ -225,8 +158,40 @@ class Checkpoint(keras.callbacks.Callback):
             self.epoch, self.batch = state["epoch"], state["batch"]
             self.finished, self._restored = state["finished"], arrays
             self._random = state["random"]
-            return self.epoch
-        return 0
+        return self.epoch
+
+    def _newest(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """The newest checkpoint that is whole; the first process chooses for all."""
+        found, failed = None, None
+        try:
+            found = self._read_newest() if is_first() else None
+        except ValueError as error:  # for which the others would wait
+            failed = error
+        raise_together(failed)
+        known = (-1, 0) if found is None else (found[1]["epoch"], found[1]["batch"])
+        epoch, batch = of_first(known)
+        if epoch >= 0 and found is None:
+            found = read_arrays(self._path(epoch, batch))
+        return found
+
+    def _read_newest(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        for path in sorted(self.folder.glob("epoch*-batch*.npz"), reverse=True):
+            try:
+                arrays, state = read_arrays(path)
+            except DAMAGED as error:
+                warnings.warn(
+                    f"{path} is damaged ({type(error).__name__}: {error}); training "
+                    "goes on from the checkpoint before it.",
+                    stacklevel=2,
+                )
+                path.unlink()
+                continue
+            self._check(path, state)
+            return arrays, state
+        return None
+
+    def _path(self, epoch: int, batch: int) -> Path:
+        return self.folder / f"epoch{epoch:05d}-batch{batch:07d}.npz"
 
     def _check(self, path: Path, state: dict[str, Any]) -> None:
         if state.get("format") != FORMAT:
@@ -276,6 +241,7 @@ class Checkpoint(keras.callbacks.Callback):
         """Saves within an epoch: when a signal came, and from time to time."""
         # From here on there is something to lose, and a signal waits for a safe place.
         self._watch.waits = True
+        self._watch.agree()
         if self.feed is None or not self._can_divide():
             self._stop_if_told(f"Whole epochs are safe in {self.folder}")
             return
@@ -290,7 +256,10 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Leaves a validation when a signal came; it is done anew on resuming."""
-        if self._watch.received is None or not self._training:
+        if not self._training:
+            return
+        self._watch.agree()
+        if self._watch.received is None:
             return
         if self.feed is not None and self._trained_metrics is not None:
             if not self._can_go_on_after(len(self.feed)):
@@ -302,6 +271,7 @@ class Checkpoint(keras.callbacks.Callback):
         """Saves a whole epoch."""
         stopped = bool(self.model.stop_training)
         ends = stopped or epoch + 1 == self.params.get("epochs")
+        self._watch.agree()
         told = self._watch.received is not None
         if ends or told or self._cost is None or self._is_due(0.0):
             self._save(epoch + 1, 0, finished=stopped)
@@ -320,6 +290,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _stop_if_told(self, saved: str) -> None:
         if self._watch.received is not None:
+            wait_for_all("checkpoint")  # the first may still be writing
             self.release()
             self._watch.check(f"{saved}; start again with --resume.")
 
@@ -360,10 +331,12 @@ class Checkpoint(keras.callbacks.Callback):
     def _save(self, epoch: int, batch: int, *, finished: bool = False) -> None:
         start = time.monotonic()
         model = self.model
+        check_finite(model)
+        if not is_first():
+            return
         arrays: dict[str, np.ndarray] = {}
         for name, variables in groups(model).items():
             arrays |= {f"{name}.{i}": a for i, a in enumerate(values_of(variables))}
-        check_finite(model)
         if batch:
             metrics = self._trained_metrics or values_of(model.metrics_variables)
             arrays |= {f"metric.{i}": a for i, a in enumerate(metrics)}
@@ -376,8 +349,7 @@ class Checkpoint(keras.callbacks.Callback):
             "finished": finished,
             "random": get_random(),
         }
-        name = f"epoch{epoch:05d}-batch{batch:07d}.npz"
-        write_arrays(self.folder / name, arrays, state)
+        write_arrays(self._path(epoch, batch), arrays, state)
         for old in sorted(self.folder.glob("epoch*-batch*.npz"))[:-GENERATIONS]:
             old.unlink()
         self._saved_at = time.monotonic()

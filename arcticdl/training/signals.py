@@ -11,6 +11,8 @@ from contextlib import ContextDecorator
 from types import FrameType, TracebackType
 from typing import Any
 
+from arcticdl.training.devices.processes import largest, num_processes
+
 
 class Preempted(Exception):
     """A signal ended the training; what was saved can be resumed."""
@@ -97,6 +99,15 @@ class watch_signals(ContextDecorator):
             signal.signal(number, handler)
         self._old, self.waits = {}, False
 
+    def agree(self) -> None:
+        """Lets every process know of a signal to one of them; each must ask.
+
+        All of them then end at the same step.
+        """
+        told = largest(0 if self.received is None else int(self.received))
+        if told:
+            self.received = signal.Signals(told)
+
     def check(self, saved: str = "") -> None:
         """Ends the work if a signal came.
 
@@ -116,6 +127,7 @@ class watch_signals(ContextDecorator):
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
-        if not self.waits:
+        # One process that ends at once would leave the others waiting for it.
+        if not self.waits and num_processes() == 1:
             self._raised = True
             raise self.preempted()

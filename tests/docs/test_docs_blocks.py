@@ -38,6 +38,7 @@ USE_A_RUN = {
     "howto/fine-tune",
     "howto/labelling",
     "howto/drift",
+    "howto/gpu-node",
     "howto/postprocess",
     "howto/products",
     "howto/spread",

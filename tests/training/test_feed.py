@@ -106,14 +106,62 @@ def test_a_feed_resumes_at_any_batch(store):
         again.seek(0, 4)
 
 
-def test_hosts_share_no_tile(store):
+def test_hosts_share_no_tile_and_leave_none_out(store):
     feeds = [TileFeed(store, INDICES, batch_size=4, shard=(h, 3)) for h in range(3)]
     parts = [
         np.concatenate([f.tiles_of(1, k) for k in range(f.count_batches())])
         for f in feeds
     ]
-    assert [len(part) for part in parts] == [9, 9, 9]
-    assert len(set(np.concatenate(parts))) == 27
+    assert [len(part) for part in parts] == [10, 10, 9]
+    assert sorted(np.concatenate(parts)) == INDICES.tolist()
+
+
+def test_batches_of_hosts_together_are_those_of_one(store):
+    whole = TileFeed(store, INDICES, batch_size=8, seed=3)
+    hosts = [
+        TileFeed(store, INDICES, batch_size=4, seed=3, shard=(h, 2)) for h in (0, 1)
+    ]
+    assert {feed.count_batches() for feed in hosts} == {whole.count_batches()}
+    for batch in range(whole.count_batches()):
+        parts = np.concatenate([feed.tiles_of(1, batch) for feed in hosts])
+        assert sorted(parts) == sorted(whole.tiles_of(1, batch))
+
+
+def test_hosts_augment_apart(store):
+    def batch(host):
+        feed = TileFeed(
+            store,
+            [7] * 8,
+            batch_size=4,
+            augment="flips",
+            shuffle=False,
+            shard=(host, 2),
+        )
+        return feed[0]
+
+    assert not same([batch(0)], [batch(1)])
+
+
+def test_a_last_batch_is_filled_up_with_void_tiles(store):
+    plain = TileFeed(store, INDICES, batch_size=8, shuffle=False)
+    feeds = [
+        TileFeed(
+            store, INDICES, batch_size=4, shuffle=False, shard=(h, 2), rows=2,
+            normalizer=plain.normalizer,
+        )
+        for h in (0, 1)
+    ]  # fmt: skip
+    image, labels = plain[3]
+    assert len(image) == 5  # of which one host has three and the other two
+    for host, feed in enumerate(feeds):
+        own = 3 - host
+        filled, found = feed[3]
+        assert len(filled) == 4
+        np.testing.assert_array_equal(filled[:own], image[host::2])
+        np.testing.assert_array_equal(found["ice"][:own], labels["ice"][host::2])
+        assert (found["ice"][own:] == 255).all()
+        assert np.isnan(found["sic"][own:]).all()
+        assert np.isfinite(filled).all()
 
 
 def test_statistics_come_from_the_training_fold_alone(store):

@@ -19,7 +19,7 @@ from arcticdl.training import (
     cosine_with_warmup,
     fit,
 )
-from arcticdl.training.resume import ResumableFeed
+from arcticdl.training.feed import ResumableFeed
 from arcticdl.training.signals import watch_signals
 from arcticdl.training.state import write_arrays
 

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from arcticdl.replicas import over_replicas
 from arcticdl.void import VOID_CLASS, split_void
 
 
@@ -40,7 +41,10 @@ class MomentsMetric(keras.metrics.Metric):
         self.channels = None if channels is None else tuple(channels)
         names = ("weight", "mean", "spread", "squared", "absolute", "signed")
         for part in names:
-            variable = self.add_variable((), "zeros", dtype="float32", name=part)
+            # Means do not add up: replicas all keep those of the whole batch.
+            variable = self.add_variable(
+                (), "zeros", "float32", aggregation="only_first_replica", name=part
+            )
             setattr(self, f"_{part}", variable)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -50,19 +54,21 @@ class MomentsMetric(keras.metrics.Metric):
         true, error, weight = scored_error(
             y_true, y_pred, self.void_class, sample_weight
         )
-        count = ops.sum(weight)
+        parts = (1.0, true, error, ops.square(error), ops.abs(error))
+        sums = over_replicas(ops.stack([ops.sum(weight * part) for part in parts]))
+        count, values, errors, squares, sizes = (sums[i] for i in range(len(parts)))
         share = count / ops.maximum(self._weight + count, 1e-30)
-        mean = ops.sum(weight * true) / ops.maximum(count, 1e-30)
+        mean = values / ops.maximum(count, 1e-30)
         step = mean - self._mean
         # Merging about the means (Chan et al. 1983) keeps float32 accurate.
-        spread = ops.sum(weight * ops.square(true - mean))
+        spread = over_replicas(ops.sum(weight * ops.square(true - mean)))
         merged = spread + ops.square(step) * share * self._weight
         self._spread.assign(self._spread + merged)
         self._mean.assign(self._mean + share * step)
-        bias = ops.sum(weight * error) / ops.maximum(count, 1e-30)
+        bias = errors / ops.maximum(count, 1e-30)
         self._signed.assign(self._signed + share * (bias - self._signed))
-        self._squared.assign(self._squared + ops.sum(weight * ops.square(error)))
-        self._absolute.assign(self._absolute + ops.sum(weight * ops.abs(error)))
+        self._squared.assign(self._squared + squares)
+        self._absolute.assign(self._absolute + sizes)
         self._weight.assign(self._weight + count)
 
     def get_config(self) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Folds that several devices or processes train together."""

@@ -1,0 +1,130 @@
+"""A fold that one process holds for all that train it together, and describes."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+
+from arcticdl.config import Experiment
+from arcticdl.errors import ConfigError
+from arcticdl.experiment.folder import (
+    Fold,
+    fold_path,
+    hold_fold,
+    write_environment,
+    write_json,
+)
+from arcticdl.experiment.split import Split, describe_split
+from arcticdl.experiment.warm import find_start, scenes_seen
+from arcticdl.tiles import TileStore
+from arcticdl.training.devices.processes import (
+    is_first,
+    num_processes,
+    raise_together,
+    wait_for_all,
+)
+
+
+@contextmanager
+def hold_together(
+    config: Experiment,
+    store: TileStore,
+    split: Split,
+    folder: Path,
+    number: Fold,
+    *,
+    overwrite: bool,
+    told: Sequence[str],
+) -> Iterator[Path]:
+    """Says what will be done and keeps the fold; of several processes the first does.
+
+    Args:
+        config: The experiment.
+        store: Its tile store.
+        split: Parts of the fold.
+        folder: The run folder.
+        number: Number of the fold, or ``FULL``.
+        overwrite: As for `hold_fold`.
+        told: Lines that say what will be done.
+
+    Yields:
+        The fold's folder.
+
+    Raises:
+        FileExistsError: As for `hold_fold`.
+        RuntimeError: The first process could not begin.
+    """
+    failed: Exception | None = None
+    wait_for_all("checked")  # before anything is there that a check would refuse
+    with ExitStack() as held:
+        if is_first():
+            say_first(*told)
+            try:
+                held.enter_context(
+                    hold_fold(config, folder, number, overwrite=overwrite)
+                )
+                _describe(config, store, split, folder, number)
+            except Exception as error:  # for which the others would wait
+                failed = error
+        raise_together(failed)
+        yield fold_path(folder, number)
+
+
+def say_first(*lines: str) -> None:
+    """Prints lines, of several processes in the first alone."""
+    if is_first():
+        say = Console(highlight=False, markup=False, soft_wrap=True).print
+        for words in lines:
+            say(words)
+
+
+@contextmanager
+def folder_to_show(folder: Path) -> Iterator[Path]:
+    """Where callbacks write: of several processes, all but the first to no avail."""
+    if is_first():
+        yield folder
+        return
+    with TemporaryDirectory() as nowhere:
+        yield Path(nowhere)
+
+
+def check_together(config: Experiment) -> None:
+    """Refuses what several processes cannot do together.
+
+    Raises:
+        ConfigError: An ensemble, or windows of scenes.
+    """
+    if num_processes() == 1:
+        return
+    wrong = [
+        what
+        for what, is_so in {
+            "`train.ensemble`": config.train.ensemble is not None,
+            "`train.feed` scenes": config.train.feed == "scenes",
+        }.items()
+        if is_so
+    ]
+    if wrong:
+        raise ConfigError(
+            "Several processes train one network together, on tiles. Received: "
+            f"{' and '.join(wrong)}, in {num_processes()} processes. Train the members "
+            "of an ensemble, or on scenes, in one process, whose devices may share "
+            "every batch (`train.devices`)."
+        )
+
+
+def _describe(
+    config: Experiment, store: TileStore, split: Split, folder: Path, number: Fold
+) -> None:
+    """Writes what a fold is made from and with, before it is trained."""
+    fold_dir = fold_path(folder, number)
+    write_environment(folder, config, str(getattr(store, "fingerprint", "")))
+    described = describe_split(store, split)
+    start = find_start(config, number)
+    if start is not None:
+        described["before"] = sorted(scenes_seen(start))
+    write_json(fold_dir / "split.json", described)
+    if split.leakage is not None:
+        write_json(fold_dir / "leakage.json", split.leakage.to_dict())
