@@ -12,6 +12,7 @@ fi
 begin() {
     echo "$(date -u +%FT%TZ) job $job on $(uname -n): $1"
     # module load python/3.12           # where the cluster asks for it; no CUDA module
+    # module load apptainer             # for a container, which needs no activation
     # shellcheck source=/dev/null
     source "${ARCTICDL_VENV:-.venv}/bin/activate"
 }

@@ -18,6 +18,12 @@ def submit(slurm):
     return partial(slurm, "train.sbatch", ["ice.yaml"])
 
 
+@pytest.fixture
+def environment(tmp_path):
+    """What was set for the training, as the stand-in noted it."""
+    return lambda: (tmp_path / "environment").read_text()
+
+
 def test_a_preempted_task_of_an_array_queues_itself_alone(submit):
     job, calls = submit(TASK, srun=75)
     assert job.returncode == 75
@@ -52,20 +58,20 @@ def test_the_log_begins_with_job_node_and_configuration(submit):
     assert calls == [DOCTOR]  # a machine that cannot train trains nothing
 
 
-def test_one_node_lets_all_its_devices_share_a_batch(submit, tmp_path):
-    words = ("--set", "train.batch_size=32")
-    job, calls = submit({"SLURM_JOB_ID": "71"}, *words, script="train_node.sbatch")
+def test_one_node_lets_all_its_devices_share_a_batch(slurm, environment):
+    words = ["ice.yaml", "--set", "train.batch_size=32"]
+    job, calls = slurm("train_node.sbatch", words, {"SLURM_JOB_ID": "71"})
     assert job.returncode == 0
     assert calls == [
         DOCTOR,
         "srun python pipelines/train.py ice.yaml --set train.batch_size=32 "
         "--set train.devices=auto --fold 0 --resume",
     ]
-    assert (tmp_path / "environment").read_text() == "at none on jax\n"
+    assert environment() == "at none on jax\n"
 
 
-def test_processes_of_several_nodes_meet_at_the_first(submit, tmp_path):
-    job, calls = submit(NODES, script="train_nodes.sbatch", srun=0)
+def test_processes_of_several_nodes_meet_at_the_first(slurm, environment):
+    job, calls = slurm("train_nodes.sbatch", ["ice.yaml"], NODES)
     assert job.returncode == 0
     assert calls == [
         f"srun {DOCTOR}",  # on every node
@@ -73,11 +79,11 @@ def test_processes_of_several_nodes_meet_at_the_first(submit, tmp_path):
         "srun --kill-on-bad-exit=0 --wait=60 python pipelines/train.py ice.yaml "
         "--set train.devices=auto --fold 0 --resume",
     ]
-    assert (tmp_path / "environment").read_text() == "at n07:61441 on jax\n"
+    assert environment() == "at n07:61441 on jax\n"
 
 
-def test_a_node_that_cannot_train_ends_the_job_of_several(submit):
-    job, calls = submit(NODES, script="train_nodes.sbatch", srun=1)
+def test_a_node_that_cannot_train_ends_the_job_of_several(slurm):
+    job, calls = slurm("train_nodes.sbatch", ["ice.yaml"], NODES, srun=1)
     assert job.returncode == 1
     assert calls == [f"srun {DOCTOR}"]
 
@@ -96,7 +102,7 @@ def test_scripts_say_how_they_are_used(submit, script, project_root, tmp_path):
     assert f"pipelines/{script} CONFIG" in job.stderr
 
 
-@pytest.mark.parametrize("script", (*SCRIPTS, "job.sh"))
+@pytest.mark.parametrize("script", (*SCRIPTS, "tune.sbatch", "job.sh"))
 def test_shellcheck_finds_nothing(script, project_root):
     if shutil.which("shellcheck") is None:
         pytest.skip("shellcheck is not installed (apt install shellcheck)")

@@ -17,7 +17,7 @@ def test_a_preempted_worker_queues_itself_alone_and_keeps_its_options(submit):
     assert job.returncode == 75
     assert job.stdout.splitlines()[0].endswith(": ice.yaml, 40 trials")
     assert calls == [
-        "arcticdl doctor",
+        "python -m arcticdl.cli doctor",
         "srun python pipelines/tune.py ice.yaml --trials 40 --sampler nsga2",
         "scontrol requeue 79_3",
     ]
