@@ -15,6 +15,11 @@ def over_replicas(x: Any) -> Any:
 
     Returns:
         The sum over the whole batch, with its gradient.
+
+    Raises:
+        ValueError: The strategy sums by collectives, which each replica launches in an
+            order of its own where a step has several sums; they would wait for each
+            other without end.
     """
     import keras
 
@@ -25,4 +30,16 @@ def over_replicas(x: Any) -> Any:
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return x
+    by = getattr(context.strategy.extended, "_cross_device_ops", None)
+    known = (
+        tf.distribute.ReductionToOneDevice,
+        tf.distribute.HierarchicalCopyAllReduce,
+    )
+    if not isinstance(by, known):
+        raise ValueError(
+            "The strategy must sum by copies, since losses and metrics have sums of "
+            f"their own in every step. Received: {type(by).__name__}. Build it with "
+            "tf.distribute.MirroredStrategy("
+            "cross_device_ops=tf.distribute.ReductionToOneDevice())."
+        )
     return context.all_reduce(tf.distribute.ReduceOp.SUM, x)

@@ -19,8 +19,9 @@ TOLERANCE = 2e-6
 """Of one step, relative: float32 sums in another order."""
 
 
-def differences(*words, backend, cwd):
-    status, said = finish(start("laws.py", *words, backend=backend, cwd=cwd))
+def differences(*words, backend, cwd, **environ):
+    process = start("laws.py", *words, backend=backend, cwd=cwd, **environ)
+    status, said = finish(process)
     assert status == 0, said
     return json.loads(said.splitlines()[-1])
 
@@ -38,6 +39,31 @@ def test_every_loss_has_the_value_and_gradient_of_one_device(backend, tmp_path):
     found = differences("losses", backend=backend, cwd=tmp_path)
     assert len(found) > 30
     assert max(found.values()) < TOLERANCE, found
+
+
+@pytest.mark.devices
+def test_a_strategy_that_sums_by_copies_serves_as_well(tmp_path):
+    found = differences(
+        "losses",
+        backend="tensorflow",
+        cwd=tmp_path,
+        SUMS_BY="HierarchicalCopyAllReduce",
+    )
+    assert max(found.values()) < TOLERANCE, found
+
+
+@pytest.mark.devices
+def test_collectives_that_would_wait_for_each_other_are_refused(tmp_path):
+    process = start(
+        "laws.py",
+        *("losses", "Huber"),
+        backend="tensorflow",
+        cwd=tmp_path,
+        SUMS_BY="default",
+    )
+    status, said = finish(process)
+    assert status == 1
+    assert "The strategy must sum by copies" in said
 
 
 @pytest.mark.devices
