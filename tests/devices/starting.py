@@ -1,9 +1,11 @@
 """Starting what is tested in processes of its own, and reading what it wrote."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -49,6 +51,14 @@ def together(count, *words, cwd, **environ):
     ]
 
 
+def interrupt(process, checkpoint, number=signal.SIGUSR1):
+    """Tells a process to stop, once it has written a checkpoint; waits for it."""
+    deadline = time.monotonic() + 200
+    while not any(checkpoint.glob("*.npz")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(number)
+
+
 def read_history(folder):
     """{name: values} of a fold that was trained."""
     rows = (folder / "history.csv").read_text().splitlines()
@@ -72,12 +82,20 @@ def weights_of(fold_dir):
     return {n: v for n, v in found.items() if not n.startswith("optimizer")}
 
 
-def train(prepared, name, devices, *settings, backend):
+def begin(prepared, name, devices, *settings, backend, resume=False):
+    """Starts a training where the CPU is two devices; returns it and its fold."""
     words = ["--set", f"train.devices={devices}"]
     words += [word for setting in settings for word in ("--set", setting)]
+    words += ["--resume"] if resume else []
     folder = f"runs/{name}-{backend}-{devices}"
     command = ["train", "two.yaml", "--fold", 0, "--run-dir", folder, *words]
     process = start("run.py", 2, *command, backend=backend, cwd=prepared)
+    return process, prepared / folder / "fold0"
+
+
+def train(prepared, name, devices, *settings, **options):
+    """The same to its end; returns the fold and what was said."""
+    process, fold_dir = begin(prepared, name, devices, *settings, **options)
     status, said = finish(process)
     assert status == 0, said
-    return prepared / folder / "fold0", said
+    return fold_dir, said

@@ -1,12 +1,10 @@
 """Processes that train together: the same numbers, the same last step, one writer."""
 
 import importlib.util
-import signal
-import time
 
 import numpy as np
 import pytest
-from starting import finish, read_history, together, train, weights_of
+from starting import finish, interrupt, read_history, together, train, weights_of
 
 from arcticdl.errors import ConfigError
 from arcticdl.training.devices import processes
@@ -100,11 +98,7 @@ def test_a_signal_to_one_process_ends_all_at_one_step(prepared, long, told):
     folder = prepared / "runs" / f"stopped{told}"
     command = (*FOLD, "--run-dir", folder, *LONG)
     started = together(2, *command, cwd=prepared)
-    checkpoint = folder / "fold0" / "checkpoint"
-    deadline = time.monotonic() + 200
-    while not any(checkpoint.glob("*.npz")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    started[told].send_signal(signal.SIGUSR1)
+    interrupt(started[told], folder / "fold0" / "checkpoint")
     stopped = [finish(process) for process in started]
     if any(status == 0 for status, _ in stopped):
         pytest.fail(f"the training was over before the signal came: {stopped}")
@@ -126,3 +120,26 @@ def test_a_fold_that_is_done_is_refused_by_all_processes(prepared, trained):
     for status, said in map(finish, started):
         assert status == 1
         assert "is trained. Use --overwrite" in said
+
+
+@pytest.mark.devices
+def test_processes_that_diverge_end_together_and_name_their_tiles(prepared, trained):
+    folder = prepared / "runs" / "diverged"
+    words = ("--run-dir", folder, "--set", "train.learning_rate=1e30")
+    words += ("--set", "train.clip_norm=null")
+    ended = [finish(one) for one in together(2, *FOLD, *words, cwd=prepared)]
+    for number, (status, said) in enumerate(ended):
+        assert status == 1
+        assert f"The tiles of process {number} are tile " in said
+    assert (folder / "fold0" / "last_good.keras").exists()
+    assert not (folder / "fold0" / "model.keras").exists()
+
+
+@pytest.mark.devices
+def test_what_several_processes_cannot_do_is_refused_by_all(prepared, trained):
+    folder = prepared / "runs" / "members"
+    words = ("--run-dir", folder, "--set", "train.ensemble={kind: seeds, members: 2}")
+    for status, said in map(finish, together(2, *FOLD, *words, cwd=prepared)):
+        assert status == 1
+        assert "Several processes train one network together" in said
+    assert not folder.exists()

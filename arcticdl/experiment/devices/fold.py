@@ -54,7 +54,7 @@ def hold_together(
 
     Raises:
         FileExistsError: As for `hold_fold`.
-        RuntimeError: The first process could not begin.
+        ValueError: The first process could not begin.
     """
     failed: Exception | None = None
     wait_for_all("checked")  # before anything is there that a check would refuse

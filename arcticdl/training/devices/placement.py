@@ -174,6 +174,20 @@ def num_replicas(model: keras.Model) -> int:
     return int(model.distribute_strategy.num_replicas_in_sync)
 
 
+def num_sharing(model: keras.Model) -> int:
+    """Devices of this process that share each batch of a model.
+
+    Args:
+        model: Any model, in the scope in which it was built.
+    """
+    if keras.backend.backend() != "jax":
+        return num_replicas(model)
+    placed = keras.distribution.distribution()
+    if placed is None:
+        return 1
+    return int(placed.device_mesh.devices.size) // num_processes()
+
+
 def check_replicas(
     model: keras.Model, callbacks: Sequence[keras.callbacks.Callback] = ()
 ) -> None:

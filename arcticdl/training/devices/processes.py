@@ -193,13 +193,13 @@ def raise_together(error: Exception | None) -> None:
 
     Raises:
         Exception: This process's own.
-        RuntimeError: Another process failed, and says why.
+        ValueError: Another process failed, and says why.
     """
     failed = largest(0 if error is None else 1)
     if error is not None:
         raise error
     if failed:
-        raise RuntimeError(
+        raise ValueError(
             "Another process could not begin, and this one ends with it. Received: "
             f"process {process_number()} of {num_processes()}. The reason is in the "
             "log of the one that failed."

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 
 from arcticdl.errors import DivergedError
+from arcticdl.training.devices.placement import num_sharing
+from arcticdl.training.devices.processes import num_processes, process_number
 
 _SHOWN = 8
 
@@ -105,6 +107,12 @@ def _has_loss(model: keras.Model, batch: Any) -> bool:
 
 def _tell(model: keras.Model, feed: keras.utils.PyDataset, number: int) -> str:
     """Names a batch's tiles, and those among them that have no loss alone."""
+    if num_processes() > 1:  # of which each would try other tiles
+        return (
+            f"The tiles of process {process_number()} are "
+            f"{_listed(feed.names_of(number))}. Either a label is neither a class nor "
+            "void, or training diverged: one process alone tells which."
+        )
     batch = feed[number]
     count = len(keras.tree.flatten(batch)[0])
     if hasattr(feed, "names_of"):
@@ -114,7 +122,7 @@ def _tell(model: keras.Model, feed: keras.utils.PyDataset, number: int) -> str:
     alone = [
         name
         for place, name in enumerate(names)
-        if not _has_loss(model, _sample(batch, place))
+        if not _has_loss(model, _sample(batch, place, num_sharing(model)))
     ]
     if alone:
         which = "tile has" if len(alone) == 1 else "tiles have"
@@ -130,8 +138,12 @@ def _tell(model: keras.Model, feed: keras.utils.PyDataset, number: int) -> str:
     )
 
 
-def _sample(batch: Any, place: int) -> Any:
-    return keras.tree.map_structure(lambda part: part[place : place + 1], batch)
+def _sample(batch: Any, place: int, copies: int) -> Any:
+    """One sample of a batch, once for each device that shares it."""
+    return keras.tree.map_structure(
+        lambda part: np.repeat(np.asarray(part[place : place + 1]), copies, axis=0),
+        batch,
+    )
 
 
 def _listed(names: list[str]) -> str:
