@@ -108,7 +108,8 @@ notebooks: $(VENV)/installed-notebooks
 	$(BIN)/python -m jupyterlab notebooks
 
 notebooks-test: $(VENV)/installed-test
-	$(BIN)/python -m pytest tests/notebooks -m "notebook or not notebook" --durations 0
+	$(BIN)/python -m pytest tests/notebooks -m "notebook or not notebook" \
+		--numprocesses auto --maxprocesses 4 --durations 0
 
 .venv-jax/installed: pyproject.toml
 	$(call make_env,.venv-jax)

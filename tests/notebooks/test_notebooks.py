@@ -9,7 +9,12 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).parents[2] / "notebooks"
 LESSONS = sorted(FOLDER.glob("*.ipynb"))
 SOLUTIONS = sorted(FOLDER.glob("solutions/*.ipynb"))
-ALWAYS = ("01_quickstart", "03_sea_ice_classification")
+ALWAYS = (  # quick ones; 05 walks through tables that grow elsewhere
+    "01_quickstart",
+    "03_sea_ice_classification",
+    "04_layers_and_activations",
+    "05_losses_and_optimisers",
+)
 
 
 def to_run(paths):
