@@ -13,6 +13,7 @@ PACKAGES = (
     "scene",
     "grid",
     "derived",
+    "boxes",
     "tiles",
     "augment",
     "tasks",
