@@ -12,6 +12,7 @@ from .confusion import scores as scores
 from .detection import coco_annotations as coco_annotations
 from .detection import coco_scores as coco_scores
 from .floes import floe_sizes as floe_sizes
+from .floes import instance_sizes as instance_sizes
 from .floes import lead_fraction as lead_fraction
 from .fronts import front_distance as front_distance
 from .fronts import front_line as front_line

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from arcticdl.boxes import boxes_from_polygons
 from arcticdl.void import VOID_CLASS
 
 MIN_FLOE_PX = 5
@@ -71,18 +72,85 @@ def floe_sizes(
     }
 
 
+def instance_sizes(
+    instances: ArrayLike, *, pixel_m: float = 1.0, min_px: int = MIN_FLOE_PX
+) -> dict[str, Any]:
+    """Measures each object of a map of instances, such as floes or icebergs.
+
+    Objects that reach the frame of the map are cut and left out, and so are those of
+    fewer than ``min_px`` pixels; both are counted.
+
+    Args:
+        instances: Integer ``(y, x)``: 0 is background, each other number one object.
+        pixel_m: Side of a pixel.
+        min_px: Least number of pixels.
+
+    Returns:
+        ``number``, int64 (object,); ``area_m2``, ``diameter_m`` (mean caliper diameter,
+        see `floe_sizes`), ``length_m`` and ``width_m`` (sides of the smallest rectangle
+        around it), float64 (object,); ``num_cut``, ``num_small``.
+
+    Raises:
+        ValueError: It is no map of integers.
+
+    Example:
+        >>> instances = np.zeros((8, 10), np.int32)
+        >>> instances[2:4, 2:7] = 5
+        >>> found = instance_sizes(instances, pixel_m=10.0)
+        >>> found["length_m"].tolist(), found["width_m"].tolist()
+        ([50.0], [20.0])
+    """
+    codes = np.asarray(instances)
+    if codes.ndim != 2 or codes.dtype.kind not in "iu":
+        raise ValueError(
+            "`instances` must be an integer map (y, x). "
+            f"Received: shape {codes.shape}, dtype {codes.dtype}."
+        )
+    numbers, place, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    ranks = place.reshape(codes.shape) + 1
+    frame = np.concatenate([codes[0], codes[-1], codes[:, 0], codes[:, -1]])
+    real = numbers != 0
+    cut = real & np.isin(numbers, frame)
+    kept = np.flatnonzero(real & ~cut & (counts >= min_px))
+    boxes = ndimage.find_objects(ranks)
+    regions = [ranks[boxes[k]] == k + 1 for k in kept]
+    sides = [_sides_px(region) for region in regions]
+    lengths = np.array(sides, np.float64).reshape(-1, 2) * pixel_m
+    calipers = np.array([_caliper_px(region) for region in regions], np.float64)
+    return {
+        "number": numbers[kept].astype(np.int64),
+        "area_m2": counts[kept] * float(pixel_m) ** 2,
+        "diameter_m": calipers * pixel_m,
+        "length_m": lengths[:, 0],
+        "width_m": lengths[:, 1],
+        "num_cut": int(cut.sum()),
+        "num_small": int((real & ~cut & (counts < min_px)).sum()),
+    }
+
+
+def _sides_px(region: NDArray[np.bool_]) -> tuple[float, float]:
+    """Sides of the smallest rectangle around a region's pixels, the longer first."""
+    (box,) = boxes_from_polygons([_pixel_corners(region)])
+    return float(box[2]), float(box[3])
+
+
 def _caliper_px(region: NDArray[np.bool_]) -> float:
     """Perimeter of the hull of a region's pixels over pi, in pixels."""
     import shapely
 
+    points = shapely.MultiPoint(_pixel_corners(region))
+    return float(points.convex_hull.length / math.pi)
+
+
+def _pixel_corners(region: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Corners of a region's pixels that span all the others, float64 ``(point, 2)``."""
     rows = np.flatnonzero(region.any(axis=1))
     first = region[rows].argmax(axis=1)
     last = region.shape[1] - region[rows][:, ::-1].argmax(axis=1)
     # Of each row of pixels the four outer corners span all the others.
     x = np.concatenate([first, last, first, last])
     y = np.concatenate([rows, rows, rows + 1, rows + 1])
-    corners = np.stack([x, y], axis=-1).astype(np.float64)
-    return float(shapely.MultiPoint(corners).convex_hull.length / math.pi)
+    return np.stack([x, y], axis=-1).astype(np.float64)
 
 
 def lead_fraction(

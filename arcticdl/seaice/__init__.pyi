@@ -1,4 +1,5 @@
 # What the package offers, for its lazy loader, for mypy and for editors.
+from . import cfar as cfar
 from . import charts as charts
 from . import colours as colours
 from . import indices as indices
