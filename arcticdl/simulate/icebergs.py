@@ -33,7 +33,8 @@ def iceberg_scene(
 
     The sea is that of a wind (CMOD5.N), with slow changes; icebergs are polygons of
     80 m to 1.5 km, their lengths lognormal, brighter than the sea by 3 to 14 dB, of
-    which the faintest drown in speckle. Speckle is gamma distributed and independent from pixel to pixel.
+    which the faintest drown in speckle. Speckle is gamma distributed and independent
+    from pixel to pixel.
 
     Args:
         size_px: Side of the scene, at least 16.
