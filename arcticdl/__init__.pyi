@@ -1,5 +1,6 @@
 # What the package offers, for its lazy loader, for mypy and for editors.
 from . import augment as augment
+from . import boxes as boxes
 from . import choices as choices
 from . import config as config
 from . import datasets as datasets

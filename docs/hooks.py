@@ -9,6 +9,7 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = (
+    "boxes",
     "sources",
     "scene",
     "grid",
