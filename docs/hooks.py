@@ -9,7 +9,6 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = (
-    "boxes",
     "sources",
     "scene",
     "grid",
