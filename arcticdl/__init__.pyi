@@ -11,6 +11,7 @@ from . import errors as errors
 from . import evaluation as evaluation
 from . import experiment as experiment
 from . import files as files
+from . import forecasting as forecasting
 from . import grid as grid
 from . import inference as inference
 from . import labelling as labelling

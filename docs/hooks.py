@@ -27,6 +27,7 @@ PACKAGES = (
     "plots",
     "simulate",
     "seaice",
+    "forecasting",
     "config",
     "experiment",
     "datasets",

@@ -22,6 +22,7 @@ from arcticdl.cli.faults import INTERRUPTED, explain, say
 from arcticdl.cli.runs.bundle import bundle, verify
 from arcticdl.cli.runs.calibrate import calibrate
 from arcticdl.cli.runs.compare import compare
+from arcticdl.cli.runs.forecast import forecast
 from arcticdl.cli.runs.learning import learning_curve
 from arcticdl.cli.runs.tune import tune
 from arcticdl.cli.weights import weights
@@ -52,6 +53,7 @@ for command in (
     use.ensemble,
     tune,
     use.evaluate,
+    forecast,
     compare,
     learning_curve,
     use.predict,

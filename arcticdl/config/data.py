@@ -115,6 +115,29 @@ class DataConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _forecasts_are_of_a_quantity(self) -> "DataConfig":
+        context = None if self.series is None else self.series.context
+        if context is None:
+            return self
+        label = self.labels.get(context.of)
+        if label is None or label.kind != "value" or label.target != "pixel":
+            found = sorted(
+                name
+                for name, each in self.labels.items()
+                if each.kind == "value" and each.target == "pixel"
+            )
+            raise ValueError(
+                "`series.context.of` must name a label that is a quantity of pixels: "
+                f"{found}. Received: {context.of!r}"
+            )
+        if label.band is not None and context.delay_steps.get(label.band):
+            raise ValueError(
+                f"`series.context.delay_steps` delays {label.band!r}, which is what is "
+                "forecast: baselines begin from its last date"
+            )
+        return self
+
     @property
     def answered(self) -> dict[str, LabelConfig]:
         """The labels that can be learnt: of a series one for each date to answer."""

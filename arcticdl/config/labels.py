@@ -127,6 +127,11 @@ class LabelConfig(Section):
     carried: str | None = Field(
         None, description="Variable of the scene's own file that holds it."
     )
+    band: str | None = Field(
+        None,
+        description="Band of the scene that is the quantity itself, such as the one "
+        "that a series forecasts.",
+    )
     attribute: str | None = Field(
         None,
         description="Attribute of the scene (or column of `data.table`) that tells the "
@@ -182,9 +187,14 @@ class LabelConfig(Section):
 
     @model_validator(mode="after")
     def _one_origin(self) -> "LabelConfig":
-        origins = (self.file, self.carried, self.rules or None, self.attribute)
+        rules = self.rules or None
+        origins = (self.file, self.carried, rules, self.attribute, self.band)
         if sum(origin is not None for origin in origins) != 1:
-            raise ValueError("give one of `file`, `carried`, `rules` and `attribute`")
+            raise ValueError(
+                "give one of `file`, `carried`, `rules`, `attribute` and `band`"
+            )
+        if self.band is not None and self.classes:
+            raise ValueError("`band` is a quantity; for its classes give `rules`")
         if self.several and (not self.classes or self.codes or self.rules):
             raise ValueError("`several` needs `classes`, and neither `codes` nor rules")
         if self.several and (self.carried or self.sides):

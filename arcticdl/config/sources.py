@@ -6,6 +6,7 @@ from pydantic import Field, PositiveFloat, model_validator
 
 from arcticdl.config.names import READER
 from arcticdl.config.section import FileRef, Section
+from arcticdl.forecasting.context import CONTEXT_BANDS, Context
 from arcticdl.series import Steps
 
 Resampling = Literal["bilinear", "cubic", "nearest"]
@@ -36,6 +37,56 @@ class TableConfig(Section):
         return (self.path,) if isinstance(self.path, str) else self.path
 
 
+class ContextConfig(Section):
+    """What a forecast is told besides the dates seen, from the years of reference.
+
+    Cells that one date lacks are then void at all dates, and each sequence is measured
+    by the other years.
+    """
+
+    of: str = Field(min_length=1, description="Label that is forecast: a quantity.")
+    reference: tuple[int, int] = Field(
+        description="First and last year of climatology, trend and damping; a test "
+        "must lie outside."
+    )
+    bands: tuple[str, ...] = Field(
+        ("anomaly", "climatology", "season"),
+        description=f"Which bands, of {', '.join(CONTEXT_BANDS)}.",
+    )
+    start_from: str | None = Field(
+        None,
+        description="Baseline among `bands` that the network's answer is added to; "
+        "null: none.",
+    )
+    window_days: PositiveFloat = Field(
+        15.0, description="Days on each side that share a climatology; not of months."
+    )
+    limits: tuple[float, float] = Field(
+        (0.0, 1.0), description="Least and greatest value of the quantity."
+    )
+    regions: dict[str, tuple[float, float, float, float]] = Field(
+        default_factory=dict,
+        description="Name -> [west, east, south, north] in degrees, scored apart; west "
+        "above east crosses 180 degrees.",
+    )
+    delay_steps: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="Band -> steps after its date at which it is known; until then it "
+        "is missing.",
+    )
+
+    @model_validator(mode="after")
+    def _context_is_possible(self) -> "ContextConfig":
+        assert self.context
+        return self
+
+    @property
+    def context(self) -> Context:
+        """The context as stores take it."""
+        names = type(self).model_fields.keys() - {"regions"}
+        return Context(**{name: getattr(self, name) for name in names})
+
+
 class SeriesConfig(Section):
     """Scenes of one place in the order of their times: a network sees several dates.
 
@@ -52,10 +103,16 @@ class SeriesConfig(Section):
     answers: tuple[int, ...] = Field(
         (0,), min_length=1, description="Steps from the last date whose labels count."
     )
+    context: ContextConfig | None = Field(
+        None, description="What a forecast is told besides; null: nothing."
+    )
 
     @model_validator(mode="after")
     def _steps_are_possible(self) -> "SeriesConfig":
         assert self.steps
+        if self.context is not None:
+            bands = tuple(self.context.delay_steps)
+            self.context.context.check(self.steps, bands)
         return self
 
     @property

@@ -7,6 +7,8 @@ from .ensembles.joined import ensemble as ensemble
 from .evaluate import evaluate as evaluate
 from .evaluate import headline as headline
 from .export import export as export
+from .forecasts.run import describe_forecasts as describe_forecasts
+from .forecasts.run import forecast as forecast
 from .predict import predict as predict
 from .scenes import open_scenes as open_scenes
 from .scenes import prepare as prepare

@@ -84,6 +84,7 @@ def predict(
     config, paths = model_files(Path(run), fold, tuple(overrides))
     if config is not None and overrides:
         check_maps(config)
+    _refuse_forecasts(config, run)
     if config is not None and not inputs and len(paths) > 1:
         if out is not None and Path(out).suffix.lower() in (*_FILES, _TABLE):
             raise ConfigError(
@@ -134,6 +135,16 @@ def predict(
     if "image" in targets:
         written.append(write_table(predictor, scenes, target, overwrite or resume))
     return written
+
+
+def _refuse_forecasts(config: Experiment | None, run: str | Path) -> None:
+    """What a forecast is told besides comes from the store, not from files."""
+    series = None if config is None else config.data.series
+    if series is not None and series.context is not None:
+        raise ConfigError(
+            "A run with `data.series.context` forecasts from its store. Map it by: "
+            f"arcticdl forecast {run}"
+        )
 
 
 def _write_maps(

@@ -25,6 +25,7 @@ from arcticdl.experiment.data.further import (
 from arcticdl.experiment.labels.boxes import add_objects, check_annotated
 from arcticdl.experiment.labels.corrections import correct_labels, corrected_labels
 from arcticdl.experiment.labels.image_labels import image_label
+from arcticdl.experiment.labels.quantity import band_itself
 from arcticdl.experiment.labels.several import band_label
 from arcticdl.experiment.labels.sides import name_sides
 from arcticdl.experiment.labels.times import check_times
@@ -158,6 +159,8 @@ def _brought_to_grid(scene: xr.Dataset, data: DataConfig) -> xr.Dataset:
 def _add_labels(scene: xr.Dataset, data: DataConfig, anchor: Anchor) -> None:
     """Adds the labels that no file of a map tells, and what finishes the others."""
     for name, label in data.labels.items():
+        if label.band is not None:
+            scene[name] = band_itself(scene, name, label.band)
         if label.rules:
             scene[name] = threshold_labels(
                 scene, label.classes, [(r.name, r.where) for r in label.rules]

@@ -12,7 +12,13 @@ from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.data.series import purged
 from arcticdl.experiment.labels.boxes import refuse_empty
 from arcticdl.experiment.options import SPLIT_GIVEN, call_with, parameters
-from arcticdl.tiles import Fold, LeakageReport, TileStore, audit_folds
+from arcticdl.tiles import (
+    Fold,
+    ForecastStore,
+    LeakageReport,
+    TileStore,
+    audit_folds,
+)
 from arcticdl.tiles.folds.drift import mark_drift
 from arcticdl.tiles.table import SPLITTERS
 
@@ -154,6 +160,8 @@ def _choose_fold(
     if config.train.feed == "scenes":
         _refuse_cut_scenes(store, learnt, number)
     refuse_empty(store, config, number, {"trains": learnt, "tests": tested})
+    if isinstance(store, ForecastStore):
+        store.refuse_reference(tested)
     return Split(learnt, validation, tested)
 
 

@@ -14,6 +14,12 @@ from .detection import coco_scores as coco_scores
 from .floes import floe_sizes as floe_sizes
 from .floes import instance_sizes as instance_sizes
 from .floes import lead_fraction as lead_fraction
+from .forecasts import ensemble_crps as ensemble_crps
+from .forecasts import forecast_errors as forecast_errors
+from .forecasts import ice_probability as ice_probability
+from .forecasts import probability_scores as probability_scores
+from .forecasts import quantile_crps as quantile_crps
+from .forecasts import spread_skill as spread_skill
 from .fronts import front_distance as front_distance
 from .fronts import front_line as front_line
 from .fronts import front_path as front_path

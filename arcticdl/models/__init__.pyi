@@ -24,6 +24,7 @@ from .finetune import GradualUnfreezing as GradualUnfreezing
 from .finetune import freeze_stages as freeze_stages
 from .finetune import layer_factors as layer_factors
 from .fusions import FUSIONS as FUSIONS
+from .layers.temporal import ConvGru as ConvGru
 from .layers.temporal import ConvLstm as ConvLstm
 from .layers.temporal import TimeAttention as TimeAttention
 from .options import Regularization as Regularization

@@ -155,7 +155,9 @@ def build_multitask(
         series: ``Series``, or its options as a dict: ``fusion`` (one of ``FUSIONS``)
             and ``num_times``, for images ``(batch, time, y, x, band)``. Where the card
             says ``num_times``, as that of a feed of a ``SeriesStore`` does, images are
-            ``(batch, y, x, date * band)``, and ``fusion`` is ``"fold"`` unless told.
+            ``(batch, y, x, date * band)``, and ``fusion`` is ``"fold"`` unless told;
+            ``num_context`` further bands, as a ``ForecastStore`` has them, are given to
+            each date, and ``starts`` says to which of them an answer is added.
         style: ``Style``, likewise: ``norm``, ``activation`` and ``initializer`` of the
             layers, where a network leaves the choice.
         regularization: ``Regularization``, likewise: ``dropout`` before each head,
@@ -187,17 +189,19 @@ def build_multitask(
     specs = _check_heads(heads, decoder, kept.dropout)
     count = resolve_num_bands(num_bands, bands, card)
     dates = int((card or {}).get("num_times", 1))  # side by side in the bands
-    series = series.of_dates(dates, count)
+    told = int((card or {}).get("num_context", 0))  # behind those of the dates
+    series = series.of_dates(dates, count - told)
     check_fusion(series.fusion, series.num_times)
-    one = count // dates
+    one = (count - told) // dates
     folded = int(series.num_times or 1) if series.fusion == "fold" else 1
     # The bands of the last date bear their own names.
-    names = list(bands or (card or {}).get("bands", ()))[-one:] or None
+    every = list(bands or (card or {}).get("bands", ()))
+    names = every[count - told - one : count - told] or None
     encoder = build_encoder(
         backbone,
         decoder,
-        one * folded,
-        bands=names and names * folded,
+        one * folded + told,
+        bands=names and names * folded + every[count - told :],
         weights=weights,
         adapter=adapter,
         style=style,
@@ -209,12 +213,17 @@ def build_multitask(
     image = keras.Input((*times, *(input_size or (None, None)), count), name="image")
     known = {**(encoder.card(card) or {}), "heads": _describe_heads(specs, card)}
     x = Card(known, name="card")(image)
-    x = UnfoldTime(dates, name="unfold_time")(x) if dates > 1 else x
-    features, reference = encode(encoder.model, x, series.fusion)
+    fusion = series.fusion
+    if dates > 1 and told and fusion == "fold":
+        fusion = None  # dates and context stand side by side already
+    elif dates > 1:
+        x = UnfoldTime(dates, told, name="unfold_time")(x)
+    features, reference = encode(encoder.model, x, fusion)
     common = {"norm": style.norm, "activation": style.activation or "relu"}
     decoded = _decode(features, decoder, {**common, **(decoder_options or {})})
     shared = _share(features, decoded, specs, fork)
-    outputs = _answer(shared, decoded, reference, specs)
+    starts = _starts(card)
+    outputs = _answer(shared, decoded, image if starts else reference, specs, starts)
     label = backbone if isinstance(backbone, str) else backbone.name
     name = "_".join(part for part in (decoder, label) if part)
     model = keras.Model(
@@ -291,11 +300,22 @@ def _share(
     return found if fork is None else dict(fork(found))
 
 
+def _starts(card: Options | None) -> dict[str, dict[str, Any]]:
+    """Head -> options of ``StartFrom``, as a feed of forecasts has told them."""
+    known = card or {}
+    return {
+        head: {"index": list(known["bands"]).index(start["band"])}
+        | {key: value for key, value in start.items() if key != "band"}
+        for head, start in known.get("starts", {}).items()
+    }
+
+
 def _answer(
     shared: Mapping[str, Any],
     decoded: Decoded | None,
     image: Any,
     specs: Mapping[str, HeadSpec],
+    starts: Mapping[str, Options],
 ) -> dict[str, Any]:
     outputs = {}
     for name, spec in specs.items():
@@ -303,7 +323,8 @@ def _answer(
             outputs[name] = pooled_head(shared[name], name=name, spec=spec)
             continue
         own = decoded._replace(features=shared[name])
-        outputs[name] = dense_head(own, image, name=name, spec=spec)
+        start = starts.get(name)
+        outputs[name] = dense_head(own, image, name=name, spec=spec, start=start)
         for i, coarse in enumerate(decoded.auxiliary):
             aux = f"{name}_aux{i}"
             outputs[aux] = dense_head(coarse, image, name=aux, spec=spec)

@@ -6,10 +6,11 @@ FUSIONS = Table(
     None,
     {
         "attention": "arcticdl.models.layers.temporal:fuse_attention",
+        "convgru": "arcticdl.models.layers.temporal:fuse_convgru",
         "convlstm": "arcticdl.models.layers.temporal:fuse_convlstm",
         "fold": "arcticdl.models.layers.temporal:FoldTime",
         "mean": "arcticdl.models.layers.temporal:fuse_mean",
     },
 )
 """``"fold"`` is a layer before the encoder, the others functions after it, level by
-level. ``"convlstm"`` and ``"fold"`` need a known number of times."""
+level. All but ``"attention"`` and ``"mean"`` need a known number of times."""

@@ -13,13 +13,20 @@ What the last axis of an output holds depends on the form of the task's answer:
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from keras import layers
+import numpy as np
+from keras import initializers, layers
 
 from arcticdl.models.contracts import Decoded
-from arcticdl.models.layers.answers import Increasing, OrderedThresholds, Variance
+from arcticdl.models.layers.answers import (
+    Increasing,
+    OrderedThresholds,
+    StartFrom,
+    Variance,
+)
 from arcticdl.models.layers.resampling import UpsampleBilinear
 from arcticdl.models.layers.shapes import CropLike
 from arcticdl.tasks import Head, read_head
+from arcticdl.tasks.outputs import middle_quantile
 
 _LAST: dict[str, Callable[[Any, str], Any]] = {
     "gaussian": lambda n, name: Variance(n, dtype="float32", name=name),
@@ -27,6 +34,10 @@ _LAST: dict[str, Callable[[Any, str], Any]] = {
     "quantiles": lambda q, name: Increasing(dtype="float32", name=name),
 }
 """Form of answer -> the layer that makes it keep its own rule, from size and name."""
+
+_CLOSE = {"gaussian": -4.0, "quantiles": -0.43}
+"""Biases with which the spread of an answer begins that starts from a band: a deviation
+of 0.14, and steps of 0.05 between quantiles (a tenth of the softplus)."""
 
 _CONV_CHANNELS = {"ordinal": 1}
 """Channels of the layer before it, where they differ from those of the output."""
@@ -74,14 +85,22 @@ def check_head(name: str, spec: Mapping[str, Any], dropout: float = 0.0) -> Head
     return HeadSpec(read_head(name, options), dropout)
 
 
-def dense_head(decoded: Decoded, image: Any, *, name: str, spec: HeadSpec) -> Any:
+def dense_head(
+    decoded: Decoded,
+    image: Any,
+    *,
+    name: str,
+    spec: HeadSpec,
+    start: Mapping[str, Any] | None = None,
+) -> Any:
     """Builds an output ``(batch, y, x, channel)``, float32, of the image's size.
 
     Args:
         decoded: The decoder's features.
-        image: The image, for its size.
+        image: The image, for its size, and for the band that the answer starts from.
         name: Name of the head and of the model's output.
         spec: Checked description.
+        start: Options of ``StartFrom``; the answer then begins as that band alone.
     """
     x = decoded.features
     if spec.dropout:
@@ -91,12 +110,41 @@ def dense_head(decoded: Decoded, image: Any, *, name: str, spec: HeadSpec) -> An
         decoded.kernel_size,
         padding="same",
         dtype="float32",
+        **({} if start is None else _as_started(spec)),
         name=f"{name}_conv",
     )(x)
     if decoded.level:
         x = UpsampleBilinear(2**decoded.level, dtype="float32", name=f"{name}_up")(x)
-    x = spec.finish(x, f"{name}_answer")
-    return CropLike(dtype="float32", name=name)([x, image])
+    if start is None:
+        x = spec.finish(x, f"{name}_answer")
+        return CropLike(dtype="float32", name=name)([x, image])
+    if spec.head.spec.kind == "quantiles":
+        middle = middle_quantile(spec.head.size)
+        x = Increasing(middle, dtype="float32", name=f"{name}_answer")(x)
+    else:
+        x = spec.finish(x, f"{name}_answer")
+    values = spec.head.size if spec.head.spec.kind == "gaussian" else None
+    x = CropLike(dtype="float32", name=f"{name}_crop")([x, image])
+    started = StartFrom(**start, num_values=values, dtype="float32", name=name)
+    return started([x, image])
+
+
+def _as_started(spec: HeadSpec) -> dict[str, Any]:
+    """Initial weights of a head whose answer begins as a band: no correction at all.
+
+    Quantiles begin close to their middle one, and a variance as a small one.
+    """
+    bias = np.zeros(spec.channels, "float32")
+    kind, size = spec.head.spec.kind, spec.head.size
+    if kind == "gaussian":
+        bias[size:] = _CLOSE[kind]
+    if kind == "quantiles":
+        bias[:] = _CLOSE[kind]
+        bias[middle_quantile(size)] = 0.0
+    return {
+        "kernel_initializer": "zeros",
+        "bias_initializer": initializers.Constant(bias.tolist()),
+    }
 
 
 def pooled_head(features: Any, *, name: str, spec: HeadSpec) -> Any:

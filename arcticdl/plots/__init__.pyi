@@ -11,6 +11,11 @@ from .curves import confusion as confusion
 from .curves import reliability as reliability
 from .curves import training_curves as training_curves
 from .curves import training_quantities as training_quantities
+from .forecasts import extent_curves as extent_curves
+from .forecasts import forecast_film as forecast_film
+from .forecasts import forecast_maps as forecast_maps
+from .forecasts import scores_over_leads as scores_over_leads
+from .forecasts import spread_skill_plot as spread_skill_plot
 from .learning import error_over_scenes as error_over_scenes
 from .learning import error_over_sizes as error_over_sizes
 from .maps import band_composite as band_composite

@@ -1,6 +1,7 @@
 # What the package offers, for its lazy loader, for mypy and for editors.
 from .daily import daily_scene as daily_scene
 from .icebergs import iceberg_scene as iceberg_scene
+from .monthly import monthly_year as monthly_year
 from .optical import OPTICAL_BANDS as OPTICAL_BANDS
 from .optical import SURFACES as SURFACES
 from .optical import optical_scene as optical_scene

@@ -29,5 +29,6 @@ from .store import open_store as open_store
 from .table import NORMALIZERS as NORMALIZERS
 from .table import SAMPLERS as SAMPLERS
 from .table import SPLITTERS as SPLITTERS
+from .views.forecast import ForecastStore as ForecastStore
 from .views.scenes import SceneStore as SceneStore
 from .views.series import SeriesStore as SeriesStore

@@ -1,8 +1,9 @@
 """Reading a tile store, fast and without Keras."""
 
 import json
+import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,15 @@ class TileStore:
 
     num_times: int = 1
     """Dates whose bands an image holds; see `SeriesStore`."""
+
+    num_context: int = 0
+    """Bands behind those of the dates; see `ForecastStore`."""
+
+    starts: Mapping[str, str] = {}
+    """Label -> band that its answer starts from; see `ForecastStore`."""
+
+    limits: tuple[float, float] = (-math.inf, math.inf)
+    """Least and greatest value of what is forecast; see `ForecastStore`."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)

@@ -119,8 +119,13 @@ class TileFeed(BatchFeed):
     def card(self) -> dict[str, Any]:
         """What a model must know to be used on a scene: see `BatchFeed.describe`."""
         times = self.store.num_times
-        dates = {"num_times": times} if times > 1 else {}
-        return {**self.describe(self.store.tile_size_px), **dates}
+        told = {
+            "num_times": times if times > 1 else None,
+            "num_context": self.store.num_context,
+            "starts": describe_starts(self.store, self.normalizer),
+        }
+        known = {key: value for key, value in told.items() if value}
+        return {**self.describe(self.store.tile_size_px), **known}
 
     def count_batches(self) -> int:
         """Batches in a whole epoch of this host."""
@@ -270,6 +275,42 @@ def _filled(values: np.ndarray, where: slice, with_what: Any) -> np.ndarray:
     values = np.array(values)
     values[where] = with_what
     return values
+
+
+def describe_starts(
+    store: TileStore, normalizer: Normalizer
+) -> dict[str, dict[str, Any]]:
+    """How a network finds the forecasts that its answers are added to in its input.
+
+    Args:
+        store: The store; of forecasts, else nothing is found.
+        normalizer: The fitted normaliser of its bands.
+
+    Returns:
+        Label -> ``band``, and the ``offset`` and ``scale`` that undo its scaling, with
+        the ``limits`` of the quantity.
+
+    Raises:
+        ValueError: The normaliser cannot be undone.
+    """
+    if not store.starts:
+        return {}
+    if normalizer.method not in ("constants", "minmax", "none", "robust", "zscore"):
+        raise ValueError(
+            "`start_from` needs a normaliser that can be undone: constants, minmax, "
+            f"none, robust or zscore. Received: {normalizer.method!r}."
+        )
+    assert normalizer.offset_ is not None and normalizer.scale_ is not None
+    found = {}
+    for label, band in store.starts.items():
+        index = store.bands.index(band)
+        found[label] = {
+            "band": band,
+            "offset": float(normalizer.offset_[index]),
+            "scale": float(normalizer.scale_[index]),
+            "limits": list(store.limits),
+        }
+    return found
 
 
 def fit_normalizer(

@@ -80,11 +80,11 @@ def test_a_wrong_key_or_value_is_refused_with_its_path(tmp_path, section, messag
 @pytest.mark.parametrize(
     ("label", "message"),
     [
-        ({"classes": ["a", "b"]}, "one of `file`, `carried`, `rules` and `attribute`"),
+        ({"classes": ["a", "b"]}, "`carried`, `rules`, `attribute` and `band`"),
         ({**LABEL, "colors": ["#000000"]}, "one colour for each"),
         (
             {**LABEL, "attribute": "season"},
-            "one of `file`, `carried`, `rules` and `attribute`",
+            "one of `file`, `carried`, `rules`, `attribute` and `band`",
         ),
         ({"attribute": "season", "codes": {0: 1}}, "`codes` and `sides` are of maps"),
         ({**LABEL, "units": "K"}, "`units` are of a quantity"),

@@ -45,6 +45,7 @@ USE_A_RUN = {
     "reference/formats",
 }
 TRAIN = USE_A_RUN | {
+    "howto/forecast",
     "howto/tune",
     "howto/new-task",
     "howto/own-data",

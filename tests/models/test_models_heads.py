@@ -7,7 +7,12 @@ import pytest
 from arcticdl.errors import TaskError
 from arcticdl.models import build_multitask, get_card
 from arcticdl.models.card import model_heads, set_card
-from arcticdl.models.layers.answers import Increasing, OrderedThresholds, Variance
+from arcticdl.models.layers.answers import (
+    Increasing,
+    OrderedThresholds,
+    StartFrom,
+    Variance,
+)
 from arcticdl.tasks import TASKS
 
 SIZES = {
@@ -199,3 +204,30 @@ def test_a_pooled_head_needs_a_label_of_images():
     card = {"bands": ["HH"], "heads": {"ice": ICE}}
     with pytest.raises(TaskError, match="one class a pixel"):
         tiny({"ice": {"task": "classification", "num_classes": 2}}, card, None)
+
+
+def test_an_answer_that_starts_from_a_band_adds_to_it_and_keeps_its_limits():
+    layer = StartFrom(1, offset=0.5, scale=2.0, limits=(0.0, 1.0), gain=0.1)
+    image = np.zeros((1, 1, 3, 2), "float32")
+    image[0, 0, :, 1] = -0.25, 0.1, 0.3  # 0, 0.7 and 1.1 in source units
+    x = np.array([[[[1.0, 2.0], [1.0, 2.0], [1.0, -2.0]]]], "float32")
+    expected = np.array([[0.1, 0.2], [0.8, 0.9], [1.2, 0.9]])
+    np.testing.assert_allclose(layer([x, image], training=True)[0, 0], expected, 1e-6)
+    np.testing.assert_allclose(layer([x, image])[0, 0], np.clip(expected, 0, 1), 1e-6)
+
+
+def test_a_variance_gets_no_band():
+    layer = StartFrom(0, limits=(0.0, 1.0), num_values=1)
+    image = np.full((1, 1, 1, 1), 0.4, "float32")
+    x = np.array([[[[1.0, -4.0]]]], "float32")
+    np.testing.assert_allclose(np.asarray(layer([x, image])).ravel(), [0.5, -4.0])
+
+
+@pytest.mark.parametrize("middle", [0, 1, 2])
+def test_quantiles_rise_about_the_channel_that_is_taken_as_it_is(middle):
+    x = np.array([[0.3, -1.0, 2.0]], "float32")
+    found = np.asarray(Increasing(middle)(x))[0]
+    softplus = np.log1p(np.exp(x[0].astype("float64")))
+    assert found[middle] == x[0, middle]
+    steps = softplus[[k for k in range(3) if k != middle]]
+    np.testing.assert_allclose(np.diff(found), steps, rtol=1e-5)

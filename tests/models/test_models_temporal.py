@@ -4,7 +4,13 @@ import keras
 import numpy as np
 import pytest
 
-from arcticdl.models import FUSIONS, ConvLstm, TimeAttention, build_segmenter
+from arcticdl.models import (
+    FUSIONS,
+    ConvGru,
+    ConvLstm,
+    TimeAttention,
+    build_segmenter,
+)
 from arcticdl.models.layers.temporal import FoldTime, MergeTime, SplitTime
 
 TINY = {
@@ -115,3 +121,19 @@ def test_splitting_undoes_merging():
 def test_attention_refuses_channels_that_heads_cannot_share():
     with pytest.raises(ValueError, match="multiple of `num_heads`"):
         TimeAttention(num_heads=4)(series())
+
+
+def test_a_convolutional_gru_of_one_pixel_is_a_gru():
+    """The weights of ``keras.layers.GRU``, whose update gate keeps what ours takes."""
+    x = series(times=4, height=1, width=1)
+    peer = keras.layers.GRU(3, reset_after=False)
+    expected = np.asarray(peer(x[:, :, 0, 0]))
+    kernel, state, bias = (np.asarray(w) for w in peer.get_weights())
+    turned = np.array([-1] * 3 + [1] * 6)
+    ours = ConvGru(3, kernel_size=1)
+    ours.build(x.shape)
+    to_gates = (state * turned)[:, :6]
+    new = [kernel * turned, bias * turned, to_gates, state[:, 6:]]
+    ours.set_weights([w[None, None] if w.ndim == 2 else w for w in new])
+    found = np.asarray(ours(x))[:, 0, 0]
+    np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -10,7 +10,7 @@ from arcticdl.config.sources import SeriesConfig
 from arcticdl.errors import SplitError
 from arcticdl.grid import stack_dates
 from arcticdl.series import place_dates
-from arcticdl.tiles import SeriesStore, TileStore
+from arcticdl.tiles import ForecastStore, SeriesStore, TileStore
 
 
 def as_series(store: TileStore, config: Experiment) -> TileStore:
@@ -20,7 +20,12 @@ def as_series(store: TileStore, config: Experiment) -> TileStore:
         SeriesError: Its scenes make no series.
     """
     series = config.data.series
-    return store if series is None else SeriesStore(store, series.steps, by=series.by)
+    if series is None:
+        return store
+    if series.context is None:
+        return SeriesStore(store, series.steps, by=series.by)
+    context = series.context.context
+    return ForecastStore(store, series.steps, by=series.by, context=context)
 
 
 def purged(

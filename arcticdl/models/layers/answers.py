@@ -1,5 +1,7 @@
 """Last layers that make an answer keep its own rule: ordered, rising, positive."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -61,14 +63,32 @@ class OrderedThresholds(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="arcticdl")
 class Increasing(keras.layers.Layer):
-    """Makes the last axis rise: the first value, then positive steps by softplus."""
+    """Makes the last axis rise: one value, and from it positive steps by softplus.
+
+    Args:
+        middle: Number of the channel that is taken as it is; the others lie below and
+            above it, so that it is learnt for itself, whatever their distance.
+        **kwargs: Keras layer arguments.
+    """
+
+    def __init__(self, middle: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.middle = middle
 
     def call(self, x: Any) -> Any:
-        steps = ops.cumsum(ops.softplus(x[..., 1:]), axis=-1)
-        return ops.concatenate([x[..., :1], x[..., :1] + steps], axis=-1)
+        here = self.middle
+        value = x[..., here : here + 1]
+        up = value + ops.cumsum(ops.softplus(x[..., here + 1 :]), axis=-1)
+        if not here:
+            return ops.concatenate([value, up], axis=-1)
+        down = ops.cumsum(ops.softplus(ops.flip(x[..., :here], -1)), axis=-1)
+        return ops.concatenate([value - ops.flip(down, -1), value, up], axis=-1)
 
     def compute_output_shape(self, shape: Shape) -> Shape:
         return shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "middle": self.middle}
 
 
 @keras.saving.register_keras_serializable(package="arcticdl")
@@ -94,3 +114,62 @@ class Variance(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_outputs": self.num_outputs}
+
+
+@keras.saving.register_keras_serializable(package="arcticdl")
+class StartFrom(keras.layers.Layer):
+    """Adds a band of the image to an answer, as a forecast that is to be mended.
+
+    In training the sum is left as it is, so that it has a gradient beyond the limits;
+    else it lies within them.
+
+    Args:
+        index: Number of the band.
+        offset: What its scaling has taken off.
+        scale: By what its scaling has divided.
+        limits: Least and greatest value.
+        gain: By what corrections are multiplied, so that the first steps of an
+            optimiser, which do not know how good the band is, leave it about as it is.
+        num_values: Channels that get the band; the others, such as logarithms of
+            variances, are left as they are. ``None``: all.
+        **kwargs: Keras layer arguments.
+
+    Call arguments:
+        inputs: ``[x, image]``: corrections ``(batch, y, x, channel)`` and the image
+            ``(batch, y, x, band)``.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        offset: float = 0.0,
+        scale: float = 1.0,
+        limits: Sequence[float] = (-math.inf, math.inf),
+        gain: float = 0.1,
+        num_values: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.index, self.offset, self.scale = index, offset, scale
+        self.limits, self.gain, self.num_values = tuple(limits), gain, num_values
+
+    def call(self, inputs: list[Any], training: bool | None = None) -> Any:
+        x, image = inputs
+        band = ops.cast(image[..., self.index : self.index + 1], x.dtype)
+        count = x.shape[-1] if self.num_values is None else self.num_values
+        answer = self.gain * x[..., :count] + band * self.scale + self.offset
+        answer = answer if training else ops.clip(answer, *self.limits)
+        rest = x[..., count:]
+        return ops.concatenate([answer, rest], -1) if rest.shape[-1] else answer
+
+    def compute_output_shape(self, shapes: list[Shape]) -> Shape:
+        return shapes[0]
+
+    def get_config(self) -> dict[str, Any]:
+        own: dict[str, Any] = {
+            "index": self.index,
+            "offset": self.offset,
+            "scale": self.scale,
+        }
+        own |= {"gain": self.gain, "num_values": self.num_values}
+        return {**super().get_config(), **own, "limits": list(self.limits)}

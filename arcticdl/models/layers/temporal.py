@@ -36,26 +36,35 @@ class UnfoldTime(layers.Layer):
 
     Args:
         num_times: Times, of which the bands of the first come first.
+        num_context: Bands behind those of the times, which each time is given.
         **options: Of the layer.
     """
 
-    def __init__(self, num_times: int, **options: Any) -> None:
+    def __init__(self, num_times: int, num_context: int = 0, **options: Any) -> None:
         super().__init__(**options)
-        self.num_times = num_times
+        self.num_times, self.num_context = num_times, num_context
 
     def call(self, x: Any) -> Any:
         batch, height, width, _ = ops.shape(x)
-        bands = x.shape[-1] // self.num_times
-        x = ops.reshape(x, (batch, height, width, self.num_times, bands))
-        return ops.transpose(x, (0, 3, 1, 2, 4))
+        moving = x.shape[-1] - self.num_context
+        shape = (batch, height, width, self.num_times, moving // self.num_times)
+        times = ops.transpose(ops.reshape(x[..., :moving], shape), (0, 3, 1, 2, 4))
+        if not self.num_context:
+            return times
+        told = ops.repeat(x[:, None, :, :, moving:], self.num_times, axis=1)
+        return ops.concatenate([times, told], axis=-1)
 
     def compute_output_shape(self, shape: Shape) -> Shape:
         batch, height, width, folded = shape
-        bands = None if folded is None else folded // self.num_times
+        bands = None
+        if folded is not None:
+            moving = (folded - self.num_context) // self.num_times
+            bands = moving + self.num_context
         return (batch, self.num_times, height, width, bands)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "num_times": self.num_times}
+        config = {"num_times": self.num_times, "num_context": self.num_context}
+        return {**super().get_config(), **config}
 
 
 @keras.saving.register_keras_serializable(package="arcticdl")
@@ -222,6 +231,81 @@ class ConvLstm(layers.Layer):
     def get_config(self) -> dict[str, Any]:
         config = {"filters": self.filters, "kernel_size": self.kernel_size}
         return {**super().get_config(), **config}
+
+
+@keras.saving.register_keras_serializable(package="arcticdl")
+class ConvGru(layers.Layer):
+    """Runs a convolutional gated recurrent unit over a series, as ``ConvLstm`` does.
+
+    It has two gates where an LSTM has three, and no cell beside its state.
+
+    Args:
+        filters: Channels of the state.
+        kernel_size: Kernel of all convolutions in pixels.
+        **kwargs: Keras layer arguments.
+
+    Call arguments:
+        x: Features ``(batch, time, y, x, channel)`` with a known number of times; the
+            result is ``(batch, y, x, filters)``.
+
+    Reference:
+        Ballas et al. 2016, arXiv:1511.06432, equations 10 to 13.
+    """
+
+    def __init__(self, filters: int, kernel_size: int = 3, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        style = {"padding": "same", "dtype": self.dtype_policy}
+        plain = {**style, "use_bias": False}
+        self.from_input = layers.Conv2D(
+            3 * filters, kernel_size, name="from_input", **style
+        )
+        self.to_gates = layers.Conv2D(
+            2 * filters, kernel_size, name="to_gates", **plain
+        )
+        self.to_new = layers.Conv2D(filters, kernel_size, name="to_new", **plain)
+
+    def build(self, shape: Shape) -> None:
+        batch, _, height, width, channels = shape
+        self.from_input.build((batch, height, width, channels))
+        self.to_gates.build((batch, height, width, self.filters))
+        self.to_new.build((batch, height, width, self.filters))
+
+    def call(self, x: Any) -> Any:
+        batch, times, height, width, channels = ops.shape(x)
+        merged = self.from_input(ops.reshape(x, (-1, height, width, channels)))
+        parts = ops.reshape(merged, (batch, times, height, width, 3 * self.filters))
+        gates, new = parts[..., : 2 * self.filters], parts[..., 2 * self.filters :]
+        # Before the first time the state is zero, and so is all that comes of it.
+        state = ops.sigmoid(gates[:, 0, ..., : self.filters]) * ops.tanh(new[:, 0])
+        for time in range(1, x.shape[1]):
+            both = ops.sigmoid(gates[:, time] + self.to_gates(state))
+            update, reset = ops.split(both, 2, axis=-1)
+            found = ops.tanh(new[:, time] + self.to_new(reset * state))
+            state = (1.0 - update) * state + update * found
+        return state
+
+    def compute_output_shape(self, shape: Shape) -> Shape:
+        return (shape[0], *shape[2:4], self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        config = {"filters": self.filters, "kernel_size": self.kernel_size}
+        return {**super().get_config(), **config}
+
+
+def fuse_convgru(x: Any, *, name: str) -> Any:
+    """Runs a convolutional gated recurrent unit over the times, to its last state.
+
+    Args:
+        x: Features ``(batch, time, y, x, channel)`` of one level, with a known number
+            of times.
+        name: Layer name.
+
+    Returns:
+        Features ``(batch, y, x, channel)``.
+    """
+    return ConvGru(x.shape[-1], name=name)(x)
 
 
 def fuse_mean(x: Any, *, name: str) -> Any:

@@ -357,6 +357,9 @@ def _attributes(
     for name in ("scene_id", "group", "region", "season", "service"):
         if name in raw.attrs:
             attrs[name] = str(raw.attrs[name])
+    version = raw.attrs.get("product_version")
+    if version:
+        attrs["columns"] = {"product_version": str(version)}
     when = field_time(raw, field.variable, time_index)
     return attrs if when is None else {**attrs, "time": when}
 

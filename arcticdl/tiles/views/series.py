@@ -35,6 +35,7 @@ class SeriesStore(TileStore):
         store: The store, each date of a series being a scene of it.
         steps: Which dates are seen, and for which labels are wanted.
         by: Column of the manifest that names the series of a scene.
+        unanswered: Whether dates are kept for which no answer is there yet.
 
     Attributes:
         store: The store as it is, date by date.
@@ -51,9 +52,17 @@ class SeriesStore(TileStore):
         ``sequences = SeriesStore(store, Steps(history=3), by="site")``
     """
 
-    def __init__(self, store: TileStore, steps: Steps, *, by: str = "group") -> None:
+    def __init__(
+        self,
+        store: TileStore,
+        steps: Steps,
+        *,
+        by: str = "group",
+        unanswered: bool = False,
+    ) -> None:
         super().__init__(store.path)
         self.store, self.steps, self.by = store, steps, by
+        self.unanswered = unanswered
         self.num_times = steps.history
         where = _place_tiles(store, steps, by)
         if _longest(where) == 1 and (*steps.seen, *steps.answers) != (0, 0):
@@ -64,7 +73,7 @@ class SeriesStore(TileStore):
             )
         tiles = _find(where, steps.seen)
         answers = _find(where, steps.answers)
-        kept = (answers != MISSING).any(1)
+        kept = (answers != MISSING).any(1) | unanswered
         if not kept.any():
             raise SeriesError(
                 f"No sequence of {store.path} has a label at the steps "
@@ -84,7 +93,8 @@ class SeriesStore(TileStore):
         return len(self.own)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"store": self.store, "steps": self.steps, "by": self.by}
+        names = ("store", "steps", "by", "unanswered")
+        return {name: getattr(self, name) for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
@@ -163,7 +173,7 @@ class SeriesStore(TileStore):
         self,
         indices: Sequence[int] | np.ndarray,
         names: Sequence[str] | None = None,
-    ) -> "PendingSequences":
+    ) -> PendingRead:
         """Starts to read sequences in the background."""
         return PendingSequences(self, self.check_indices(indices), self._names(names))
 
@@ -271,6 +281,11 @@ def _find(where: Any, steps: Sequence[int]) -> np.ndarray:
         for place, date in zip(where["place"], where["date"], strict=True)
     ]
     return np.array(found, "int64").reshape(len(where), len(steps))
+
+
+def longest_series(store: TileStore, steps: Steps, by: str) -> int:
+    """Dates of the longest series of a store."""
+    return _longest(_place_tiles(store, steps, by))
 
 
 def _longest(where: Any) -> int:

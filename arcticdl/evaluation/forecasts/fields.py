@@ -1,0 +1,136 @@
+"""Forecasts as one file of the CF conventions: issue, lead, place and quantile."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from arcticdl.evaluation.forecasts.issue import Issued
+from arcticdl.files import atomic_path
+from arcticdl.inference.products.cf import CONVENTIONS
+from arcticdl.inference.products.provenance import now
+
+_NAMES = {"1": "sea_ice_area_fraction"}
+_EPOCH = "days since 1970-01-01"
+
+
+def forecast_dataset(
+    issued: Sequence[Issued],
+    method: str,
+    *,
+    grid: tuple[np.ndarray, np.ndarray, Any],
+    quantity: str,
+    units: str,
+    step_h: float,
+    tags: dict[str, str] | None = None,
+) -> xr.Dataset:
+    """Puts the forecasts of one method into a dataset of CF-1.11.
+
+    Args:
+        issued: Forecasts, in the order of their dates.
+        method: Whose, such as ``"network"``.
+        grid: Cell centres ``(x,)`` and ``(y,)``, and their reference system, as
+            ``pyproj.CRS`` takes it.
+        quantity: Name of the variable.
+        units: Its units.
+        step_h: Hours of a step, told with the leads.
+        tags: Further global attributes.
+
+    Returns:
+        ``quantity (issue, lead, y, x)``, where the method tells them
+        ``quantity_quantile (issue, lead, quantile, y, x)``, and ``observed``; with
+        ``time (issue, lead)``, the dates forecast, as CF's ``forecast_period`` and
+        ``forecast_reference_time`` have it.
+    """
+    import pyproj
+
+    x, y, crs = grid
+    told = pyproj.CRS.from_user_input(crs)
+    standard = {"standard_name": _NAMES[units]} if quantity == "sic" else {}
+    field = {"units": units, "grid_mapping": "spatial_ref", **standard}
+    dims = ("issue", "lead", "y", "x")
+    values = np.stack([one.forecasts[method] for one in issued])
+    truth = np.stack([one.truth for one in issued])
+    data: dict[str, Any] = {
+        quantity: (dims, values, field | {"long_name": f"{quantity} forecast"}),
+        "observed": (dims, truth, field | {"long_name": f"{quantity} that came"}),
+    }
+    coords = _coordinates(issued, step_h) | _axes(x, y, told)
+    if method in issued[0].quantiles:
+        quantiles = np.stack([one.quantiles[method] for one in issued])
+        name = f"{quantity}_quantile"
+        long_name = {"long_name": f"quantiles of the {quantity} forecast"}
+        data[name] = (
+            ("issue", "lead", "quantile", "y", "x"),
+            np.moveaxis(quantiles, -1, 2),
+            field | long_name,
+        )
+        levels = np.asarray(issued[0].levels[method])
+        about = {"standard_name": "quantile", "units": "1", "long_name": "quantile"}
+        coords["quantile"] = ("quantile", levels, about)
+    return xr.Dataset(data, coords, _globals(issued, method) | (tags or {}))
+
+
+def write_forecasts(forecasts: xr.Dataset, path: Path) -> Path:
+    """Writes a dataset of forecasts, whole or not at all.
+
+    Args:
+        forecasts: As `forecast_dataset` gives it.
+        path: The ``.nc`` file; an older one is replaced.
+
+    Returns:
+        The path.
+    """
+    encoding: dict[str, Any] = {}
+    for name, variable in forecasts.data_vars.items():
+        if variable.ndim > 2:
+            chunks = (1, 1, *(1,) * (variable.ndim - 4), *variable.shape[-2:])
+            encoding[str(name)] = {
+                "zlib": True, "complevel": 4, "shuffle": True, "dtype": "float32",
+                "_FillValue": np.float32(np.nan), "chunksizes": chunks,
+            }  # fmt: skip
+    with atomic_path(path) as part:
+        forecasts.to_netcdf(part, engine="h5netcdf", encoding=encoding)
+    return path
+
+
+def _coordinates(issued: Sequence[Issued], step_h: float) -> dict[str, Any]:
+    day, first = np.timedelta64(1, "D"), np.datetime64("1970-01-01")
+    when = [(one.when.astype("datetime64[D]") - first) / day for one in issued]
+    targets = [[(t - first) / day for t in one.targets] for one in issued]
+    calendar = {"units": _EPOCH, "calendar": "standard"}
+    reference = {"standard_name": "forecast_reference_time", "long_name": "issued"}
+    return {
+        "issue": ("issue", np.array(when), calendar | reference),
+        "lead": (
+            "lead",
+            np.array(issued[0].leads, "int32"),
+            {"long_name": f"lead in steps of {step_h:g} h", "units": "1"},
+        ),
+        "time": (
+            ("issue", "lead"),
+            np.array(targets),
+            calendar | {"standard_name": "time", "long_name": "date of the forecast"},
+        ),
+    }
+
+
+def _axes(x: np.ndarray, y: np.ndarray, crs: Any) -> dict[str, Any]:
+    units = {"units": "m"} if crs.is_projected else {"units": "degrees"}
+    names = ("projection_x_coordinate", "projection_y_coordinate")
+    return {
+        "spatial_ref": ((), np.int32(0), {**crs.to_cf(), "spatial_ref": crs.to_wkt()}),
+        "x": ("x", x, {"standard_name": names[0], "axis": "X", **units}),
+        "y": ("y", y, {"standard_name": names[1], "axis": "Y", **units}),
+    }
+
+
+def _globals(issued: Sequence[Issued], method: str) -> dict[str, str]:
+    return {
+        "Conventions": CONVENTIONS,
+        "title": f"Forecasts of {issued[0].when} to {issued[-1].when} by {method}",
+        "source": f"arcticdl, method {method}",
+        "history": f"{now().isoformat()} written by arcticdl",
+    }

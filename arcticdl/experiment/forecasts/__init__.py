@@ -1,0 +1,1 @@
+"""Forecasts of a run: made, scored beside the baselines, written."""

@@ -1,0 +1,5 @@
+"""Forecasts that need no network: climatology, persistence, trend; NumPy only."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,340 @@
+"""Forecasts from YAML to files: a stack of known months, trained and scored."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+import yaml
+from made_stack import YEARS, describe, make_sic, write_years
+
+from arcticdl.cli import main
+from arcticdl.config import load_config
+from arcticdl.errors import ConfigError, SceneError, SeriesError, SplitError
+from arcticdl.experiment import prepare
+from arcticdl.experiment.build import build_feeds
+from arcticdl.experiment.data.prepared import open_prepared
+from arcticdl.experiment.network import build_network
+from arcticdl.experiment.split import choose_folds
+from arcticdl.metrics import cell_areas_km2
+from arcticdl.tiles.views.forecast import sensor_changes
+
+SENSORS = {year: "SSM/I" for year in range(2000, 2004)}
+
+
+def configured(**sections):
+    name = sections.setdefault("name", "made")
+    Path(f"{name}.yaml").write_text(yaml.safe_dump(describe(**sections)))
+    return load_config(f"{name}.yaml")
+
+
+def with_series(**changes):
+    """The data section with a changed series, or changed context."""
+    data = describe()["data"]
+    for key, value in changes.items():
+        place = data["series"] if key in data["series"] else data["series"]["context"]
+        place[key] = value
+    return {"data": data}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A store of ten years."""
+    root = tmp_path_factory.mktemp("forecast")
+    write_years(root / "stack", make_sic(), sensors=SENSORS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        prepare(configured())
+    return root
+
+
+@pytest.fixture
+def here(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(folder):
+    """What the command writes after two epochs, its folder, and what it says."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        configured()
+        assert main(["train", "made.yaml", "--fold", "0"]) == 0
+        assert main(["forecast", "runs/made"]) == 0
+    return folder / "runs" / "made" / "fold0" / "forecast"
+
+
+def test_every_score_is_of_the_cells_and_dates_it_says(found):
+    """The climatology's MAE and IIEE, from the raw stack by NumPy."""
+    sic = make_sic()
+    x, y = -237500.0 + 25000 * np.arange(20), 312500.0 - 25000 * np.arange(24)
+    area = cell_areas_km2(x, y, "EPSG:3413")
+    counted = np.isfinite(sic).all(0) & (np.nan_to_num(sic[:96]).max(0) > 0)
+    rows = json.loads((found / "forecast.json").read_text())["scores"]
+    told = {(r["method"], r["lead"]): r for r in rows}
+    for lead in (1, 2):
+        mae, iiee = [], []
+        for target in range(96 + lead, 120):
+            usual = sic[target % 12 : 96 : 12].mean(0)
+            off = np.abs(usual - sic[target])[counted]
+            mae.append((off * area[counted]).sum() / area[counted].sum())
+            differs = (usual >= 0.15) != (sic[target] >= 0.15)
+            iiee.append(area[counted & differs].sum() / 1e6)
+        assert told["climatology", lead]["mae"] == pytest.approx(np.mean(mae), 1e-4)
+        assert told["climatology", lead]["iiee"] == pytest.approx(np.mean(iiee), 1e-4)
+        assert told["climatology", lead]["num_dates"] == 24 - lead
+    assert {m for m, _ in told} == {
+        "network", "anomaly_persistence", "climatology", "damped_anomaly",
+        "persistence", "trend",
+    }  # fmt: skip
+
+
+def test_what_tells_its_spread_is_scored_by_it(found):
+    rows = json.loads((found / "forecast.json").read_text())
+    scores = {(r["method"], r["lead"]): r for r in rows["scores"]}
+    assert scores["climatology", 1]["crps"] < scores["climatology", 1]["mae"]
+    assert scores["trend", 1]["crps"] == pytest.approx(scores["trend", 1]["mae"])
+    assert scores["trend", 1]["sps"] == pytest.approx(scores["trend", 1]["iiee"])
+    told = {(r["method"], r["lead"]) for r in rows["spread_skill"]}
+    assert told == {(m, k) for m in ("network", "climatology") for k in (1, 2)}
+
+
+def test_strata_average_to_the_whole(found):
+    """Each date counts once; the region of all cells is the whole."""
+    table = pd.read_csv(found / "scores.csv")
+    whole = table[(table["region"] == "all") & (table["method"] == "network")]
+    rows = json.loads((found / "forecast.json").read_text())
+    for column in ("month", "season", "year"):
+        mine = [r for r in rows["strata"][column] if r["method"] == "network"]
+        for lead in (1, 2):
+            parts = [r for r in mine if r["lead"] == lead]
+            count = sum(r["num_dates"] for r in parts)
+            mean = sum(r["mae"] * r["num_dates"] for r in parts) / count
+            expected = whole[whole["lead"] == lead]["mae"].mean()
+            assert mean == pytest.approx(expected)
+    assert {r["region"] for r in rows["strata"]["region"]} == {"all", "north"}
+
+
+def test_skills_are_against_the_best_baseline_with_intervals_over_years(found):
+    result = json.loads((found / "forecast.json").read_text())
+    scores = {(r["method"], r["lead"]): r for r in result["scores"]}
+    for row in result["skill"]:
+        others = [r[row["score"]] for (m, k), r in scores.items()
+                  if m != "network" and k == row["lead"]]  # fmt: skip
+        assert row["of_baseline"] == pytest.approx(min(others))
+        assert row["skill"] == pytest.approx(1 - row["value"] / min(others))
+        assert row["interval"][0] <= row["skill"] <= row["interval"][1]
+        assert row["num_years"] == 2
+
+
+def test_the_file_of_forecasts_keeps_the_conventions(found):
+    with xr.open_dataset(found / "forecast.nc") as data:
+        assert data["sic"].dims == ("issue", "lead", "y", "x")
+        assert data["sic_quantile"].dims == ("issue", "lead", "quantile", "y", "x")
+        assert data["sic"].attrs["standard_name"] == "sea_ice_area_fraction"
+        assert data.attrs["Conventions"].startswith("CF-")
+        assert data["lead"].values.tolist() == [1, 2]
+        first, second = data["issue"].values[0], data["time"].values[0]
+        assert str(first)[:10] == "2008-01-01"
+        assert [str(t)[:10] for t in second] == ["2008-02-01", "2008-03-01"]
+        known = np.isfinite(data["sic"].values)
+        assert (
+            (data["sic"].values[known] >= 0) & (data["sic"].values[known] <= 1)
+        ).all()
+        rise = np.diff(data["sic_quantile"].values, axis=2)
+        assert (rise[np.isfinite(rise)] >= 0).all()
+        np.testing.assert_allclose(
+            data["sic_quantile"].sel(quantile=0.5), data["sic"], equal_nan=True
+        )
+        np.testing.assert_array_equal(data["observed"][0, 0], make_sic()[97])
+    with xr.open_dataset(found / "latest.nc") as latest:
+        assert str(latest["issue"].values[0])[:10] == "2009-12-01"
+        assert np.isnan(latest["observed"]).all()
+        assert np.isfinite(latest["sic"]).any()
+
+
+def test_the_page_stands_alone_and_the_film_has_frames(found):
+    page = (found / "forecast.html").read_text()
+    assert "http" not in page.replace("http://www.w3.org", "").replace(
+        "https://matplotlib.org", ""
+    ).replace("http://purl.org", "").replace("http://creativecommons.org", "")
+    assert "Sensor changes at 2004-01-01: SSM/I" in page
+    from PIL import Image
+
+    with Image.open(found / "forecast.gif") as film:
+        assert film.n_frames == 23
+
+
+def test_an_untrained_network_answers_as_the_baseline_it_starts_from(here):
+    config = configured()
+    store = open_prepared(config)
+    split = choose_folds(store, config)[0]
+    feed, _ = build_feeds(config, store, split, seed=0)
+    model = build_network(config, feed.card, 10)
+    image, _ = feed[0]
+    answers = model.predict_on_batch(image)
+    for name in ("sic_t1", "sic_t2"):
+        base = image[..., store.bands.index(store.starts[name])]
+        np.testing.assert_allclose(answers[name][..., 1], base, atol=1e-6)
+        assert (np.diff(answers[name], axis=-1) >= 0).all()
+
+
+@pytest.mark.parametrize("fusion", ["attention", "convgru"])
+def test_every_fusion_gives_each_date_the_context(here, fusion):
+    options = describe()["model"]["options"] | {"series": {"fusion": fusion}}
+    config = configured(name="fused", model={"options": options},
+                        tiles={"store": "data/made.tiles"})  # fmt: skip
+    store = open_prepared(config)
+    split = choose_folds(store, config)[0]
+    feed, _ = build_feeds(config, store, split, seed=0)
+    model = build_network(config, feed.card, 10)
+    answers = model(feed[0][0])
+    assert all(np.isfinite(np.asarray(answer)).all() for answer in answers.values())
+    backbone = next(layer for layer in model.layers if layer.name == "backbone")
+    assert backbone.input.shape[-1] == 1 + store.num_context
+
+
+def test_cells_that_one_date_lacks_are_void_at_all_dates(here):
+    sic = make_sic()
+    sic[:30, 0, 0] = np.nan  # a hole of an earlier sensor
+    write_years(Path("hole"), sic)
+    data = describe(folder="hole")["data"]
+    config = configured(name="hole", data=data)
+    prepare(config)
+    store = open_prepared(config)
+    last = store.read([len(store) - 1])
+    assert np.isnan(last["sic_t1"][0, 0, 0]) and not last["valid"][0, 0, 0]
+    assert np.isfinite(last["sic_t1"][0, 0, 1])
+
+
+def test_a_band_is_missing_until_it_is_known(here):
+    sic = make_sic()
+    write_years(Path("two"), sic)
+    for path in sorted(Path("two").glob("*.nc")):
+        with xr.open_dataset(path) as data:
+            more = data.assign(sst=data["sic"] * 0 + 1.5).load()
+        more["sst"].attrs = dict(more["sic"].attrs)
+        more.to_netcdf(path)
+    data = describe(folder="two")["data"]
+    data["series"]["context"]["delay_steps"] = {"sst": 1}
+    config = configured(name="two", data=data)
+    prepare(config)
+    store = open_prepared(config)
+    image = dict(zip(store.bands, np.moveaxis(store.read([5])["image"][0], -1, 0),
+                     strict=True))  # fmt: skip
+    assert np.isnan(image["sst"]).all()
+    assert image["sst_t-1"][0, 0] == 1.5
+    assert np.isfinite(image["sic"][0, 0])
+
+
+def test_a_change_of_sensor_is_told(here):
+    assert sensor_changes(open_prepared(configured())) == [
+        "sensor changes at 2004-01-01: SSM/I -> SSMIS"
+    ]
+
+
+def test_a_variable_that_ends_before_its_dates_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    years = range(2000, 2004)
+    sic = make_sic(years)
+    sic[45:] = np.nan
+    write_years(Path("stack"), sic, years)
+    with pytest.raises(SceneError, match=r"sic_2003_0\d\d., all nodata. Leave it out"):
+        prepare(configured())
+
+
+def test_a_date_that_lacks_most_cells_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    years = range(2000, 2004)
+    sic = make_sic(years)
+    sic[20, 3:] = np.nan
+    write_years(Path("stack"), sic, years)
+    config = configured(**with_series(reference=[2000, 2002]))
+    prepare(config)
+    with pytest.raises(SeriesError, match="less than half, such as 'sic_2001_008'"):
+        open_prepared(config).read([0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        (with_series(history=300), SeriesError, "must not be longer than the series"),
+        (with_series(step_h=24), SeriesError, "must lie 24 h apart|history"),
+        (with_series(reference=[1980, 1990]), SeriesError, "at least 3 years"),
+        ({"folds": {"test": {"year": ["2005"]}}}, SplitError, "lie outside the years"),
+    ],
+    ids=["history", "step", "reference", "test inside"],
+)
+def test_series_that_cannot_be_forecast_are_refused(here, changes, error, message):
+    config = configured(name="no", tiles={"store": "data/made.tiles"}, **changes)
+    with pytest.raises(error, match=message):
+        store = open_prepared(config)
+        choose_folds(store, config)
+        store.read([0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (with_series(answers=[0]), "leads of 1 step and more"),
+        (with_series(of="snow"), "must name a label that is a quantity"),
+        (with_series(delay_steps={"sic": 1}), "which is what is forecast"),
+    ],
+)
+def test_a_configuration_that_cannot_forecast_is_refused(here, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        configured(name="no", **changes)
+
+
+@pytest.mark.parametrize("kind", ["versions", "doubled", "grid"])
+def test_stacks_that_do_not_belong_together_are_refused(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    years = range(2000, 2004)
+    sic = make_sic(years)
+    if kind == "versions":
+        told = {year: "v04r00" if year < 2002 else "v05r00" for year in years}
+        write_years(Path("stack"), sic, years, version=told)
+    else:
+        write_years(Path("stack"), sic, years)
+        with xr.open_dataset("stack/sic_2003.nc") as data:
+            changed = data.load()
+        if kind == "doubled":
+            changed["time"] = changed["time"] - np.timedelta64(366, "D")
+        else:
+            changed["x"] = changed["x"] + 50_000
+        changed.to_netcdf("stack/sic_2003.nc")
+    series = {"reference": [2000, 2002]}
+    config = configured(**with_series(**series), folds={"test": {"year": ["2003"]}})
+    prepare(config)
+    messages = {
+        "versions": "one version of its product.*v04r00 from 2000-01",
+        "doubled": "must have one scene|h apart",
+        "grid": "must lie on one grid",
+    }
+    with pytest.raises(SeriesError, match=messages[kind]):
+        open_prepared(config)
+
+
+def test_a_field_cut_into_tiles_is_not_scored_as_a_whole(here, found):
+    store = open_prepared(configured())
+    from arcticdl.evaluation.forecasts.issue import issue_forecasts
+
+    table = store.store.manifest
+    store.store.manifest = table.assign(scene_id="one")
+    with pytest.raises(SeriesError, match="one tile a scene"):
+        next(issue_forecasts({}, store, [0], progress=False))
+
+
+def test_a_run_without_context_makes_no_forecast(here, found, monkeypatch):
+    assert sorted(YEARS)[0] == 2000
+    data = describe()["data"]
+    del data["series"]["context"]
+    config = configured(name="plain", data=data, tiles={"store": "data/made.tiles"})
+    from arcticdl.experiment.forecasts import run
+
+    monkeypatch.setattr(run, "load_run", lambda folder: (Path("runs/made"), config))
+    with pytest.raises(ConfigError, match="judged: set"):
+        run.forecast("runs/made")
