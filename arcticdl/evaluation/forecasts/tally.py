@@ -71,6 +71,8 @@ class ForecastTally:
         self.extents: list[dict[str, Any]] = []
         self._spreads: dict[tuple[str, int], list[np.ndarray]] = {}
         self._rng = np.random.default_rng(seed)
+        inside = {WHOLE: ground.counted, **ground.regions}
+        self._windows = {name: _windowed(cells) for name, cells in inside.items()}
 
     def add(self, issued: Issued) -> None:
         """Scores all forecasts of a date of issue against what came."""
@@ -94,22 +96,24 @@ class ForecastTally:
                 method, issued.leads[place], truth, forecast, told, levels
             )
         when = self._when(issued, place)
-        for region, inside in {
-            WHOLE: self.ground.counted,
-            **self.ground.regions,
-        }.items():
-            part = np.where(inside, truth, np.nan)
-            if not np.isfinite(part).any():
+        crps, chance = self._distribution(truth, forecast, told, levels)
+        for region, (window, inside) in self._windows.items():
+            part = np.where(inside, truth[window], np.nan)
+            known = np.isfinite(part)
+            if not known.any():
                 continue
+            area = self.ground.area_km2[window]
             row = {"method": method, "region": region, **when}
             row |= forecast_errors(
                 part,
-                forecast,
-                self.ground.area_km2,
+                forecast[window],
+                area,
                 cell_km=self.ground.cell_km,
                 threshold=self.threshold,
             )
-            row |= self._probabilities(part, forecast, told, levels)
+            weight = area[known] / area[known].sum()
+            row["crps"] = float(weight @ crps[window][known])
+            row |= probability_scores(part, chance[window], area, self.threshold)
             self.rows.append(row)
 
     def _when(self, issued: Issued, place: int) -> dict[str, Any]:
@@ -123,20 +127,19 @@ class ForecastTally:
             "season": SEASONS[target.month],
         }
 
-    def _probabilities(
+    def _distribution(
         self, truth: np.ndarray, forecast: np.ndarray, told: Any, levels: Any
-    ) -> dict[str, float]:
-        """Scores of the distribution; a lone value is certain of itself."""
-        area = self.ground.area_km2
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """CRPS and chance of ice of each cell; a lone value is certain of itself."""
         known = np.isfinite(truth)
+        crps, chance = np.full(truth.shape, np.nan), np.full(truth.shape, np.nan)
         if told is None:
-            crps = np.abs(truth - forecast)
-            chance = np.where(known, forecast >= self.threshold, np.nan).astype(float)
+            crps[known] = np.abs(truth - forecast)[known]
+            chance[known] = forecast[known] >= self.threshold
         else:
-            crps = quantile_crps(truth, told, levels)
-            chance = ice_probability(told, levels, self.threshold)
-        mean = float((crps[known] * area[known]).sum() / area[known].sum())
-        return {"crps": mean, **probability_scores(truth, chance, area, self.threshold)}
+            crps[known] = quantile_crps(truth[known], told[known], levels)
+            chance[known] = ice_probability(told[known], levels, self.threshold)
+        return crps, chance
 
     def _note_extents(self, issued: Issued, place: int, truth: np.ndarray) -> None:
         area, known = self.ground.area_km2, np.isfinite(truth)
@@ -218,6 +221,13 @@ class ForecastTally:
             row["ratio"] = _plain(row["ratio"])
             found.append({"method": method, "lead": lead, **row})
         return found
+
+
+def _windowed(cells: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray]:
+    """The bounding box of some cells, and them within it."""
+    spans = [np.flatnonzero(cells.any(axis)) for axis in (1, 0)]
+    window = tuple(slice(int(s[0]), int(s[-1]) + 1) for s in spans)
+    return (window[0], window[1]), cells[window]
 
 
 def _pooled(table: pd.DataFrame, keys: list[str]) -> list[dict[str, Any]]:
