@@ -18,6 +18,7 @@ class Schema(StrEnum):
     optical = "optical"
     amsr2 = "amsr2"
     monthly = "monthly"
+    icebergs = "icebergs"
 
 
 def simulate(
@@ -49,8 +50,9 @@ def simulate(
     geotiff, ai4arctic and safe: HH and HV backscatter (dB), incidence angle (degrees)
     and ice types, in the layouts of real files. optical: reflectance of summer ice with
     melt ponds. amsr2: brightness temperatures (K) of eight days a place, with the
-    concentration. monthly: a year of monthly concentration a file. So every later step
-    can be tried without a download. Simulated results say nothing about real ice.
+    concentration. monthly: a year of monthly concentration a file. icebergs: HH and HV
+    (dB) of icebergs at sea, with their outlines. So every later step can be tried
+    without a download. Simulated results say nothing about real ice.
 
     Example: `arcticdl simulate data/demo --scenes 6 --size 512`
     """

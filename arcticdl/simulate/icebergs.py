@@ -1,5 +1,6 @@
 """Icebergs on the open sea, as a radar sees them, each with its outline."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,17 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from arcticdl.boxes import boxes_from_polygons
-from arcticdl.scene import box_label, class_attributes, grid_coords
+from arcticdl.files import atomic_path
+from arcticdl.scene import (
+    box_label,
+    class_attributes,
+    grid_coords,
+    scene_geobox,
+    transform_points,
+)
 from arcticdl.seaice import sar
 from arcticdl.simulate import fields
+from arcticdl.simulate.geotiff import write_bands
 from arcticdl.simulate.scene import REGIONS, region_geobox
 from arcticdl.sources.core.burn import burn
 
@@ -56,6 +65,54 @@ def iceberg_scene(
         >>> scene["image"].shape, scene["icebergs"].shape
         ((2, 64, 64), (3, 6))
     """
+    return _draw(size_px, seed, index, num_icebergs, resolution_m, looks)[0]
+
+
+def write_icebergs(folder: Path, size_px: int, seed: int, index: int) -> Path:
+    """Writes a scene as ``NAME.tif``, and the outlines of its icebergs as GeoPackage.
+
+    Args:
+        folder: To write to; it exists.
+        size_px: Side of the scene, at least 32; there is an iceberg for each 104 x 104
+            pixels, one at least.
+        seed: Seed of the set.
+        index: Number of the scene in the set.
+
+    Returns:
+        Path of the image; ``NAME.gpkg`` lies beside it.
+
+    Raises:
+        ValueError: The scene is too small to hold an iceberg.
+    """
+    if size_px < 32:
+        raise ValueError(
+            f"`size_px` must be at least 32 to hold an iceberg. Received: {size_px}."
+        )
+    import geopandas
+
+    count = max(1, (size_px // 104) ** 2)
+    scene, outlines = _draw(size_px, seed, index, count, 40.0, LOOKS)
+    path = write_bands(scene, folder)
+    affine = scene_geobox(scene).affine  # type: ignore[union-attr]
+    places = [transform_points(affine, *points.T) for points in outlines]
+    shapes = [shapely.Polygon(np.stack(xy, axis=1)) for xy in places]
+    table = geopandas.GeoDataFrame(
+        {"kind": ["iceberg"] * len(shapes)}, geometry=shapes, crs="EPSG:3413"
+    )
+    with atomic_path(path.with_suffix(".gpkg")) as part:
+        table.to_file(part, driver="GPKG", layer="icebergs")
+    return path
+
+
+def _draw(
+    size_px: int,
+    seed: int,
+    index: int,
+    num_icebergs: int,
+    resolution_m: float,
+    looks: float,
+) -> tuple[xr.Dataset, list[NDArray[Any]]]:
+    """The scene, and the outlines of its icebergs in pixels."""
     if size_px < 16 or num_icebergs < 0 or not looks > 0:
         raise ValueError(
             "`size_px` must be at least 16, `num_icebergs` at least 0 and `looks` "
@@ -70,7 +127,7 @@ def iceberg_scene(
     image = np.stack([hh + rise, hv + 1.3 * rise])
     speckle = rng.gamma(looks, 1 / looks, image.shape)
     boxes = boxes_from_polygons(outlines)
-    return xr.Dataset(
+    scene = xr.Dataset(
         {
             "image": (
                 ("band", "y", "x"),
@@ -94,6 +151,7 @@ def iceberg_scene(
             "service": "simulated",
         },
     )
+    return scene, outlines
 
 
 def _outlines(

@@ -9,6 +9,7 @@ from arcticdl.simulate.ai4arctic import write_ai4arctic
 from arcticdl.simulate.chart import write_chart
 from arcticdl.simulate.daily import write_daily
 from arcticdl.simulate.geotiff import write_geotiff
+from arcticdl.simulate.icebergs import write_icebergs
 from arcticdl.simulate.monthly import write_year
 from arcticdl.simulate.optical import optical_scene
 from arcticdl.simulate.safe import write_safe
@@ -75,6 +76,14 @@ def _write_monthly(
     return write_year(folder, size_px, seed, index)
 
 
+def _write_icebergs(
+    folder: Path, size_px: int, seed: int, index: int, extra: Extra
+) -> Path:
+    _refuse_charts(extra, "icebergs")
+    _refuse_ponds(extra)
+    return write_icebergs(folder, size_px, seed, index)
+
+
 def _refuse_charts(extra: Extra, schema: str) -> None:
     if extra.charts:
         raise ValueError(
@@ -94,6 +103,7 @@ SCHEMAS: dict[str, Callable[[Path, int, int, int, Extra], Path]] = {
     "ai4arctic": _RadarSchema(write_ai4arctic).write_scene,
     "amsr2": _write_amsr2,
     "geotiff": _RadarSchema(_write_radar_geotiff).write_scene,
+    "icebergs": _write_icebergs,
     "monthly": _write_monthly,
     "optical": _write_optical,
     "safe": _RadarSchema(write_safe, resolution_m=40.0, heading_deg=0.0).write_scene,
@@ -118,15 +128,17 @@ def simulate_scenes(
         out_dir: Folder to write to; made if absent.
         num_scenes: Number of scenes, at least 1.
         size_px: Side of a scene in pixels, at least 16; of 80 m, 40 m for
-            ``"safe"``, 10 m for ``"optical"``, 12.5 km for ``"amsr2"`` and 25 km for
-            ``"monthly"``.
+            ``"safe"`` and ``"icebergs"``, 10 m for ``"optical"``, 12.5 km for
+            ``"amsr2"`` and 25 km for ``"monthly"``.
         seed: Seed; the same seed gives the same scenes, whatever ``num_scenes`` is.
         schema: ``"geotiff"``, Sentinel-1 like HH, HV and incidence angle;
             ``"ai4arctic"``, the same with AMSR2, ERA5 and chart labels in NetCDF;
             ``"safe"``, a Sentinel-1 product; ``"optical"``, reflectance of summer ice
             with melt ponds and clouds as GeoTIFF; ``"amsr2"``, brightness temperatures
             of eight days at each place, with the concentration as ``NAME_sic.tif``;
-            ``"monthly"``, a file a year of monthly concentration, as NSIDC's record.
+            ``"monthly"``, a file a year of monthly concentration, as NSIDC's record;
+            ``"icebergs"``, HH and HV of icebergs at sea, their outlines as
+            ``NAME.gpkg``.
         charts: Writes the ice chart of each scene as ``NAME_chart.gpkg`` (SIGRID-3).
         pond_fraction: Of optical scenes, the share of melt ponds in the area of floes,
             0 to 1; 0.25 unless told.
@@ -134,8 +146,8 @@ def simulate_scenes(
 
     Returns:
         One path a scene, to hand to ``open_scene``. But for ``"ai4arctic"`` and
-        ``"monthly"``, which hold their labels themselves, the label map lies beside it
-        as ``NAME_labels.tif``.
+        ``"monthly"``, which hold their labels themselves, and ``"icebergs"``, the label
+        map lies beside it as ``NAME_labels.tif``.
 
     Raises:
         ValueError: An unknown schema, no scene, a size below 16, charts of scenes that

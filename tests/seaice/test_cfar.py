@@ -83,6 +83,30 @@ def test_a_simulated_scene_of_icebergs_is_a_scene_and_the_same_again():
         iceberg_scene(8)
 
 
+def test_files_of_icebergs_read_as_the_scene_they_were_written_from(tmp_path):
+    from arcticdl import open_scene
+    from arcticdl.boxes import BoxRule
+    from arcticdl.simulate import simulate_scenes
+    from arcticdl.sources import add_boxes
+
+    (path,) = simulate_scenes(
+        tmp_path, num_scenes=1, size_px=128, schema="icebergs", progress=False
+    )
+    scene = add_boxes(
+        open_scene(path), "icebergs", path.with_suffix(".gpkg"), classes=["iceberg"],
+        rule=BoxRule(oriented=True),
+    )  # fmt: skip
+    drawn = iceberg_scene(128, num_icebergs=1)
+    np.testing.assert_allclose(scene["image"].values, drawn["image"].values)
+    np.testing.assert_allclose(
+        scene["icebergs"].values, drawn["icebergs"].values, atol=1e-3
+    )
+    with pytest.raises(ValueError, match="is of optical scenes"):
+        simulate_scenes(tmp_path, schema="icebergs", pond_fraction=0.5, progress=False)
+    with pytest.raises(ValueError, match="at least 32"):
+        simulate_scenes(tmp_path, size_px=16, schema="icebergs", progress=False)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
