@@ -193,3 +193,13 @@ def test_works_in_a_tf_data_pipeline_and_under_mixed_precision():
 def test_steps_without_a_device_form_are_named(step):
     with pytest.raises(ValueError, match=step["name"]):
         DeviceAugment([step])
+
+
+def test_boxes_are_left_to_the_feed():
+    layer = DeviceAugment([{"name": "hflip", "p": 1.0}])
+    batch = {
+        "image": np.zeros((2, 8, 8, 1), np.float32),
+        "seals": np.zeros((2, 3, 6), np.float32),
+    }
+    with pytest.raises(ValueError, match="Boxes move with `build_policy`"):
+        layer(batch)

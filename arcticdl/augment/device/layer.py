@@ -47,7 +47,8 @@ class DeviceAugment(keras.layers.Layer):
         What came in, augmented; ``"valid"`` is added to a dict that lacks it.
 
     Raises:
-        ValueError: A step is wrong, or has no form for the device.
+        ValueError: A step is wrong, or has no form for the device; or a label is no map
+            of the image's pixels.
 
     Example:
         >>> layer = DeviceAugment([{"name": "hflip", "p": 1.0}])
@@ -104,6 +105,7 @@ class DeviceAugment(keras.layers.Layer):
         rest = dict(inputs)
         image = ops.cast(rest.pop("image"), "float32")
         valid = rest.pop("valid", None)
+        _refuse_tables(rest, image)
         valid = _all_valid(image) if valid is None else ops.cast(valid, "bool")
         image, labels, valid = self._augment(image, rest, valid)
         return {"image": image, "valid": valid, **labels}
@@ -150,6 +152,18 @@ class DeviceAugment(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return super().get_config() | self._own
+
+
+def _refuse_tables(labels: Mapping[str, Any], image: Any) -> None:
+    """Refuses labels that are no maps of the image's pixels, such as boxes."""
+    size = tuple(image.shape[1:3])
+    shapes = {name: tuple(label.shape) for name, label in labels.items()}
+    wrong = {name: shape for name, shape in shapes.items() if shape[1:3] != size}
+    if wrong:
+        raise ValueError(
+            f"Labels must be maps (batch, y, x) of the image's {size} pixels on the "
+            f"device. Received: {wrong}. Boxes move with `build_policy`, in the feed."
+        )
 
 
 def _all_valid(image: Any) -> Any:
