@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.boxes import clip_boxes
 from arcticdl.choices import check_choice, check_choices
 from arcticdl.errors import StoreError
 from arcticdl.scene.stats import BandStats
@@ -162,12 +163,14 @@ class TileStore:
             self._stats[scene_id] = BandStats.from_dict(self.scenes[scene_id]["stats"])
         return self._stats[scene_id]
 
-    def scene_boxes(self, label: str, scene_id: str) -> np.ndarray:
-        """The boxes of a whole scene as they were marked, not cut by tiles.
+    def scene_boxes(self, label: str, scene_id: str, *, cut: bool = True) -> np.ndarray:
+        """The boxes of a whole scene, not cut by tiles.
 
         Args:
             label: Name of a label of boxes.
             scene_id: Of the scene.
+            cut: Cut them at the edges of the scene, and ignore those of which it shows
+                too little, as tiles do; else they are as they were marked.
 
         Returns:
             float32 ``(n, 6)`` in pixels of the scene, ignored ones among them; see
@@ -177,13 +180,18 @@ class TileStore:
             KeyError: The store holds no such scene.
             ValueError: The store holds no such label, or it is none of boxes.
         """
-        if not self.labels[self.check_label(label)].is_object:
+        info = self.labels[self.check_label(label)]
+        if not info.is_object:
             known = sorted(n for n, i in self.labels.items() if i.is_object)
             raise ValueError(
                 f"`label` must be one of boxes, of {known}. Received: {label!r}."
             )
         rows = self.scenes[scene_id]["boxes"][label]
-        return np.asarray(rows, "float32").reshape(-1, 6)
+        boxes = np.asarray(rows, "float32").reshape(-1, 6)
+        if not cut:
+            return boxes
+        height, width = self.scenes[scene_id]["shape_px"]
+        return clip_boxes(boxes, (height, width), **info.rule._asdict())[0]
 
     def class_counts(self, label: str) -> np.ndarray:
         """What each tile holds of a label, void not counted.

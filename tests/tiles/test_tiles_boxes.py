@@ -72,10 +72,13 @@ def test_a_tile_holds_the_boxes_that_touch_it(store, scenes):
         np.testing.assert_array_equal(read[tile][bx.is_box(read[tile])], own)
 
 
-def test_a_store_keeps_the_boxes_of_whole_scenes_uncut(store, scenes):
+def test_a_store_keeps_the_boxes_of_whole_scenes(store, scenes):
     for scene in scenes:
-        held = store.scene_boxes("seals", scene.attrs["scene_id"])
+        name = scene.attrs["scene_id"]
+        held = store.scene_boxes("seals", name, cut=False)
         np.testing.assert_array_equal(held, scene["seals"].values)
+        cut = bx.clip_boxes(held, (40, 30), oriented=True)[0]
+        np.testing.assert_array_equal(store.scene_boxes("seals", name), cut)
     with pytest.raises(ValueError, match="`label` must be one of"):
         store.scene_boxes("ice", "scene_0")
 

@@ -38,7 +38,7 @@ def box_findings(store: "TileStore", name: str) -> Iterable[Finding]:
         "cut_box": (_cut, "note", "reach beyond their image"),
         "ignored_box": (_ignored, "note", "are ignored in their files"),
     }  # fmt: skip
-    boxes = {scene: store.scene_boxes(name, scene) for scene in store.scenes}
+    boxes = {s: store.scene_boxes(name, s, cut=False) for s in store.scenes}
     total = sum(len(rows) for rows in boxes.values())
     for check, (find, severity, says) in checks.items():
         shapes = {scene: store.scenes[scene]["shape_px"] for scene in boxes}
