@@ -115,12 +115,30 @@ def refuse_steps(steps: Iterable[Any], labels: Sequence[str]) -> None:
         ValueError: A step bends or mixes images, or is of another package and does not
             say, by ``keeps_boxes = True``, that it leaves all in its place.
     """
-    known = sorted({_name_of(step) for step in steps if not _keeps_boxes(step)})
-    if known:
+    _refuse({_name_of(step) for step in steps if not _keeps_boxes(type(step))}, labels)
+
+
+def refuse_names(names: Iterable[str], labels: Sequence[str]) -> None:
+    """Refuses steps that boxes cannot follow, by their names in the table.
+
+    Args:
+        names: Of steps.
+        labels: Names of the labels of boxes.
+
+    Raises:
+        ValueError: As `refuse_steps`, as far as a name tells.
+    """
+    makers = {name: AUGMENTATIONS[name] for name in names}
+    kinds = {name: make for name, make in makers.items() if isinstance(make, type)}
+    _refuse({name for name, kind in kinds.items() if not _keeps_boxes(kind)}, labels)
+
+
+def _refuse(steps: set[str], labels: Sequence[str]) -> None:
+    if steps:
         raise ValueError(
             f"Labels of boxes, {sorted(labels)}, follow mirroring, turning, shifting, "
             "scaling, shearing and cropping, and steps that change values alone. "
-            f"Received: the steps {known}. Leave them out."
+            f"Received: the steps {sorted(steps)}. Leave them out."
         )
 
 
@@ -147,10 +165,10 @@ def check_arrays(
         )
 
 
-def _keeps_boxes(step: Any) -> bool:
-    if not type(step).__module__.startswith(_OWN):
-        return bool(getattr(step, "keeps_boxes", False))
-    return not (isinstance(step, Elastic) or getattr(step, "mixes", False))
+def _keeps_boxes(kind: type) -> bool:
+    if not kind.__module__.startswith(_OWN):
+        return bool(getattr(kind, "keeps_boxes", False))
+    return not (issubclass(kind, Elastic) or getattr(kind, "mixes", False))
 
 
 def _name_of(step: Any) -> str:

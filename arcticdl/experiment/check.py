@@ -7,6 +7,7 @@ it, and compares the configured options with the signatures of what will take th
 from pathlib import Path
 from typing import Any
 
+from arcticdl.augment.objects import refuse_names
 from arcticdl.augment.table import AUGMENTATIONS
 from arcticdl.choices import check_choices
 from arcticdl.config import Experiment
@@ -99,6 +100,13 @@ def check_preparation(config: Experiment) -> None:
             {k for k in bands if k in options and k in parameters(function)},
         )
         _refuse_bands(step, function, number)
+    learnt = {name: config.data.answered[name] for name in config.each_head}
+    boxed = [name for name, label in learnt.items() if label.target == "object"]
+    if boxed:
+        try:
+            refuse_names([step["name"] for step in config.train.augment], boxed)
+        except ValueError as error:
+            raise ConfigError(f"`train.augment`: {error}") from None
 
 
 def _check_reader(config: Experiment) -> None:

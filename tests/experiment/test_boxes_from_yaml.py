@@ -181,3 +181,9 @@ def test_a_scene_to_map_needs_no_boxes():
 def test_what_does_not_go_with_boxes_is_refused(label, more, says):
     with pytest.raises(ConfigError, match=says):
         configure(label, **more)
+
+
+def test_steps_that_boxes_cannot_follow_are_refused_before_any_work():
+    steps = [{"name": "hflip"}, {"name": "elastic"}, {"name": "mixup"}]
+    with pytest.raises(ConfigError, match=r"the steps \['elastic', 'mixup'\]"):
+        prepare(configure(train={"augment": steps}))
