@@ -13,7 +13,7 @@ from made_stack import YEARS, describe, make_sic, write_years
 from arcticdl.cli import main
 from arcticdl.config import load_config
 from arcticdl.errors import ConfigError, SceneError, SeriesError, SplitError
-from arcticdl.experiment import prepare
+from arcticdl.experiment import predict, prepare
 from arcticdl.experiment.build import build_feeds
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.network import build_network
@@ -338,3 +338,8 @@ def test_a_run_without_context_makes_no_forecast(here, found, monkeypatch):
     monkeypatch.setattr(run, "load_run", lambda folder: (Path("runs/made"), config))
     with pytest.raises(ConfigError, match="judged: set"):
         run.forecast("runs/made")
+
+
+def test_files_are_not_mapped_by_what_needs_the_years_of_a_store(here, found):
+    with pytest.raises(ConfigError, match="arcticdl forecast runs/made"):
+        predict("runs/made")
