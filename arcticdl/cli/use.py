@@ -147,6 +147,13 @@ def predict(
             "the bands' numbers, 10 times), resolution (2 times).",
         ),
     ] = "",
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Map the I-th of N parts of the scenes, as one of N array tasks.",
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -185,6 +192,7 @@ def predict(
         tta=tta.value if tta else None,
         products=None if products is None else _names(products),
         allow=_names(allow),
+        shard=shard,
         resume=resume,
         overwrite=overwrite,
         overrides=settings or (),

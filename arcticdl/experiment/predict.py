@@ -38,6 +38,7 @@ def predict(
     tta: str | None = None,
     products: Sequence[str] | None = None,
     allow: Sequence[str] = (),
+    shard: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
     overrides: Sequence[str] = (),
@@ -63,6 +64,8 @@ def predict(
             configuration gives them; default: as configured, a picture for a bare file.
         allow: ``"scale"``, ``"resolution"``: what may differ from the training scenes
             beyond the limit, besides what the configuration allows.
+        shard: ``"I/N"``: only every N-th scene, from the I-th on (1 is the first), so
+            that N calls map all of them side by side.
         resume: Leave alone the scenes that an earlier call with the same models has
             finished, and go on with the others; products that one of them lacks are
             made of its maps.
@@ -81,6 +84,7 @@ def predict(
         ConfigError: An override of anything but ``predict``, or of a bare file.
     """
     check_overrides(overrides)
+    part = read_shard(shard)
     config, paths = model_files(Path(run), fold, tuple(overrides))
     if config is not None and overrides:
         check_maps(config)
@@ -99,12 +103,16 @@ def predict(
             tta=tta,
             products=products,
             allow=allow,
+            shard=shard,
             resume=resume,
             overwrite=overwrite,
             overrides=overrides,
         )
         return [p for number in trained_folds(Path(run)) for p in apart(fold=number)]
     scenes = _scenes(config, list(inputs), paths[0].parent / "split.json")
+    scenes = _share(scenes, part)
+    if not scenes:
+        return []
     if out is None and (config is None or layout.is_bundle(Path(run))):
         raise ConfigError(
             "A bare model or a bundle has no run folder. Give `out` (--out)."
@@ -131,6 +139,11 @@ def predict(
         raise ConfigError(
             "Products are made of maps, and this model answers for whole images. "
             f"Received: products={list(products)}."
+        )
+    if "image" in targets and shard is not None:
+        raise ConfigError(
+            "Answers about whole images are one table, which calls side by side would "
+            f"replace. Received: --shard {shard}"
         )
     if "image" in targets:
         written.append(write_table(predictor, scenes, target, overwrite or resume))
@@ -300,6 +313,33 @@ def _scenes(
     return scenes if series is None else join_dates(scenes, series, tested)
 
 
+def read_shard(text: str | None) -> tuple[int, int]:
+    """The number of a part, from 1 on, and how many there are; ``None``: one of one.
+
+    Raises:
+        ConfigError: It is not ``I/N`` with I in 1 to N.
+    """
+    number, _, count = ("1/1" if text is None else text).partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 0 < int(number) <= int(count)):
+        raise ConfigError(
+            f"--shard is I/N, the I-th of N parts, such as 1/8 to 8/8. Received: {text}"
+        )
+    return int(number), int(count)
+
+
+def _share(scenes: list[xr.Dataset], part: tuple[int, int]) -> list[xr.Dataset]:
+    """Every N-th scene, once it is known that the parts write different files."""
+    if part[1] > 1:
+        _refuse_repeated([safe_name(str(scene.attrs["scene_id"])) for scene in scenes])
+    return scenes[part[0] - 1 :: part[1]]
+
+
+def _refuse_repeated(names: Sequence[str]) -> None:
+    repeated = {name for name in names if names.count(name) > 1}
+    if repeated:
+        raise ConfigError(f"Inputs share the names {sorted(repeated)}; map them apart.")
+
+
 def _targets(out: Path, scene_ids: Sequence[str], endings: Sequence[str]) -> list[Path]:
     """Files of the chief maps: the one that is named, or each scene's in a folder."""
     if out.suffix.lower() in _FILES:
@@ -309,9 +349,7 @@ def _targets(out: Path, scene_ids: Sequence[str], endings: Sequence[str]) -> lis
             )
         return [out]
     names = [safe_name(name) for name in scene_ids]  # they come from the files
-    repeated = {name for name in names if names.count(name) > 1}
-    if repeated:
-        raise ConfigError(f"Inputs share the names {sorted(repeated)}; map them apart.")
+    _refuse_repeated(names)
     return [
         out / f"{name}{ending}" for name, ending in zip(names, endings, strict=True)
     ]

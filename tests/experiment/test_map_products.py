@@ -15,6 +15,7 @@ from arcticdl.cli import main
 from arcticdl.config.predict import PredictConfig
 from arcticdl.experiment import products as module
 from arcticdl.inference import Predictor
+from arcticdl.inference.output import MapFile
 from arcticdl.models import build_segmenter
 from arcticdl.tiles import Normalizer
 
@@ -230,3 +231,60 @@ def test_maps_of_a_swath_are_brought_to_a_grid_if_asked(model, swath, monkeypatc
     ]  # fmt: skip
     with pytest.raises(ValueError, match="by the product 'netcdf'"):
         writer.check(scene, target.with_suffix(".nc"))
+
+
+@pytest.fixture
+def scenes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return [write_scene(f"scene{number}.tif") for number in range(3)]
+
+
+def mapped(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).glob("*.tif")}
+
+
+def test_parts_of_the_scenes_are_together_all_of_them(model, scenes):
+    words = ["predict", model, *scenes, "--products", ""]
+    assert main([*words, "-o", "whole"]) == 0
+    for part, expected in (("1/2", 4), ("2/2", 6)):
+        assert main([*words, "-o", "parts", "--shard", part]) == 0
+        assert len(names("parts")) == expected
+    assert mapped("parts") == mapped("whole")
+    assert main([*words, "-o", "none", "--shard", "4/4"]) == 0  # more tasks than scenes
+    assert not Path("none").exists()
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "2", "a/b", "-1/2", "1/0"])
+def test_a_part_that_is_none_is_refused_before_the_model_is_read(shard, capsys):
+    assert main(["predict", "absent.keras", "x.tif", f"--shard={shard}"]) == 1
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.endswith(f"such as 1/8 to 8/8. Received: {shard}")
+
+
+def test_parts_whose_files_would_be_the_same_are_refused(model, scenes, capsys):
+    Path("b").mkdir()
+    again = write_scene("b/scene0.tif")
+    words = ["predict", model, scenes[0], again, "-o", "maps", "--shard", "1/2"]
+    assert main(words) == 1
+    assert "Inputs share the names ['scene0']" in capsys.readouterr().err
+    assert not Path("maps").exists()
+
+
+def test_a_call_that_was_cut_off_goes_on_to_the_same_bytes(model, scenes, monkeypatch):
+    words = ["predict", model, *scenes, "--products", ""]
+    assert main([*words, "-o", "whole"]) == 0
+    write, left = MapFile.write_rows, iter(range(5))
+
+    def cut_off(*given):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        write(*given)
+
+    monkeypatch.setattr(MapFile, "write_rows", cut_off)
+    assert main([*words, "-o", "maps"]) == 130
+    assert names() == {"scene0.tif", "scene0_confidence.tif"}
+    began = Path("maps/scene0.tif").stat().st_mtime_ns
+    monkeypatch.setattr(MapFile, "write_rows", write)
+    assert main([*words, "-o", "maps", "--resume"]) == 0
+    assert mapped("maps") == mapped("whole")
+    assert Path("maps/scene0.tif").stat().st_mtime_ns == began
