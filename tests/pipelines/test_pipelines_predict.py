@@ -20,19 +20,22 @@ WORDS = ["runs/demo", "maps", "a.tif", "b c.tif"]
 def test_an_array_task_maps_its_share_and_goes_on(slurm):
     job, calls = slurm("predict.sbatch", WORDS, ARRAY)
     assert job.returncode == 0
-    assert job.stdout.splitlines()[0].endswith(": runs/demo, part 2/8")
+    assert job.stdout.splitlines()[0].endswith(": runs/demo, part 2/8 of the scenes")
     assert calls == [
-        "arcticdl doctor",
+        "python -m arcticdl.cli doctor",
         "srun python pipelines/predict.py runs/demo a.tif b c.tif -o maps "
         "--shard 2/8 --resume",
     ]
 
 
 def test_a_single_job_maps_all_with_the_options_that_are_given(slurm):
-    given = {"SLURM_JOB_ID": "94", "ARCTICDL_PREDICT": "--fold full --products cog"}
-    job, calls = slurm("predict.sbatch", WORDS[:2], given)
+    words = [*WORDS[:2], "--fold", "full", "--products", "cog"]
+    job, calls = slurm("predict.sbatch", words, {"SLURM_JOB_ID": "94"})
     assert job.returncode == 0
-    assert calls[1].endswith("-o maps --shard 1/1 --resume --fold full --products cog")
+    assert calls[1] == (
+        "srun python pipelines/predict.py runs/demo --fold full --products cog "
+        "-o maps --shard 1/1 --resume"
+    )
 
 
 @pytest.mark.parametrize("status", [1, 70])
