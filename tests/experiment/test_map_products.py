@@ -273,7 +273,7 @@ def test_parts_whose_files_would_be_the_same_are_refused(model, scenes, capsys):
 def test_a_call_that_was_cut_off_goes_on_to_the_same_bytes(model, scenes, monkeypatch):
     words = ["predict", model, *scenes, "--products", ""]
     assert main([*words, "-o", "whole"]) == 0
-    write, left = MapFile.write_rows, iter(range(5))
+    write, left = MapFile.write_rows, iter(range(8))  # 6 a scene
 
     def cut_off(*given):
         if next(left, None) is None:
