@@ -233,7 +233,8 @@ def export(
 
     The file takes pixels in source units, float32 (batch, y, x, band) of any size with
     NaN where there is no data, and gives probabilities. An ONNX file is run once and
-    must answer as Keras does; it carries the card (bands, classes) as metadata.
+    must answer as Keras does; it carries the card (bands, classes) as metadata. Beside
+    each stand the card as JSON and a STAC item for catalogues of models.
 
     Example: `arcticdl export runs/demo --fold 0 -o demo.onnx`
     """

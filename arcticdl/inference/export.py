@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from arcticdl.errors import MissingExtraError
 from arcticdl.files import atomic_folder, atomic_path
+from arcticdl.inference.exports.card import beside, write_cards
 from arcticdl.inference.layers import ReadAnswer, SourceUnits, WholePixels
 from arcticdl.models.card import get_card, gives_answers, model_heads
 from arcticdl.tiles import Normalizer
@@ -81,7 +82,8 @@ def export_model(
     scaling = _scaling(model, normalizer, normalized)
     whole = with_source_units(model, scaling)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.suffix.lower() == ".onnx":
+    kind = "onnx" if target.suffix.lower() == ".onnx" else "saved_model"
+    if kind == "onnx":
         takes = "normalized" if normalized else "source units"
         told = {"arcticdl_card": json.dumps(get_card(model)), "arcticdl_input": takes}
         with atomic_path(target) as part:
@@ -89,6 +91,7 @@ def export_model(
     else:
         with atomic_folder(target) as part:
             whole.export(str(part), format="tf_saved_model", verbose=False)
+    write_cards(model, target, kind, normalized=normalized)
     return target
 
 
@@ -99,11 +102,13 @@ def _check_target(target: Path, overwrite: bool) -> None:
             raise FileExistsError(
                 f"{target} is a folder of other things. Name a new one, or NAME.onnx."
             )
-    elif not target.exists() or target.is_dir():
-        return
-    if not overwrite:
+        there = [target]
+    else:
+        there = [target] if target.is_file() else []
+    there += [path for path in beside(target) if path.exists()]
+    if there and not overwrite:
         raise FileExistsError(
-            f"{target} exists. Replace it with `overwrite=True` (--overwrite)."
+            f"{there[0]} exists. Replace it with `overwrite=True` (--overwrite)."
         )
 
 

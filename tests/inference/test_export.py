@@ -182,7 +182,9 @@ def test_what_cannot_be_exported_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     with pytest.raises(MissingExtraError, match=r"arcticdl\[onnx\]"):
         export_model(model, tmp_path / "a.onnx")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["results", "saved"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "results", "saved", "saved.card.json", "saved.stac.json",
+    ]  # fmt: skip
 
 
 def test_a_model_of_whole_scene_scaling_takes_scaled_pixels():
@@ -217,5 +219,8 @@ def test_the_command_exports_a_bare_model(tmp_path, capsys):
     assert str(out) in capsys.readouterr().out
     (found,) = run_onnx(out, pixels())
     np.testing.assert_allclose(found, answer(model, fitted(), pixels()), atol=1e-4)
-    assert main(["export", str(tmp_path / "model.keras"), "-o", str(out)]) == 1
-    assert "--overwrite" in capsys.readouterr().err
+    assert (tmp_path / "out.onnx.stac.json").is_file()
+    for _ in range(2):  # the network, then what stands beside it
+        assert main(["export", str(tmp_path / "model.keras"), "-o", str(out)]) == 1
+        assert "--overwrite" in capsys.readouterr().err
+        out.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""What stands beside an exported network, for people and catalogues."""
