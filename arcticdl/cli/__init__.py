@@ -13,6 +13,7 @@ from arcticdl.cli import (
     init,
     labelling,
     machine,
+    measure,
     train,
     use,
 )
@@ -70,6 +71,7 @@ for command in (
 app.add_typer(config, name="config")
 app.add_typer(data_sets, name="data")
 app.add_typer(labelling.labels, name="labels")
+app.add_typer(measure.measure, name="measure")
 app.add_typer(weights, name="weights")
 
 

@@ -331,5 +331,12 @@ def _write_line(
         file.discard()
         raise
     vector = target.with_name(f"{target.stem}_line.gpkg")
-    write_line(path_px, vector, georeference, name=name, threshold=threshold)
+    write_line(
+        path_px,
+        vector,
+        georeference,
+        name=name,
+        threshold=threshold,
+        time=str(scene.attrs.get("time", "")),
+    )
     return [path, vector]

@@ -87,6 +87,7 @@ def write_line(
     *,
     name: str,
     threshold: float,
+    time: str = "",
 ) -> Path:
     """Writes a path as a GeoPackage with one line feature, none for an empty path.
 
@@ -99,6 +100,7 @@ def write_line(
         georeference: ``crs`` and ``transform``, or empty.
         name: What the line is; written as attribute ``name``.
         threshold: Probability the line was traced at; written as an attribute.
+        time: When the scene was taken, ISO 8601 in UTC; written as an attribute.
 
     Returns:
         The file.
@@ -112,7 +114,11 @@ def write_line(
         xs, ys = xy(transform, path[:, 0], path[:, 1])
         lines = [LineString(np.column_stack([xs, ys]))]
     frame = geopandas.GeoDataFrame(
-        {"name": [name] * len(lines), "threshold": [threshold] * len(lines)},
+        {
+            "name": [name] * len(lines),
+            "threshold": [threshold] * len(lines),
+            "time": [time] * len(lines),
+        },
         geometry=lines,
         crs=georeference.get("crs"),
     )

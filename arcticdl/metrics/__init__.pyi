@@ -25,6 +25,12 @@ from .fronts import front_line as front_line
 from .fronts import front_path as front_path
 from .fronts import matched_distance as matched_distance
 from .fronts import pooled_front_distance as pooled_front_distance
+from .glaciers import SnowLine as SnowLine
+from .glaciers import Trend as Trend
+from .glaciers import front_position_m as front_position_m
+from .glaciers import front_trend as front_trend
+from .glaciers import rates_m_per_year as rates_m_per_year
+from .glaciers import snow_line as snow_line
 from .ice_cover import cell_areas_km2 as cell_areas_km2
 from .ice_cover import ice_edge as ice_edge
 from .ice_cover import ice_edge_distance as ice_edge_distance
@@ -35,6 +41,7 @@ from .ice_cover import sea_ice_extent_km2 as sea_ice_extent_km2
 from .intervals import bootstrap_scores as bootstrap_scores
 from .labels import label_counts as label_counts
 from .labels import label_scores as label_scores
+from .melt_onset import melt_onset as melt_onset
 from .objects.counts import count_errors as count_errors
 from .objects.froc import froc as froc
 from .objects.match import Matches as Matches

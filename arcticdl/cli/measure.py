@@ -1,0 +1,128 @@
+"""``arcticdl measure``: what changes through time, from maps and scenes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from arcticdl.cli.options import Overwrite
+
+measure = typer.Typer(
+    help="Measure fronts, snow lines and melt onset through time.",
+    no_args_is_help=True,
+)
+Table = Annotated[Path, typer.Option("-o", "--out", help="NAME.csv.")]
+
+
+@measure.command()
+def fronts(
+    lines: Annotated[
+        list[Path],
+        typer.Argument(metavar="LINE...", help="NAME_line.gpkg of each date."),
+    ],
+    back: Annotated[
+        Path,
+        typer.Option(
+            help="A vector file with one line of two points, across the glacier and "
+            "behind every front."
+        ),
+    ],
+    out: Table = Path("fronts.csv"),
+    overwrite: Overwrite = False,
+) -> None:
+    """Where a glacier's front stands at each date, and how fast it moves.
+
+    Box method: the area between the line at the back and the front, over the width of
+    the box. The lines are those that predict leaves of scenes that tell their time.
+    Writes NAME.csv (metres, metres a year), NAME.json with the trend and what the
+    numbers mean, and the picture NAME.png.
+
+    Example: `arcticdl measure fronts maps/*_line.gpkg --back back.gpkg -o fronts.csv`
+    """
+    from arcticdl.inference.series.fronts import measure_fronts
+
+    table = measure_fronts(lines, back, out, overwrite=overwrite)
+    typer.echo(table.to_string(index=False, float_format="{:.1f}".format))
+    typer.echo(out)
+
+
+@measure.command()
+def snow_line(
+    maps: Annotated[
+        list[Path], typer.Argument(metavar="MAP...", help="GeoTIFFs of classes.")
+    ],
+    elevation: Annotated[Path, typer.Option(help="DEM in metres, on any grid.")],
+    snow: Annotated[str, typer.Option(metavar="CLASS,CLASS", help="What is snow.")],
+    no_snow: Annotated[
+        str,
+        typer.Option(
+            metavar="CLASS,CLASS", help="What is none; other classes are left out."
+        ),
+    ],
+    out: Table = Path("snow_line.csv"),
+    overwrite: Overwrite = False,
+) -> None:
+    """How high the snow line lies in each map.
+
+    The altitude with the fewest pixels of snow below it and without snow above it, and
+    the share of pixels on their right side. Writes NAME.csv, and NAME.json with what
+    the numbers mean.
+
+    Example: `arcticdl measure snow-line maps/july.tif --elevation dem.tif --snow snow
+    --no-snow ice,rock`
+    """
+    from arcticdl.inference.series.snow_lines import measure_snow_lines
+
+    chosen = {"snow": snow.split(","), "no_snow": no_snow.split(",")}
+    table = measure_snow_lines(maps, elevation, out, **chosen, overwrite=overwrite)
+    typer.echo(table.to_string(index=False, float_format="{:.3f}".format))
+    typer.echo(out)
+
+
+@measure.command()
+def melt_onset(
+    scenes: Annotated[
+        list[Path],
+        typer.Argument(metavar="SCENE...", help="Scenes of one grid, with their time."),
+    ],
+    band: Annotated[str, typer.Option(help="Backscatter in dB, or temperature in K.")],
+    winter: Annotated[
+        tuple[str, str],
+        typer.Option(metavar="DAY DAY", help="First and last day of the winter mean."),
+    ],
+    change: Annotated[
+        float,
+        typer.Option(
+            help="How far from the winter mean melt is: -3 of backscatter in dB, 30 of "
+            "brightness temperature near 19 GHz in K."
+        ),
+    ],
+    least_times: Annotated[
+        int, typer.Option(min=1, help="Scenes in a row that far away.")
+    ] = 3,
+    out: Annotated[Path, typer.Option("-o", "--out", help="NAME.tif.")] = Path(
+        "melt_onset.tif"
+    ),
+    overwrite: Overwrite = False,
+) -> None:
+    """On which day of the year melt begins, pixel by pixel.
+
+    The first of several scenes in a row whose signal is away from its winter mean. What
+    the map means stands in its tag `definition`.
+
+    Example: `arcticdl measure melt-onset s1/*.tif --band HH --winter 2020-01-01
+    2020-02-29 --change=-3`
+    """
+    from arcticdl.inference.series.melt import measure_melt_onset
+
+    typer.echo(
+        measure_melt_onset(
+            scenes,
+            out,
+            band=band,
+            winter=winter,
+            change=change,
+            least_times=least_times,
+            overwrite=overwrite,
+        )
+    )

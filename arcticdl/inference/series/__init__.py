@@ -1,0 +1,1 @@
+"""What is measured through time, from maps and scenes of several dates."""
