@@ -6,6 +6,7 @@ from pathlib import Path
 import jsonschema
 import keras
 import pystac
+import pystac.validation
 import pytest
 from pystac.extensions.mlm import MLMExtension
 
@@ -48,7 +49,7 @@ STRUCTURE = {
 SCHEMA = {
     "type": "object",
     "required": [
-        "mlm:name", "mlm:architecture", "mlm:tasks", "mlm:input", "mlm:output", "bands",
+        "mlm:name", "mlm:architecture", "mlm:tasks", "mlm:input", "mlm:output",
     ],
     "properties": {
         "mlm:name": {"pattern": "^[a-zA-Z][a-zA-Z0-9_.-]+[a-zA-Z0-9]$"},
@@ -99,9 +100,10 @@ def test_the_item_is_one_of_stac_and_of_the_extension(model, file, kind):
 
 
 def test_the_item_tells_bands_shapes_and_classes(model):
-    properties = mlm_item(model, "ice.onnx", "onnx", normalized=True)["properties"]
+    item = mlm_item(model, "ice.onnx", "onnx", normalized=True)
+    properties, asset = item["properties"], item["assets"]["model"]
     (given,) = properties["mlm:input"]
-    assert given["bands"] == [band["name"] for band in properties["bands"]]
+    assert given["bands"] == [band["name"] for band in asset["bands"]]
     assert given["input"]["shape"] == [-1, -1, -1, 2]
     assert "scaled as the card says" in given["description"]
     answers = {told["name"]: told for told in properties["mlm:output"]}

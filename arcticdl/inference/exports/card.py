@@ -84,7 +84,6 @@ def mlm_item(
     bands = _bands(model)
     properties = {
         "datetime": datetime.now(UTC).isoformat(timespec="seconds"),
-        "bands": [{"name": name} for name in bands],
         "mlm:name": _name(file),
         "mlm:architecture": model.name,
         "mlm:framework": _FRAMEWORKS[kind],
@@ -98,6 +97,7 @@ def mlm_item(
         "title": f"The network as {_FRAMEWORKS[kind]}",
         "roles": ["mlm:model"],
         "mlm:artifact_type": kind,
+        "bands": [{"name": name} for name in bands],
     }
     if kind in _MEDIA:
         asset["type"] = _MEDIA[kind]
