@@ -233,7 +233,10 @@ def speed(args):
                 python = args.peers if name.startswith("smp") else sys.executable
                 if python is not None:
                     words = ["one", name, str(path), "--rounds", str(args.rounds)]
-                    found[f"{name} {size} px"] = child([python, __file__, *words])
+                    found[f"{name} {size} px"] = told = child(
+                        [python, __file__, *words]
+                    )
+                    print(size, name, told, file=sys.stderr, flush=True)
             row = {name: found.get(f"{name} {size} px") for name in CONTESTANTS}
             for title, over, under in (
                 ("bare over ours", "bare", "ours"),
