@@ -288,3 +288,23 @@ def test_a_call_that_was_cut_off_goes_on_to_the_same_bytes(model, scenes, monkey
     assert main([*words, "-o", "maps", "--resume"]) == 0
     assert mapped("maps") == mapped("whole")
     assert Path("maps/scene0.tif").stat().st_mtime_ns == began
+
+
+def test_an_empty_scene_is_refused_and_those_before_it_are_kept(model, scenes, capsys):
+    with rasterio.open(scenes[1], "r+") as file:
+        file.write(np.full((2, 60, 50), np.nan, "float32"))
+    assert main(["predict", model, *scenes, "-o", "maps", "--products", ""]) == 1
+    told = [t for t in capsys.readouterr().err.splitlines() if t.startswith("error")]
+    assert len(told) == 1 and "'scene1' holds no valid pixel" in told[0]
+    assert names() == {"scene0.tif", "scene0_confidence.tif"}
+
+
+def test_bands_in_another_order_make_the_same_map(model, scenes):
+    with rasterio.open(scenes[0]) as file:
+        image, profile = file.read(), file.profile
+    with rasterio.open("turned.tif", "w", **profile) as file:
+        file.write(image[::-1])
+        file.descriptions = ("HV", "HH")
+    words = ["predict", model, scenes[0], "turned.tif", "-o", "maps", "--products", ""]
+    assert main(words) == 0
+    assert mapped("maps")["turned.tif"] == mapped("maps")["scene0.tif"]
