@@ -16,6 +16,8 @@ from arcticdl.inference.products.provenance import now, tags_of
 from arcticdl.void import VOID_CLASS
 
 _ROWS = 256
+_CACHE_BYTES = 2**25
+"""GDAL keeps blocks up to a share of the machine's memory unless it is told a bound."""
 
 
 def write_cog(maps: xr.Dataset, scene: xr.Dataset | None, stem: Path) -> None:
@@ -30,7 +32,7 @@ def write_cog(maps: xr.Dataset, scene: xr.Dataset | None, stem: Path) -> None:
         with TemporaryDirectory(dir=path.parent, prefix=".part-cog-") as folder:
             plain = write_raster(maps, name, Path(folder) / "plain.tif")
             whole = np.issubdtype(maps[name].dtype, np.integer)
-            with atomic_path(path) as part:
+            with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES), atomic_path(path) as part:
                 rasterio.shutil.copy(
                     plain,
                     part,
