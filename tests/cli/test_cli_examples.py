@@ -54,6 +54,7 @@ ELSEWHERE = {
     "ensemble": "needs a second fold, which no example trains",
     "suggest": "needs a scene that the run does not know; see tests/labelling",
     "drift": "needs a scene that the run does not know; see tests/labelling",
+    "forecast": "needs a store of dates and a run on it; see tests/forecasting",
     "measure fronts": "needs maps of several dates; see tests/inference/test_series.py",
     "measure snow-line": "needs a map and a DEM; see tests/inference/test_series.py",
     "measure melt-onset": "needs a series; see tests/inference/test_series.py",

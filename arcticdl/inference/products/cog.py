@@ -29,10 +29,13 @@ def write_cog(maps: xr.Dataset, scene: xr.Dataset | None, stem: Path) -> None:
     """
     for name in map(str, maps.data_vars):
         path = path_of(maps, name, stem, ".tif")
-        with TemporaryDirectory(dir=path.parent, prefix=".part-cog-") as folder:
+        with (
+            rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES),
+            TemporaryDirectory(dir=path.parent, prefix=".part-cog-") as folder,
+        ):
             plain = write_raster(maps, name, Path(folder) / "plain.tif")
             whole = np.issubdtype(maps[name].dtype, np.integer)
-            with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES), atomic_path(path) as part:
+            with atomic_path(path) as part:
                 rasterio.shutil.copy(
                     plain,
                     part,
