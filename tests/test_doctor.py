@@ -100,8 +100,11 @@ def test_a_backend_that_does_not_start_is_a_finding():
     assert accelerator.check_backend(SEEN).status == "ok"
 
 
-def test_a_foreign_cuda_before_the_wheels_is_warned_of():
-    environ = {"LD_LIBRARY_PATH": "/opt/lib:/opt/cuda-11/lib64"}
+def test_a_foreign_cuda_before_the_wheels_is_warned_of(tmp_path):
+    environ = {"LD_LIBRARY_PATH": f"/opt/lib:{tmp_path}"}
+    (tmp_path / "libcuda.so.1").touch()  # the driver's
+    assert accelerator.check_libraries(environ, True).status == "ok"
+    (tmp_path / "libcudnn.so.9").touch()
     assert accelerator.check_libraries(environ, True).status == "warn"
     assert accelerator.check_libraries(environ, False).status == "ok"
     own = {"LD_LIBRARY_PATH": "/x/site-packages/nvidia/cudnn/lib"}

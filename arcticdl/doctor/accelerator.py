@@ -208,8 +208,8 @@ def check_libraries(environ: Mapping[str, str], has_wheels: bool) -> Finding:
         The finding; ``warn`` where there are some.
     """
     entries = [p for p in environ.get("LD_LIBRARY_PATH", "").split(":") if p]
-    cuda = [p for p in entries if re.search(r"cuda|cudnn|nvidia", p, re.IGNORECASE)]
-    foreign = [p for p in cuda if "site-packages" not in p]
+    # The driver's own folder belongs there; it has none of what the wheels bring.
+    foreign = [p for p in entries if "site-packages" not in p and _has_cuda(Path(p))]
     if has_wheels and foreign:
         return Finding(
             "libraries",
@@ -220,6 +220,11 @@ def check_libraries(environ: Mapping[str, str], has_wheels: bool) -> Finding:
     kind = "CUDA from wheels" if has_wheels else "no CUDA wheels"
     path = f"LD_LIBRARY_PATH has {len(entries)} entries" if entries else "no path set"
     return Finding("libraries", "ok", f"{kind}; {path}")
+
+
+def _has_cuda(folder: Path) -> bool:
+    kinds = ("cudart", "cublas", "cudnn")
+    return any(any(folder.glob(f"lib{kind}*.so*")) for kind in kinds)
 
 
 def has_cuda_wheels(backend: str = "tensorflow") -> bool:

@@ -21,6 +21,7 @@ def start(script, *words, backend, cwd, **environ):
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "SLURM_"))}
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     fixed = {"KERAS_BACKEND": backend, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    fixed |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}  # whatever is there
     return subprocess.Popen(
         [sys.executable, HERE / script, *map(str, words)],
         env={**kept, **fixed, **environ},
