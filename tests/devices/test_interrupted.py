@@ -12,11 +12,7 @@ NO_JAX = pytest.mark.skipif(
     reason="JAX is not installed (make test-devices)",
 )
 BACKENDS = ["tensorflow", pytest.param("jax", marks=NO_JAX)]
-LONG = (
-    "train.epochs=40",
-    "train.ema=0.9",
-    "train.early_stopping={monitor: val_loss, patience: 39}",
-)
+LONG = ("train.epochs=30", "train.ema=0.9")
 
 
 @pytest.mark.devices

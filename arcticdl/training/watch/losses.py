@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from arcticdl.training.devices.placement import num_replicas
+
 
 class Gradients:
     """Computes the training loss of a batch and its gradients, and changes nothing.
@@ -54,9 +56,12 @@ class Gradients:
         pairs = list(zip(self.model.trainable_variables, values, strict=True))
         with keras.StatelessScope(state_mapping=pairs):
             y_pred = self.model(x, training=True)
-            return self.model.compute_loss(
+            loss = self.model.compute_loss(
                 x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True
             )
+        # Of several replicas Keras gives each its share; here one sees the whole batch.
+        count = num_replicas(self.model)
+        return loss if count == 1 else loss * count
 
 
 def _on_tensorflow(loss: Callable[..., Any], compiled: bool) -> Callable[..., Any]:
