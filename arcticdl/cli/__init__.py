@@ -24,6 +24,7 @@ from arcticdl.cli.runs.bundle import bundle, verify
 from arcticdl.cli.runs.calibrate import calibrate
 from arcticdl.cli.runs.compare import compare
 from arcticdl.cli.runs.forecast import forecast
+from arcticdl.cli.runs.explain import explain as explain_run
 from arcticdl.cli.runs.learning import learning_curve
 from arcticdl.cli.runs.tune import tune
 from arcticdl.cli.weights import weights
@@ -58,6 +59,7 @@ for command in (
     compare,
     learning_curve,
     use.predict,
+    explain_run,
     use.export,
     bundle,
     verify,

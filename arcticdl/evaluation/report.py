@@ -153,6 +153,7 @@ def _block(run: RunFolder, name: str, result: Mapping[str, Any]) -> dict[str, An
         if calibration
         else "",
         "ranking": _ranking(run, result) if result.get("ranking") else [],
+        "importance": _importance(run, name),
         "scatter": _drawn(
             run, "The scatter", lambda: plots.truth_scatter(sample, units=units)
         )
@@ -193,6 +194,20 @@ def _ranking(run: RunFolder, result: Mapping[str, Any]) -> list[Markup | str]:
         _drawn(run, what, partial(curve, result["ranking"], colors))
         for what, curve in draw.items()
     ]
+
+
+def _importance(run: RunFolder, label: str) -> list[dict[str, Any]]:
+    """The importance of bands in each fold, drawn, where it was asked for."""
+    found = []
+    for fold in run.folds:
+        names = [label] if label else list(fold.importance)
+        for told in (
+            fold.importance[name] for name in names if name in fold.importance
+        ):
+            draw = partial(plots.band_bars, told)
+            drawn = _drawn(run, f"The importance of bands, fold {fold.number},", draw)
+            found.append({"fold": fold.number, "told": told, "bars": drawn})
+    return found
 
 
 def _absent(result: Mapping[str, Any]) -> list[str]:

@@ -24,6 +24,7 @@ class FoldFolder:
     leakage: dict[str, Any] | None = None
     history: Path | None = None
     pictures: list[dict[str, Any]] = field(default_factory=list)
+    importance: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -105,6 +106,8 @@ def _read_fold(run: RunFolder, number: int) -> FoldFolder:
         )
     leakage = _read_json(run, path / "leakage.json", optional=True)
     fold.leakage = leakage if isinstance(leakage, dict) else None
+    importance = _read_json(run, path / "importance.json", optional=True)
+    fold.importance = importance if isinstance(importance, dict) else {}
     fold.pictures = _read_pictures(run, path / "pictures")
     return fold
 

@@ -10,6 +10,10 @@ from .export import export as export
 from .forecasts.run import describe_forecasts as describe_forecasts
 from .forecasts.run import forecast as forecast
 from .predict import predict as predict
+from .reasons.bands import band_importance as band_importance
+from .reasons.bands import describe_importance as describe_importance
+from .reasons.explain import describe_explanation as describe_explanation
+from .reasons.explain import explain as explain
 from .scenes import open_scenes as open_scenes
 from .scenes import prepare as prepare
 from .search.plan import SEARCH_SAMPLERS as SEARCH_SAMPLERS

@@ -109,7 +109,7 @@ def predict(
             overrides=overrides,
         )
         return [p for number in trained_folds(Path(run)) for p in apart(fold=number)]
-    scenes = _scenes(config, list(inputs), paths[0].parent / "split.json")
+    scenes = open_inputs(config, list(inputs), paths[0].parent / "split.json")
     scenes = _share(scenes, part)
     if not scenes:
         return []
@@ -290,9 +290,19 @@ def model_files(
     return config, [fold_path(folder, number) / "model.keras" for number in numbers]
 
 
-def _scenes(
+def open_inputs(
     config: Experiment | None, inputs: list[str], split: Path
 ) -> list[xr.Dataset]:
+    """Opens the scenes that are named, or those that a fold was tested on.
+
+    Args:
+        config: The run's configuration; ``None`` of a bare model.
+        inputs: Files; none: the tested ones.
+        split: The fold's ``split.json``.
+
+    Raises:
+        ConfigError: None is named, of a bare or of the full model.
+    """
     if config is None:
         if not inputs:
             raise ConfigError("A bare model needs the scenes to map. Received: none.")

@@ -134,7 +134,7 @@ def build_forward(
     masks = [None] if mc_dropout is None else range(mc_dropout)
     drops = mc_dropout is not None
     jit = xla_helps() if jit_compile is None else jit_compile
-    answers = [_compiled(member.model, heads, jit, drops) for member in members]
+    answers = [compiled(member.model, heads, jit, drops) for member in members]
 
     def forward(
         image: NDArray[Any], valid: NDArray[np.bool_], stats: BandStats | None
@@ -287,10 +287,20 @@ Tracing takes a second, which would be paid again for every scene.
 """
 
 
-def _compiled(
+def compiled(
     model: keras.Model, heads: Mapping[str, Head], jit: bool, drops: bool
 ) -> _Answering:
-    """The forward pass of a model, compiled with the first call and then kept."""
+    """The forward pass of a model, compiled with the first call and then kept.
+
+    Args:
+        model: The model, whose weights are shared.
+        heads: Name -> what its outputs answer.
+        jit: Whether XLA compiles it.
+        drops: Whether its dropout stays on.
+
+    Returns:
+        Function of scaled pixels (n, y, x, band) to activated answers by head.
+    """
     if drops:  # it has a state of its own, the mask
         return _Answering(model, heads, jit, drops)
     kept = _COMPILED.setdefault(model, {})

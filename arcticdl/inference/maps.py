@@ -3,9 +3,9 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -35,7 +35,8 @@ _TOLD = ("scene_id", "time", "sensor")
 """Attributes of a scene that its maps bear."""
 
 
-class MapLayer(NamedTuple):
+@dataclass(frozen=True)
+class MapLayer:
     """One map: an output of a head.
 
     Attributes:
@@ -53,7 +54,7 @@ class MapLayer(NamedTuple):
     head: Head
     kind: str
     dim: str
-    thresholds: Mapping[str, float] = MappingProxyType({})
+    thresholds: Mapping[str, float] = field(default_factory=dict)
     steps: tuple[Mapping[str, Any], ...] = ()
 
     @property
@@ -159,7 +160,8 @@ def plan_layers(
             if layer.output.palette:
                 names = [plain(name) for name in head.classes]
                 given = (thresholds or {}).items()
-                layer = layer._replace(
+                layer = replace(
+                    layer,
                     thresholds={k: v for k, v in given if plain(k) in names},
                     steps=_steps_of(head_name, steps),
                 )

@@ -42,6 +42,7 @@ class Predictor:
 
     Attributes:
         heads: Name -> what it answers.
+        members: The models, each with its scaling.
         layers: What is written of them.
         window: (rows, columns) of a window, in px.
 
@@ -79,8 +80,9 @@ class Predictor:
         self.window = _window_size(tile_size_px, self.card)
         self.batch_size = batch_size
         self._needs_stats = any(n.needs_image_stats for n in scalings)
+        self.members = [Member(m, n) for m, n in zip(models, scalings, strict=True)]
         self.forward = build_forward(
-            [Member(m, n) for m, n in zip(models, scalings, strict=True)],
+            self.members,
             self.heads,
             tta=tta,
             batch_size=batch_size,

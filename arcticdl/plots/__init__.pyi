@@ -16,6 +16,9 @@ from .forecasts import forecast_film as forecast_film
 from .forecasts import forecast_maps as forecast_maps
 from .forecasts import scores_over_leads as scores_over_leads
 from .forecasts import spread_skill_plot as spread_skill_plot
+from .importance import band_bars as band_bars
+from .importance import decision_plane as decision_plane
+from .importance import deletion_lines as deletion_lines
 from .learning import error_over_scenes as error_over_scenes
 from .learning import error_over_sizes as error_over_sizes
 from .maps import band_composite as band_composite

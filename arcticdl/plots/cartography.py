@@ -50,7 +50,8 @@ def scene_map(
             ``lat``, ``lon``; a plain image is drawn without scale and north.
         label: The label variable, or several; by default the first that names its
             classes (``flag_meanings``). One without classes is drawn as numbers, with
-            a scale in its ``units``. A scene without any is drawn as an image alone.
+            a scale in its ``units``, of two colours where it is ``two_sided``. A scene
+            without any is drawn as an image alone.
         classes: Class names, where the label does not carry them.
         colors: Class colours, where the label does not carry them.
         bands: Bands of the composite; see `arcticdl.plots.band_composite`.
@@ -100,7 +101,10 @@ def _draw_label(
         return
     limits = label.attrs.get("valid_range")
     units = str(label.attrs.get("units", ""))
-    value_map(label.values, ax, limits=limits, units=units, title=title)
+    two_sided = bool(label.attrs.get("two_sided", False))
+    value_map(
+        label.values, ax, limits=limits, units=units, title=title, two_sided=two_sided
+    )
 
 
 def _chosen_label(scene: Any, label: str | None) -> str | None:

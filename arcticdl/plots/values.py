@@ -47,6 +47,7 @@ def value_map(
     limits: tuple[float, float] | None = None,
     units: str = "",
     title: str | None = None,
+    two_sided: bool = False,
 ) -> Figure:
     """Draws a map of numbers with its scale beside it.
 
@@ -56,6 +57,8 @@ def value_map(
         limits: Ends of the scale; default: from the 2nd to the 98th percentile.
         units: Unit beside the scale.
         title: Title above the map.
+        two_sided: Whether both sides of the middle of the scale have a colour, as of
+            what speaks for and against.
 
     Returns:
         The figure.
@@ -77,7 +80,10 @@ def value_map(
             ratio = min(max(values.shape[1] / values.shape[0], 0.4), 2.5)
             ax = new_figure((4.4 * ratio + 1.6, 4.4)).add_subplot()
         scale = ax.imshow(
-            np.ma.masked_invalid(values), vmin=low, vmax=high, cmap="viridis"
+            np.ma.masked_invalid(values),
+            vmin=low,
+            vmax=high,
+            cmap="RdBu_r" if two_sided else "viridis",
         )
         ax.set_facecolor(VOID_COLOR)
         ax.set_xticks([])

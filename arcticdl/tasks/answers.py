@@ -74,6 +74,23 @@ def unchanged(values: Array, xp: Any = np) -> Array:
     return values
 
 
+def class_scores(logits: Array, head: HeadInfo, xp: Any = np) -> Array:
+    """Logits, one a class; a single one is shared out between the two."""
+    if logits.shape[-1] > 1:
+        return logits
+    return xp.concatenate([-0.5 * logits, 0.5 * logits], axis=-1)
+
+
+def ordinal_scores(logits: Array, head: HeadInfo, xp: Any = np) -> Array:
+    """Logarithms of the probabilities of ordered classes."""
+    return xp.log(xp.maximum(ordinal_prob(logits, xp), 1e-7))
+
+
+def all_scores(values: Array, head: HeadInfo, xp: Any = np) -> Array:
+    """Every number by itself."""
+    return values
+
+
 class Score(NamedTuple):
     """A score that is shown first.
 
@@ -122,6 +139,8 @@ class Form(NamedTuple):
             ``SCORES`` says which of its scores are shown first.
         interval: From activated numbers and the head to the bounds of values that a
             calibrated margin widens, where it has values.
+        scores: From the network's numbers and the head to one number a class or value,
+            before any saturates, whose gradient tells what it rests on.
     """
 
     option: str
@@ -134,6 +153,7 @@ class Form(NamedTuple):
     scored_by: str
     codes: Callable[[np.ndarray], np.ndarray] | None = None
     interval: Callable[[np.ndarray, HeadInfo], Interval] | None = None
+    scores: Callable[..., Array] = all_scores
 
 
 FORMS: dict[str, Form] = {
@@ -158,6 +178,7 @@ FORMS: dict[str, Form] = {
         spread="information",
         scored_by="classes",
         codes=likeliest,
+        scores=class_scores,
     ),
     "gaussian": Form(
         "num_outputs",
@@ -187,6 +208,7 @@ FORMS: dict[str, Form] = {
         spread="deviation",
         scored_by="values",
         interval=around_means,
+        scores=lambda values, head, xp=np: first_half(values, head),
     ),
     "labels": Form(
         "num_classes",
@@ -227,6 +249,7 @@ FORMS: dict[str, Form] = {
         spread="information",
         scored_by="classes",
         codes=median_class,
+        scores=ordinal_scores,
     ),
     "quantiles": Form(
         "quantiles",
@@ -248,6 +271,7 @@ FORMS: dict[str, Form] = {
         spread="deviation",
         scored_by="values",
         interval=around_quantiles,
+        scores=lambda values, head, xp=np: middle(values, head),
     ),
     "values": Form(
         "num_outputs",

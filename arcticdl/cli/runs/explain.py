@@ -1,0 +1,136 @@
+"""``arcticdl explain``: what a model's answers rest on."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from arcticdl.cli.options import Model, Overwrite, SetPredict
+from arcticdl.cli.start import start_backend
+
+
+def explain(
+    run: Model,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="INPUT",
+            help="Scene files to explain. Without: the importance of bands, on the "
+            "tiles that tested each fold.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Folder. Default: RUN/explained."),
+    ] = None,
+    fold: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K|all|full",
+            help="Whose model. Default: 0 for scenes, all for the importance of bands.",
+        ),
+    ] = None,
+    methods: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,NAME,...",
+            help="Of gradcam, integrated (gradients), occlusion (of bands), "
+            "activations (of layers) and boundaries (of classes, in the plane of two "
+            "bands).",
+        ),
+    ] = "gradcam,integrated,occlusion,activations,boundaries",
+    head: Annotated[
+        str | None, typer.Option(help="Which head; needed where there are several.")
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="Class or value that is explained. Default: the class that is "
+            "answered, pixel by pixel."
+        ),
+    ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            help="Layer of Grad-CAM, such as backbone/P4. Default: the coarsest."
+        ),
+    ] = None,
+    steps: Annotated[
+        int, typer.Option(min=1, help="Passes of integrated gradients.")
+    ] = 16,
+    bands: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="Bands of the boundaries. Default: the two that matter most.",
+        ),
+    ] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROW,COLUMN,HEIGHT,WIDTH",
+            help="Explain this part of the scene, in pixels. Default: the whole.",
+        ),
+    ] = None,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Permutations of each band (without INPUT).")
+    ] = 3,
+    overwrite: Overwrite = False,
+    settings: SetPredict = None,
+) -> None:
+    """Show what a model's answers rest on: where it looks, and which bands it needs.
+
+    With INPUT each scene gets a folder with a georeferenced map and a figure for each
+    method, and explained.json. Explanations are tested: where taking away what a method
+    names hurts no more than chance, the command says so, and the map should not be
+    believed. Without INPUT each band is permuted between held-out tiles, and left out,
+    and the loss of the score is told with its interval over scenes; the report then
+    shows it.
+
+    Example: `arcticdl explain runs/demo data/demo/simulated_0_001.tif`
+    """
+    from arcticdl import experiment
+
+    start_backend()
+    if not inputs:
+        found = experiment.band_importance(run, fold=fold or "all", repeats=repeats)
+        for line in experiment.describe_importance(found):
+            typer.echo(line)
+        return
+    folders = experiment.explain(
+        run,
+        inputs,
+        out,
+        fold=fold or "0",
+        overwrite=overwrite,
+        overrides=settings or (),
+        methods=_words(methods),
+        head=head,
+        target=target,
+        layer=layer,
+        steps=steps,
+        bands=None if bands is None else _words(bands),
+        window=_numbers(window),
+    )
+    for folder in folders:
+        typer.echo(folder)
+        told = json.loads((folder / "explained.json").read_text("utf-8"))
+        for line in experiment.describe_explanation(told):
+            typer.echo(line)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _numbers(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    words = _words(text)
+    if len(words) != 4 or not all(word.lstrip("-").isdigit() for word in words):
+        raise typer.BadParameter(
+            f"four whole numbers apart by commas. Received: {text}",
+            param_hint="--window",
+        )
+    return tuple(int(word) for word in words)

@@ -1,0 +1,1 @@
+"""Why the models of a run answer as they do."""

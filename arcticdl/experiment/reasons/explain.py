@@ -1,0 +1,180 @@
+"""Explaining a run: maps and figures of scenes, and the importance of bands."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import xarray as xr
+
+from arcticdl.choices import check_choices
+from arcticdl.errors import ConfigError
+from arcticdl.experiment.predict import check_overrides, model_files, open_inputs
+from arcticdl.experiment.products import MODEL_TAG, digest_of
+from arcticdl.files import atomic_folder, safe_name, write_json
+from arcticdl.inference.preflight import check_like_training
+from arcticdl.scene import is_swath
+
+MAPS = ("gradcam", "integrated", "occlusion", "activations")
+"""Methods that give a map, in the order in which they are made."""
+
+BOUNDARIES = "boundaries"
+
+
+class Wanted(NamedTuple):
+    """What is explained of a scene, and how.
+
+    Attributes:
+        methods: Of ``MAPS``, and ``"boundaries"``.
+        head: Name of the head; needed where there are several.
+        target: Name of a class or value; ``None``: the class that is answered.
+        layer: Layer of Grad-CAM; ``None``: the coarsest.
+        steps: Points of the quadrature of integrated gradients.
+        bands: Two bands of the boundaries; ``None``: those that matter most.
+        window: First row and column, height and width of the part that is explained;
+            ``None``: the whole scene.
+    """
+
+    methods: Sequence[str] = (*MAPS, BOUNDARIES)
+    head: str | None = None
+    target: str | None = None
+    layer: str | None = None
+    steps: int = 16
+    bands: tuple[str, str] | None = None
+    window: tuple[int, int, int, int] | None = None
+
+    def options(self, method: str) -> dict[str, Any]:
+        """Options of a method."""
+        given: dict[str, Any] = {
+            "gradcam": {"layer": self.layer},
+            "integrated": {"steps": self.steps},
+        }
+        return given.get(method, {})
+
+
+def explain(
+    run: str | Path,
+    inputs: Sequence[str],
+    out: str | Path | None = None,
+    *,
+    fold: int | str = 0,
+    overwrite: bool = False,
+    overrides: Sequence[str] = (),
+    **wanted: Any,
+) -> list[Path]:
+    """Explains what a fold's model answers about scenes.
+
+    Args:
+        run: Run folder, bundle, or a ``.keras`` file that carries its card.
+        inputs: Scene files; with a run that stacks files, the first of each scene.
+        out: Folder, in which each scene has one of its own; default: ``explained`` in
+            the run folder.
+        fold: Whose model, or ``"full"``.
+        overwrite: Whether a scene's folder may be replaced.
+        overrides: ``predict.KEY=VALUE`` texts for this call, such as
+            ``"predict.tile_size_px=256"``.
+        **wanted: Attributes of `Wanted`.
+
+    Returns:
+        The scenes' folders: ``METHOD.tif`` (``.nc`` of a swath) with a band each class,
+        layer or band; ``METHOD.png``; ``deletion`` and ``boundaries`` as PNG and SVG;
+        and ``explained.json``, which says what was found and how.
+
+    Raises:
+        ValueError: No such method, head, target, layer or band; an ensemble; a scene
+            unlike those of training.
+        ConfigError: All folds at once, a window outside the scene, no scene, or no
+            folder for a bare file.
+        FileExistsError: A scene's folder exists and ``overwrite`` is false.
+    """
+    from arcticdl.experiment.reasons.scene import explain_one
+
+    how = Wanted(**wanted)
+    check_choices("methods", how.methods or [None], (*MAPS, BOUNDARIES))
+    check_overrides(overrides)
+    if fold == "all" or not inputs:
+        raise ConfigError(
+            "A scene is explained by one model: name scenes, and a fold (--fold K). "
+            f"Received: {len(inputs)} scenes, fold={fold!r}."
+        )
+    config, (path,) = model_files(Path(run), fold, tuple(overrides))
+    if out is None and (config is None or not Path(run).is_dir()):
+        raise ConfigError(
+            "A bare model or a bundle has no run folder. Give `out` (--out)."
+        )
+    target = Path(run) / "explained" if out is None else Path(out)
+    scenes = open_inputs(config, list(inputs), path.parent / "split.json")
+    folders = [target / safe_name(str(scene.attrs["scene_id"])) for scene in scenes]
+    found = [str(folder) for folder in folders if folder.exists()]
+    if found and not overwrite:
+        raise FileExistsError(
+            f"{', '.join(found)} exist already. Use --overwrite, or another folder "
+            "with --out."
+        )
+    settings = config.predict if config else None
+    parts = [_part(scene, how.window) for scene in scenes]
+    explainers = make_ready(path, how, settings)
+    card = next(iter(explainers.values())).card
+    for scene in parts:
+        check_like_training(card, scene, settings.allow if settings else ())
+    tags = {MODEL_TAG: digest_of([path]), "arcticdl_model": f"{path.parent.name}"}
+    for scene, folder in zip(parts, folders, strict=True):
+        with atomic_folder(folder) as part:
+            told = explain_one(explainers, scene, part, how, tags)
+            write_json(part / "explained.json", {"run": Path(run).name, **told})
+    return folders
+
+
+def make_ready(path: Path, how: Wanted, settings: Any) -> dict[str, Any]:
+    """An explainer for each method; the boundaries share another's, or have one."""
+    from arcticdl.explain import Explainer
+
+    return {
+        method: Explainer(
+            path,
+            "occlusion" if method == BOUNDARIES else method,
+            head=how.head,
+            target=how.target,
+            options=how.options(method),
+            tile_size_px=settings.tile_size_px if settings else None,
+            batch_size=settings.batch_size if settings else 4,
+        )
+        for method in sorted(how.methods, key=(*MAPS, BOUNDARIES).index)
+    }
+
+
+def _part(scene: xr.Dataset, window: tuple[int, int, int, int] | None) -> xr.Dataset:
+    """The part of a scene that is explained."""
+    if window is None:
+        return scene
+    row, col, height, width = window
+    shape = scene.sizes["y"], scene.sizes["x"]
+    inside = row + height <= shape[0] and col + width <= shape[1]
+    if min(row, col) < 0 or min(height, width) < 1 or not inside:
+        raise ConfigError(
+            "`window` (--window) must be first row, first column, height and width of "
+            f"a part of the scene, whose shape is {shape}. Received: {list(window)}."
+        )
+    rows, columns = slice(row, row + height), slice(col, col + width)
+    return scene.isel(y=rows, x=columns)
+
+
+def ending(scene: xr.Dataset) -> str:
+    """Of a map's file: NetCDF where it stays on 2-D lat/lon."""
+    return ".nc" if is_swath(scene) else ".tif"
+
+
+def describe_explanation(told: Mapping[str, Any]) -> list[str]:
+    """What was found about a scene, in a line for each method."""
+    lines = []
+    for method, entry in told["methods"].items():
+        total = sum(entry["strength"].values()) or 1.0
+        most = sorted(entry["strength"].items(), key=lambda item: -item[1])[:4]
+        parts = [", ".join(f"{n} {100 * v / total:.0f} %" for n, v in most)]
+        if "completeness_gap" in entry:
+            parts.append(f"completeness gap {100 * entry['completeness_gap']:.2g} %")
+        if "deletion" in entry:
+            gain = entry["deletion"]["gain"]
+            than = "better" if gain > 0 else "no better"
+            parts.append(f"deletion {than} than chance ({gain:+.3f})")
+        lines.append(f"{method:>12} {'; '.join(parts)}")
+    return lines

@@ -1,0 +1,203 @@
+"""Maps of what an answer rests on: activations, Grad-CAM, gradients, occlusion.
+
+A method is built for a subject, and then explains batches of scaled windows, in which
+pixels without input are 0, as is a band of average size under most scalings.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from arcticdl.choices import check_choice, check_choices
+from arcticdl.explain.gradient import differentiate
+from arcticdl.explain.subject import Floats, Subject
+from arcticdl.models.probe import deepest, find_features, with_features, with_hook
+
+Explain = Callable[[Floats, NDArray[np.bool_]], Floats]
+
+
+class Method(NamedTuple):
+    """A method made ready for a subject.
+
+    Attributes:
+        explain: From scaled pixels (n, y, x, band) and their validity to the map
+            (n, y, x, name) float32.
+        names: Names of its bands.
+        about: What it is, one phrase.
+        signed: Whether it has two sides: what speaks for the answer, and against.
+        told: What else became known while it ran, such as its numerical error.
+    """
+
+    explain: Explain
+    names: tuple[str, ...]
+    about: str
+    signed: bool
+    told: dict[str, Any]
+
+
+def activations(subject: Subject, *, layers: Sequence[str] | None = None) -> Method:
+    """How strongly each layer answers: the root mean square of its features.
+
+    Args:
+        subject: What is explained.
+        layers: Names of `arcticdl.models.probe.find_features`; default: the levels of
+            the backbone, else the last layer of each stride.
+
+    Raises:
+        ValueError: No such layer.
+    """
+    found = find_features(subject.model)
+    levels = [n for n in found if n.startswith("backbone/")]
+    by_stride = {feature.stride: name for name, feature in found.items()}
+    names = list(layers or levels or by_stride.values())
+    check_choices("layers", names, found)
+    watched = with_features(subject.model, names)
+
+    def explain(scaled: Floats, valid: NDArray[np.bool_]) -> Floats:
+        seen = watched.predict_on_batch(scaled)
+        maps = []
+        for name in names:
+            strength = np.sqrt(np.mean(np.square(seen[name]), axis=-1, keepdims=True))
+            maps.append(_enlarged(strength, found[name].stride, valid.shape[1:]))
+        return np.concatenate(maps, axis=-1)
+
+    about = "root mean square of a layer's features"
+    return Method(explain, tuple(names), about, False, {"layers": names})
+
+
+def gradcam(subject: Subject, *, layer: str | None = None) -> Method:
+    """Where features of a layer speak for each class, by their gradients.
+
+    Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391); of maps Seg-Grad-CAM
+    (Vinogradova et al. 2020, arXiv:2002.11434), whose set of pixels are those that are
+    answered with the class. Gradients are summed over a window, not averaged, so that
+    windows of any size compare.
+
+    Args:
+        subject: What is explained.
+        layer: A name of `arcticdl.models.probe.find_features`; default: the coarsest.
+
+    Raises:
+        ValueError: No such layer.
+        RuntimeError: The backend has no gradients.
+    """
+    found = find_features(subject.model)
+    name = deepest(found) if layer is None else layer
+    check_choice("layer", name, found)
+    feature = found[name]
+    hooked, hook = with_hook(subject.model, feature)
+
+    def scores(shift: Any, image: Any, chosen: Any) -> Any:
+        hook.shift = shift
+        outputs = hooked(image, training=False)
+        return subject.read(outputs, chosen), hook.seen
+
+    graded, shapes = differentiate(scores), dict[Any, Any]()
+
+    def explain(scaled: Floats, valid: NDArray[np.bool_]) -> Floats:
+        chosen = subject.chosen(subject.answer(scaled), valid)
+        if scaled.shape not in shapes:
+            hook.shift = None
+            hooked(scaled, training=False)
+            shapes[scaled.shape] = np.zeros(hook.seen.shape, np.float32)
+        maps = []
+        for number in _numbers(subject, chosen):
+            one = np.zeros_like(chosen)
+            one[..., number] = chosen[..., number]
+            _, seen, slope = graded(shapes[scaled.shape], scaled, one)
+            weights = slope.sum(axis=(1, 2), keepdims=True)
+            count = np.maximum(one.reshape(len(one), -1).sum(axis=1), 1)
+            cam = np.maximum((weights * np.asarray(seen)).sum(-1, keepdims=True), 0)
+            cam /= count[:, None, None, None].astype(np.float32)
+            maps.append(_enlarged(cam, feature.stride, valid.shape[1:]))
+        return np.concatenate(maps, axis=-1)
+
+    about = "what a layer's features add to the mean score of a class (Grad-CAM)"
+    return Method(explain, subject.names, about, False, {"layer": name})
+
+
+def integrated(subject: Subject, *, steps: int = 16) -> Method:
+    """How much each band of each pixel adds to the summed score, by its gradients.
+
+    Integrated gradients (Sundararajan et al. 2017, arXiv:1703.01365) from a window
+    whose bands are all 0 (of average size, under most scalings). Their sum is the score
+    less that of such a window, but for the error of the integral, a quadrature of Gauss
+    and Legendre; it is kept as ``completeness_gap``, a share of the difference.
+
+    Args:
+        subject: What is explained.
+        steps: Points of the quadrature, each a pass forth and back.
+
+    Raises:
+        ValueError: Fewer than one step.
+        RuntimeError: The backend has no gradients.
+    """
+    if not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"`steps` must be at least 1. Received: steps={steps!r}.")
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    graded = differentiate(lambda x, chosen: (subject.scores(x, chosen), ops.shape(x)))
+    told: dict[str, Any] = {"steps": steps, "completeness_gap": 0.0}
+
+    def explain(scaled: Floats, valid: NDArray[np.bool_]) -> Floats:
+        chosen = subject.chosen(subject.answer(scaled), valid)
+        slopes = np.zeros(scaled.shape, np.float64)
+        for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+            slopes += weight * graded(np.float32(node) * scaled, chosen)[2]
+        found = scaled * slopes
+        ends = [
+            graded(part * scaled, chosen)[0] for part in np.array([1, 0], "float32")
+        ]
+        rise = (ends[0] - ends[1]).astype(np.float64)
+        gap = np.abs(found.sum(axis=(1, 2, 3)) - rise)
+        share = float((gap / np.maximum(np.abs(rise), 1e-6)).max(initial=0))
+        told["completeness_gap"] = max(told["completeness_gap"], share)
+        return found.astype(np.float32)
+
+    about = "what a band of a pixel adds to the summed score (integrated gradients)"
+    return Method(explain, subject.bands, about, True, told)
+
+
+def occlusion(subject: Subject) -> Method:
+    """How much of the answer is lost where a band is missing everywhere.
+
+    The band becomes 0, as where it has no data. Of classes the loss is that of the
+    probability of the class that is explained, of values that of the value.
+
+    Args:
+        subject: What is explained.
+    """
+
+    def explain(scaled: Floats, valid: NDArray[np.bool_]) -> Floats:
+        whole = subject.answer(scaled)
+        chosen = subject.chosen(whole, valid)
+        maps = []
+        for band in range(scaled.shape[-1]):
+            without = scaled.copy()
+            without[..., band] = 0
+            lost = ((whole - subject.answer(without)) * chosen).sum(axis=-1)
+            here = lost if lost.ndim == 3 else lost[:, None, None]
+            maps.append(np.broadcast_to(here, valid.shape))
+        return np.stack(maps, axis=-1).astype(np.float32)
+
+    about = "loss of the answer without a band"
+    return Method(explain, subject.bands, about, True, {})
+
+
+def _numbers(subject: Subject, chosen: Floats) -> list[int]:
+    """Which classes or values are explained, each by itself."""
+    if subject.target is not None:
+        return [subject.target]
+    return list(range(chosen.shape[-1]))
+
+
+def _enlarged(maps: Any, stride: int, size: tuple[int, ...]) -> Floats:
+    """Features at the image's resolution; what they know of its padding is cut off."""
+    rows, columns = (stride * side for side in maps.shape[1:3])
+    if stride > 1:
+        maps = ops.image.resize(
+            maps, (rows, columns), interpolation="bilinear", data_format="channels_last"
+        )
+    return np.asarray(maps, np.float32)[:, : size[0], : size[1]]
