@@ -23,6 +23,8 @@ PACKAGES = (
     "training",
     "inference",
     "evaluation",
+    "explain",
+    "explain",
     "labelling",
     "plots",
     "simulate",

@@ -4,13 +4,12 @@ import keras
 import numpy as np
 import pytest
 import xarray as xr
+from known_nets import ICE, card_of
 
 from arcticdl import tiles
 from arcticdl.explain import Explainer, band_importance, deletion_curves
 from arcticdl.models import build_segmenter
 from arcticdl.scene import class_attributes
-
-from .conftest import ICE, card_of
 
 SIDE = 64
 

@@ -4,13 +4,12 @@ import keras
 import numpy as np
 import pytest
 import rasterio
+from known_nets import ICE, NONE, SIDE, card_of, dense
 
 from arcticdl import inference
 from arcticdl.explain import METHODS, Explainer, decision_boundaries, explain_scene
 from arcticdl.models import build_classifier, build_segmenter
 from arcticdl.models.card import Card
-
-from .conftest import ICE, NONE, SIDE, card_of, dense
 
 QUIET = {"progress": False}
 
