@@ -24,7 +24,6 @@ PACKAGES = (
     "inference",
     "evaluation",
     "explain",
-    "explain",
     "labelling",
     "plots",
     "simulate",

@@ -50,7 +50,6 @@ CHAIN = (
 ELSEWHERE = {
     "demo": "is a chain of these commands, which test_cli_demo.py runs in small",
     "explain": "is run by tests/experiment/test_explain_run.py",
-    "explain": "is run by tests/experiment/test_explain_run.py",
     "calibrate": "needs scenes that validate, which the example has not",
     "compare": "needs a second run, which no example trains",
     "ensemble": "needs a second fold, which no example trains",

@@ -41,8 +41,6 @@ USE_A_RUN = {
     "howto/gpu-node",
     "howto/explain",
     "howto/uncertainty",
-    "howto/explain",
-    "howto/uncertainty",
     "howto/postprocess",
     "howto/products",
     "howto/spread",
