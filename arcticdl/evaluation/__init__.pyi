@@ -3,6 +3,7 @@ from .baselines.beside import score_baselines as score_baselines
 from .baselines.classical import classical_baselines as classical_baselines
 from .baselines.constant import constant_baseline as constant_baseline
 from .baselines.pixels import pixel_baselines as pixel_baselines
+from .bias import audit_strata as audit_strata
 from .calibrate.conformal import control_risk as control_risk
 from .calibrate.fit import fit_scaling as fit_scaling
 from .calibrate.scenes import calibrate_model as calibrate_model

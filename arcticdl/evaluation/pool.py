@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.evaluation.bias import audit_strata, mean_trained
 from arcticdl.evaluation.choose import evaluation_for, head_of
 from arcticdl.evaluation.strata import pool_strata
 from arcticdl.tasks import SCORES
@@ -25,7 +26,8 @@ def pool_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         The layout of a single result, whose ``intervals`` are over all images;
         ``folds``: each fold's number, images and headline scores; ``over_folds``: their
         ``mean``, ``std`` (of a sample; ``None`` for one fold) and ``num_folds``, by
-        score. Of several heads ``{"heads": {name: pooled}}``.
+        score; ``bias``: as of ``audit_strata``.
+        Of several heads ``{"heads": {name: pooled}}``.
 
     Raises:
         ValueError: If there is none, or they are of different things.
@@ -61,6 +63,7 @@ def _pool_head(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     ]
     pooled["over_folds"] = _over_folds(pooled["folds"], pooled["scored_by"])
     pooled["strata"] = pool_strata(folds, pooled)
+    pooled["bias"] = audit_strata(pooled, mean_trained(folds))
     promised = {(fold.get("conformal") or {}).get("coverage") for fold in folds}
     if len(promised) == 1 and None not in promised:
         pooled["coverage_promised"] = promised.pop()

@@ -14,6 +14,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from arcticdl import plots
+from arcticdl.evaluation.bias import describe_bias
 from arcticdl.evaluation.pool import results_by_head
 from arcticdl.evaluation.run_folder import RunFolder, read_run
 from arcticdl.evaluation.split_panel import split_rows
@@ -154,6 +155,7 @@ def _block(run: RunFolder, name: str, result: Mapping[str, Any]) -> dict[str, An
         else "",
         "ranking": _ranking(run, result) if result.get("ranking") else [],
         "importance": _importance(run, name),
+        "bias": describe_bias(result.get("bias") or []),
         "scatter": _drawn(
             run, "The scatter", lambda: plots.truth_scatter(sample, units=units)
         )

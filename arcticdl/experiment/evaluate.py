@@ -112,6 +112,7 @@ def _evaluate_fold(
     Models and baselines are scored on labels that no model's confidence has corrected.
     """
     from arcticdl.evaluation.baselines.beside import score_baselines
+    from arcticdl.evaluation.bias import count_trained
     from arcticdl.evaluation.scenes import evaluate_scenes
     from arcticdl.evaluation.strata import GAP_SUFFIX, scene_strata, scores_by_stratum
     from arcticdl.labelling.unaided import for_tests
@@ -141,6 +142,9 @@ def _evaluate_fold(
         columns = [f"{label}{GAP_SUFFIX}", *config.strata]
         strata = scene_strata(store.manifest.iloc[test], columns)
         result["strata"] = scores_by_stratum(result, strata)
+        if split is not None:
+            learnt = store.manifest.iloc[split.train]
+            result["trained"] = count_trained(scene_strata(learnt, columns))
         if head.conformal is not None:
             result["conformal"] = vars(head.conformal)
         result["baselines"] = {}
@@ -181,6 +185,8 @@ def headline(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _headline(result: Mapping[str, Any]) -> list[str]:
+    from arcticdl.evaluation.bias import describe_bias
+
     scores, intervals = result["scores"], result["intervals"]
     chief, *_ = shown = SCORES[result["scored_by"]]
     lines = [result["pooled"]]
@@ -195,6 +201,9 @@ def _headline(result: Mapping[str, Any]) -> list[str]:
         told = _number(baseline["scores"][chief.key])
         lines.append(f"{baseline.get('title', name):>18} {told}  ({chief.title})")
     lines += _covered(result)
+    lines += [
+        f"{'note':>18} {line}" for line in describe_bias(result.get("bias") or [])
+    ]
     distance = result["extra"].get("distance_px")
     if distance:
         lines.append(

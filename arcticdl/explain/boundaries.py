@@ -1,5 +1,6 @@
 """Where decisions change in the plane of two bands, all others held."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -63,11 +64,7 @@ def decision_boundaries(
         ValueError: Not two different bands of the network.
     """
     names = list(explainer.subject.bands)
-    check_choices("bands", bands, names)
-    if len(bands) != 2 or len(set(bands)) != 2:
-        raise ValueError(
-            f"`bands` must be two different ones of {names}. Received: {list(bands)}."
-        )
+    check_pair(bands, names)
     scene, given = explainer.prepare(scene, None)
     stats = scene_band_stats(scene) if given is None else given
     places = [names.index(band) for band in bands]
@@ -93,6 +90,20 @@ def decision_boundaries(
         {name: value for name, value in others.items() if name not in bands},
         _points(scene, places, seed),
     )
+
+
+def check_pair(bands: Sequence[str], known: Sequence[str]) -> None:
+    """Refuses what are not two different bands of a network.
+
+    Raises:
+        ValueError: As said.
+    """
+    check_choices("bands", bands, known)
+    if len(bands) != 2 or len(set(bands)) != 2:
+        raise ValueError(
+            f"`bands` must be two different ones of {list(known)}. "
+            f"Received: {list(bands)}."
+        )
 
 
 def _side(explainer: Explainer) -> int:

@@ -87,6 +87,7 @@ def explain(
         FileExistsError: A scene's folder exists and ``overwrite`` is false.
     """
     from arcticdl.experiment.reasons.scene import explain_one
+    from arcticdl.explain.boundaries import check_pair
 
     how = Wanted(**wanted)
     check_choices("methods", how.methods or [None], (*MAPS, BOUNDARIES))
@@ -113,10 +114,13 @@ def explain(
     settings = config.predict if config else None
     parts = [_part(scene, how.window) for scene in scenes]
     explainers = make_ready(path, how, settings)
-    card = next(iter(explainers.values())).card
+    first = next(iter(explainers.values()))
+    if how.bands is not None:
+        check_pair(how.bands, first.subject.bands)
     for scene in parts:
-        check_like_training(card, scene, settings.allow if settings else ())
+        check_like_training(first.card, scene, settings.allow if settings else ())
     tags = {MODEL_TAG: digest_of([path]), "arcticdl_model": f"{path.parent.name}"}
+    target.mkdir(parents=True, exist_ok=True)
     for scene, folder in zip(parts, folders, strict=True):
         with atomic_folder(folder) as part:
             told = explain_one(explainers, scene, part, how, tags)
