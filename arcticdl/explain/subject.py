@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from arcticdl.choices import check_choice, choose
 from arcticdl.inference.forward import Answers
+from arcticdl.inference.postprocess import plain
 from arcticdl.tasks import Head
 
 Floats = NDArray[np.float32]
@@ -101,8 +102,10 @@ def find_target(head: Head, name: str | None) -> int | None:
     names = answer_names(head)
     if name is None:
         return None if head.classes else 0
-    check_choice("target", name, names)
-    return names.index(name)
+    spelled = [plain(each) for each in names]  # as thresholds are: blanks or _
+    if plain(name) not in spelled:
+        check_choice("target", name, names)
+    return spelled.index(plain(name))
 
 
 def find_head(heads: dict[str, Head], name: str | None) -> str:
