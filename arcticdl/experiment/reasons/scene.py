@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from arcticdl import plots
-from arcticdl.experiment.reasons.explain import BOUNDARIES, Wanted, ending
+from arcticdl.experiment.reasons.wanted import BOUNDARIES, Wanted, ending
 from arcticdl.explain import Deletion, Explainer, decision_boundaries, deletion_curves
 from arcticdl.explain.subject import answer_names
 from arcticdl.inference.blend import window_starts
