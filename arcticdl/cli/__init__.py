@@ -23,8 +23,8 @@ from arcticdl.cli.faults import INTERRUPTED, explain, say
 from arcticdl.cli.runs.bundle import bundle, verify
 from arcticdl.cli.runs.calibrate import calibrate
 from arcticdl.cli.runs.compare import compare
-from arcticdl.cli.runs.forecast import forecast
 from arcticdl.cli.runs.explain import explain as explain_run
+from arcticdl.cli.runs.forecast import forecast
 from arcticdl.cli.runs.learning import learning_curve
 from arcticdl.cli.runs.tune import tune
 from arcticdl.cli.weights import weights
