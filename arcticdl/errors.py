@@ -1,7 +1,8 @@
 """The few errors that a caller would catch.
 
 Each is a ``ValueError``, for input that is refused; ``ReadError`` is an ``OSError``,
-for input that could not be read just now, and ``MissingExtraError`` an ``ImportError``.
+for input that could not be read just now, ``MissingExtraError`` an ``ImportError``, and
+``OutOfMemoryError`` a ``MemoryError``.
 """
 
 
@@ -51,6 +52,10 @@ class ConfigError(ValueError):
 
 class DivergedError(ValueError):
     """Training left the finite numbers; what it has learned since is worth nothing."""
+
+
+class OutOfMemoryError(MemoryError):
+    """A training step does not fit the memory; the message says which batch might."""
 
 
 class MissingExtraError(ImportError):

@@ -114,7 +114,11 @@ class TrainConfig(Section):
         description="Where pixels come from: tiles of the store; or scenes, of which "
         "random windows train and the store keeps no pixels.",
     )
-    batch_size: PositiveInt = Field(8, description="Tiles a step, of all devices.")
+    batch_size: PositiveInt | Literal["auto"] = Field(
+        8,
+        description="Tiles a step, of all devices; auto: the largest of which a step "
+        "fits the memory, found once a run.",
+    )
     epochs: PositiveInt = Field(20, description="Epochs of the whole training.")
     repeats: PositiveInt = Field(1, description="Passes over the tiles in an epoch.")
     sampler: SamplerConfig = Field(
@@ -196,6 +200,16 @@ class TrainConfig(Section):
             raise ValueError(
                 "`constants` and `normalizer: constants` need each other. Received: "
                 f"normalizer={self.normalizer!r}, constants={self.constants}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _batch_is_found_on_one_device(self) -> "TrainConfig":
+        if self.batch_size == "auto" and self.devices != 1:
+            raise ValueError(
+                "`batch_size: auto` finds the batch of one device. Received: "
+                f"devices={self.devices!r}. Find it with `devices: 1`, and give that "
+                "number times the devices"
             )
         return self
 

@@ -197,6 +197,28 @@ def count_gpus() -> int:
     return sum(line.startswith("GPU ") for line in done.stdout.splitlines())
 
 
+def list_gpus() -> list[str]:
+    """Names and memory of the NVIDIA GPUs in the machine, as ``nvidia-smi`` tells them.
+
+    Returns:
+        One entry a GPU, such as ``"NVIDIA H100 80GB HBM3, 81559 MiB"``; none where the
+        tool is absent or fails.
+    """
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(
+            query, capture_output=True, text=True, timeout=30, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    if done.returncode:
+        return []
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+
+
 def check_libraries(environ: Mapping[str, str], has_wheels: bool) -> Finding:
     """Looks for CUDA libraries of the system that stand before those of the wheels.
 

@@ -22,6 +22,7 @@ from arcticdl.evaluation.strata import GAP_SUFFIX
 from arcticdl.files import write_text
 from arcticdl.tasks import SCORES, Score
 from arcticdl.training.watch.diagnosis import Finding, diagnose
+from arcticdl.training.watch.speed import describe_speed, read_speed
 
 _MAX_IMAGE_ROWS = 200
 _MAX_TILES = {"worst": 8, "best": 4}
@@ -258,7 +259,22 @@ def _training(run: RunFolder) -> dict[str, Any]:
     colors = [plots.default_colors(6)[place % 6] for place in range(len(files))]
     folds = list(zip(files, colors, strict=True)) if len(files) > 1 else []
     told = {name: _diagnosed(path) for name, path in files.items()}
-    return {"panels": panels, "folds": folds, "validated": validated, "told": told}
+    speeds = {name: _speed(path.with_name("speed.csv")) for name, path in files.items()}
+    return {
+        "panels": panels,
+        "folds": folds,
+        "validated": validated,
+        "told": told,
+        "speeds": {name: words for name, words in speeds.items() if words},
+    }
+
+
+def _speed(path: Path) -> str:
+    """How fast a fold trained, by its median epoch; empty where nobody measured."""
+    try:
+        return describe_speed(read_speed(path))
+    except (OSError, ValueError):
+        return ""
 
 
 def _diagnosed(history: Path) -> list[Finding]:

@@ -32,7 +32,7 @@ def build_feeds(
     """Training and validation feeds; statistics come from the training tiles alone.
 
     Args:
-        config: The experiment.
+        config: The experiment, with its batch size as a number.
         store: The tile store.
         split: Its parts.
         seed: Of order and augmentation.
@@ -52,7 +52,7 @@ def build_feeds(
     if not len(split.validation):
         return feed, None
     # As many as one device would take, or up to one more for each of several.
-    size = min(settings.batch_size, len(split.validation))
+    size = min(int(settings.batch_size), len(split.validation))
     size = -(-size // placement.total) * placement.total
     validation_feed = TileFeed(
         store,
@@ -90,7 +90,7 @@ def _training_feed(
         return SceneFeed(
             _scenes_of(store, tiles),
             tile_size_px=store.tile_size_px,
-            batch_size=placement.share(settings.batch_size),
+            batch_size=placement.share(int(settings.batch_size)),
             normalizer=normalizer,
             **shared,
         )
@@ -98,7 +98,7 @@ def _training_feed(
         store,
         tiles,
         batch_size=placement.share(
-            min(settings.batch_size, len(tiles) * settings.repeats)
+            min(int(settings.batch_size), len(tiles) * settings.repeats)
         ),
         normalizer=_normalizer(config, store),
         sampler=_build_sampler(config, store, tiles),

@@ -2,16 +2,12 @@
 
 import json
 import os
-import platform
 import re
 import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,20 +15,6 @@ from filelock import FileLock, Timeout
 
 from arcticdl.config import Experiment, dump_config, load_config
 from arcticdl.files import write_json, write_text
-
-_PACKAGES = (
-    "arcticdl",
-    "keras",
-    "tensorflow",
-    "jax",
-    "torch",
-    "numpy",
-    "xarray",
-    "rasterio",
-    "zarr",
-    "tensorstore",
-    "scikit-learn",
-)
 
 
 def check_run(config: Experiment, folder: Path, *, overwrite: bool) -> None:
@@ -60,6 +42,7 @@ def check_run(config: Experiment, folder: Path, *, overwrite: bool) -> None:
 
 _PATIENCE_S = 3.0
 _RUN_ENTRIES = (
+    "batch_size.json",
     "config.yaml",
     "ensemble.keras",
     "ensemble_metrics_*.json",
@@ -257,43 +240,3 @@ def trained_folds(folder: Path) -> list[int]:
         if number.isdigit():
             found.append(int(number))
     return sorted(found)
-
-
-def write_environment(folder: Path, config: Experiment, fingerprint: str) -> None:
-    """Writes ``environment.json``: versions, backend, commit, seed, data."""
-    import keras
-
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    environment = {
-        "python": sys.version.split()[0],
-        "platform": platform.platform(),
-        "cpu_count": os.cpu_count(),
-        "backend": keras.backend.backend(),
-        "versions": versions,
-        "commit": _commit(),
-        "command": " ".join(["arcticdl", *sys.argv[1:]]),
-        "seed": config.seed,
-        "data_fingerprint": fingerprint,
-    }
-    write_json(folder / "environment.json", environment)
-
-
-def _commit() -> str | None:
-    """Commit of the source tree this package runs from, ``None`` when installed."""
-    source = Path(__file__).resolve().parent
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(source), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()

@@ -37,6 +37,13 @@ from arcticdl.experiment.folder import (
     fold_path,
 )
 from arcticdl.experiment.labels.corrections import check_layers, describe_corrections
+from arcticdl.experiment.machine.batch_size import (
+    find_for,
+    is_found,
+    settle_batch_size,
+    with_batch_size,
+)
+from arcticdl.experiment.machine.environment import write_environment
 from arcticdl.experiment.network import build_network
 from arcticdl.experiment.optimisers import build_optimizer
 from arcticdl.experiment.split import (
@@ -221,7 +228,8 @@ def train_fold(
     corrected = describe_corrections(store, split.train)
     about = {TRAINED_ON: training_record(store, split.train)}
     about |= {"corrections": corrected} if corrected else {}
-    training = _Training(config, store, parts[0], start, about, watch)
+    seen = with_batch_size(config, 1) if is_found(config) else config
+    training = _Training(seen, store, parts[0], start, about, watch)
     audit = [] if split.leakage is None else [str(split.leakage)]
     mended = [
         f"{name}: {told['changed_px']:,} px of {told['scenes']} training scenes "
@@ -229,10 +237,16 @@ def train_fold(
         for name, told in corrected.items()
     ]
     first = [describe_fold(config, store, split, number), *audit, *mended]
-    told = [*first, *training.lines]
+    told = [*first, *([] if is_found(config) else training.lines)]
     with hold_together(
         config, store, split, folder, number, overwrite=overwrite, told=told
     ) as fold_dir:
+        if is_found(config):
+            feed, _ = training.feeds
+            config, found = settle_batch_size(config, folder, training.model, feed)
+            training = _Training(config, store, parts[0], start, about, watch)
+            write_environment(folder, config, str(getattr(store, "fingerprint", "")))
+            say_first(found, *training.lines)
         if config.train.ensemble is None:
             training.fit()
             return fold_dir
@@ -344,10 +358,14 @@ def find_rate(
     split = split_folds(config, store, [number])[number]
     keras.utils.set_random_seed(config.seed + int(number))
     keras.config.set_dtype_policy(config.train.precision)
+    given, config = config, with_batch_size(config, 1) if is_found(config) else config
     feed, _ = build_feeds(config, store, split, seed=config.seed + int(number))
     line = {"line": config.line_class} if config.line_class else {}
     counts = count_classes(config, store, split)
     model = build_network(config, feed.card | line, num_steps, counts)
+    if is_found(given):
+        config = with_batch_size(given, find_for(model, feed).batch_size)
+        feed, _ = build_feeds(config, store, split, seed=config.seed + int(number))
     start = find_start(config, number)
     if start is not None:
         _begin(model, start)

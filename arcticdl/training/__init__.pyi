@@ -7,6 +7,8 @@ from .feed import TileFeed as TileFeed
 from .fit import build_optimizer as build_optimizer
 from .fit import fit as fit
 from .fit import save_model as save_model
+from .memory.batch_size import FoundBatch as FoundBatch
+from .memory.batch_size import find_batch_size as find_batch_size
 from .reports import TensorBoardLog as TensorBoardLog
 from .reports import TileImages as TileImages
 from .resume import Checkpoint as Checkpoint
@@ -19,6 +21,7 @@ from .snapshots import cycle_ends as cycle_ends
 from .table import CALLBACKS as CALLBACKS
 from .table import OPTIMIZERS as OPTIMIZERS
 from .table import SCHEDULES as SCHEDULES
+from .watch.classes import ClassScores as ClassScores
 from .watch.curves import LossCurveDiagnosis as LossCurveDiagnosis
 from .watch.diagnosis import Finding as Finding
 from .watch.diagnosis import diagnose as diagnose
@@ -26,3 +29,4 @@ from .watch.gradients import GradientWatch as GradientWatch
 from .watch.nan import StopAtNaN as StopAtNaN
 from .watch.rates import RateSweep as RateSweep
 from .watch.rates import find_rate as find_rate
+from .watch.speed import Speed as Speed

@@ -19,6 +19,7 @@ from rich.progress import (
 from arcticdl.choices import check_choice
 from arcticdl.errors import DivergedError
 from arcticdl.files import write_text
+from arcticdl.training.watch.speed import Speed
 
 
 def check_monitor(monitor: str, model: keras.Model, has_validation: bool) -> None:
@@ -136,10 +137,18 @@ class RichProgress(keras.callbacks.Callback):
         description: Text before the bar.
         every_epochs: A line of scores stays on screen after every so many epochs;
             ``None`` chooses about twenty lines for the whole training.
+        speed: What measures the speed, which then stands beside the scores.
     """
 
-    def __init__(self, description: str = "train", every_epochs: int | None = None):
+    def __init__(
+        self,
+        description: str = "train",
+        every_epochs: int | None = None,
+        *,
+        speed: Speed | None = None,
+    ) -> None:
         super().__init__()
+        self.speed = speed
         self.description = description
         self.every_epochs = every_epochs
         self._progress: Progress | None = None
@@ -182,7 +191,9 @@ class RichProgress(keras.callbacks.Callback):
         every = self.every_epochs or max(1, self._epochs // 20)
         if (epoch + 1) % every == 0 or epoch + 1 == self._epochs:
             scores = "  ".join(f"{k} {float(v):.4f}" for k, v in (logs or {}).items())
-            self._progress.console.print(f"epoch {epoch + 1}/{self._epochs}  {scores}")
+            told = "" if self.speed is None else self.speed.last()
+            line = "  ".join(filter(None, (scores, told)))
+            self._progress.console.print(f"epoch {epoch + 1}/{self._epochs}  {line}")
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Closes the bar."""

@@ -1,5 +1,6 @@
 """The feed of a tile store: any batch, in any order, ahead of the accelerator."""
 
+import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -213,6 +214,10 @@ class ResumableFeed(keras.utils.PyDataset):
     Args:
         feed: Any dataset whose batch depends on epoch and index alone. It goes to an
             epoch by ``seek(epoch)``; without that, it must be the same every epoch.
+
+    Attributes:
+        waited: Seconds spent in asking for batches so far.
+        num_samples: Samples of the largest batch so far.
     """
 
     def __init__(self, feed: keras.utils.PyDataset) -> None:
@@ -222,6 +227,7 @@ class ResumableFeed(keras.utils.PyDataset):
             max_queue_size=feed.max_queue_size,
         )
         self.feed, self.skipped, self._running = feed, 0, False
+        self.waited, self.num_samples = 0.0, 0
         self._waits = False
 
     def go_to(self, epoch: int, batch: int) -> None:
@@ -243,8 +249,12 @@ class ResumableFeed(keras.utils.PyDataset):
         return len(self.feed)
 
     def __getitem__(self, index: int) -> Any:
+        begun = time.monotonic()
         # What is asked for past the end is never trained on.
-        return self.feed[min(index + self.skipped, len(self.feed) - 1)]
+        batch = self.feed[min(index + self.skipped, len(self.feed) - 1)]
+        self.waited += time.monotonic() - begun
+        self.num_samples = max(self.num_samples, len(keras.tree.flatten(batch)[0]))
+        return batch
 
     def names_of(self, index: int) -> list[str]:
         """Names of the samples of a batch, where the feed has some; else numbers."""

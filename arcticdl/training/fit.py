@@ -17,12 +17,15 @@ from arcticdl.training.callbacks import CheckMonitors, History, RichProgress
 from arcticdl.training.devices.placement import as_one_device
 from arcticdl.training.devices.processes import alone, is_first, wait_for_all
 from arcticdl.training.feed import ResumableFeed
+from arcticdl.training.memory.exhausted import explain_memory, is_memory_error
 from arcticdl.training.resume import Checkpoint, TrainedScores
 from arcticdl.training.signals import watch_signals
 from arcticdl.training.state import check_finite, see_batch
 from arcticdl.training.table import SCHEDULES
+from arcticdl.training.watch.classes import ClassScores
 from arcticdl.training.watch.curves import LossCurveDiagnosis
 from arcticdl.training.watch.nan import StopAtNaN
+from arcticdl.training.watch.speed import Speed
 
 
 def build_optimizer(
@@ -111,10 +114,10 @@ def fit(
 ) -> keras.callbacks.History:
     """Trains a compiled model, going on where an earlier start of this fold ended.
 
-    Writes ``checkpoint/`` from time to time and at a signal, ``history.csv`` after
-    every epoch and ``model.keras`` at the end, each whole or not at all. Going on gives
-    the same weights, to the bit, as never having been interrupted. At the end the log
-    says what the loss curves say (see `diagnose`).
+    Writes ``checkpoint/`` from time to time and at a signal, ``history.csv`` (scores)
+    and ``speed.csv`` after every epoch and ``model.keras`` at the end, each whole or
+    not at all. Going on gives the same weights, to the bit, as never having been
+    interrupted. At the end the log says what the loss curves say (see `diagnose`).
 
     Weights of classes belong in the loss: Keras's ``model.fit(class_weight=...)`` takes
     one class a sample and fails on maps.
@@ -141,18 +144,27 @@ def fit(
             ``model.keras`` is written; the best weights before that, where early
             stopping kept them, become ``best.keras``, else those with which the epoch
             began ``last_good.keras``.
+        OutOfMemoryError: A step does not fit the memory; the error says which batch
+            might.
         Preempted: A termination signal came; go on by calling again.
     """
     check_outputs(model)
     fold_dir = Path(fold_dir)
     own = [c for c in (stopping, *callbacks) if c is not None]
-    progress = RichProgress(f"{fold_dir.parent.name} {fold_dir.name}")
     resumable = ResumableFeed(feed)
+    speed = Speed(resumable, fold_dir / "speed.csv")
+    progress = RichProgress(f"{fold_dir.parent.name} {fold_dir.name}", speed=speed)
     validation = None if validation_feed is None else ResumableFeed(validation_feed)
     checkpoint = Checkpoint(fold_dir / "checkpoint", feed=resumable, callbacks=own)
     guard = StopAtNaN(resumable, validation)
     history_csv = fold_dir / "history.csv"
-    shown = [History(history_csv), *own, progress, LossCurveDiagnosis(history_csv)]
+    shown = [
+        speed,
+        History(history_csv),
+        *own,
+        progress,
+        LossCurveDiagnosis(history_csv),
+    ]
     if not is_first():  # of several processes one writes and speaks
         shown = own
     with (
@@ -181,6 +193,7 @@ def fit(
                     TrainedScores(checkpoint),
                     CheckMonitors(own, validation is not None),
                     guard,
+                    ClassScores(),
                     *shown,
                     checkpoint,
                 ],
@@ -189,6 +202,12 @@ def fit(
         except DivergedError as error:
             stack.close()
             raise _with_good(model, own, guard, fold_dir, error) from error
+        except Exception as error:
+            if not is_memory_error(error):
+                raise
+            steps = getattr(model.optimizer, "gradient_accumulation_steps", None)
+            first = keras.tree.flatten(feed[0])[0]
+            raise explain_memory(error, first, steps or 1) from error
         finally:
             progress.on_train_end()
             checkpoint.release()

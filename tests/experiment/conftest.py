@@ -18,14 +18,20 @@ TINY = (
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory, project_root):
+def tiny_words():
+    """What `tiny_run` was made with, as words of a command."""
+    return [word for text in TINY for word in ("--set", text)]
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory, project_root, tiny_words):
     """Fold 0 of three simulated scenes, one of which validates it: not to be changed.
 
     The folder holds ``data/demo``, its store and ``runs/demo``.
     """
     folder = tmp_path_factory.mktemp("tiny")
     config = str(project_root / "configs" / "demo.yaml")
-    words = [word for text in TINY for word in ("--set", text)]
+    words = tiny_words
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert main(["simulate", "data/demo", "--scenes", "3", "--size", "64"]) == 0

@@ -72,8 +72,8 @@ BEFORE = {
 }
 """Command -> what must have run before."""
 
-VARYING = ("environment.json",)
-"""Files that hold a process number."""
+VARYING = ("environment.json", "speed.csv")
+"""Files that hold a process number, or how long something took."""
 
 library = ctypes.CDLL(None)
 

@@ -13,9 +13,9 @@ from arcticdl.experiment.folder import (
     Fold,
     fold_path,
     hold_fold,
-    write_environment,
     write_json,
 )
+from arcticdl.experiment.machine.environment import write_environment
 from arcticdl.experiment.split import Split, describe_split
 from arcticdl.experiment.warm import find_start, scenes_seen
 from arcticdl.tiles import TileStore
@@ -94,7 +94,7 @@ def check_together(config: Experiment) -> None:
     """Refuses what several processes cannot do together.
 
     Raises:
-        ConfigError: An ensemble, or windows of scenes.
+        ConfigError: An ensemble, windows of scenes, or a batch size to be found.
     """
     if num_processes() == 1:
         return
@@ -102,6 +102,7 @@ def check_together(config: Experiment) -> None:
         what
         for what, is_so in {
             "`train.ensemble`": config.train.ensemble is not None,
+            "`train.batch_size` auto": config.train.batch_size == "auto",
             "`train.feed` scenes": config.train.feed == "scenes",
         }.items()
         if is_so
@@ -111,7 +112,7 @@ def check_together(config: Experiment) -> None:
             "Several processes train one network together, on tiles. Received: "
             f"{' and '.join(wrong)}, in {num_processes()} processes. Train the members "
             "of an ensemble, or on scenes, in one process, whose devices may share "
-            "every batch (`train.devices`)."
+            "every batch (`train.devices`), and give the batch size as a number."
         )
 
 

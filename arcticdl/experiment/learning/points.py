@@ -148,6 +148,11 @@ def _measured(
 ) -> Plan:
     """Counts batches and cost of a run as it is configured."""
     check_options(config)
+    if not isinstance(config.train.batch_size, int):
+        raise ConfigError(
+            "`train.batch_size` must be a number for a learning curve, whose runs take "
+            f"the same compute. Received: {config.train.batch_size!r}."
+        )
     store = open_prepared(config)
     splits = split_folds(config, store, list(folds))
     scenes = store.manifest["scene_id"].astype(str).to_numpy()

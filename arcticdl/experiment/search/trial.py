@@ -25,6 +25,7 @@ from arcticdl.experiment.search.study import (
 from arcticdl.experiment.split import choose_folds
 from arcticdl.experiment.train import train_fold
 from arcticdl.files import write_json
+from arcticdl.training.memory.exhausted import is_memory_error
 from arcticdl.training.signals import Preempted
 
 
@@ -151,12 +152,9 @@ def _train(study: Any, config: Experiment, place: Path, about: About) -> dict[st
     return outcome
 
 
-_MEMORY = ("OutOfMemory", "ResourceExhausted", "RESOURCE_EXHAUSTED", "MemoryError")
-
-
 def in_a_line(error: Exception) -> str:
     """Why a trial failed, on one line; out of memory is told as such."""
     kind, text = type(error).__name__, " ".join(str(error).split())
-    if any(mark in kind or mark in text for mark in _MEMORY):
+    if is_memory_error(error):
         return f"out of memory ({kind})"
     return text[:300] if isinstance(error, ValueError) else f"{kind}: {text[:300]}"

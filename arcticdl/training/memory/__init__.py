@@ -1,0 +1,1 @@
+"""What a training takes of the memory: errors of it, and the batch that fits."""
