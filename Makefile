@@ -13,7 +13,7 @@ install_into = $(if $(UV),'$(UV)' pip install --quiet --python $(1)/bin/python,$
 install := $(call install_into,$(VENV))
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: venv constraints test-lowest test-wheel demo demo-all docs test test-devices test-docs test-jax test-reliability lint clean help notebooks notebooks-test
+.PHONY: venv constraints test-lowest test-wheel demo demo-all docs test test-devices test-docs test-jax test-reliability test-trackers lint clean help notebooks notebooks-test
 
 help:
 	@echo "make demo      simulate scenes, train, evaluate, map, report (about 6 minutes)"
@@ -25,6 +25,7 @@ help:
 	@echo "make test-devices  trainings on several devices and in several processes"
 	@echo "make test-jax  models, losses and metrics on the JAX backend"
 	@echo "make test-reliability  commands killed at many file operations, then resumed"
+	@echo "make test-trackers  logs to MLflow and Weights & Biases, by their packages"
 	@echo "make test-lowest  the lower bounds of all dependencies, in an environment of them"
 	@echo "make test-wheel   the wheel, in an empty environment, runs the demo"
 	@echo "make constraints  write the versions of .venv to constraints.txt"
@@ -139,6 +140,11 @@ constraints: $(VENV)/installed-test
 # The wheel in an environment that holds nothing else, from nothing to a page.
 test-wheel: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m wheel -s tests/release
+
+# The trackers' own packages, which bring some thirty others, beside the test environment.
+test-trackers: $(VENV)/installed-test
+	$(install) --editable '.[test,mlflow,wandb]'
+	$(BIN)/python -m pytest -m "trackers or not trackers" tests/trackers
 
 # With TensorFlow and JAX side by side; each test starts the one that it means.
 test-devices: .venv-jax/installed

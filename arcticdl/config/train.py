@@ -90,6 +90,15 @@ class EarlyStoppingConfig(Section):
     min_delta: float = Field(0.0, ge=0, description="Least change that counts.")
 
 
+class SwaConfig(Section):
+    """Which epochs are averaged, each alike, to the weights that are kept."""
+
+    start: float = Field(
+        0.75, gt=0, lt=1, description="Share of the epochs before the first of them."
+    )
+    every: PositiveInt = Field(1, description="Epochs from one of them to the next.")
+
+
 class EnsembleConfig(Section):
     """Several networks in place of one, joined to the fold's model."""
 
@@ -157,6 +166,11 @@ class TrainConfig(Section):
     ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="Momentum of averaged weights, kept at the end."
     )
+    swa: SwaConfig | None = Field(
+        None,
+        description="Keep the average of the last epochs' weights (stochastic weight "
+        "averaging); null: the last.",
+    )
     freeze: FreezeConfig | None = Field(
         None, description="Part of the backbone that does not learn; null: none."
     )
@@ -210,6 +224,23 @@ class TrainConfig(Section):
                 "`batch_size: auto` finds the batch of one device. Received: "
                 f"devices={self.devices!r}. Find it with `devices: 1`, and give that "
                 "number times the devices"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _averages_stand_alone(self) -> "TrainConfig":
+        beside = {
+            "early_stopping": self.early_stopping is not None,
+            "ema": self.ema is not None,
+            "ensemble of kind snapshots": self.ensemble is not None
+            and self.ensemble.kind == "snapshots",
+            "devices": self.devices != 1,
+        }
+        given = [key for key, is_given in beside.items() if is_given]
+        if self.swa is not None and given:
+            raise ValueError(
+                "`swa` keeps the average of the last epochs, which all must be "
+                f"trained, on one device. Received: {given} too. Leave one of them out"
             )
         return self
 

@@ -60,10 +60,12 @@ _FOLD_ENTRIES = (
     "best.keras",
     "last_good.keras",
     "member[0-9]*",
+    "mlflow",
     "model.keras",
     "pictures",
     "snapshots",
     "tensorboard",
+    "wandb",
     ".old-of.*",
 )
 _MAP_ENTRIES = (

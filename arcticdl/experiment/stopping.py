@@ -55,6 +55,7 @@ def check_watchers(config: Experiment) -> None:
 
     Raises:
         ConfigError: As for ``find_monitor``; or options that a callback does not take.
+        MissingExtraError: A callback needs a package that is not installed.
     """
     if config.train.early_stopping is not None:
         find_monitor(config, monitor=config.train.early_stopping.monitor)
@@ -64,6 +65,8 @@ def check_watchers(config: Experiment) -> None:
         key = f"train.callbacks.{number}.options"
         function = CALLBACKS[callback.name]
         check_call(function, callback.options, key, CALLBACK_GIVEN)
+        if hasattr(function, "check_installed"):
+            function.check_installed()
         if callback.name == "images":
             _check_images(config, callback.options, key)
 
@@ -117,6 +120,17 @@ def build_unfreezing(config: Experiment) -> Any:
     return GradualUnfreezing(**settings.model_dump())
 
 
+def build_average(config: Experiment, feed: Any) -> Any:
+    """Builds the callback that averages the last epochs, ``None`` without one."""
+    settings = config.train.swa
+    if settings is None:
+        return None
+    from arcticdl.training import WeightAverage
+
+    start = min(int(settings.start * config.train.epochs), config.train.epochs - 1)
+    return WeightAverage(feed, start=start, every=settings.every)
+
+
 def build_callbacks(
     config: Experiment, fold_dir: Path, feed: Any, training_feed: Any
 ) -> list[Any]:
@@ -128,7 +142,11 @@ def build_callbacks(
         feed: Of the validation; ``None`` where there is none.
         training_feed: Of the training.
     """
-    found = [build_unfreezing(config), build_plateau(config)]
+    found = [
+        build_unfreezing(config),
+        build_plateau(config),
+        build_average(config, training_feed),
+    ]
     for number, callback in enumerate(config.train.callbacks):
         function = CALLBACKS[callback.name]
         given = {

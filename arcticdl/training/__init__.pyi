@@ -1,4 +1,5 @@
 # What the package offers, for its lazy loader, for mypy and for editors.
+from .averages.swa import WeightAverage as WeightAverage
 from .callbacks import CheckMonitors as CheckMonitors
 from .callbacks import History as History
 from .callbacks import RichProgress as RichProgress
@@ -21,6 +22,8 @@ from .snapshots import cycle_ends as cycle_ends
 from .table import CALLBACKS as CALLBACKS
 from .table import OPTIMIZERS as OPTIMIZERS
 from .table import SCHEDULES as SCHEDULES
+from .trackers.mlflow import MlflowLog as MlflowLog
+from .trackers.wandb import WandbLog as WandbLog
 from .watch.classes import ClassScores as ClassScores
 from .watch.curves import LossCurveDiagnosis as LossCurveDiagnosis
 from .watch.diagnosis import Finding as Finding

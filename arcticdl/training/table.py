@@ -46,7 +46,9 @@ CALLBACKS = Table(
     {
         "gradients": "arcticdl.training.watch.gradients:GradientWatch",
         "images": "arcticdl.training.reports:TileImages",
+        "mlflow": "arcticdl.training.trackers.mlflow:MlflowLog",
         "tensorboard": "arcticdl.training.reports:TensorBoardLog",
+        "wandb": "arcticdl.training.trackers.wandb:WandbLog",
     },
 )
 """Name -> callback that shows a training: ``(folder, feed, training_feed, *,

@@ -103,6 +103,7 @@ def check_together(config: Experiment) -> None:
         for what, is_so in {
             "`train.ensemble`": config.train.ensemble is not None,
             "`train.batch_size` auto": config.train.batch_size == "auto",
+            "`train.swa`": config.train.swa is not None,
             "`train.feed` scenes": config.train.feed == "scenes",
         }.items()
         if is_so

@@ -1,0 +1,1 @@
+"""Networks that are the average of what a training passed through."""

@@ -1,0 +1,1 @@
+"""Trackers of experiments that other people keep: MLflow, Weights & Biases."""
