@@ -82,7 +82,8 @@ def prepare(config: Config, set_: Set = None, overwrite: Overwrite = False) -> N
     from arcticdl import experiment
     from arcticdl.config import load_config
 
-    store = experiment.prepare(load_config(config, tuple(set_ or ())), overwrite)
+    checked = load_config(config, tuple(set_ or ()))  # before what is slow to load
+    store = experiment.prepare(checked, overwrite)
     scenes = store.manifest["scene_id"].nunique()
     typer.echo(f"{store.path}: {len(store)} tiles of {scenes} scenes")
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from arcticdl.cli.options import Config, Overwrite, Run, Set
-from arcticdl.cli.start import start_backend
+from arcticdl.cli.start import start_for
 
 Label = Annotated[
     str | None,
@@ -48,7 +48,7 @@ def label_errors(
     """
     from arcticdl.experiment.loop import label_errors as errors
 
-    start_backend()
+    start_for(run)
     found = errors.label_errors(
         run,
         label=label,
@@ -154,7 +154,7 @@ def suggest(
     """
     from arcticdl.experiment.loop import suggest as suggesting
 
-    start_backend()
+    start_for(run)
     found = suggesting.suggest(
         run,
         scenes,
@@ -209,7 +209,7 @@ def drift(
     """
     from arcticdl.experiment.loop import drift as drifting
 
-    start_backend()
+    start_for(run)
     found = drifting.drift(
         run,
         scenes,

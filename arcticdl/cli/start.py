@@ -2,8 +2,45 @@
 
 import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def start_for(
+    run: Path, *, fold: str | None = None, inputs: Sequence[str] = ()
+) -> None:
+    """Loads the backend once a run and the files of a command are known to be there.
+
+    The backend takes seconds, which a misspelt path or a wrong configuration must not
+    cost.
+
+    Args:
+        run: Run folder, ``.keras`` file or bundle.
+        fold: Of which a model must be there; ``None``: that is the command's to say.
+        inputs: Scene files, patterns or addresses.
+
+    Raises:
+        FileNotFoundError: The run, the model or a file is not there.
+        ConfigError: The run's configuration is not one.
+    """
+    from arcticdl.experiment.bundles.layout import is_bundle
+    from arcticdl.experiment.bundles.models import model_files
+    from arcticdl.experiment.folder import load_run
+
+    if is_bundle(run):
+        if not run.exists():
+            raise FileNotFoundError(f"No such bundle: {run}")
+    elif fold is not None or run.suffix == ".keras":
+        model_files(run, fold or "all")
+    else:
+        load_run(run)
+    for path in inputs:
+        plain = "://" not in path and not {*path} & {*"*?[:"}
+        if plain and not Path(path).exists():
+            raise FileNotFoundError(f"There is no file {path}.")
+    start_backend()
 
 
 def start_without_gpus() -> None:

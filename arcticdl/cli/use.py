@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from arcticdl.cli.options import Model, Overwrite, Run, SetPredict
-from arcticdl.cli.start import start_backend
+from arcticdl.cli.start import start_for
 
 
 class Tta(StrEnum):
@@ -52,7 +52,7 @@ def ensemble(
     """
     from arcticdl import experiment
 
-    start_backend()
+    start_for(run)
     chosen = None if members is None else members.split(",")
     typer.echo(
         experiment.ensemble(
@@ -95,7 +95,7 @@ def evaluate(
     """
     from arcticdl import experiment
 
-    start_backend()
+    start_for(run)
     summary = experiment.evaluate(run, data=data, fold=fold)
     for line in experiment.headline(summary):
         typer.echo(line)
@@ -183,7 +183,7 @@ def predict(
     """
     from arcticdl import experiment
 
-    start_backend()
+    start_for(run, fold=fold, inputs=inputs or ())
     for path in experiment.predict(
         run,
         inputs or (),
@@ -240,7 +240,7 @@ def export(
     """
     from arcticdl import experiment
 
-    start_backend()
+    start_for(run, fold=fold)
     written = experiment.export(
         run, out, fold=fold, normalized=normalized, overwrite=overwrite
     )

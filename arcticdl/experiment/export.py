@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from arcticdl.errors import ConfigError
-from arcticdl.experiment.predict import model_files
+from arcticdl.experiment.bundles.models import model_files
 
 
 def export(

@@ -13,10 +13,11 @@ from arcticdl.config import Experiment
 from arcticdl.config.predict import PredictConfig
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.bundles import layout
+from arcticdl.experiment.bundles.models import model_files
 from arcticdl.experiment.check import check_maps
 from arcticdl.experiment.data.anchors import find_anchors
 from arcticdl.experiment.data.series import join_dates
-from arcticdl.experiment.folder import FULL, fold_path, load_run, trained_folds
+from arcticdl.experiment.folder import trained_folds
 from arcticdl.experiment.products import SceneWriter, write_table
 from arcticdl.experiment.scenes import open_configured
 from arcticdl.files import safe_name
@@ -250,44 +251,6 @@ def check_overrides(overrides: Sequence[str]) -> None:
                 "A trained model can be used in another way, not be made another: "
                 f"--set takes keys of `predict`. Received: --set {text}"
             )
-
-
-def model_files(
-    run: Path, fold: int | str, overrides: tuple[str, ...] = ()
-) -> tuple[Experiment | None, list[Path]]:
-    """A run's configuration and the models of a fold, or of ``"all"``.
-
-    A bare ``.keras`` file has no configuration, and a bundle holds one model.
-    """
-    if layout.is_bundle(run):
-        folder = layout.open_bundle(run)
-        layout.check_files(folder, layout.read_manifest(folder))
-        return load_run(folder, overrides)[1], [folder / layout.MODEL]
-    if run.suffix == ".keras":
-        if overrides:
-            raise ConfigError(
-                "A bare model has no configuration whose values could be set. "
-                f"Received: --set {overrides[0]}"
-            )
-        if not run.is_file():
-            raise FileNotFoundError(f"No such model: {run}")
-        return None, [run]
-    folder, config = load_run(run, overrides)
-    if fold == FULL:
-        path = fold_path(folder, FULL) / "model.keras"
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"{folder} holds no full model. Train it: arcticdl train CONFIG "
-                f"--fold {FULL}"
-            )
-        return config, [path]
-    trained = trained_folds(folder)
-    if not trained or (fold != "all" and str(fold) not in map(str, trained)):
-        raise FileNotFoundError(
-            f"Fold {fold} of {folder} is not trained. Trained: {trained}."
-        )
-    numbers = trained if fold == "all" else [int(fold)]
-    return config, [fold_path(folder, number) / "model.keras" for number in numbers]
 
 
 def open_inputs(

@@ -138,6 +138,8 @@ class LabelReader:
 
     @staticmethod
     def _fill(code: np.ndarray, void: np.ndarray) -> np.ndarray:
+        if code.dtype.kind in "iu" and not void.any():
+            return code
         return np.where(void, VOID_CLASS, np.where(void, 0, code)).astype("int64")
 
     def _read_one_channel(self, rows: slice, cols: slice) -> np.ndarray:
@@ -169,7 +171,7 @@ class LabelReader:
     def _check(self, code: np.ndarray) -> None:
         if not self.classes and self.codes is None:
             return
-        found = np.unique(code)
+        found = _distinct(code)
         if not self.classes and found[-1] > np.iinfo(self.dtype).max:
             raise LabelError(
                 f"`label_codes` of label `{self.name}` must give codes up to "
@@ -276,3 +278,10 @@ def _check_same_grid(scene: xr.Dataset, name: str, label: xr.Dataset) -> None:
             f"Label `{name}` must have the shape of its image. "
             f"Received: {tuple(found)} beside {tuple(wanted)}."
         )
+
+
+def _distinct(code: np.ndarray) -> np.ndarray:
+    """The sorted values of an array of whole numbers; counted where they are small."""
+    if code.size and code.min() >= 0 and code.max() < 1 << 16:
+        return np.flatnonzero(np.bincount(code.ravel()))
+    return np.unique(code)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from arcticdl.cli.options import Overwrite, Run
-from arcticdl.cli.start import start_backend
+from arcticdl.cli.start import start_for
 
 
 def bundle(
@@ -42,7 +42,7 @@ def bundle(
     """
     from arcticdl import experiment
 
-    start_backend()
+    start_for(run, fold=fold)
     options = {"fold": fold, "license": license_, "sample": sample}
     typer.echo(experiment.bundle(run, out, overwrite=overwrite, **options))  # type: ignore[arg-type]
 
@@ -60,7 +60,7 @@ def verify(
     """
     from arcticdl import experiment
 
-    start_backend()
+    start_for(bundle)
     for head, difference in experiment.verify_bundle(bundle).items():
         typer.echo(f"{head}: answers as told, to {difference:.1e} of their span")
     typer.echo(f"{bundle} is whole")

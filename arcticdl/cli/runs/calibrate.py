@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from arcticdl.cli.options import Run, SetPredict
-from arcticdl.cli.start import start_backend
+from arcticdl.cli.start import start_for
 
 
 def calibrate(
@@ -40,7 +40,7 @@ def calibrate(
     """
     from arcticdl import experiment
 
-    start_backend()
+    start_for(run)
     told = {"method": method, "coverage": coverage}
     given = [f"predict.calibration.{k}={v}" for k, v in told.items() if v is not None]
     found = experiment.calibrate(run, fold=fold, overrides=(*(set_ or ()), *given))

@@ -14,9 +14,9 @@ from arcticdl import __version__
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.bundles import layout
+from arcticdl.experiment.bundles.models import model_files
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.folder import FULL, Fold, fold_path, load_run
-from arcticdl.experiment.predict import model_files
 from arcticdl.files import atomic_folder, atomic_path, write_json, write_text
 
 _COPIED = ("metrics.json", "calibration.json", "split.json", "leakage.json")

@@ -1,10 +1,10 @@
 """What all splitters share: checks, and the tiles that lie too near."""
 
+import inspect
 from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import BaseCrossValidator
 
 from arcticdl.errors import SplitError
 from arcticdl.tiles.folds.drift import keep_passes
@@ -12,10 +12,19 @@ from arcticdl.tiles.folds.proximity import near_tiles
 from arcticdl.tiles.folds.splits import Fold, Parts, group_codes
 
 
-class ManifestSplitter(BaseCrossValidator):
-    """What all splitters share: checks, and the tiles that a buffer takes away."""
+class ManifestSplitter:
+    """What all splitters share: checks, and the tiles that a buffer takes away.
+
+    scikit-learn takes whatever has ``split`` and ``get_n_splits`` as ``cv=``, so that
+    it need not be loaded for a split.
+    """
 
     buffer: float = 0.0
+
+    def __repr__(self) -> str:
+        names = sorted(inspect.signature(type(self)).parameters)
+        told = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"{type(self).__name__}({told})"
 
     def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[Fold]:
         """Yields folds.

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import BaseCrossValidator
 
 from arcticdl.errors import SplitError
 from arcticdl.tiles.folds.base import ManifestSplitter
@@ -263,7 +262,7 @@ class NestedKFold(ManifestSplitter):
 
 
 def nested_split(
-    manifest: Any, outer: BaseCrossValidator, inner: BaseCrossValidator
+    manifest: Any, outer: ManifestSplitter, inner: ManifestSplitter
 ) -> Iterator[tuple[Fold, list[Fold]]]:
     """Splits each outer training side once more, to choose settings without the test.
 

@@ -346,7 +346,12 @@ def _count_codes(variable: xr.DataArray, info: LabelInfo) -> dict[int, int]:
     """{code: pixels} of an integer label; nothing of a float label."""
     if info.is_float:
         return {}
-    codes, counts = np.unique(np.asarray(variable), return_counts=True)
+    values = np.asarray(variable)
+    if values.dtype == np.uint8:  # counted in a fifth of the time of sorting
+        counts = np.bincount(values.ravel(), minlength=256)
+        codes = np.flatnonzero(counts)
+        return {int(code): int(counts[code]) for code in codes}
+    codes, counts = np.unique(values, return_counts=True)
     return {int(c): int(n) for c, n in zip(codes, counts, strict=True)}
 
 
