@@ -10,6 +10,7 @@ from . import download as download
 from . import errors as errors
 from . import evaluation as evaluation
 from . import experiment as experiment
+from . import explain as explain
 from . import files as files
 from . import forecasting as forecasting
 from . import grid as grid
