@@ -46,9 +46,9 @@ def label_errors(
 
     Example: `arcticdl label-errors runs/demo --min-area-px 100`
     """
+    start_for(run)
     from arcticdl.experiment.loop import label_errors as errors
 
-    start_for(run)
     found = errors.label_errors(
         run,
         label=label,
@@ -152,9 +152,9 @@ def suggest(
 
     Example: `arcticdl suggest runs/demo new/simulated_7_000.tif -n 3`
     """
+    start_for(run)
     from arcticdl.experiment.loop import suggest as suggesting
 
-    start_for(run)
     found = suggesting.suggest(
         run,
         scenes,
@@ -207,9 +207,9 @@ def drift(
 
     Example: `arcticdl drift runs/demo new/simulated_7_000.tif`
     """
+    start_for(run)
     from arcticdl.experiment.loop import drift as drifting
 
-    start_for(run)
     found = drifting.drift(
         run,
         scenes,

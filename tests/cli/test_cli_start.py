@@ -31,6 +31,10 @@ MISSPELT = [
     ["ensemble", "nowhere"],
     ["calibrate", "nowhere"],
     ["bundle", "nowhere"],
+    ["explain", "nowhere", "scene.tif"],
+    ["forecast", "nowhere"],
+    ["label-errors", "nowhere"],
+    ["drift", "nowhere", "scene.tif"],
     ["verify", "nowhere.zip"],
 ]
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from arcticdl.cli.options import Model, Overwrite, SetPredict
-from arcticdl.cli.start import start_backend
+from arcticdl.cli.start import start_for
 
 
 def explain(
@@ -92,7 +92,7 @@ def explain(
     """
     from arcticdl import experiment
 
-    start_backend()
+    start_for(run, inputs=inputs or ())
     if not inputs:
         found = experiment.band_importance(run, fold=fold or "all", repeats=repeats)
         for line in experiment.describe_importance(found):

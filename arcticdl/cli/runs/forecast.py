@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from arcticdl.cli.options import Run
-from arcticdl.cli.start import start_backend
+from arcticdl.cli.start import start_for
 
 
 def forecast(
@@ -27,11 +27,11 @@ def forecast(
 
     Example: `arcticdl forecast runs/sea_ice_forecast`
     """
+    start_for(Path(run))
     from arcticdl.experiment.folder import fold_path
     from arcticdl.experiment.forecasts.run import FOLDER, describe_forecasts
     from arcticdl.experiment.forecasts.run import forecast as make
 
-    start_backend()
     for line in describe_forecasts(make(run, fold=fold, out=out)):
         typer.echo(line)
     target = fold_path(Path(run), fold) / FOLDER if out is None else out
