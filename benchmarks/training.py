@@ -111,10 +111,10 @@ def time_checkpoints(turns: Turns) -> None:
     for name in ("on_train_batch_begin", "on_train_batch_end", "on_epoch_end"):
         method = getattr(Checkpoint, name)
 
-        def timed(self, *args, _method=method):
+        def timed(self, *args, _method=method, **options):
             start = time.thread_time()
             try:
-                return _method(self, *args)
+                return _method(self, *args, **options)
             finally:
                 turns.aside += time.thread_time() - start
 
@@ -260,7 +260,8 @@ def make_store(folder: Path) -> None:
 
 def compare(folder: Path, peers: str | None, rounds: int) -> list[dict[str, object]]:
     kinds = KINDS if peers else KINDS[:2]
-    save_arrays(folder)
+    if not (folder / "x.npy").exists():
+        save_arrays(folder)
     import numpy as np
 
     tiles = len(np.load(folder / "y.npy", mmap_mode="r"))
