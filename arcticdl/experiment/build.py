@@ -180,14 +180,14 @@ def count_of(number: int, what: str) -> str:
 
 
 def describe_training(
-    config: Experiment, model: Any, num_batches: int, counts: Mapping[str, Any]
+    config: Experiment, model: Any, feed: Any, counts: Mapping[str, Any]
 ) -> list[str]:
     """Says in a few lines what a training will do.
 
     Args:
         config: The experiment.
         model: Its compiled network.
-        num_batches: Batches of an epoch.
+        feed: Its training batches.
         counts: Label -> how often each class occurs in the training fold.
 
     Returns:
@@ -203,7 +203,9 @@ def describe_training(
             else decoder_of(config, heads),
         ),
         *(_head_in_words(config, n, h, counts.get(n)) for n, h in heads.items()),
-        *_optimisation_in_words(config.train, num_batches),
+        *_optimisation_in_words(
+            config.train, len(feed), feed.batch_size * feed.shard[1]
+        ),
     ]
 
 
@@ -227,8 +229,12 @@ def _network_in_words(config: Experiment, model: Any, decoder: str | None) -> st
     )
 
 
-def _optimisation_in_words(settings: TrainConfig, num_batches: int) -> list[str]:
-    size = f"{settings.batch_size} tiles"
+def _optimisation_in_words(
+    settings: TrainConfig, num_batches: int, batch_size: int
+) -> list[str]:
+    size = f"{batch_size} tiles"
+    if batch_size < settings.batch_size:
+        size += f" (the fold has no {settings.batch_size}, as `train.batch_size` asks)"
     if settings.accumulate > 1:
         size += f", {settings.accumulate} of them a step"
     clip = settings.clip_norm

@@ -301,7 +301,7 @@ class _Training:
                 *([] if watch is None else [watch(validation_feed)]),
             ]
             check_replicas(self.model, self.callbacks)
-        self.lines = describe_training(config, self.model, len(feed), counts) + begun
+        self.lines = describe_training(config, self.model, feed, counts) + begun
         if self.placement.total > 1:
             self.lines.append(f"devices: {self.placement}")
 
