@@ -233,7 +233,7 @@ def _optimisation_in_words(
     settings: TrainConfig, num_batches: int, batch_size: int
 ) -> list[str]:
     size = f"{batch_size} tiles"
-    if batch_size < settings.batch_size:
+    if batch_size < int(settings.batch_size):
         size += f" (the fold has no {settings.batch_size}, as `train.batch_size` asks)"
     if settings.accumulate > 1:
         size += f", {settings.accumulate} of them a step"

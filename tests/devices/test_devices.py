@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -137,7 +138,8 @@ def test_a_batch_that_devices_cannot_share_evenly_is_refused():
         ({"accumulate": 2}, "train.accumulate"),
         ({"loss": "LovaszSoftmax"}, r"rank the pixels of a batch, \['lovasz_softmax'"),
         ({"scaled": True}, "mixed_float16"),
-        ({"unfreeze": True}, "train.unfreeze"),
+        ({"callback": "unfreeze"}, "train.unfreeze"),
+        ({"callback": "swa"}, "train.swa"),
     ],
 )
 def test_what_replicas_would_compute_otherwise_is_refused(monkeypatch, change, message):
@@ -146,6 +148,7 @@ def test_what_replicas_would_compute_otherwise_is_refused(monkeypatch, change, m
     from arcticdl import losses
     from arcticdl.models import GradualUnfreezing
     from arcticdl.training import build_optimizer
+    from arcticdl.training.averages.swa import WeightAverage
 
     monkeypatch.setattr(placement, "num_replicas", lambda model: 2)
     model = keras.Sequential([keras.Input((4, 4, 2)), keras.layers.Conv2D(3, 1)])
@@ -158,6 +161,18 @@ def test_what_replicas_would_compute_otherwise_is_refused(monkeypatch, change, m
         losses.LOSSES[change.get("loss", "DiceFocal")](),
         jit_compile=change.get("jit_compile", False),
     )
+    callbacks = {"unfreeze": GradualUnfreezing(), "swa": WeightAverage(None, start=1)}
+    given = [callbacks[change["callback"]]] if "callback" in change else []
     with pytest.raises(ConfigError, match=message) as error:
-        placement.check_replicas(model, [GradualUnfreezing()] * ("unfreeze" in change))
+        placement.check_replicas(model, given)
     assert "KERAS_BACKEND=jax" in str(error.value)
+
+
+def test_a_batch_size_is_not_found_on_several_devices(monkeypatch):
+    from arcticdl.experiment.devices.fold import check_together
+
+    here = placement.Placement(num_local=4)
+    monkeypatch.setattr(placement, "place", lambda devices: here)
+    config = SimpleNamespace(train=SimpleNamespace(batch_size="auto", devices=4))
+    with pytest.raises(ConfigError, match=r"Received: auto. Find it .* 4\."):
+        check_together(config)

@@ -12,19 +12,22 @@ NO_JAX = pytest.mark.skipif(
     reason="JAX is not installed (make test-devices)",
 )
 BACKENDS = ["tensorflow", pytest.param("jax", marks=NO_JAX)]
-LONG = ("train.epochs=30", "train.ema=0.9")
+LONG = {
+    "tensorflow": ("train.epochs=30", "train.ema=0.9"),
+    "jax": ("train.epochs=30", "train.ema=0.9", "train.jit_compile=true"),
+}
 
 
 @pytest.mark.devices
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_two_devices_resume_to_the_bit(prepared, backend):
-    whole, _ = train(prepared, "whole", 2, *LONG, backend=backend)
-    process, fold_dir = begin(prepared, "stopped", 2, *LONG, backend=backend)
+    whole, _ = train(prepared, "whole", 2, *LONG[backend], backend=backend)
+    process, fold_dir = begin(prepared, "stopped", 2, *LONG[backend], backend=backend)
     interrupt(process, fold_dir / "checkpoint")
     status, said = finish(process)
     assert status == 75, said
     assert not (fold_dir / "model.keras").exists()
-    train(prepared, "stopped", 2, *LONG, backend=backend, resume=True)
+    train(prepared, "stopped", 2, *LONG[backend], backend=backend, resume=True)
     for name, values in weights_of(whole).items():
         np.testing.assert_array_equal(weights_of(fold_dir)[name], values)
     history = (fold_dir / "history.csv").read_text()

@@ -91,20 +91,31 @@ def folder_to_show(folder: Path) -> Iterator[Path]:
 
 
 def check_together(config: Experiment) -> None:
-    """Refuses what several processes cannot do together.
+    """Refuses what several devices, or several processes, cannot do together.
 
     Raises:
-        ConfigError: An ensemble, windows of scenes, or a batch size to be found.
+        ConfigError: A batch size to be found; in several processes also an ensemble,
+            windows of scenes, or a log that each of them would keep.
     """
+    from arcticdl.training.devices.placement import place
+
+    if config.train.batch_size == "auto" and place(config.train.devices).total > 1:
+        raise ConfigError(
+            "`train.batch_size` must be a number where several devices share every "
+            "batch. Received: auto. Find it on one device, and give that times "
+            f"`train.devices`, {place(config.train.devices).total}."
+        )
     if num_processes() == 1:
         return
+    names = {callback.name for callback in config.train.callbacks}
+    logs = sorted(names & {"mlflow", "wandb"})
     wrong = [
         what
         for what, is_so in {
             "`train.ensemble`": config.train.ensemble is not None,
-            "`train.batch_size` auto": config.train.batch_size == "auto",
             "`train.swa`": config.train.swa is not None,
             "`train.feed` scenes": config.train.feed == "scenes",
+            f"`train.callbacks` {', '.join(logs)}": bool(logs),
         }.items()
         if is_so
     ]
@@ -113,7 +124,7 @@ def check_together(config: Experiment) -> None:
             "Several processes train one network together, on tiles. Received: "
             f"{' and '.join(wrong)}, in {num_processes()} processes. Train the members "
             "of an ensemble, or on scenes, in one process, whose devices may share "
-            "every batch (`train.devices`), and give the batch size as a number."
+            "every batch (`train.devices`); leave the others out."
         )
 
 

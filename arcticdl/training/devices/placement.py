@@ -15,6 +15,7 @@ from typing import Any
 import keras
 
 from arcticdl.errors import ConfigError
+from arcticdl.training.averages.swa import WeightAverage
 from arcticdl.training.devices.processes import num_processes, process_number
 
 
@@ -218,6 +219,9 @@ def check_replicas(
         ),
         "`train.unfreeze`, which renews the optimiser": any(
             hasattr(callback, "set_epoch") for callback in callbacks
+        ),
+        "`train.swa`, which takes statistics of whole batches anew": any(
+            isinstance(callback, WeightAverage) for callback in callbacks
         ),
         f"losses that rank the pixels of a batch, {ranking}": ranking,
     }
