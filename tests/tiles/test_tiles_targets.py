@@ -39,9 +39,7 @@ def build_scene(make_scene, number):
 
 
 @pytest.fixture(scope="module")
-def scenes():
-    from conftest import build_scene as make_scene
-
+def scenes(make_scene):
     return [build_scene(make_scene, number) for number in range(3)]
 
 
