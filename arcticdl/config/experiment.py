@@ -229,7 +229,8 @@ class Experiment(Section):
         """
         task = self.each_head[label].task
         learnt = self.data.answered[label]
-        return task or label_task(learnt.target, learnt.kind)
+        turned = learnt.boxes is not None and learnt.boxes.form == "oriented"
+        return task or label_task(learnt.target, learnt.kind, oriented=turned)
 
     @property
     def label_name(self) -> str:

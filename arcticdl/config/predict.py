@@ -45,6 +45,31 @@ class ProductConfig(Named):
         return {"name": self.name, **self.options}
 
 
+class ObjectsConfig(Section):
+    """Which of a detector's boxes stand for objects."""
+
+    min_score: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Least score of a box that is written or scored at all.",
+    )
+    count_score: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Least score of a box that counts as an object. Choose it on "
+        "training data.",
+    )
+    max_overlap: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Intersection over union that two boxes of a class may have.",
+    )
+    max_objects: PositiveInt = Field(100, description="Most objects of a window.")
+
+
 class PredictConfig(Section):
     """How a whole scene is mapped."""
 
@@ -62,6 +87,9 @@ class PredictConfig(Section):
         None,
         description="Passes with dropout left on, averaged as several models are "
         "(Monte Carlo dropout); null: one pass without.",
+    )
+    objects: ObjectsConfig = Field(
+        ObjectsConfig(), description="Which boxes of a detector stand for objects."
     )
     thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         default_factory=dict,

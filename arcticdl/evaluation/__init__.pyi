@@ -24,6 +24,7 @@ from .learning.curve import CurvePoint as CurvePoint
 from .learning.curve import LearningCurve as LearningCurve
 from .learning.curve import learning_curve as learning_curve
 from .learning.page import write_learning_curve as write_learning_curve
+from .objects.detections import DetectionEvaluation as DetectionEvaluation
 from .pool import pool_folds as pool_folds
 from .report import write_report as write_report
 from .scenes import evaluate_scenes as evaluate_scenes

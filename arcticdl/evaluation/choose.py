@@ -6,6 +6,7 @@ from typing import Any
 from arcticdl.evaluation.classification import ClassificationEvaluation
 from arcticdl.evaluation.evaluate import SegmentationEvaluation
 from arcticdl.evaluation.labels import LabelEvaluation
+from arcticdl.evaluation.objects.detections import DetectionEvaluation
 from arcticdl.evaluation.values import ValueEvaluation
 from arcticdl.tasks import TASKS, Head, read_head
 
@@ -13,7 +14,7 @@ Evaluation = SegmentationEvaluation | LabelEvaluation | ValueEvaluation
 
 
 def evaluation_for(head: Head, **options: Any) -> Evaluation:
-    """Returns an empty evaluation of the kind that a head's task is scored by.
+    """Returns an empty evaluation of a head that answers with maps, or of images.
 
     Args:
         head: What the model answers.
@@ -26,6 +27,13 @@ def evaluation_for(head: Head, **options: Any) -> Evaluation:
     of_pixels = head.spec.target == "pixel"
     kind = SegmentationEvaluation if of_pixels else ClassificationEvaluation
     return kind(head.classes, colors=head.colors, task=head.task, **options)
+
+
+def empty_evaluation(head: Head) -> Evaluation | DetectionEvaluation:
+    """Returns an empty evaluation of any head, to merge results into."""
+    if head.form.scored_by == "boxes":
+        return DetectionEvaluation(head)
+    return evaluation_for(head)
 
 
 def head_of(result: Mapping[str, Any]) -> Head:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from arcticdl.evaluation.bias import audit_strata, mean_trained
-from arcticdl.evaluation.choose import evaluation_for, head_of
+from arcticdl.evaluation.choose import empty_evaluation, head_of
 from arcticdl.evaluation.strata import pool_strata
 from arcticdl.tasks import SCORES
 
@@ -94,7 +94,7 @@ def _over_folds(
 
 
 def _pooled(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    evaluation = evaluation_for(head_of(results[0]))
+    evaluation = empty_evaluation(head_of(results[0]))
     for result in results:
         evaluation.merge(result)
     return evaluation.result()

@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 
 from arcticdl import plots
 from arcticdl.evaluation.bias import describe_bias
+from arcticdl.evaluation.objects.detections import object_panels
 from arcticdl.evaluation.pool import results_by_head
 from arcticdl.evaluation.run_folder import RunFolder, read_run
 from arcticdl.evaluation.split_panel import split_rows
@@ -112,6 +113,7 @@ def _block(run: RunFolder, name: str, result: Mapping[str, Any]) -> dict[str, An
     kind = result.get("scored_by", "classes")
     shown = SCORES[kind]
     number = _score if kind != "values" else _plain
+    found = object_panels(result, partial(_drawn, run)) if kind == "boxes" else {}
     baselines = result.get("baselines") or {}
     rows = [{"title": "this run", **result}, *baselines.values()]
     calibration, sample = result.get("calibration"), result.get("sample")
@@ -133,8 +135,9 @@ def _block(run: RunFolder, name: str, result: Mapping[str, Any]) -> dict[str, An
         if baselines
         else "",
         "classes": list(zip(result["classes"], result["colors"], strict=True))
-        if kind != "values"
+        if kind not in ("boxes", "values")
         else [],
+        "objects": found,
         "per_class": result["num_pixels"]
         / (len(result["counts"]) if "counts" in result else 1),
         "absent": _absent(result) if kind == "classes" else [],
@@ -183,7 +186,8 @@ def _counted(result: Mapping[str, Any], kind: str) -> str:
     """What is counted, in words."""
     if "ranking" in result:
         return "images"
-    return {"classes": "pixels", "labels": "entries"}.get(kind, "numbers")
+    told = {"boxes": "objects", "classes": "pixels", "labels": "entries"}
+    return told.get(kind, "numbers")
 
 
 def _ranking(run: RunFolder, result: Mapping[str, Any]) -> list[Markup | str]:

@@ -12,15 +12,19 @@ from arcticdl.errors import TaskError
 from arcticdl.evaluation.calibrate.conformal import set_scores
 from arcticdl.evaluation.choose import Evaluation, evaluation_for
 from arcticdl.evaluation.images import counted_pixels
+from arcticdl.evaluation.objects.scenes import evaluate_objects
 from arcticdl.inference.forward import Answers
 from arcticdl.inference.images import answer_image
 from arcticdl.inference.lines import draw_line, trace_line
+from arcticdl.inference.objects.finder import Finder
 from arcticdl.inference.predict import answer_scene
 from arcticdl.inference.predictor import Predictor
 from arcticdl.metrics.fronts import front_distance, front_line
+from arcticdl.models.card import model_heads
 from arcticdl.scene import BandStats
 from arcticdl.tasks import Head
 from arcticdl.tiles import LabelInfo, TileStore
+from arcticdl.tiles.views.assemble import assemble_scene
 
 
 def evaluate_scenes(
@@ -34,9 +38,10 @@ def evaluate_scenes(
     batch_size: int = 4,
     tile_size_px: int | tuple[int, int] | None = None,
     overlap_px: int | None = None,
+    objects: Mapping[str, Any] | None = None,
     seed: int = 0,
     progress: bool = True,
-) -> dict[str, Evaluation]:
+) -> dict[str, Any]:
     """Answers for each scene of the given tiles as prediction does, and scores it.
 
     Args:
@@ -50,6 +55,8 @@ def evaluate_scenes(
         batch_size: Windows in one call of the model.
         tile_size_px: Window; default: the card's tile size.
         overlap_px: Overlap of windows; default: a quarter.
+        objects: Of a model that finds objects ``count_score`` and options of
+            ``inference.Finder``, such as ``max_overlap``.
         seed: Seed of the bootstrap.
         progress: Whether to show a progress bar.
 
@@ -57,18 +64,19 @@ def evaluate_scenes(
         Name of the label -> its evaluation; one image a scene, every pixel counted
         once. With ``line`` each image has ``distance_px`` (see
         ``arcticdl.metrics.front_distance``: the mean of both directions),
-        ``distance_matched_px`` and ``line_threshold``.
+        ``distance_matched_px`` and ``line_threshold``. Of a model that finds objects
+        see ``evaluation.objects``.
 
     Raises:
         TaskError: The store has no label of a head's name, or one that does not fit.
     """
-    predictor = Predictor(
-        model,
-        tile_size_px=tile_size_px,
-        batch_size=batch_size,
-        tta=tta,
-        mc_dropout=mc_dropout,
-    )
+    windows: dict[str, Any] = {"tile_size_px": tile_size_px, "batch_size": batch_size}
+    if any(head.spec.kind == "boxes" for head in model_heads(model).values()):
+        told = dict(objects or {})
+        scored = {"count_score": told.pop("count_score", 0.3), "seed": seed}
+        finder = Finder(model, overlap_px=overlap_px, **windows, **told)
+        return evaluate_objects(finder, store, indices, progress=progress, **scored)
+    predictor = Predictor(model, tta=tta, mc_dropout=mc_dropout, **windows)
     labels = match_labels(predictor.heads, store)
     evaluations = {
         labels[name].name: evaluation_for(
@@ -153,53 +161,6 @@ def match_labels(heads: Mapping[str, Head], store: TileStore) -> dict[str, Label
             )
         found[name] = info
     return found
-
-
-def assemble_scene(
-    store: TileStore, tiles: Sequence[int] | np.ndarray
-) -> tuple[xr.Dataset, dict[str, np.ndarray]]:
-    """Puts the given tiles of one scene together again, in pixel coordinates.
-
-    Args:
-        store: The tile store.
-        tiles: Indices of tiles of one scene.
-
-    Returns:
-        Scene with ``image`` and ``valid``, and the labels by name: ``(y, x)`` or
-        ``(y, x, channel)``, void where the image is invalid; of whole images ``()`` or
-        ``(channel,)``. Pixels of no tile are invalid and void.
-    """
-    manifest = store.manifest.iloc[np.asarray(tiles)]
-    rows, cols = manifest["row"].to_numpy(int), manifest["col"].to_numpy(int)
-    read = store.read(np.asarray(tiles))
-    height, width = read["valid"].shape[1:]
-    shape = (int(rows.max()) + height, int(cols.max()) + width)
-    image = np.zeros((*shape, len(store.bands)), read["image"].dtype)
-    valid = np.zeros(shape, bool)
-    pixel = {n: info for n, info in store.labels.items() if info.is_pixel}
-    labels = {
-        n: np.full((*shape, *read[n].shape[3:]), info.void, read[n].dtype)
-        for n, info in pixel.items()
-    }
-    for number, (row, col) in enumerate(zip(rows, cols, strict=True)):
-        window = np.s_[row : row + height, col : col + width]
-        image[window], valid[window] = read["image"][number], read["valid"][number]
-        for name, label in labels.items():
-            label[window] = read[name][number]
-    for name, label in labels.items():
-        label[~valid] = pixel[name].void
-    labels |= {n: read[n][0] for n in store.labels if n not in pixel}
-    variables = {
-        "image": (("band", "y", "x"), np.moveaxis(image, -1, 0)),
-        "valid": (("y", "x"), valid),
-    }
-    coords = {
-        "band": list(store.bands),
-        "y": np.arange(shape[0]) + 0.5,
-        "x": np.arange(shape[1]) + 0.5,
-    }
-    attrs = {"scene_id": str(manifest["scene_id"].iloc[0]), "georeferenced": False}
-    return xr.Dataset(variables, coords, {**attrs, "time": "", "sensor": ""}), labels
 
 
 def _line_scores(prob: np.ndarray, truth: np.ndarray, code: int) -> dict[str, float]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from arcticdl.evaluation.choose import evaluation_for, head_of
+from arcticdl.evaluation.choose import empty_evaluation, head_of
 
 GAP_SUFFIX = "_time_gap_h"
 """How a store names the hours between a scene and its label, after the label."""
@@ -119,7 +119,7 @@ def _scored(
     result: Mapping[str, Any], name: str, images: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Pools a part of the images, of which only what is kept by image is known."""
-    evaluation = evaluation_for(head_of(result))
+    evaluation = empty_evaluation(head_of(result))
     part = {**result, "images": images, "num_void_pixels": 0, "calibration": None}
     if "sample" in result:
         part["sample"] = {"true": [], "pred": []}

@@ -130,6 +130,7 @@ def _evaluate_fold(
         batch_size=config.predict.batch_size,
         tile_size_px=config.predict.tile_size_px,
         overlap_px=config.predict.overlap_px,
+        objects=config.predict.objects.model_dump(),
         seed=config.seed,
     )
     several = len(evaluations) > 1

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from arcticdl.config.predict import PredictConfig
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.bundles.models import model_files
 
@@ -33,9 +34,17 @@ def export(
     """
     if fold == "all":
         raise ConfigError("One file holds one model: name a fold, or `full`.")
-    (path,) = model_files(Path(run), fold)[1]
+    config, (path,) = model_files(Path(run), fold)
     target = path.with_suffix(".onnx") if out is None else Path(out)
     from arcticdl.inference import export_model, load_model
 
     model = load_model(path)
-    return export_model(model, target, normalized=normalized, overwrite=overwrite)
+    rule = (config.predict if config else PredictConfig()).objects
+    objects = {
+        "max_boxes": rule.max_objects,
+        "min_score": rule.min_score,
+        "max_overlap": rule.max_overlap,
+    }
+    return export_model(
+        model, target, normalized=normalized, objects=objects, overwrite=overwrite
+    )

@@ -18,13 +18,23 @@ from arcticdl.experiment.check import check_maps
 from arcticdl.experiment.data.anchors import find_anchors
 from arcticdl.experiment.data.series import join_dates
 from arcticdl.experiment.folder import trained_folds
+from arcticdl.experiment.objects.network import finds_objects
+from arcticdl.experiment.objects.predict import (
+    ObjectWriter,
+    build_model_finder,
+    tested_counts,
+)
 from arcticdl.experiment.products import SceneWriter, write_table
 from arcticdl.experiment.scenes import open_configured
 from arcticdl.files import safe_name
+from arcticdl.inference.load import load_model
 from arcticdl.inference.maps import NETCDF
+from arcticdl.inference.objects.finder import Finder
 from arcticdl.inference.predictor import Predictor
 from arcticdl.inference.preflight import check_like_training
+from arcticdl.models.card import model_heads
 from arcticdl.sources import open_scene
+from arcticdl.tasks import TASKS
 
 _FILES = (NETCDF, ".tif", ".tiff")
 _TABLE = ".csv"
@@ -119,6 +129,25 @@ def predict(
             "A bare model or a bundle has no run folder. Give `out` (--out)."
         )
     target = Path(run) / "maps" if out is None else Path(out)
+    if _finds_objects(config, paths):
+        settings = config.predict if config else PredictConfig()
+        if products or (tta or settings.tta) != "none":
+            raise ConfigError(
+                "Products are made of maps and views average them; this model finds "
+                f"objects. Received: products={products}, tta={tta or settings.tta}."
+            )
+        finder = build_model_finder(paths, settings)
+        _compare_with_training(finder, scenes, config, allow)
+        score = settings.objects.count_score
+        return ObjectWriter(
+            finder,
+            paths,
+            settings,
+            tested=tested_counts(paths[0].parent, score) if config else None,
+            tags=_provenance(Path(run)) if config else {},
+            resume=resume,
+            overwrite=overwrite,
+        ).write_all(scenes, target)
     predictor = _predictor(config, paths, tta)
     _compare_with_training(predictor, scenes, config, allow)
     written: list[Path] = []
@@ -159,6 +188,13 @@ def _refuse_forecasts(config: Experiment | None, run: str | Path) -> None:
             "A run with `data.series.context` forecasts from its store. Map it by: "
             f"arcticdl forecast {run}"
         )
+
+
+def _finds_objects(config: Experiment | None, paths: Sequence[Path]) -> bool:
+    """Whether a model answers with boxes: the configuration says, or its card."""
+    if config is None:
+        return finds_objects(model_heads(load_model(paths[0])))
+    return any(TASKS[config.task_of(n)].target == "object" for n in config.each_head)
 
 
 def _write_maps(
@@ -204,7 +240,7 @@ def _outputs(settings: PredictConfig, several: bool) -> tuple[str, ...] | None:
 
 
 def _compare_with_training(
-    predictor: Predictor,
+    predictor: Predictor | Finder,
     scenes: Sequence[xr.Dataset],
     config: Experiment | None,
     allow: Sequence[str],

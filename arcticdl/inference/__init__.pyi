@@ -6,6 +6,12 @@ from .lines import draw_line as draw_line
 from .lines import trace_line as trace_line
 from .lines import write_line as write_line
 from .load import load_model as load_model
+from .objects.finder import Finder as Finder
+from .objects.finder import find_objects as find_objects
+from .objects.merge import Found as Found
+from .objects.summary import density_map as density_map
+from .objects.summary import describe_objects as describe_objects
+from .objects.vectors import objects_frame as objects_frame
 from .postprocess import postprocess as postprocess
 from .postprocess import threshold_classes as threshold_classes
 from .predict import map_scene as map_scene

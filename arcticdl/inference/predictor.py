@@ -51,6 +51,7 @@ class Predictor:
             ``"spread"`` and its kin of a single member, passes of a network without
             dropout, an unknown option, or a threshold or step that fits no map.
         FileNotFoundError: A path without a file.
+        TaskError: The model finds objects; see ``find_objects``.
     """
 
     def __init__(
@@ -71,13 +72,14 @@ class Predictor:
     ) -> None:
         models = load_all(model)
         self.card, self.heads = in_common(models)
+        _refuse_objects(self.heads)
         self.line = line or (self.card or {}).get("line")
         if outputs is None:
             outputs = self._shown(with_spread)
-        scalings = [_choose_normalizer(normalizer, get_card(m)) for m in models]
+        scalings = [choose_normalizer(normalizer, get_card(m)) for m in models]
         self.layers = plan_layers(self.heads, outputs, thresholds, postprocess)
         _check_members(self.layers, len(models), tta, mc_dropout)
-        self.window = _window_size(tile_size_px, self.card)
+        self.window = window_size(tile_size_px, self.card)
         self.batch_size = batch_size
         self._needs_stats = any(n.needs_image_stats for n in scalings)
         self.members = [Member(m, n) for m, n in zip(models, scalings, strict=True)]
@@ -126,10 +128,25 @@ class Predictor:
             SceneError: The scene breaks its contract.
             BandNotFoundError: It lacks a band of the card.
         """
-        scene = _choose_bands(check_scene(scene), self.card)
+        scene = choose_bands(check_scene(scene), self.card)
         if image_stats is None and self._needs_stats:
             image_stats = scene_band_stats(scene)
         return scene, image_stats
+
+
+def _refuse_objects(heads: Mapping[str, Head]) -> None:
+    """Refuses a model that answers with boxes, which nothing here averages.
+
+    Raises:
+        TaskError: It does.
+    """
+    tasks = {n: h.task for n, h in heads.items() if h.spec.target == "object"}
+    if tasks:
+        raise TaskError(
+            "Maps, tables, calibration and labelling need heads that answer for pixels "
+            "or images; `find_objects` is for models that find objects. Received: "
+            f"{tasks}."
+        )
 
 
 def load_all(model: AnyModel | Sequence[AnyModel]) -> list[keras.Model]:
@@ -200,9 +217,14 @@ def _check_members(
         )
 
 
-def _choose_normalizer(
+def choose_normalizer(
     normalizer: Normalizer | None, card: dict[str, Any] | None
 ) -> Normalizer | SourcePixels:
+    """The scaling of a model's bands: what is given, or what its card says.
+
+    Raises:
+        ValueError: There is none, or one beside an ensemble's own.
+    """
     inside = bool(card and card.get("activated") and not card.get("normalizer"))
     if inside and normalizer is not None:
         raise ValueError(
@@ -222,7 +244,12 @@ def _choose_normalizer(
     return Normalizer.from_dict(card["normalizer"])
 
 
-def _choose_bands(scene: xr.Dataset, card: dict[str, Any] | None) -> xr.Dataset:
+def choose_bands(scene: xr.Dataset, card: dict[str, Any] | None) -> xr.Dataset:
+    """The scene with the bands of a card, in its order.
+
+    Raises:
+        BandNotFoundError: It lacks one.
+    """
     if not card or not card.get("bands"):
         return scene
     wanted, present = list(card["bands"]), [str(b) for b in scene["band"].values]
@@ -235,9 +262,10 @@ def _choose_bands(scene: xr.Dataset, card: dict[str, Any] | None) -> xr.Dataset:
     return scene.sel(band=wanted)
 
 
-def _window_size(
+def window_size(
     tile_size_px: int | tuple[int, int] | None, card: dict[str, Any] | None
 ) -> tuple[int, int]:
+    """Rows and columns of a window: those given, the card's, or 256."""
     size = tile_size_px or (card or {}).get("tile_size_px") or 256
     height, width = (size, size) if isinstance(size, int) else size
     return int(height), int(width)

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from arcticdl.evaluation.images import rows_by_name
-from arcticdl.evaluation.scenes import assemble_scene, match_labels
+from arcticdl.evaluation.scenes import match_labels
 from arcticdl.inference.images import answer_image
 from arcticdl.inference.predict import answer_scene
 from arcticdl.inference.predictor import Predictor
 from arcticdl.labelling.suspects import Answered
 from arcticdl.tiles import TileStore
+from arcticdl.tiles.views.assemble import assemble_scene
 
 
 def scene_tiles(store: TileStore, tiles: np.ndarray) -> dict[str, np.ndarray]:

@@ -8,7 +8,6 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from arcticdl.evaluation.scenes import assemble_scene
 from arcticdl.labelling.suspects import Found, Region
 from arcticdl.plots.maps import class_legend, class_rgb, composite_rgb
 from arcticdl.plots.style import (
@@ -20,6 +19,7 @@ from arcticdl.plots.style import (
 )
 from arcticdl.tasks import Head
 from arcticdl.tiles import TileStore
+from arcticdl.tiles.views.assemble import assemble_scene
 
 _LEAST_PX, _COLUMNS, _SIDE_IN = 48, 6, 2.0
 _ROWS = ("image", "label", "model")

@@ -128,7 +128,7 @@ def box_pictures(
         figure.legend(
             handles=_legend(pictures, classes, colors),
             loc="outside lower left",
-            ncols=4,
+            ncols=4 if across > 1 else 2,
         )
     return figure
 
@@ -144,6 +144,7 @@ def _legend(
         lines.append(Line2D([], [], color=VOID_COLOR, ls=_IGNORED, label="ignored"))
     if any(picture.found is not None for picture in pictures):
         ink = "#57606a"
-        lines.append(Line2D([], [], color=ink, ls=_TRUTH, label="marked"))
+        if any(len(rows) for rows in truth):
+            lines.append(Line2D([], [], color=ink, ls=_TRUTH, label="marked"))
         lines.append(Line2D([], [], color=ink, ls=_FOUND, label="found, with score"))
     return lines

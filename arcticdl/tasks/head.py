@@ -135,7 +135,8 @@ def read_head(name: str, entry: Mapping[str, Any]) -> Head:
         )
     size = _checked_size(task, name, size, classes)
     if task.label != VALUE and not classes:
-        classes = tuple(f"class_{code}" for code in range(max(size, 2)))
+        count = max(size, 2) if task.kind == "classes" else size  # one logit, of two
+        classes = tuple(f"class_{code}" for code in range(count))
     if task.label == VALUE and len(outputs) != (size if isinstance(size, int) else 1):
         outputs = (
             tuple(map(str, range(size)))

@@ -208,12 +208,13 @@ TASKS: dict[str, Task] = {
 """Name -> task."""
 
 
-def label_task(target: str, label: str) -> str:
+def label_task(target: str, label: str, *, oriented: bool = False) -> str:
     """Name of the task that a label is for unless a head says otherwise.
 
     Args:
         target: ``"pixel"``, ``"image"`` or ``"object"``.
         label: ``"class"``, ``"labels"``, ``"value"`` or ``"boxes"``.
+        oriented: Whether its boxes may be turned.
 
     Example:
         >>> label_task("image", "value")
@@ -222,7 +223,7 @@ def label_task(target: str, label: str) -> str:
     return next(
         task.name
         for task in TASKS.values()
-        if (task.target, task.label) == (target, label)
+        if (task.target, task.label, task.oriented) == (target, label, oriented)
     )
 
 

@@ -228,10 +228,9 @@ def _describe_label(info: LabelInfo) -> dict[str, Any]:
     """The entry of a card that says what a label is, by the task that it is for."""
     kind = VALUE if info.is_float else LABELS if info.num_channels else CLASS
     kind = BOXES if info.is_object else kind
-    card: dict[str, Any] = {"task": label_task(info.target, kind)}
+    task = label_task(info.target, kind, oriented=info.oriented)
+    card: dict[str, Any] = {"task": task}
     if kind == VALUE:
         outputs = info.classes or tuple(map(str, range(info.num_channels)))
         return card | {"outputs": list(outputs) or [""], "units": info.units}
-    if info.oriented:
-        card["task"] = "oriented_detection"
     return card | {"classes": list(info.classes), "colors": list(info.colors)}

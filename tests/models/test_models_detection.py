@@ -159,6 +159,19 @@ def test_suppression_keeps_what_a_loop_over_boxes_keeps(oriented):
         assert len(kept) < 100 and (found[len(kept) :, 6] == -1).all()
 
 
+def test_a_chain_of_rivals_is_followed_to_its_end():
+    # Each box of the row overlaps its neighbours alone: every second one stays.
+    boxes = np.zeros((31, 6), "float32")
+    boxes[:, 0], boxes[:, 2:4], boxes[:, 5] = np.arange(31) * 6, 10, 0.9
+    boxes[:, 5] -= np.arange(31) / 100
+    found = np.asarray(
+        select_boxes(ops.convert_to_tensor(boxes[None]), oriented=False, max_boxes=31,
+                     max_overlap=0.2, candidates=31)
+    )  # fmt: skip
+    there = found[0, found[0, :, 5] > 0]
+    assert there[:, 0].tolist() == [12.0 * k for k in range(16)]
+
+
 def test_few_places_give_rows_that_are_filled_up():
     answer = np.array([[[5, 5, 4, 4, 0, 0.9], [20, 5, 4, 4, 0, 0.01]]], "float32")
     found = np.asarray(

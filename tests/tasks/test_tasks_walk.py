@@ -66,7 +66,7 @@ def scene_of(task, number):
 BY_MAPS = [name for name in sorted(TASKS) if TASKS[name].target != "object"]
 
 
-# Detectors walk apart, in test_tasks_objects.py: they answer with boxes.
+# Detectors answer with boxes; tests/experiment/test_experiment_objects.py walks one.
 @pytest.fixture(scope="module", params=BY_MAPS)
 def walk(request, tmp_path_factory):
     """Task, store, feed and trained model."""

@@ -13,7 +13,7 @@ from arcticdl.evaluation.calibrate.conformal import control_risk, least_units, m
 from arcticdl.evaluation.calibrate.fit import SCALED, Fit, fit_scaling
 from arcticdl.evaluation.calibrate.table import METHODS
 from arcticdl.evaluation.images import rows_by_name
-from arcticdl.evaluation.scenes import answer_heads, assemble_scene, match_labels
+from arcticdl.evaluation.scenes import answer_heads, match_labels
 from arcticdl.inference.predictor import Predictor
 from arcticdl.models.calibration import (
     remember_calibration,
@@ -28,6 +28,7 @@ from arcticdl.models.card import (
 )
 from arcticdl.tasks import Conformal
 from arcticdl.tiles import LabelInfo, Normalizer, TileStore
+from arcticdl.tiles.views.assemble import assemble_scene
 from arcticdl.training.feed import TileFeed
 
 MAX_SAMPLES = 200_000

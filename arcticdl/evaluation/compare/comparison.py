@@ -11,6 +11,7 @@ from arcticdl.evaluation.compare.counts import (
     SCENE,
     UnitCounts,
     count_units,
+    kind_of,
     same_truth,
 )
 from arcticdl.evaluation.compare.paired import (
@@ -258,7 +259,7 @@ def _in_words(asked: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _chosen(result: Mapping[str, Any], keys: Sequence[str]) -> list[Score]:
     """The scores that are compared, the chief one first."""
-    kind = result.get("scored_by", "classes")
+    kind = kind_of(result)
     known = {score.key: score for score in _COMPARED[kind]}
     for title in ("iou", "f1"):
         known |= {

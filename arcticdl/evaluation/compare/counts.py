@@ -88,9 +88,25 @@ def count_units(results: Sequence[Mapping[str, Any]], unit: str = SCENE) -> Unit
     units = tuple(sorted(entries))
     pixels = [sum(e["num_pixels"] for e in entries[name]) for name in units]
     members = [entries[name] for name in units]
-    kind = _KINDS[results[0].get("scored_by", "classes")]
+    kind = _KINDS[kind_of(results[0])]
     sums, truth, score = kind(results[0], members)
     return UnitCounts(units, sums, truth, np.array(pixels, np.float64), score)
+
+
+def kind_of(result: Mapping[str, Any]) -> str:
+    """What a result is scored by, if runs of it can be compared.
+
+    Raises:
+        ValueError: They cannot: the scores are no sums over scenes.
+    """
+    kind = str(result.get("scored_by", "classes"))
+    if kind not in _KINDS:
+        raise ValueError(
+            f"Runs are compared that are scored by {sorted(_KINDS)}: sums over scenes "
+            f"tell their scores. Received: a run scored by {kind!r}, of whose scores "
+            "the report tells intervals."
+        )
+    return kind
 
 
 def same_truth(first: UnitCounts, second: UnitCounts) -> str | None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arcticdl.evaluation.compare.comparison import check_units
-from arcticdl.evaluation.compare.counts import UnitCounts, count_units
+from arcticdl.evaluation.compare.counts import UnitCounts, count_units, kind_of
 from arcticdl.evaluation.images import interval_of
 from arcticdl.evaluation.learning.power import FEWEST, PowerLaw, fit_power_law
 from arcticdl.metrics.confusion import without_nan
@@ -95,7 +95,7 @@ def learning_curve(
         )
     counts = {point.name: count_units(point.results) for point in points}
     check_units(counts)
-    score = SCORES[points[0].results[0].get("scored_by", "classes")][0]
+    score = SCORES[kind_of(points[0].results[0])][0]
     num_units = len(next(iter(counts.values())).units)
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(num_units, np.full(num_units, 1 / num_units), num_resamples)

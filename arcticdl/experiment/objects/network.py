@@ -118,6 +118,7 @@ def _refuse_parts(config: Experiment) -> None:
         "baselines": config.baselines,
         "model.architecture": config.model.architecture,
         "predict.line": config.predict.line,
+        "predict.mc_dropout": config.predict.mc_dropout,
         "predict.outputs": config.predict.outputs,
         "predict.postprocess": config.predict.postprocess,
         "predict.thresholds": config.predict.thresholds,

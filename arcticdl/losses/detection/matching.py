@@ -24,7 +24,13 @@ class CentreDetection(DetectionLoss):
 
     Args:
         radius: Of the centre, in strides.
-        **kwargs: As of ``DetectionLoss``.
+        oriented: As of ``DetectionLoss``, and so are the others.
+        overlap: How unlike boxes are.
+        gamma: Exponent of the focal loss.
+        alpha: Weight of objects in it.
+        box_weight: Weight of the boxes.
+        reduction: ``"mean"`` or ``"sum"``.
+        name: Name of the loss.
 
     Reference:
         Tian et al. 2019, arXiv:1904.01355, sections 3.1 and 3.2; centre sampling as in
@@ -39,8 +45,27 @@ class CentreDetection(DetectionLoss):
     0.7365
     """
 
-    def __init__(self, *, radius: float = 1.5, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        radius: float = 1.5,
+        oriented: bool = False,
+        overlap: str | None = None,
+        gamma: float = 2.0,
+        alpha: float = 0.25,
+        box_weight: float = 1.0,
+        reduction: str | None = "mean",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            oriented=oriented,
+            overlap=overlap,
+            gamma=gamma,
+            alpha=alpha,
+            box_weight=box_weight,
+            reduction=reduction,
+            name=name,
+        )
         self.radius = check_range("radius", radius, 0.5, 100.0)
 
     def match(self, prior: Any, truth: Any, object_: Any) -> Match:
@@ -101,7 +126,13 @@ class AnchorDetection(DetectionLoss):
     Args:
         positive: Least intersection over union of a matched anchor, 0-1.
         negative: Least one of an anchor that is no background, up to ``positive``.
-        **kwargs: As of ``DetectionLoss``.
+        oriented: As of ``DetectionLoss``, and so are the others.
+        overlap: How unlike boxes are.
+        gamma: Exponent of the focal loss.
+        alpha: Weight of objects in it.
+        box_weight: Weight of the boxes.
+        reduction: ``"mean"`` or ``"sum"``.
+        name: Name of the loss.
 
     Raises:
         ValueError: ``negative`` above ``positive``, or one out of 0-1.
@@ -119,9 +150,27 @@ class AnchorDetection(DetectionLoss):
     """
 
     def __init__(
-        self, *, positive: float = 0.5, negative: float = 0.4, **kwargs: Any
+        self,
+        *,
+        positive: float = 0.5,
+        negative: float = 0.4,
+        oriented: bool = False,
+        overlap: str | None = None,
+        gamma: float = 2.0,
+        alpha: float = 0.25,
+        box_weight: float = 1.0,
+        reduction: str | None = "mean",
+        name: str | None = None,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(
+            oriented=oriented,
+            overlap=overlap,
+            gamma=gamma,
+            alpha=alpha,
+            box_weight=box_weight,
+            reduction=reduction,
+            name=name,
+        )
         self.positive = check_range("positive", positive, 0.0, 1.0)
         self.negative = check_range("negative", negative, 0.0, self.positive)
 

@@ -42,14 +42,15 @@ def suppress(
     beats = ops.cast(ops.logical_and(rival, earlier), "float32")
     there = ops.cast(scores > 0.0, "float32")
 
-    def changes(before: Any, after: Any) -> Any:
-        return ops.any(ops.not_equal(before, after))
+    # The flag is a variable of its own: what is converted to ONNX would compare a
+    # variable with itself where a step hands one on unchanged.
+    def again(stay: Any, going: Any) -> tuple[Any, Any]:
+        beaten = ops.einsum("bi,bij->bj", stay, beats)
+        after = there * ops.cast(ops.equal(beaten, 0.0), "float32")
+        return after, ops.sum(ops.abs(after - stay))
 
-    def again(before: Any, after: Any) -> tuple[Any, Any]:
-        beaten = ops.einsum("bi,bij->bj", after, beats)
-        return after, there * ops.cast(ops.equal(beaten, 0.0), "float32")
-
-    _, stay = ops.while_loop(changes, again, (ops.zeros_like(there) - 1.0, there))
+    start = (there, ops.sum(there) + 1.0)
+    stay, _ = ops.while_loop(lambda stay, going: going > 0.0, again, start)
     return stay
 
 

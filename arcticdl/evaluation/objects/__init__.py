@@ -1,0 +1,1 @@
+"""Detectors scored on whole scenes: precision, false alarms, counts, worst misses."""

@@ -1,0 +1,1 @@
+"""Objects in whole scenes: found window by window, merged, written as vectors."""
