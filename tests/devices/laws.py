@@ -43,6 +43,22 @@ def uneven(case, rng):
     return case.with_void(mask)
 
 
+def objects(rng):
+    """Boxes and answers of four images, of which the first has no box."""
+    middle = np.arange(4.0, 32.0, 8.0)
+    cells = np.array([(x, y) for y in middle for x in middle])
+    rows = np.zeros((4, len(cells), 13), "float32")
+    rows[..., :2], rows[..., 2:5] = cells, (8, 8, 1)
+    rows[..., 5] = rng.normal(size=rows.shape[:2])
+    rows[..., 6:8], rows[..., 8:10] = cells + rng.normal(size=2), (12, 10)
+    rows[..., 11:] = rng.normal(size=(*rows.shape[:2], 2))
+    boxes = np.full((4, 3, 6), -1, "float32")
+    for image in range(1, 4):
+        for box in range(image):
+            boxes[image, box] = (*rng.uniform(8, 24, 2), 9 + box, 8, 0, box % 2)
+    return boxes, rows
+
+
 def cases(names):
     from arcticdl import losses
 
@@ -72,10 +88,13 @@ def check_losses(names):
     differences = {}
     for name, loss in cases(names).items():
         rng = np.random.default_rng(0)
-        case = make_case(loss, rng, (4, 8, 8))
-        label = uneven(case, rng)
-        one = value_and_gradient(loss, label, case.y_pred)
-        several = loss_on_devices(loss, label, case.y_pred)
+        if loss.prediction_form == "places":
+            label, y_pred = objects(rng)
+        else:
+            case = make_case(loss, rng, (4, 8, 8))
+            label, y_pred = uneven(case, rng), case.y_pred
+        one = value_and_gradient(loss, label, y_pred)
+        several = loss_on_devices(loss, label, y_pred)
         differences[name] = max(map(apart, several, one))
     return differences
 

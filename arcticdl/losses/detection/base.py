@@ -13,6 +13,7 @@ from arcticdl.losses.base import (
     to_float32,
 )
 from arcticdl.losses.detection.overlap import OVERLAPS, hull
+from arcticdl.replicas import over_replicas
 from arcticdl.tasks.objects import BOX, NUM_BEFORE_CLASSES, PRIOR, QUALITY, SEEN
 
 IGNORE, PADDING = -2.0, -1.0
@@ -114,7 +115,7 @@ class DetectionLoss(VoidAwareLoss):
 
     def call(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Returns the loss before any scaling for distributed training."""
-        sums = self.sums(y_true, y_pred, sample_weight)
+        sums = tuple(map(over_replicas, self.sums(y_true, y_pred, sample_weight)))
         if self.reduction == "sum":
             return self._total(sums)
         return self._mean(sums)
