@@ -26,6 +26,7 @@ from arcticdl.cli.runs.compare import compare
 from arcticdl.cli.runs.explain import explain as explain_run
 from arcticdl.cli.runs.forecast import forecast
 from arcticdl.cli.runs.learning import learning_curve
+from arcticdl.cli.runs.novelty import novelty
 from arcticdl.cli.runs.tune import tune
 from arcticdl.cli.weights import weights
 from arcticdl.doctor.allocator import keep_memory
@@ -60,6 +61,7 @@ for command in (
     learning_curve,
     use.predict,
     explain_run,
+    novelty,
     use.export,
     bundle,
     verify,

@@ -26,3 +26,6 @@ from .train import split_folds as split_folds
 from .train import train as train
 from .uncertainty.calibrate import calibrate as calibrate
 from .uncertainty.calibrate import describe_calibration as describe_calibration
+from .uncertainty.novelty import describe_novelty as describe_novelty
+from .uncertainty.novelty import fit_novelty as fit_novelty
+from .uncertainty.novelty import measure_novelty as measure_novelty

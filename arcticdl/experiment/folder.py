@@ -62,6 +62,7 @@ _FOLD_ENTRIES = (
     "member[0-9]*",
     "mlflow",
     "model.keras",
+    "novelty.npz",
     "pictures",
     "snapshots",
     "tensorboard",

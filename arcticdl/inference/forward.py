@@ -90,6 +90,16 @@ def spread_of(head: str) -> str:
     return f"{head}/spread"
 
 
+NOVELTY = "/novelty"
+"""Key of how unlike the training scenes a place is, whatever the head."""
+
+
+def keys_of(head: str, reads: str) -> list[str]:
+    """Keys of the answers that an output of a head reads; see ``tasks.Output``."""
+    one = {"answer": [head], "spread": [spread_of(head)], "novelty": [NOVELTY]}
+    return one["answer"] + one["spread"] if reads == "both" else one[reads]
+
+
 def build_forward(
     members: Sequence[Member],
     heads: Mapping[str, Head],

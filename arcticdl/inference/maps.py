@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from arcticdl.choices import check_choice, check_choices
 from arcticdl.files import remove_orphans, temporary_path
-from arcticdl.inference.forward import Answers, spread_of
+from arcticdl.inference.forward import Answers, keys_of
 from arcticdl.inference.output import MapFile, pixel_area_m2, scene_georeference
 from arcticdl.inference.postprocess import (
     check_steps,
@@ -69,9 +69,8 @@ class MapLayer:
 
     def read(self, answers: Answers, valid: NDArray[np.bool_]) -> NDArray[Any]:
         """Rows of the map (band, y, x), nodata where there is no input."""
-        kinds = {"answer": self.head_name, "spread": spread_of(self.head_name)}
-        asked = [k for kind, k in kinds.items() if self.output.reads in (kind, "both")]
-        found = [answers[key] for key in asked if key in answers]
+        keys = keys_of(self.head_name, self.output.reads)
+        found = [answers[key] for key in keys if key in answers]
         if not found:  # no valid pixel so far, so the model never ran
             nothing = np.full((len(self.bands), *valid.shape), self.output.nodata)
             return nothing.astype(self.output.dtype)

@@ -6,10 +6,19 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import keras
+import numpy as np
 import xarray as xr
 
 from arcticdl.errors import BandNotFoundError, TaskError
-from arcticdl.inference.forward import TTA, Member, SourcePixels, build_forward
+from arcticdl.inference.forward import (
+    NOVELTY,
+    TTA,
+    Answers,
+    Forward,
+    Member,
+    SourcePixels,
+    build_forward,
+)
 from arcticdl.inference.load import load_model
 from arcticdl.inference.maps import MapLayer, plan_layers
 from arcticdl.models.card import get_card, model_heads
@@ -77,7 +86,9 @@ class Predictor:
         if outputs is None:
             outputs = self._shown(with_spread)
         scalings = [choose_normalizer(normalizer, get_card(m)) for m in models]
-        self.layers = plan_layers(self.heads, outputs, thresholds, postprocess)
+        self.layers = _novelty_once(
+            plan_layers(self.heads, outputs, thresholds, postprocess)
+        )
         _check_members(self.layers, len(models), tta, mc_dropout)
         self.window = window_size(tile_size_px, self.card)
         self.batch_size = batch_size
@@ -89,9 +100,32 @@ class Predictor:
             tta=tta,
             batch_size=batch_size,
             jit_compile=jit_compile,
-            spread=any(layer.output.reads != "answer" for layer in self.layers),
+            spread=any(layer.output.reads in _OF_MEMBERS for layer in self.layers),
             mc_dropout=mc_dropout,
         )
+        if any(layer.output.reads == "novelty" for layer in self.layers):
+            self.forward = self._with_novelty(model, self.forward)
+
+    def _with_novelty(self, model: Any, forward: Forward) -> Forward:
+        """The forward pass, with how unlike the training scenes its pictures are."""
+        from arcticdl.inference.novelty.find import find_novelty
+
+        novelty, features = find_novelty(model, self.members[0].model)
+        dense = any(head.spec.dense for head in self.heads.values())
+
+        def measured(image: Any, valid: Any, stats: BandStats | None) -> Answers:
+            scaled = self.members[0].normalizer(image, valid, stats)
+            if dense:
+                found = features.map(novelty, scaled)
+            else:
+                means = [
+                    novelty.score(rows).mean() if len(rows) else 0.0
+                    for rows in features.places(scaled, valid)
+                ]
+                found = np.array(means, np.float32)[:, None]
+            return forward(image, valid, stats) | {NOVELTY: found}
+
+        return measured
 
     def _shown(self, with_spread: bool) -> tuple[str, ...]:
         shown = [name for head in self.heads.values() for name in head.form.shown]
@@ -199,6 +233,18 @@ def _uncalibrated(heads: Mapping[str, Head]) -> dict[str, Head]:
     return {name: replace(head, conformal=None) for name, head in heads.items()}
 
 
+_OF_MEMBERS = ("spread", "both")
+"""What outputs read that need several members."""
+
+
+def _novelty_once(layers: list[MapLayer]) -> list[MapLayer]:
+    """Novelty is the network's and no head's: the first head that can writes it."""
+    of = [layer for layer in layers if layer.output.reads == "novelty"]
+    of.sort(key=lambda layer: not layer.head.spec.dense)
+    rest = [layer for layer in layers if layer not in of]
+    return rest + [replace(layer, name="novelty") for layer in of[:1]]
+
+
 def _check_members(
     layers: Sequence[MapLayer], num_models: int, tta: str, mc_dropout: int | None
 ) -> None:
@@ -207,7 +253,7 @@ def _check_members(
             "`mc_dropout` must be at least 2 passes, or None. "
             f"Received: mc_dropout={mc_dropout}."
         )
-    asked = [layer.kind for layer in layers if layer.output.reads != "answer"]
+    asked = [layer.kind for layer in layers if layer.output.reads in _OF_MEMBERS]
     several = num_models > 1 or len(TTA.get(tta, ())) != 1 or mc_dropout is not None
     if asked and not several:
         raise ValueError(

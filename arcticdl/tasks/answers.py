@@ -19,6 +19,7 @@ from arcticdl.tasks.objects import (
     sigmoid,
 )
 from arcticdl.tasks.outputs import (
+    NOVELTY,
     HeadInfo,
     Interval,
     Output,
@@ -234,6 +235,7 @@ FORMS: dict[str, Form] = {
                 bands=lambda head: head.classes,
                 reads="spread",
             ),
+            "novelty": NOVELTY,
         },
         shown=("labels", "prob"),
         spread="deviation",

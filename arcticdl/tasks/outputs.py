@@ -69,7 +69,8 @@ class Output(NamedTuple):
         palette: Whether its codes are the classes, in their colours.
         needs_margin: Whether only a calibrated head tells it.
         reads: Which numbers are read: ``"answer"``, the activated ones; ``"spread"``,
-            the disagreement of members; ``"both"``, one after the other.
+            the disagreement of members; ``"both"``, one after the other;
+            ``"novelty"``, how unlike the training scenes the network's features are.
     """
 
     read: Callable[[np.ndarray, HeadInfo], np.ndarray]
@@ -86,6 +87,15 @@ class Output(NamedTuple):
     def nodata(self) -> float:
         """Value where there is no answer."""
         return VOID_CLASS if self.dtype == "uint8" else float("nan")
+
+
+NOVELTY = Output(
+    lambda score, head: score,
+    "distance of features to those of training, over the limit of what is usual",
+    limits=None,
+    reads="novelty",
+)
+"""What any head can tell beside its answer, where it was fitted."""
 
 
 class Interval(NamedTuple):
@@ -157,6 +167,7 @@ def class_outputs(codes: Callable[[np.ndarray], np.ndarray]) -> dict[str, Output
         "aleatoric": Output(
             expected, "mean entropy of the members over its maximum", reads="both"
         ),
+        "novelty": NOVELTY,
     }
 
 
@@ -210,6 +221,7 @@ def value_outputs(
             reads="spread",
             **same,
         ),
+        "novelty": NOVELTY,
     }
 
 

@@ -49,6 +49,7 @@ CHAIN = (
 
 ELSEWHERE = {
     "demo": "is a chain of these commands, which test_cli_demo.py runs in small",
+    "novelty": "needs two training scenes; see tests/experiment/test_novelty_run.py",
     "explain": "is run by tests/experiment/test_explain_run.py",
     "calibrate": "needs scenes that validate, which the example has not",
     "compare": "needs a second run, which no example trains",

@@ -19,7 +19,14 @@ from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.folder import FULL, Fold, fold_path, load_run
 from arcticdl.files import atomic_folder, atomic_path, write_json, write_text
 
-_COPIED = ("metrics.json", "calibration.json", "split.json", "leakage.json")
+_COPIED = (
+    "metrics.json",
+    "calibration.json",
+    "split.json",
+    "leakage.json",
+    "novelty.json",
+    "novelty.npz",
+)
 
 
 def bundle(

@@ -1,0 +1,1 @@
+"""How unlike the training scenes a picture is, by features of the network itself."""

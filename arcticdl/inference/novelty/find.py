@@ -1,0 +1,43 @@
+"""The fit of novelty that lies beside a model."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from arcticdl.inference.novelty.distance import FILE, Novelty, read_novelty
+from arcticdl.inference.novelty.features import Features
+
+
+def find_novelty(model: Any, network: keras.Model) -> tuple[Novelty, Features]:
+    """Reads the fit beside a model's file, and checks that it is of this network.
+
+    Args:
+        model: What the caller named the model by.
+        network: The network.
+
+    Raises:
+        ValueError: The model was not given by its file, is one of several, is an
+            ensemble, or has other weights than the fit.
+        FileNotFoundError: There is no fit.
+    """
+    paths = [model] if isinstance(model, str | Path) else list(model or [])
+    if len(paths) != 1 or not isinstance(paths[0], str | Path):
+        raise ValueError(
+            "Novelty is that of one model, given by the path of its file, beside which "
+            f"{FILE} lies. Received: {len(paths)} models, or one in memory."
+        )
+    path = Path(paths[0]).with_name(FILE)
+    features = Features(network)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing: what is usual in training is not fitted. Fit it: "
+            "arcticdl novelty RUN"
+        )
+    novelty = read_novelty(path)
+    if novelty.weights != features.weights:
+        raise ValueError(
+            f"{path} must be of the network's own weights. Received: one of others; "
+            "fit it anew: arcticdl novelty RUN"
+        )
+    return novelty, features
