@@ -136,8 +136,8 @@ def read_novelty(path: str | Path) -> Novelty:
             found: dict[str, Any] = {name: file[name] for name in Novelty._fields}
     except (KeyError, OSError, ValueError) as error:
         raise ValueError(
-            f"A fit of novelty must be as `arcticdl novelty` writes it. Received: "
-            f"{path} ({error})."
+            "A fit of novelty must be as `arcticdl novelty` writes it. Received: "
+            f"{path}, which is torn or another file."
         ) from error
     plain = {n: v.item() for n, v in found.items() if v.ndim == 0}
     return Novelty(**(found | plain))
