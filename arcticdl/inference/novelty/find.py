@@ -21,7 +21,7 @@ def find_novelty(model: Any, network: keras.Model) -> tuple[Novelty, Features]:
             ensemble, or has other weights than the fit.
         FileNotFoundError: There is no fit.
     """
-    paths = [model] if isinstance(model, str | Path) else list(model or [])
+    paths = list(model) if isinstance(model, list | tuple) else [model]
     if len(paths) != 1 or not isinstance(paths[0], str | Path):
         raise ValueError(
             "Novelty is that of one model, given by the path of its file, beside which "
