@@ -63,6 +63,8 @@ def test_the_pipelines_are_the_commands(project_root):
 
 def test_the_batch_script_goes_on_after_preemption(project_root):
     script = (project_root / "pipelines" / "train.sbatch").read_text()
+    assert "source pipelines/job.sh" in script
+    script += (project_root / "pipelines" / "job.sh").read_text()
     for needed in (
         "#SBATCH --gpus=1",
         "#SBATCH --requeue",

@@ -240,7 +240,7 @@ def export(
     """
     from arcticdl import experiment
 
-    start_for(run, fold=fold)
+    start_for(run, fold=None if fold == "all" else fold)  # which export refuses
     written = experiment.export(
         run, out, fold=fold, normalized=normalized, overwrite=overwrite
     )

@@ -52,7 +52,7 @@ def find_features(model: keras.Model) -> dict[str, Feature]:
         ...                         decoder_options={"channels": [8, 4]})
         >>> found = find_features(model)
         >>> list(found)[:2], found["backbone/P2"].stride
-        (['backbone/P1', 'backbone/P2'], 4)
+        (['backbone/P0', 'backbone/P1'], 4)
     """
     whole, tensors = _watched(model)
     found = {

@@ -103,6 +103,7 @@ def test_folds_pool_to_what_one_evaluation_of_all_images_gives():
         assert ours == pytest.approx(theirs)
     assert [fold["fold"] for fold in pooled.pop("folds")] == [0, 1]
     assert pooled.pop("baselines") == pooled.pop("strata") == {}
+    assert pooled.pop("bias") == []
     each = [part.result()["scores"]["mean_iou"] for part in parts]
     over = pooled.pop("over_folds")["mean_iou"]
     assert over["mean"] == pytest.approx(sum(each) / 2)

@@ -39,7 +39,7 @@ def load(tmp_path):
 def built(config, name="ice", counts=COUNTS):
     check_options(config)
     head = read_heads(config)[name]
-    settings = loss_of(config.each_head[name], head)
+    settings = loss_of(config, name, head)
     return build_loss(settings, head, "loss.options", counts)
 
 

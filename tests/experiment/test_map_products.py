@@ -255,8 +255,9 @@ def test_parts_of_the_scenes_are_together_all_of_them(model, scenes):
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "2", "a/b", "-1/2", "1/0"])
-def test_a_part_that_is_none_is_refused_before_the_model_is_read(shard, capsys):
-    assert main(["predict", "absent.keras", "x.tif", f"--shard={shard}"]) == 1
+def test_a_part_that_is_none_is_refused(shard, model, scenes, capsys):
+    assert main(["predict", model, *scenes, "-o", "maps", f"--shard={shard}"]) == 1
+    assert not Path("maps").exists()
     (told,) = capsys.readouterr().err.splitlines()
     assert told.endswith(f"such as 1/8 to 8/8. Received: {shard}")
 

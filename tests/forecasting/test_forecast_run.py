@@ -50,6 +50,35 @@ def folder(tmp_path_factory):
     return root
 
 
+def test_the_configuration_of_the_real_record_trains_a_step(
+    project_root, tmp_path, monkeypatch
+):
+    # Files of the record's names and variables, of a made field that is smaller.
+    years = range(2002, 2018)
+    made = write_years(tmp_path / "made", make_sic(years), years)
+    record = tmp_path / "nsidc_monthly"
+    record.mkdir()
+    for year in years:
+        with xr.open_dataset(made / f"sic_{year}.nc") as stack:
+            renamed = stack.rename(sic="cdr_seaice_conc_monthly")
+            renamed.to_netcdf(record / f"nsidc_cdr_sic_{year}.nc")
+    monkeypatch.setenv("ARCTICDL_SAMPLE_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    config = str(project_root / "configs" / "sea_ice_forecast.yaml")
+    smaller = [
+        "--set",
+        "tiles.size_px=[24, 20]",
+        "--set",
+        "data.series.context.regions={}",
+    ]
+    assert main(["prepare", config, *smaller]) == 0
+    short = ["--set", "train.epochs=1", "--set", "train.ensemble=null"]
+    assert main(["train", config, "--fold", "0", *smaller, *short]) == 0
+    split = json.loads(Path("runs/sea_ice_forecast/fold0/split.json").read_text())
+    assert len(split["test"]) > 0
+    assert Path("runs/sea_ice_forecast/fold0/model.keras").exists()
+
+
 @pytest.fixture
 def here(folder, monkeypatch):
     monkeypatch.chdir(folder)
