@@ -57,7 +57,7 @@ ELSEWHERE = {
     "suggest": "needs a scene that the run does not know; see tests/labelling",
     "drift": "needs a scene that the run does not know; see tests/labelling",
     "forecast": "needs a store of dates and a run on it; see tests/forecasting",
-    "measure fronts": "needs maps of several dates; see tests/inference/test_measured.py",
+    "measure fronts": "needs maps of dates; see tests/inference/test_measured.py",
     "measure snow-line": "needs a map and a DEM; see tests/inference/test_measured.py",
     "measure melt-onset": "needs a series; see tests/inference/test_measured.py",
     "labels apply": "needs a table that somebody filled in; see tests/labelling",
