@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from arcticdl.cli.options import Config, Overwrite, Set
+from arcticdl.cli.options import Config, Overwrite, Set, split_names
 
 if TYPE_CHECKING:
     from arcticdl.config.guide.keys import Key
@@ -166,11 +166,6 @@ def _print(key: "Key", with_choices: bool) -> None:
     typer.echo(f"{key.path}: {key.type}, {default}\n    {key.description}")
     if with_choices and key.choices:
         typer.echo(f"    {' '.join(key.choices)}")
-
-
-def split_names(text: str) -> list[str]:
-    """Names that are separated by commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def schema_text() -> str:

@@ -12,8 +12,8 @@ from arcticdl.cli.config import (
     Task,
     emit,
     schema_text,
-    split_names,
 )
+from arcticdl.cli.options import split_names
 
 
 def init(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from arcticdl.cli.options import Overwrite
+from arcticdl.cli.options import Overwrite, split_names
 
 measure = typer.Typer(
     help="Measure fronts, snow lines and melt onset through time.",
@@ -73,7 +73,7 @@ def snow_line(
     """
     from arcticdl.inference.series.snow_lines import measure_snow_lines
 
-    chosen = {"snow": snow.split(","), "no_snow": no_snow.split(",")}
+    chosen = {"snow": split_names(snow), "no_snow": split_names(no_snow)}
     table = measure_snow_lines(maps, elevation, out, **chosen, overwrite=overwrite)
     typer.echo(table.to_string(index=False, float_format="{:.3f}".format))
     typer.echo(out)

@@ -41,3 +41,8 @@ SetPredict = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace what an earlier call wrote.")
 ]
+
+
+def split_names(text: str) -> list[str]:
+    """Names that are separated by commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from arcticdl.cli.options import Model, Overwrite, Run, SetPredict
+from arcticdl.cli.options import Model, Overwrite, Run, SetPredict, split_names
 from arcticdl.cli.start import start_for
 
 
@@ -53,7 +53,7 @@ def ensemble(
     from arcticdl import experiment
 
     start_for(run)
-    chosen = None if members is None else members.split(",")
+    chosen = None if members is None else split_names(members)
     typer.echo(
         experiment.ensemble(
             run,
@@ -190,18 +190,14 @@ def predict(
         out,
         fold=fold,
         tta=tta.value if tta else None,
-        products=None if products is None else _names(products),
-        allow=_names(allow),
+        products=None if products is None else split_names(products),
+        allow=split_names(allow),
         shard=shard,
         resume=resume,
         overwrite=overwrite,
         overrides=settings or (),
     ):
         typer.echo(path)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def export(

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from arcticdl.cli.options import split_names
+
 weights = typer.Typer(
     help="Pretrained weights: list, fetch for offline nodes, convert, verify.",
     no_args_is_help=True,
@@ -68,7 +70,7 @@ def weights_convert(
     from arcticdl.models.convert.sidecar import convert
     from arcticdl.models.convert.whole import MODELS
 
-    names = [name.strip() for name in bands.split(",")] if bands else None
+    names = split_names(bands) if bands else None
     written, found = convert(
         path, out, bands=names, allow_partial=allow_partial, families=MODELS
     )

@@ -129,8 +129,9 @@ def predict(
             "A bare model or a bundle has no run folder. Give `out` (--out)."
         )
     target = Path(run) / "maps" if out is None else Path(out)
+    settings = config.predict if config else PredictConfig()
+    tags = _provenance(Path(run)) if config else {}
     if _finds_objects(config, paths):
-        settings = config.predict if config else PredictConfig()
         if products or (tta or settings.tta) != "none":
             raise ConfigError(
                 "Products are made of maps and views average them; this model finds "
@@ -144,37 +145,36 @@ def predict(
             paths,
             settings,
             tested=tested_counts(paths[0].parent, score) if config else None,
-            tags=_provenance(Path(run)) if config else {},
+            tags=tags,
             resume=resume,
             overwrite=overwrite,
         ).write_all(scenes, target)
-    predictor = _predictor(config, paths, tta)
-    _compare_with_training(predictor, scenes, config, allow)
-    written: list[Path] = []
+    predictor = _predictor(settings, paths, tta, config.line_class if config else None)
     targets = {head.spec.target for head in predictor.heads.values()}
-    if "pixel" in targets:
-        settings = config.predict if config else PredictConfig()
-        writer = SceneWriter(
-            predictor,
-            paths,
-            products=_products(config, products),
-            grid=settings.grid.model_dump() if settings.grid else None,
-            tags=_provenance(Path(run)) if config else {},
-            overlap_px=settings.overlap_px,
-            resume=resume,
-            overwrite=overwrite,
-        )
-        written += _write_maps(writer, scenes, target)
-    elif products:
-        raise ConfigError(
-            "Products are made of maps, and this model answers for whole images. "
-            f"Received: products={list(products)}."
-        )
     if "image" in targets and shard is not None:
         raise ConfigError(
             "Answers about whole images are one table, which calls side by side would "
             f"replace. Received: --shard {shard}"
         )
+    if products and "pixel" not in targets:
+        raise ConfigError(
+            "Products are made of maps, and this model answers for whole images. "
+            f"Received: products={list(products)}."
+        )
+    _compare_with_training(predictor, scenes, config, allow)
+    written: list[Path] = []
+    if "pixel" in targets:
+        writer = SceneWriter(
+            predictor,
+            paths,
+            products=_products(settings, products),
+            grid=settings.grid.model_dump() if settings.grid else None,
+            tags=tags,
+            overlap_px=settings.overlap_px,
+            resume=resume,
+            overwrite=overwrite,
+        )
+        written += _write_maps(writer, scenes, target)
     if "image" in targets:
         written.append(write_table(predictor, scenes, target, overwrite or resume))
     return written
@@ -213,10 +213,9 @@ def _write_maps(
 
 
 def _predictor(
-    config: Experiment | None, paths: list[Path], tta: str | None
+    settings: PredictConfig, paths: list[Path], tta: str | None, line: str | None
 ) -> Predictor:
     """The models made ready, as the configuration says."""
-    settings = config.predict if config else PredictConfig()
     return Predictor(
         paths,
         tta=tta or settings.tta,
@@ -225,7 +224,7 @@ def _predictor(
         tile_size_px=settings.tile_size_px,
         outputs=_outputs(settings, len(paths) > 1),
         with_spread=len(paths) > 1 or settings.mc_dropout is not None,
-        line=config.line_class if config else None,
+        line=line,
         thresholds=settings.thresholds,
         postprocess=settings.steps,
     )
@@ -254,10 +253,9 @@ def _compare_with_training(
 
 
 def _products(
-    config: Experiment | None, names: Sequence[str] | None
+    settings: PredictConfig, names: Sequence[str] | None
 ) -> list[dict[str, Any]]:
     """What is asked for, with the options of the configuration."""
-    settings = config.predict if config else PredictConfig()
     given = {product.name: product.as_product() for product in settings.products}
     if names is None:
         return list(given.values())

@@ -77,6 +77,8 @@ class SceneWriter:
         self.resume, self.overwrite = resume, overwrite
         finish: list[Any] = [layer.finish_tags() for layer in predictor.layers]
         finish += [dict(grid)] if grid else []
+        usual = {"tta": "none", "mc_dropout": None}
+        finish += [predictor.averaged] if predictor.averaged != usual else []
         self.digest = digest_of(models, json.dumps(finish) if any(finish) else "")
         self.tags = {MODEL_TAG: self.digest, **tags}
 
@@ -229,9 +231,9 @@ class SceneWriter:
     def _check_same_models(self, target: Path) -> None:
         if _digest_in(target) != self.digest:
             raise FileExistsError(
-                f"{target} was made by other models, thresholds or steps, so this call "
-                "cannot go on from it. Choose another folder with --out, or replace it "
-                "with --overwrite."
+                f"{target} was made by other models, views, thresholds or steps, so "
+                "this call cannot go on from it. Choose another folder with --out, or "
+                "replace it with --overwrite."
             )
 
 

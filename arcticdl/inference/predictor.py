@@ -54,6 +54,7 @@ class Predictor:
         members: The models, each with its scaling.
         layers: What is written of them.
         window: (rows, columns) of a window, in px.
+        averaged: The views and passes that an answer is the mean of.
 
     Raises:
         ValueError: No model, models of different bands or heads, no normaliser,
@@ -90,6 +91,7 @@ class Predictor:
             plan_layers(self.heads, outputs, thresholds, postprocess)
         )
         _check_members(self.layers, len(models), tta, mc_dropout)
+        self.averaged = {"tta": tta, "mc_dropout": mc_dropout}
         self.window = window_size(tile_size_px, self.card)
         self.batch_size = batch_size
         self._needs_stats = any(n.needs_image_stats for n in scalings)

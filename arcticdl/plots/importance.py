@@ -67,8 +67,9 @@ def deletion_lines(curves: Mapping[str, Any]) -> Figure:
         for color, (name, told) in zip(PALETTE, curves.items(), strict=False):
             shares = np.array(told.shares) * 100
             ax.plot(shares, told.by_importance, "o-", color=color, label=name)
-            ax.plot(shares, told.at_random, "--", color=color, linewidth=1.1)
-        ax.plot([], [], "--", color="#1b1f23", linewidth=1.1, label="at random")
+        # All methods are compared with the same random orders.
+        chance = np.mean([told.at_random for told in curves.values()], axis=0)
+        ax.plot(shares, chance, "--", color="#1b1f23", linewidth=1.1, label="at random")
         ax.set_xlabel("blocks taken away (%)")
         ax.set_ylabel("answer left (1)")
         ax.grid(True)
@@ -77,7 +78,12 @@ def deletion_lines(curves: Mapping[str, Any]) -> Figure:
 
 
 def decision_plane(
-    plane: Any, names: Sequence[str], colors: Sequence[str] = (), *, units: str = ""
+    plane: Any,
+    names: Sequence[str],
+    colors: Sequence[str] = (),
+    *,
+    units: str = "",
+    band_units: str = "",
 ) -> Figure:
     """Draws a network's answers in the plane of two bands.
 
@@ -86,6 +92,7 @@ def decision_plane(
         names: Classes; or the name of the value.
         colors: One a class; empty takes colours that any reader can tell apart.
         units: Of values.
+        band_units: Of the two bands.
 
     Returns:
         The figure: the likeliest class in its colour, or the first value on a scale,
@@ -106,8 +113,9 @@ def decision_plane(
         ax.scatter(*plane.points.T, alpha=0.45, **style)
         ax.set_xlim(plane.x[0], plane.x[-1])
         ax.set_ylim(plane.y[0], plane.y[-1])
-        ax.set_xlabel(plane.bands[0])
-        ax.set_ylabel(plane.bands[1])
+        labels = [f"{b} ({band_units})" if band_units else b for b in plane.bands]
+        ax.set_xlabel(labels[0])
+        ax.set_ylabel(labels[1])
         held = ", ".join(f"{name} = {value:.3g}" for name, value in plane.held.items())
         note = "flat pictures; dots: pixels of the scene"
         more = f"\nheld at the median: {held}" if held else ""
@@ -128,12 +136,12 @@ def _draw_classes(
         vmax=len(colors) - 0.5,
         rasterized=True,
     )
-    edges = np.arange(len(colors) - 1) + 0.5
-    if codes.min() < codes.max():
-        ax.contour(
-            plane.x, plane.y, codes, levels=edges, colors="#1b1f23", linewidths=0.8
-        )
     present = np.unique(codes)
+    for code in present[:-1]:  # one by one: between codes 0 and 3 lies one edge
+        inside = (codes == code).astype(float)
+        ax.contour(
+            plane.x, plane.y, inside, levels=[0.5], colors="#1b1f23", linewidths=0.8
+        )
     handles = [
         Patch(facecolor=colors[c], edgecolor="#1b1f23", linewidth=0.5,
               label=names[c].replace("_", " "))

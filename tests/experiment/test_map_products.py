@@ -112,6 +112,14 @@ def test_a_product_that_a_finished_scene_lacks_is_made_of_its_maps(
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
 
 
+def test_maps_of_other_views_are_not_gone_on_with(model, scene, capsys):
+    words = ["predict", model, scene, "-o", "maps", "--products", ""]
+    assert main([*words, "--tta", "hflip"]) == 0
+    assert main([*words, "--resume"]) == 1
+    assert "other models, views, thresholds" in capsys.readouterr().err
+    assert main([*words, "--resume", "--tta", "hflip"]) == 0
+
+
 def test_several_scenes_go_on_where_a_killed_call_stopped(model, scene, monkeypatch):
     other = write_scene("other.tif")
     words = ["predict", model, scene, other, "-o", "maps", "--products", "zarr"]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from arcticdl.cli.options import Model, Overwrite, SetPredict
+from arcticdl.cli.options import Model, Overwrite, SetPredict, split_names
 from arcticdl.cli.start import start_for
 
 
@@ -105,12 +105,12 @@ def explain(
         fold=fold or "0",
         overwrite=overwrite,
         overrides=settings or (),
-        methods=_words(methods),
+        methods=split_names(methods),
         head=head,
         target=target,
         layer=layer,
         steps=steps,
-        bands=None if bands is None else _words(bands),
+        bands=None if bands is None else tuple(split_names(bands)),
         window=_numbers(window),
     )
     for folder in folders:
@@ -120,14 +120,10 @@ def explain(
             typer.echo(line)
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
 def _numbers(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
-    words = _words(text)
+    words = split_names(text)
     if len(words) != 4 or not all(word.lstrip("-").isdigit() for word in words):
         raise typer.BadParameter(
             f"four whole numbers apart by commas. Received: {text}",

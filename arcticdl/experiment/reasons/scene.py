@@ -145,7 +145,13 @@ def _plane(
     plane = decision_boundaries(explainer, scene, how.bands or (first, second))
     head = subject.head
     names = answer_names(head)
-    figure = plots.decision_plane(plane, names, head.colors, units=head.units)
+    figure = plots.decision_plane(
+        plane,
+        names,
+        head.colors,
+        units=head.units,
+        band_units=str(scene["image"].attrs.get("units", "")),
+    )
     _write(figure, folder / BOUNDARIES)
     return {"bands": list(plane.bands), "held": plane.held}
 
