@@ -64,7 +64,7 @@ def activations(subject: Subject, *, layers: Sequence[str] | None = None) -> Met
             maps.append(_enlarged(strength, found[name].stride, valid.shape[1:]))
         return np.concatenate(maps, axis=-1)
 
-    about = "root mean square of a layer's features"
+    about = "root mean square of a layer's features (activations)"
     return Method(explain, tuple(names), about, False, {"layers": names})
 
 
@@ -182,7 +182,7 @@ def occlusion(subject: Subject) -> Method:
             maps.append(np.broadcast_to(here, valid.shape))
         return np.stack(maps, axis=-1).astype(np.float32)
 
-    about = "loss of the answer without a band"
+    about = "loss of the answer without a band (occlusion)"
     return Method(explain, subject.bands, about, True, {})
 
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from arcticdl.plots.style import PALETTE, default_colors, house_style, new_figure
 
@@ -114,6 +115,7 @@ def decision_plane(
         ax.set_xlim(plane.x[0], plane.x[-1])
         ax.set_ylim(plane.y[0], plane.y[-1])
         labels = [f"{b} ({band_units})" if band_units else b for b in plane.bands]
+        ax.xaxis.set_major_locator(MaxNLocator(6))
         ax.set_xlabel(labels[0])
         ax.set_ylabel(labels[1])
         held = ", ".join(f"{name} = {value:.3g}" for name, value in plane.held.items())

@@ -94,15 +94,11 @@ def _map(
         attrs |= {"two_sided": made.signed}
         drawn[title] = (("y", "x"), values[number], attrs)
         titles.append(title)
-    figure = plots.scene_map(drawn, titles, title=_title(method, scene))
+    title = f"{scene.attrs['scene_id']}: {made.about}"  # what the scales measure
+    figure = plots.scene_map(drawn, titles, title=title)
     plots.write_figure(figure, folder / f"{method}.png")
     strengths = dict(zip(made.names, map(float, strength), strict=True))
     return {"about": made.about, "strength": strengths, **made.told}
-
-
-def _title(method: str, scene: xr.Dataset) -> str:
-    names = {"gradcam": "Grad-CAM", "integrated": "integrated gradients"}
-    return f"{scene.attrs['scene_id']}: {names.get(method, method)}"
 
 
 def _taken_apart(explainer: Explainer, scene: xr.Dataset) -> Deletion:
