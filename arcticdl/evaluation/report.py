@@ -23,7 +23,7 @@ from arcticdl.evaluation.strata import GAP_SUFFIX
 from arcticdl.files import write_text
 from arcticdl.tasks import SCORES, Score
 from arcticdl.training.watch.diagnosis import Finding, diagnose
-from arcticdl.training.watch.speed import describe_speed, read_speed
+from arcticdl.training.watch.speed_table import describe_speed, read_speed
 
 _MAX_IMAGE_ROWS = 200
 _MAX_TILES = {"worst": 8, "best": 4}

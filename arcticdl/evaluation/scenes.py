@@ -6,7 +6,6 @@ from typing import Any
 import keras
 import numpy as np
 import xarray as xr
-from rich.progress import track
 
 from arcticdl.errors import TaskError
 from arcticdl.evaluation.calibrate.conformal import set_scores
@@ -21,6 +20,7 @@ from arcticdl.inference.predict import answer_scene
 from arcticdl.inference.predictor import Predictor
 from arcticdl.metrics.fronts import front_distance, front_line
 from arcticdl.models.card import model_heads
+from arcticdl.progress import track
 from arcticdl.scene import BandStats
 from arcticdl.tasks import Head
 from arcticdl.tiles import LabelInfo, TileStore
@@ -89,7 +89,7 @@ def evaluate_scenes(
     }
     manifest = store.manifest.iloc[np.asarray(indices)]
     groups = manifest.groupby("scene_id", sort=True)
-    for scene_id, rows in track(groups, "evaluate", disable=not progress):
+    for scene_id, rows in track(groups, "evaluate", shown=progress):
         tiles = store.manifest.index.get_indexer(rows.index)
         scene, truths = assemble_scene(store, tiles)
         stats = store.scene_stats(scene_id)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from arcticdl.evaluation.run_folder import RunFolder
+from arcticdl.tiles.folds.audit import distance_text
 
 _MAX_NAMES = 20
 
@@ -48,11 +49,7 @@ def _row(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _distance(value: float | None, unit: str) -> str:
-    if value is None:
-        return "–"
-    if unit == "m" and value >= 1000:
-        return f"{value / 1000:.4g} km"
-    return f"{value:.4g} {unit}"
+    return "–" if value is None else distance_text(value, unit)
 
 
 def _names(names: list[str]) -> str:

@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 
 from arcticdl.evaluation.choose import Evaluation, evaluation_for
 from arcticdl.evaluation.scenes import match_labels
 from arcticdl.explain.subject import refuse_ensemble
 from arcticdl.inference.forward import compiled, xla_helps
 from arcticdl.inference.predictor import AnyModel, Predictor
+from arcticdl.progress import track
 from arcticdl.tasks import SCORES, Head
 from arcticdl.tiles import LabelInfo, TileStore
 
@@ -93,7 +93,7 @@ def band_importance(
     }
     parts = _parts(predictor, store, labels, chosen, rng, num_repeats)
     count = -(-len(chosen) // predictor.batch_size)
-    for part in track(parts, "bands", count, disable=not progress):
+    for part in track(parts, "bands", count, shown=progress):
         for way in ways:
             pixels = _changed(part, way)
             lacking = predictor.batch_size - len(pixels)

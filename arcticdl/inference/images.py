@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from rich.progress import track
 
 from arcticdl.inference.blend import window_starts
 from arcticdl.inference.forward import Answers
 from arcticdl.inference.maps import MapLayer
 from arcticdl.inference.predictor import AnyModel, Predictor
 from arcticdl.inference.strips import read_strips
+from arcticdl.progress import track
 from arcticdl.scene import BandStats
 from arcticdl.tiles import Normalizer
 
@@ -89,7 +89,7 @@ def answer_images(
     layers = predictor.layers_of("image")
     names: list[str] = []
     found: list[Answers] = []
-    for scene in track(list(scenes), "predict", disable=not progress):
+    for scene in track(list(scenes), "predict", shown=progress):
         names.append(str(scene.attrs.get("scene_id", len(names))))
         found.append(answer_image(predictor, scene))
     if not found:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from rich.progress import Progress
 
 from arcticdl.inference.blend import blend_weights, window_starts
 from arcticdl.inference.forward import Answers
 from arcticdl.inference.maps import SceneMaps
 from arcticdl.inference.predictor import AnyModel, Predictor
 from arcticdl.inference.strips import read_strips
+from arcticdl.progress import track
 from arcticdl.scene import BandStats
 from arcticdl.tiles import Normalizer
 
@@ -163,12 +163,9 @@ def map_scene(
     overlap = min(predictor.window) // 4 if overlap_px is None else overlap_px
     maps = SceneMaps(scene, out, layers, overwrite=overwrite, tags=tags)
     try:
-        with (
-            Progress(disable=not progress, transient=True) as bar,
-            ThreadPoolExecutor(1, "maps") as pool,
-        ):
+        with ThreadPoolExecutor(1, "maps") as pool:
             writing: Future[None] | None = None
-            for rows in _rows(predictor, scene, image_stats, overlap, bar):
+            for rows in _rows(predictor, scene, image_stats, overlap, shown=progress):
                 if writing is not None:
                     writing.result()
                 writing = pool.submit(maps.write, *rows)
@@ -209,12 +206,11 @@ def answer_scene(
         channels = head.form.activated(head.size)
         unknown = 1 / channels if head.form.codes is not None else 0.0
         found[name] = np.full((*shape, channels), unknown, np.float32)
-    with Progress(disable=True) as bar:
-        for row, answers, valid in _rows(predictor, scene, image_stats, overlap, bar):
-            for name, values in answers.items():
-                if name in found:
-                    here = found[name][row : row + len(valid)]
-                    here[valid] = values[valid]
+    for row, answers, valid in _rows(predictor, scene, image_stats, overlap):
+        for name, values in answers.items():
+            if name in found:
+                here = found[name][row : row + len(valid)]
+                here[valid] = values[valid]
     return found
 
 
@@ -223,7 +219,8 @@ def _rows(
     scene: xr.Dataset,
     image_stats: BandStats | None,
     overlap: int,
-    bar: Progress,
+    *,
+    shown: bool = False,
 ) -> Iterator[tuple[int, Answers, NDArray[np.bool_]]]:
     """Yields finished rows: (first row, blended heads (y, x, class), validity)."""
     rows, cols = scene.sizes["y"], scene.sizes["x"]
@@ -232,11 +229,11 @@ def _rows(
     tops = window_starts(rows, height, overlap)
     lefts = window_starts(cols, width, overlap)
     weights = blend_weights(height, width, overlap)
-    task = bar.add_task("map", total=len(tops) * len(lefts))
     carry: dict[str, NDArray[Any]] = {}
     carry_weight = np.zeros((0, cols), np.float32)
     any_valid = False
-    for index, strip in enumerate(read_strips(scene, tops, height)):
+    strips = track(read_strips(scene, tops, height), "map", len(tops), shown=shown)
+    for index, strip in enumerate(strips):
         top, valid = strip.top, strip.valid
         any_valid |= bool(valid.any())
         total = {name: _grown(value, valid.shape[0]) for name, value in carry.items()}
@@ -262,7 +259,6 @@ def _rows(
             for left in chosen:
                 region = weight[:, left : left + width]
                 region += weights[: region.shape[0], : region.shape[1]]
-        bar.advance(task, len(lefts))
         last = index + 1 == len(tops)
         done = valid.shape[0] if last else tops[index + 1] - top
         found = {name: _divide(v[:done], weight[:done]) for name, v in total.items()}

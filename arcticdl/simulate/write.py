@@ -167,6 +167,6 @@ def simulate_scenes(
 def _counted(num_scenes: int, progress: bool) -> Iterable[int]:
     if not progress:
         return range(num_scenes)
-    from rich.progress import track
+    from arcticdl.progress import track
 
-    return track(range(num_scenes), description="Simulating scenes")
+    return track(range(num_scenes), "simulate")

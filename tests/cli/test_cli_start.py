@@ -83,6 +83,17 @@ def test_a_store_is_split_and_audited_without_scikit_learn(tmp_path):
     assert told.stdout.split() == ["False", "False"]
 
 
+def test_a_report_is_written_without_a_backend():
+    code = (
+        "import sys; import arcticdl.evaluation.report; "
+        "print(sorted({'keras', 'tensorflow', 'rasterio'} & set(sys.modules)))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == "[]"
+
+
 def test_inputs_are_looked_for_before_the_backend_is_loaded(tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr("arcticdl.cli.start.start_backend", lambda: started.append(1))

@@ -12,7 +12,7 @@ from arcticdl.losses import Crossentropy
 from arcticdl.metrics import MeanIoU
 from arcticdl.models import build_segmenter
 from arcticdl.training import fit
-from arcticdl.training.watch.speed import describe_speed, read_speed
+from arcticdl.training.watch.speed_table import describe_speed, read_speed
 
 CLASSES = ["open water", "ice", "lead"]
 

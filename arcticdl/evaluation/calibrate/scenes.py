@@ -5,7 +5,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from rich.progress import track
 
 from arcticdl.choices import check_choice
 from arcticdl.errors import CalibrationError
@@ -26,6 +25,7 @@ from arcticdl.models.card import (
     model_heads,
     model_outputs,
 )
+from arcticdl.progress import track
 from arcticdl.tasks import Conformal
 from arcticdl.tiles import LabelInfo, Normalizer, TileStore
 from arcticdl.tiles.views.assemble import assemble_scene
@@ -212,7 +212,7 @@ def _scenes_of(
         (name, units[rows[0]], indices[rows])
         for name, rows in rows_by_name(names).items()
     ]
-    return track(found, "calibrate", disable=not progress)
+    return track(found, "calibrate", shown=progress)
 
 
 def _margins(

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 
 from arcticdl.errors import SeriesError, TaskError
 from arcticdl.evaluation.scenes import answer_heads, assemble_scene
 from arcticdl.forecasting import BASELINES, Issue
 from arcticdl.forecasting.reference import date_after
 from arcticdl.inference.predictor import Predictor
+from arcticdl.progress import track
 from arcticdl.tasks import Head
 from arcticdl.tiles import ForecastStore
 from arcticdl.tiles.views.series import MISSING
@@ -99,7 +99,7 @@ def issue_forecasts(
     }
     for name, predictor in predictors.items():
         _check_heads(name, predictor.heads, store)
-    for sequence in track(chosen, "forecast", disable=not progress):
+    for sequence in track(chosen, "forecast", shown=progress):
         yield _issue(predictors, store, int(sequence))
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-from rich.progress import track
 
 from arcticdl.boxes import IGNORE
 from arcticdl.errors import TaskError
 from arcticdl.evaluation.objects.detections import DetectionEvaluation
 from arcticdl.inference.objects.finder import Finder, find_objects
+from arcticdl.progress import track
 from arcticdl.tiles import TileStore
 from arcticdl.tiles.views.assemble import assemble_scene
 
@@ -45,7 +45,7 @@ def evaluate_objects(
     )
     manifest = store.manifest.iloc[np.asarray(indices)]
     groups = manifest.groupby("scene_id", sort=True)
-    for scene_id, rows in track(groups, "evaluate", disable=not progress):
+    for scene_id, rows in track(groups, "evaluate", shown=progress):
         tiles = store.manifest.index.get_indexer(rows.index)
         scene, _ = assemble_scene(store, tiles)
         stats = store.scene_stats(scene_id)

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 
+from arcticdl.progress import track
 from arcticdl.tasks import Head
 from arcticdl.tiles import LabelInfo, TileStore
 
@@ -64,7 +64,7 @@ def sample_answers(
     share = max(1, max_sampled // num_scenes)
     kept: dict[str, list[Any]] = {name: [] for name in heads}
     scenes = list(_by_scene(store, indices))
-    for scene_id, tiles in track(scenes, "combine", transient=True):
+    for scene_id, tiles in track(scenes, "combine"):
         stats = store.scene_stats(scene_id)
         for start in range(0, len(tiles), 8):
             part = tiles[start : start + 8]

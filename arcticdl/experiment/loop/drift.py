@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import xarray as xr
-from rich.progress import track
 
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.anchors import find_anchors
@@ -18,6 +17,7 @@ from arcticdl.experiment.loop.heads import choose_head, refuse_series
 from arcticdl.experiment.scenes import open_configured
 from arcticdl.experiment.split import choose_folds
 from arcticdl.files import atomic_folder, write_json
+from arcticdl.progress import track
 from arcticdl.tiles import TileStore
 
 STRATA = ("season", "sensor")

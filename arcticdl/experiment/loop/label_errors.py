@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import geopandas as gpd
 import numpy as np
-from rich.progress import track
 
 from arcticdl.config import Experiment
 from arcticdl.errors import SplitError
@@ -18,6 +17,7 @@ from arcticdl.experiment.loop.heads import choose_head, refuse_series
 from arcticdl.experiment.split import choose_folds
 from arcticdl.experiment.warm import scenes_seen
 from arcticdl.files import atomic_folder, write_json, write_text
+from arcticdl.progress import track
 from arcticdl.tasks import Head
 from arcticdl.tiles import TileStore
 

@@ -9,7 +9,6 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import xarray as xr
-from rich.progress import track
 
 from arcticdl.choices import check_choice
 from arcticdl.config import Experiment
@@ -22,6 +21,7 @@ from arcticdl.experiment.loop.heads import choose_head, refuse_series
 from arcticdl.experiment.scenes import open_configured
 from arcticdl.experiment.split import choose_folds
 from arcticdl.files import atomic_folder, write_json, write_text
+from arcticdl.progress import track
 
 _MOST_CENTRES = 1000
 

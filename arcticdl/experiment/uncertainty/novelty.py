@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import track
 
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.prepared import open_prepared
@@ -13,6 +12,7 @@ from arcticdl.experiment.evaluate import chosen_folds
 from arcticdl.experiment.folder import fold_path, load_run, write_json
 from arcticdl.experiment.predict import model_files, open_inputs
 from arcticdl.experiment.split import choose_folds
+from arcticdl.progress import track
 from arcticdl.tiles import TileStore
 
 _BATCH = 4
@@ -118,7 +118,7 @@ def _by_scene(
     scenes = store.manifest["scene_id"].astype(str).to_numpy()
     found: dict[str, list[np.ndarray]] = {}
     starts = range(0, len(tiles), _BATCH)
-    for start in track(starts, "features", transient=True):
+    for start in track(starts, "features"):
         chosen = np.asarray(tiles)[start : start + _BATCH]
         read = store.read(chosen, ["image", "valid"])
         scaled = []

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from rich.progress import Progress
 
 from arcticdl.boxes import box_edges, order_sides
 from arcticdl.errors import TaskError
@@ -29,6 +28,7 @@ from arcticdl.inference.predictor import (
 )
 from arcticdl.inference.strips import Strip, read_strips
 from arcticdl.models.detection.select import DecodeBoxes
+from arcticdl.progress import track
 from arcticdl.scene import BandStats, check_scene, scene_band_stats
 from arcticdl.tiles import Normalizer
 
@@ -170,17 +170,16 @@ def find_objects(
     scene, stats = finder.prepare(scene, image_stats)
     waiting, done = none_seen(), []
     cells = _Cells((scene.sizes["y"], scene.sizes["x"]))
-    with Progress(disable=not progress, transient=True) as bar:
-        task = bar.add_task("find", total=len(_starts(scene.sizes["y"], finder, 0)))
-        for strip, seen in _strips(finder, scene, stats):
-            cells.add(strip)
-            waiting = join([waiting, seen])
-            waiting = waiting.take(merge_windows(waiting, finder.max_overlap))
-            # What lies above the rows that the next strip can see is settled.
-            above = box_edges(waiting.boxes)[:, 3] < strip.top
-            done.append(waiting.take(above))
-            waiting = waiting.take(~above)
-            bar.advance(task)
+    strips = _strips(finder, scene, stats)
+    count = len(_starts(scene.sizes["y"], finder, 0))
+    for strip, seen in track(strips, "find", count, shown=progress):
+        cells.add(strip)
+        waiting = join([waiting, seen])
+        waiting = waiting.take(merge_windows(waiting, finder.max_overlap))
+        # What lies above the rows that the next strip can see is settled.
+        above = box_edges(waiting.boxes)[:, 3] < strip.top
+        done.append(waiting.take(above))
+        waiting = waiting.take(~above)
     if not cells.valid_px.any():
         raise ValueError("The scene holds no valid pixel, so nothing can be found.")
     seen = join([*done, waiting])

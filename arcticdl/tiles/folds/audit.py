@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     from arcticdl.tiles.store import TileStore
 
 
+def distance_text(value: float, unit: str) -> str:
+    """A distance as people write it: kilometres from a thousand metres on."""
+    if unit == "m" and value >= 1000:
+        value, unit = value / 1000, "km"
+    return f"{value:.4g} {unit}"
+
+
 @dataclass(frozen=True)
 class FoldAudit:
     """What one fold's sides have in common.
@@ -101,7 +108,8 @@ class LeakageReport:
         lines = [f"leakage: {self.verdict}"]
         for fold in self.folds:
             if np.isfinite(fold.distance):
-                lines.append(f"nearest train and test {fold.distance:.4g} {self.unit}")
+                told = distance_text(fold.distance, self.unit)
+                lines.append(f"nearest train and test {told}")
             if np.isfinite(fold.gap_days):
                 lines.append(f"{fold.gap_days:.3g} days apart")
             lines.append(f"{fold.num_overlaps} overlapping pairs")

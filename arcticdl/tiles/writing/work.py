@@ -10,6 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from arcticdl.errors import MissingExtraError, StoreError
+from arcticdl.progress import track
 
 
 class Work:
@@ -20,17 +21,12 @@ class Work:
 
     def run(self, what: str, step: Callable[[Any], Any], items: Sequence[Any]) -> None:
         """Applies `step` to all items; the first error stops the rest."""
-        from rich.console import Console
-        from rich.progress import track
-
         futures = [self.pool.submit(step, item) for item in items]
         done = track(
             as_completed(futures),
             what,
             total=len(futures),
-            console=Console(stderr=True),
-            transient=True,
-            disable=not self.progress or not futures,
+            shown=self.progress,
         )
         try:
             for future in done:

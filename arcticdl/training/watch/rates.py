@@ -7,9 +7,9 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
-from rich.progress import track
 
 from arcticdl.plots.style import PALETTE, house_style, new_figure
+from arcticdl.progress import track
 from arcticdl.training.batches import check_at_least
 from arcticdl.training.watch.losses import Gradients
 
@@ -122,7 +122,7 @@ def find_rate(
     losses: list[float] = []
     gradients = Gradients(model, compiled=True)
     try:
-        for step in track(range(num_steps), "rates", transient=True):
+        for step in track(range(num_steps), "rates"):
             loss, found = gradients(feed[step % len(feed)])
             losses.append(loss)
             if _rose_away(losses):
