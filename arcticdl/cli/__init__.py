@@ -28,6 +28,7 @@ from arcticdl.cli.runs.forecast import forecast
 from arcticdl.cli.runs.learning import learning_curve
 from arcticdl.cli.runs.novelty import novelty
 from arcticdl.cli.runs.tune import tune
+from arcticdl.cli.stores.archive import archive
 from arcticdl.cli.weights import weights
 from arcticdl.doctor.allocator import keep_memory
 
@@ -72,6 +73,7 @@ for command in (
     machine.doctor,
 ):
     app.command()(command)
+app.add_typer(archive, name="archive")
 app.add_typer(config, name="config")
 app.add_typer(data_sets, name="data")
 app.add_typer(labelling.labels, name="labels")

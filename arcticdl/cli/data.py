@@ -71,21 +71,46 @@ def simulate(
         typer.echo(path)
 
 
-def prepare(config: Config, set_: Set = None, overwrite: Overwrite = False) -> None:
+def prepare(
+    config: Config,
+    set_: Set = None,
+    overwrite: Overwrite = False,
+    append: Annotated[
+        bool,
+        typer.Option("--append", help="Add the scenes that the store does not hold."),
+    ] = False,
+) -> None:
     """Cut the scenes of a configuration into a tile store.
 
     The store (NAME.tiles) is Zarr with a GeoParquet manifest; xarray and geopandas read
-    it without arcticdl. An interrupted call goes on where it ended.
+    it without arcticdl. An interrupted call goes on where it ended. With --append only
+    scenes that are new are read; what is there stays as it is.
 
     Example: `arcticdl prepare configs/demo.yaml`
     """
     from arcticdl import experiment
     from arcticdl.config import load_config
 
+    if append and overwrite:
+        raise typer.BadParameter("--append adds to a store, --overwrite replaces it.")
     checked = load_config(config, tuple(set_ or ()))  # before what is slow to load
-    store = experiment.prepare(checked, overwrite)
+    if not append:
+        store, added = experiment.prepare(checked, overwrite), ""
+    else:
+        store, new, gone, dropped = experiment.append(checked)
+        added = f", {len(new)} of them new"
+        if gone:
+            typer.echo(
+                f"In the store, but no longer found: {len(gone)}, such as {gone[0]}; "
+                "they stay until `arcticdl archive drop`."
+            )
+        if dropped:
+            typer.echo(
+                f"Found, but dropped before: {len(dropped)}, such as {dropped[0]}; "
+                "they stay out until --overwrite."
+            )
     scenes = store.manifest["scene_id"].nunique()
-    typer.echo(f"{store.path}: {len(store)} tiles of {scenes} scenes")
+    typer.echo(f"{store.path}: {len(store)} tiles of {scenes} scenes{added}")
 
 
 def check(

@@ -34,7 +34,15 @@ class TilesConfig(Section):
         0.0, description="Tiles with a smaller share of valid pixels are left out."
     )
     store: str | None = Field(
-        None, description="Where the tiles are kept; null: data/NAME.tiles."
+        None,
+        description="Where the tiles are kept, or a file that joins several stores; "
+        "null: data/NAME.tiles.",
+    )
+    select: str | None = Field(
+        None,
+        min_length=1,
+        description="Tiles to use: a condition on the manifest's columns, such as "
+        "`season == 'melt' and valid_fraction > 0.5`; null: all.",
     )
     allow: tuple[Fault, ...] = Field(
         (),

@@ -2,6 +2,8 @@
 from .bundles.make import bundle as bundle
 from .bundles.verify import verify_bundle as verify_bundle
 from .check import check_options as check_options
+from .data.archive import append as append
+from .data.archive import keep_folds as keep_folds
 from .data.prepared import open_prepared as open_prepared
 from .ensembles.joined import ensemble as ensemble
 from .evaluate import evaluate as evaluate

@@ -8,7 +8,7 @@ import xarray as xr
 
 from arcticdl.config import DataConfig, Experiment, LabelConfig
 from arcticdl.derived import add_bands
-from arcticdl.errors import LabelError
+from arcticdl.errors import ConfigError, LabelError
 from arcticdl.experiment.check import check_preparation
 from arcticdl.experiment.data.anchors import (
     Anchor,
@@ -48,26 +48,37 @@ def prepare(config: Experiment, overwrite: bool = False) -> TileStore:
     Raises:
         FileNotFoundError: No file matches ``data.scenes``, or a file is missing.
         ConfigError: An option of readers, splitters, samplers or augmentation does not
-            fit, or an attribute's pattern does not match a path.
+            fit, or an attribute's pattern does not match a path. Or ``tiles.store`` is
+            a file that joins stores.
         LabelError: Corrections of a label are none.
     """
     check_preparation(config)
+    if config.store_path.is_file():
+        raise ConfigError(
+            "`tiles.store` must be a folder to be prepared. Received: "
+            f"{config.store_path}, a file. Prepare each store that it joins by itself."
+        )
+    settings = how_prepared(config)
+    return prepare_tiles(
+        open_scenes(config), config.store_path, overwrite=overwrite, **settings
+    )
+
+
+def how_prepared(config: Experiment) -> dict[str, Any]:
+    """The arguments of `tiles.prepare` that decide what an experiment's tiles are."""
     layers = corrected_labels(config)
     tested = [unaided_name(name) for name, layer in layers.items() if layer.by_model]
     signatures = "".join(layer.signature for layer in layers.values())
-    return prepare_tiles(
-        open_scenes(config),
-        config.store_path,
-        tile_size_px=config.tiles.size_px,
-        overlap_px=config.tiles.overlap_px,
-        edge=config.tiles.edge,
-        min_valid_fraction=_least_valid_fraction(config),
-        labels=[*config.stored_labels, *tested],
-        quality=config.tiles.quality,
-        keep_pixels=config.train.feed == "tiles",
-        recipe=config.data.model_dump_json(exclude={"scenes"}) + signatures,
-        overwrite=overwrite,
-    )
+    return {
+        "tile_size_px": config.tiles.size_px,
+        "overlap_px": config.tiles.overlap_px,
+        "edge": config.tiles.edge,
+        "min_valid_fraction": _least_valid_fraction(config),
+        "labels": [*config.stored_labels, *tested],
+        "quality": config.tiles.quality,
+        "keep_pixels": config.train.feed == "tiles",
+        "recipe": config.data.model_dump_json(exclude={"scenes"}) + signatures,
+    }
 
 
 def _least_valid_fraction(config: Experiment) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 
 from arcticdl.tiles import TileStore
 from arcticdl.tiles.pending import PendingRead
+from arcticdl.tiles.views.view import StoreView
 
 _SUFFIX = "_unaided"
 
@@ -41,12 +42,11 @@ def for_tests(store: TileStore) -> TileStore:
     return _Unaided(store, twice) if twice else store
 
 
-class _Unaided(TileStore):
+class _Unaided(StoreView):
     """A store whose labels are read from those beside them."""
 
     def __init__(self, store: TileStore, twice: Sequence[str]) -> None:
-        super().__init__(store.path)
-        self.store = store
+        super().__init__(store)
         self._beside = {name: unaided_name(name) for name in twice}
         hidden = set(self._beside.values())
         self.labels = {

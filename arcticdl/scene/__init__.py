@@ -27,7 +27,7 @@ from arcticdl.scene.grid import (
     scene_geobox,
     transform_points,
 )
-from arcticdl.scene.stats import BandStats, scene_band_stats
+from arcticdl.scene.stats import BandStats, merge_band_stats, scene_band_stats
 
 __all__ = [
     "ATTRIBUTES",
@@ -52,6 +52,7 @@ __all__ = [
     "label_boxes",
     "label_dims",
     "label_names",
+    "merge_band_stats",
     "named_label",
     "pixel_coords",
     "read_values",

@@ -6,7 +6,7 @@ influence on the answer.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -170,6 +170,87 @@ def combine(parts: Sequence[PartialStats], bands: tuple[str, ...]) -> BandStats:
     mean, std, low, high = (np.where(empty, np.nan, v) for v in (mean, std, low, high))
     sample = np.concatenate([part.sample for part in parts])
     return BandStats(bands, count, mean, std, low, high, _percentiles(sample))
+
+
+def merge_band_stats(parts: Sequence[BandStats]) -> BandStats:
+    """Merges statistics of pixels that were counted apart, such as of several scenes.
+
+    Count, mean, deviation, least and greatest are those of all pixels together, to
+    rounding (see `combine`). Percentiles cannot be had from percentiles: they are read
+    off the mixture of the parts' distributions, each taken as straight between the
+    values that are kept of it.
+
+    Args:
+        parts: Of the same bands, at least one.
+
+    Returns:
+        One value a band; NaN where nothing was counted.
+
+    Raises:
+        ValueError: No part, or parts of different bands.
+
+    Example:
+        >>> one = np.ones(1)
+        >>> a = BandStats(("HH",), np.array([1]), one, 0 * one, one, one, {50: one})
+        >>> b = BandStats(("HH",), np.array([3]), 5 * one, one, one, 6 * one, {50: one})
+        >>> merge_band_stats([a, b]).mean
+        array([4.])
+    """
+    named = {part.bands for part in parts}
+    if len(named) != 1:
+        raise ValueError(
+            f"`parts` must be of the same bands. Received: {sorted(named) or 'none'}."
+        )
+    nothing = np.empty((0, len(parts[0].bands)))
+    merged = combine(
+        [
+            PartialStats(
+                part.count,
+                np.nan_to_num(part.mean),
+                np.nan_to_num(part.std) ** 2 * part.count,
+                np.where(part.count > 0, part.min, np.inf),
+                np.where(part.count > 0, part.max, -np.inf),
+                nothing,
+            )
+            for part in parts
+        ],
+        parts[0].bands,
+    )
+    known = sorted(set.intersection(*(set(part.percentiles) for part in parts)))
+    columns = [_mixed(parts, band, known) for band in range(len(merged.bands))]
+    values = np.array(columns).reshape(len(merged.bands), len(known)).T
+    return replace(merged, percentiles=dict(zip(known, values, strict=True)))
+
+
+def _mixed(parts: Sequence[BandStats], band: int, percents: list[int]) -> np.ndarray:
+    """Percentiles of a band in the mixture of the parts."""
+    steps = np.array([0, *percents, 100]) / 100
+    edges, weights = [], []
+    for part in parts:
+        if part.count[band]:
+            inner = [part.percentiles[p][band] for p in percents]
+            edges.append([part.min[band], *inner, part.max[band]])
+            weights.append(part.count[band])
+    if not edges:
+        return np.full(len(percents), np.nan)
+    at = np.unique(np.concatenate(edges))
+    # Just below and at each value, since a distribution may jump there.
+    below = np.array([_shares(at, edge, steps, "left") for edge in edges])
+    above = np.array([_shares(at, edge, steps, "right") for edge in edges])
+    share = np.stack([np.average(s, 0, weights) for s in (below, above)], 1).ravel()
+    return np.interp(np.array(percents) / 100, share, np.repeat(at, 2))
+
+
+def _shares(at: np.ndarray, edge: Any, steps: np.ndarray, side: Any) -> np.ndarray:
+    """The share of a part below each value, or up to it."""
+    edge = np.asarray(edge)
+    here = np.searchsorted(edge, at, side=side)
+    low = np.clip(here - 1, 0, len(edge) - 1)
+    high = np.clip(here, 0, len(edge) - 1)
+    width = edge[high] - edge[low]
+    along = np.divide(at - edge[low], width, where=width > 0, out=np.zeros(len(at)))
+    inside = steps[low] + np.clip(along, 0, 1) * (steps[high] - steps[low])
+    return np.where(here == 0, 0.0, np.where(here == len(edge), 1.0, inside))
 
 
 def _moments(values: np.ndarray) -> tuple[float, float, float, float, float]:

@@ -25,10 +25,13 @@ from .quality.store_check import check_store as check_store
 from .statistics import FoldStats as FoldStats
 from .statistics import compute_stats as compute_stats
 from .store import TileStore as TileStore
-from .store import open_store as open_store
 from .table import NORMALIZERS as NORMALIZERS
 from .table import SAMPLERS as SAMPLERS
 from .table import SPLITTERS as SPLITTERS
 from .views.forecast import ForecastStore as ForecastStore
+from .views.joined import JoinedStore as JoinedStore
+from .views.joined import join_stores as join_stores
+from .views.joined import open_store as open_store
 from .views.scenes import SceneStore as SceneStore
 from .views.series import SeriesStore as SeriesStore
+from .writing.drop import drop as drop

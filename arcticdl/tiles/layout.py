@@ -20,8 +20,14 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.errors import StoreError
+
 FORMAT = "arcticdl-tiles"
 FORMAT_VERSION = 1
+FORMAT_WITH_ROWS = 2
+"""Version of a store that scenes were dropped from: its tiles say where they lie, and
+what does not know that must not read it."""
+
 STORE_JSON = "store.json"
 SCENES_JSON = "scenes.json"
 STATS_JSON = "stats.json"
@@ -118,6 +124,27 @@ def open_array(path: Path, name: str, *, write: bool = False) -> Any:
         "recheck_cached_metadata": "open",
     }
     return ts.open(spec, read=True, write=write).result()
+
+
+def open_tiles(root: Path, name: str, shape: tuple[int, ...], dtype: str) -> Any:
+    """Opens one array of a store, which must hold tiles of this shape and type.
+
+    Raises:
+        StoreError: It is absent, or holds others.
+    """
+    try:
+        array = open_array(root / ARRAYS, name)
+    except ValueError as error:
+        raise StoreError(
+            f"A tile store must hold its arrays. Received: {root} without a "
+            f"readable {name!r}. Prepare it anew. ({str(error)[:200]})"
+        ) from error
+    if (array.shape[1:], array.dtype.numpy_dtype) != (shape, np.dtype(dtype)):
+        raise StoreError(
+            f"Array {name!r} must hold tiles of {shape} and {dtype}. Received: "
+            f"{array.shape[1:]} and {array.dtype.name} in {root}."
+        )
+    return array
 
 
 def _compressors(codec: str, dtype: np.dtype) -> Any:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 SCENE_COLUMNS = ("group", "region", "season", "service", "sensor")
 """Attributes of a scene that its tiles carry; absent ones are missing values."""
 
+ARRAY_ROW = "array_row"
+"""Column of a store that scenes were dropped from: where each tile lies in the arrays.
+Without it tile ``i`` lies at ``i``."""
+
 REQUIRED = (
     "tile_id",
     "scene_id",

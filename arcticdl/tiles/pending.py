@@ -31,7 +31,7 @@ class PendingRead:
                 shape = (len(indices), *store.tile_size_px)
                 self._pixels[name] = np.ones(shape, bool)
                 continue
-            source = store.array(name)[indices]
+            source = store.array(name)[store.array_rows[indices]]
             # NumPy asks for large pages, which TensorStore's own buffers do without.
             room = np.empty(source.shape, source.dtype.numpy_dtype)
             self._pixels[name] = room
@@ -67,7 +67,7 @@ class PendingRead:
 def is_readable(store: Any, name: str, index: int) -> bool:
     """Whether one array of one tile decodes and keeps its checksum."""
     try:
-        store.array(name)[int(index)].read().result()
+        store.array(name)[int(store.array_rows[index])].read().result()
     except ValueError:
         return False
     return True

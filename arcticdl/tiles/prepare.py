@@ -12,18 +12,17 @@ import xarray as xr
 
 from arcticdl.choices import check_choice
 from arcticdl.errors import LabelError, SceneError, StoreError
-from arcticdl.files import atomic_folder, replace_folder, restore_folder, write_json
+from arcticdl.files import atomic_folder, replace_folder, restore_folder
 from arcticdl.tiles import layout, signature
 from arcticdl.tiles.labels import LabelInfo
-from arcticdl.tiles.quality.card import write_card
-from arcticdl.tiles.quality.checks import assess, check_actions
-from arcticdl.tiles.quality.objects import box_thumbnails
-from arcticdl.tiles.store import TileStore, open_store
+from arcticdl.tiles.quality.checks import check_actions
+from arcticdl.tiles.quality.reports import write_reports
+from arcticdl.tiles.store import TileStore
 from arcticdl.tiles.write import ShardWriter
 from arcticdl.tiles.writing import unfinished
 from arcticdl.tiles.writing.collection import Collection, check_fits, collect
 from arcticdl.tiles.writing.cut import SceneCache, TileCutter, TileTable
-from arcticdl.tiles.writing.records import write_records
+from arcticdl.tiles.writing.records import end_of_arrays, write_records
 from arcticdl.tiles.writing.scan_all import name_classes, scan_all
 from arcticdl.tiles.writing.selection import (
     Selection,
@@ -117,7 +116,7 @@ def prepare(
         "selection": selection.to_dict(),
         "codec": codec,
         "keep_pixels": keep_pixels,
-        "recipe": recipe and hashlib.sha256(recipe.encode()).hexdigest(),
+        "recipe": recipe_key(recipe),
     }
     with write_lock(path), executor(num_workers, scheduler) as pool:
         restore_folder(path)
@@ -128,7 +127,12 @@ def prepare(
             _write_new(root, collection, selection, plan, Work(pool, progress))
             replace_folder(root, path)
         unfinished.clear(path / unfinished.NOTES)
-    return open_store(path)
+    return TileStore(path)
+
+
+def recipe_key(recipe: str | None) -> str | None:
+    """How a store keeps its recipe: the sha-256 of it."""
+    return None if recipe is None else hashlib.sha256(recipe.encode()).hexdigest()
 
 
 def append(
@@ -163,7 +167,7 @@ def append(
         restore_folder(path)
         if path.is_dir():
             signature.finish(path)
-        store, notes = open_store(path), path / unfinished.APPEND
+        store, notes = TileStore(path), path / unfinished.APPEND
         about = store.about
         collection = collect(
             scenes,
@@ -172,7 +176,7 @@ def append(
             about["plan"]["edge"],
             list(store.labels),
         )
-        held = set(store.manifest["scene_id"])
+        held = set(store.scenes)
         # These very scenes may be in, and only the clearing up was cut off.
         if not notes.exists() or not set(collection.ids) <= held:
             collection = check_fits(collection, store)
@@ -183,7 +187,7 @@ def append(
             _write_more(store, notes, collection, Work(pool, progress))
         write_reports(path)
         unfinished.clear(notes)
-    return open_store(path)
+    return TileStore(path)
 
 
 def _check_free(path: Path, overwrite: bool) -> None:
@@ -265,6 +269,7 @@ def _write_new(
         "keeps_pixels": plan["keep_pixels"],
         "shard_tiles": writer.shard_tiles,
         "handled": handled,
+        "recipe": plan["recipe"],
         "void": merge_void(scans),
     }
     write_records(root, collection, scans, kept, writer.hashes(), about)
@@ -279,34 +284,29 @@ def _write_more(
     with unfinished.discard(notes, SceneError, LabelError):
         scans = scan_all(notes, collection, selection.fixes, cache, work)
     with unfinished.discard(notes, ValueError):
-        table, kept, handled = select_tiles(collection, scans, selection)
-    layout.extend_arrays(store.path / layout.ARRAYS, len(store) + len(table))
+        keys = store.manifest["image_key"].tolist()
+        table, kept, handled = select_tiles(collection, scans, selection, keys)
+    first = end_of_arrays(store)
+    layout.extend_arrays(store.path / layout.ARRAYS, first + len(table))
     writer = ShardWriter(
         store.path,
         _cutter(collection, cache, table, store.labels, selection),
         store.about["shard_tiles"],
         notes / unfinished.SHARDS,
-        len(store),
+        first,
         store.keeps_pixels,
     )
     work.run(_doing(writer), writer.write, writer.pending())
     about = {**store.about, "handled": store.about["handled"] + handled}
     if "void" in about:
         about["void"] = merge_void([{"void": about["void"]}, *scans])
+    if gone := set(about.get("dropped", ())) - set(collection.ids):
+        about["dropped"] = sorted(gone)
+    else:
+        about.pop("dropped", None)
     about["grown_from"] = [*about.get("grown_from", []), store.fingerprint]
     hashes = writer.hashes()
     write_records(store.path, collection, scans, kept, hashes, about, store)
-
-
-def write_reports(root: Path) -> None:
-    """Writes the card and the quality report of a store."""
-    store = open_store(root)
-    report = assess(store)
-    write_json(root / layout.QUALITY_JSON, report.to_dict())
-    boxed = [name for name, info in store.labels.items() if info.is_object]
-    pictures = [box_thumbnails(store, name) for name in boxed]
-    report.write_html(root / layout.QUALITY_HTML, [p for p in pictures if p])
-    write_card(store)
 
 
 def _cutter(

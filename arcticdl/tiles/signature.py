@@ -44,7 +44,7 @@ def identify(root: Path) -> Identity | None:
         try:
             about = (folder / layout.STORE_JSON).stat()
             arrays = (root / layout.ARRAYS).stat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
         return Identity(
             (about.st_ino, about.st_mtime_ns, about.st_size),
@@ -98,6 +98,11 @@ def read_about(root: Path) -> dict[str, Any]:
         FileNotFoundError: There is no such folder.
         StoreError: It is no finished store, of another format, or damaged.
     """
+    if root.is_file():
+        raise StoreError(
+            f"A tile store is a folder. Received: {root}, a file. Where it joins "
+            "several, name one of them; `tiles.open_store` reads them together."
+        )
     if not root.is_dir():
         raise FileNotFoundError(f"There is no tile store at {root}.")
     try:
@@ -108,9 +113,10 @@ def read_about(root: Path) -> dict[str, Any]:
             f"A tile store must hold a readable {layout.STORE_JSON}. Received: {root}, "
             "which is no finished store. Prepare it (again) with `tiles.prepare`."
         ) from error
-    if kind != layout.FORMAT or version != layout.FORMAT_VERSION:
+    known = (layout.FORMAT_VERSION, layout.FORMAT_WITH_ROWS)
+    if kind != layout.FORMAT or version not in known:
         raise StoreError(
-            f"A tile store must be of format {layout.FORMAT} {layout.FORMAT_VERSION}. "
+            f"A tile store must be of format {layout.FORMAT}, version 1 or 2. "
             f"Received: {kind} {version} in {root}."
         )
     # Stores of earlier releases carry no signatures.
@@ -157,6 +163,11 @@ def open_signed(root: Path) -> dict[str, Any]:
         f"A tile store must stay as it is while it is opened. Received: {root}, which "
         "another process keeps writing. Wait for it to end."
     )
+
+
+def goes_on(about: dict[str, Any], fingerprint: str) -> bool:
+    """Whether a store holds the tiles that had this fingerprint, in their places."""
+    return fingerprint in (about["fingerprint"], *about.get("grown_from", ()))
 
 
 def _read(root: Path, name: str) -> bytes:

@@ -16,25 +16,18 @@ from arcticdl.errors import StoreError
 from arcticdl.scene.stats import BandStats
 from arcticdl.tiles import layout, signature
 from arcticdl.tiles.labels import SCORED, LabelInfo
-from arcticdl.tiles.manifest import count_columns, read_manifest, value_columns
+from arcticdl.tiles.manifest import (
+    ARRAY_ROW,
+    count_columns,
+    read_manifest,
+    value_columns,
+)
 from arcticdl.tiles.pending import PendingRead
-
-
-def open_store(path: str | Path) -> "TileStore":
-    """Opens a tile store for reading.
-
-    Args:
-        path: The store's folder, as `prepare` wrote it.
-
-    Raises:
-        FileNotFoundError: There is no such folder.
-        StoreError: The folder is no finished tile store, or its parts disagree.
-    """
-    return TileStore(path)
+from arcticdl.tiles.query import select_rows
 
 
 class TileStore:
-    """A tile store on disk, opened for reading; cheap to open and to pickle.
+    """A tile store on disk, opened by `open_store`; cheap to open and to pickle.
 
     A store may grow, and its folds may change, while it is open; where another process
     has written it anew, reading stops.
@@ -77,6 +70,11 @@ class TileStore:
         return int(self.about["num_tiles"])
 
     @property
+    def parts(self) -> "Sequence[TileStore]":
+        """The stores on disk that its tiles lie in: itself; see `JoinedStore`."""
+        return (self,)
+
+    @property
     def keeps_pixels(self) -> bool:
         """Whether pixels are in the store; else `SceneStore` reads them."""
         return self.about.get("keeps_pixels", True)
@@ -94,7 +92,7 @@ class TileStore:
     def __setstate__(self, state: dict[str, Any]) -> None:
         known = {key: value for key, value in state.items() if key != "fingerprint"}
         self.__init__(**known)  # type: ignore[misc]
-        if not _goes_on(self.about, state["fingerprint"]):
+        if not signature.goes_on(self.about, state["fingerprint"]):
             raise self._replaced()
 
     def refresh(self) -> None:
@@ -119,7 +117,7 @@ class TileStore:
             raise self._replaced()
         if now == self._identity:
             return
-        if not _goes_on(signature.read_about(self.path), self.fingerprint):
+        if not signature.goes_on(signature.read_about(self.path), self.fingerprint):
             raise self._replaced()
         self._identity = now
 
@@ -146,6 +144,28 @@ class TileStore:
                 "to leave tiles out, pass their indices instead."
             )
         return manifest
+
+    @cached_property
+    def array_rows(self) -> np.ndarray:
+        """(tile,) int64: where each tile lies in the arrays; others lie by number."""
+        rows = self.manifest.get(ARRAY_ROW, np.arange(len(self)))
+        return np.asarray(rows, "int64")
+
+    def select(self, where: str) -> np.ndarray:
+        """The tiles of which an expression over the manifest is true.
+
+        Args:
+            where: Such as ``"season == 'melt' and valid_fraction > 0.5"``; see
+                `query.select_rows`. Columns that are no plain names stand in
+                backticks: ``"`ice:water` > 0"``.
+
+        Returns:
+            Sorted tile indices, int64.
+
+        Raises:
+            ValueError: No condition, or a column that the manifest does not have.
+        """
+        return select_rows(self.manifest, where)
 
     @cached_property
     def scenes(self) -> dict[str, dict[str, Any]]:
@@ -329,7 +349,8 @@ class TileStore:
         import xarray as xr
 
         data = xr.open_zarr(self.path / layout.ARRAYS, chunks=chunks)
-        data = data.isel(tile=slice(len(self)))
+        held = ARRAY_ROW in self.manifest
+        data = data.isel(tile=self.array_rows if held else slice(len(self)))
         columns = ("scene_id", "group", "row", "col", "time", "valid_fraction")
         table = {c: self.manifest[c].to_numpy() for c in columns}
         coords: dict[str, Any] = {c: ("tile", values) for c, values in table.items()}
@@ -353,24 +374,9 @@ class TileStore:
                 f"{self.path}, prepared without. Read it with its scenes: `SceneStore`."
             )
         if name not in self._arrays:
-            self._arrays[name] = self._open_array(name)
+            shape, dtype = self._array_type(name)
+            self._arrays[name] = layout.open_tiles(self.path, name, shape, dtype)
         return self._arrays[name]
-
-    def _open_array(self, name: str) -> Any:
-        shape, dtype = self._array_type(name)
-        try:
-            array = layout.open_array(self.path / layout.ARRAYS, name)
-        except ValueError as error:
-            raise StoreError(
-                f"A tile store must hold its arrays. Received: {self.path} without a "
-                f"readable {name!r}. Prepare it anew. ({str(error)[:200]})"
-            ) from error
-        if (array.shape[1:], array.dtype.numpy_dtype) != (shape, np.dtype(dtype)):
-            raise StoreError(
-                f"Array {name!r} must hold tiles of {shape} and {dtype}. Received: "
-                f"{array.shape[1:]} and {array.dtype.name} in {self.path}."
-            )
-        return array
 
     def _array_type(self, name: str) -> tuple[tuple[int, ...], str]:
         """Shape of one tile, and type, of an array."""
@@ -390,8 +396,3 @@ class TileStore:
     def fully_valid(self) -> np.ndarray:
         """(tile,) booleans: tiles without an invalid pixel."""
         return self.manifest["valid_fraction"].to_numpy() == 1.0
-
-
-def _goes_on(about: dict[str, Any], fingerprint: str) -> bool:
-    """Whether a store holds the tiles that had this fingerprint, in their places."""
-    return fingerprint in (about["fingerprint"], *about.get("grown_from", ()))

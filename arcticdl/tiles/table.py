@@ -27,6 +27,7 @@ SPLITTERS = Table(
         "hold_out": "arcticdl.tiles.folds.splitters:HoldOut",
         "leave_one_out": "arcticdl.tiles.folds.splitters:LeaveOneGroupOut",
         "nested": "arcticdl.tiles.folds.splitters:NestedKFold",
+        "stable": "arcticdl.tiles.folds.stable:StableKFold",
         "time": "arcticdl.tiles.folds.splitters:TimeBlockKFold",
     },
 )

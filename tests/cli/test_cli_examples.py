@@ -34,6 +34,8 @@ CHAIN = (
     "config schema",
     "prepare",
     "check",
+    "archive show",
+    "archive select",
     "train",
     "evaluate",
     "predict",
@@ -42,12 +44,15 @@ CHAIN = (
     "verify",
     "report",
     "label-errors",
+    "archive folds",
+    "archive drop",
     "weights list",
     "data list",
 )
 """In the order in which each finds what it needs."""
 
 ELSEWHERE = {
+    "archive join": "needs a second store; see tests/tiles/test_tiles_archive.py",
     "demo": "is a chain of these commands, which test_cli_demo.py runs in small",
     "novelty": "needs two training scenes; see tests/experiment/test_novelty_run.py",
     "explain": "is run by tests/experiment/test_explain_run.py",

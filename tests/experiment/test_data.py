@@ -15,7 +15,8 @@ from shapely import box
 
 from arcticdl.config import load_config
 from arcticdl.errors import ConfigError, LabelError
-from arcticdl.experiment import open_scenes, prepare, train
+from arcticdl.experiment import append, open_prepared, open_scenes, prepare, train
+from arcticdl.tiles import drop
 from arcticdl.training import TileFeed
 
 SIZE, STEP = 16, 100.0
@@ -380,3 +381,37 @@ def test_a_scene_without_an_optional_map_is_void_throughout():
     assert (store.scored_counts("ice")[ids == "b"] == 0).all()
     with pytest.raises(ConfigError, match="`optional` is of a `file`"):
         configure({"ice": {"carried": "ice", "optional": True}})
+
+
+def test_scenes_are_appended_by_the_same_configuration():
+    config = configure()
+    prepare(config)
+    with pytest.raises(FileNotFoundError, match="without --append"):
+        append(configure(bands=["HH"]).model_copy(update={"name": "none"}))
+    for kind in ("sar", "ice"):
+        Path(f"{kind}/c.tif").write_bytes(Path(f"{kind}/a.tif").read_bytes())
+    grown = append(config)
+    assert grown.new == ("c",) and not grown.gone and not grown.dropped
+    drop(config.store_path, ["b"])
+    Path("sar/a.tif").unlink()
+    again = append(config)
+    assert (again.new, again.gone, again.dropped) == ((), ("a",), ("b",))
+    assert set(again.store.scenes) == {"a", "c"}
+    tiles = config.tiles.model_copy(update={"overlap_px": 2})
+    with pytest.raises(ConfigError, match=r"\['tiles.overlap_px'\] differ"):
+        append(config.model_copy(update={"tiles": tiles}))
+    data = config.data.model_copy(update={"reader_options": {"sensor": "x"}})
+    with pytest.raises(ConfigError, match=r"\['data'\] differ"):
+        append(config.model_copy(update={"data": data}))
+
+
+def test_a_condition_in_the_configuration_selects_tiles():
+    config = configure()
+    prepare(config)
+    some = {"select": "scene_id == 'a'"}
+    chosen = config.model_copy(update={"tiles": config.tiles.model_copy(update=some)})
+    store = open_prepared(chosen)
+    assert set(store.manifest["scene_id"]) == {"a"} == set(store.scenes)
+    wrong = config.tiles.model_copy(update={"select": "scene == 'a'"})
+    with pytest.raises(ConfigError, match=r"`tiles.select`.*Did you mean 'scene_id'"):
+        open_prepared(config.model_copy(update={"tiles": wrong}))

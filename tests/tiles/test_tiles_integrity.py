@@ -183,6 +183,10 @@ KILLS = """
     def call(path):
         {call}
 
+    def look(path):
+        store = tiles.open_store(path)
+        store.read(range(len(store)))
+
     class Counter:
         def __init__(self, after):
             self.count, self.after = 0, after
@@ -224,8 +228,9 @@ KILLS = """
         path = os.path.join(folder, str(after) + ".tiles")
         assert in_child(first, path)[0] == 0
         killed = in_child(call, path, after)[0]
+        seen = in_child(look, path) if os.path.isdir(path) else (0, "no store yet")
         code, told = in_child(call, path)
-        print(json.dumps([path, killed, code, told]), flush=True)
+        print(json.dumps([path, killed, code, told, seen]), flush=True)
 """
 NEW = "tiles.prepare(scenes, path, **options)"
 CALLS = {
@@ -237,6 +242,10 @@ CALLS = {
     "append": (
         "tiles.prepare(scenes[:2], path, **options)",
         "tiles.append(path, scenes[2:], progress=False, num_workers=1)",
+    ),
+    "drop": (
+        NEW,
+        "tiles.drop(path, ['scene_1', 'scene_2'])",
     ),
     "write_folds": (
         NEW,
@@ -257,7 +266,8 @@ def test_a_killed_call_is_ended_by_the_same_call(tmp_path, make_scene, name):
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rows) >= 3 and all(row[1] == 9 for row in rows)
     whole = tiles.open_store(tmp_path / "whole.tiles")
-    for path, _, code, told in rows:
+    for path, _, code, told, seen in rows:
+        assert seen[0] == 0, (path, seen)  # readable all along
         if told.startswith("FileExistsError"):  # only its notes were left to remove
             assert name == "prepare"
         elif told.startswith("StoreError('Scenes to append must be new"):

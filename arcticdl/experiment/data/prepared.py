@@ -7,7 +7,7 @@ from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.series import as_series
 from arcticdl.experiment.scenes import open_scenes
-from arcticdl.tiles import SceneStore, TileStore, open_store
+from arcticdl.tiles import JoinedStore, SceneStore, TileStore, open_store
 
 
 def open_prepared(config: Experiment) -> TileStore:
@@ -15,7 +15,8 @@ def open_prepared(config: Experiment) -> TileStore:
 
     Raises:
         FileNotFoundError: It is not there.
-        ConfigError: ``strata`` names what is no column of its scenes.
+        ConfigError: ``strata`` names what is no column of its scenes, or
+            ``tiles.select`` is no condition on them.
         StoreError: Its pixels stay in the scenes, which are not those it was made of.
     """
     if not config.store_path.exists():
@@ -32,9 +33,20 @@ def open_prepared(config: Experiment) -> TileStore:
 def _open(config: Experiment) -> TileStore:
     """The store alone, or with the scenes that its pixels are read from."""
     store = open_store(config.store_path)
-    if store.keeps_pixels and config.train.feed == "tiles":
+    if not store.keeps_pixels or config.train.feed != "tiles":
+        if store.parts != (store,) or config.tiles.select is not None:
+            raise ConfigError(
+                "`tiles.select`, and a `tiles.store` that joins several, need pixels "
+                "in the store. Received: tiles that are read from their scenes, "
+                f"{store.path}. Prepare with `train.feed: tiles`."
+            )
+        store = SceneStore(store.path, open_scenes(config))
+    if config.tiles.select is None:
         return store
-    return SceneStore(store.path, open_scenes(config))
+    try:
+        return JoinedStore([store], where=config.tiles.select)
+    except ValueError as error:
+        raise ConfigError(f"`tiles.select`: {error}") from error
 
 
 def _check_strata(manifest: Any, strata: Collection[str]) -> None:

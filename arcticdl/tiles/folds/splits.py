@@ -151,7 +151,7 @@ def write_folds(store: "TileStore", folds: list[Fold], *, seed: int = 0) -> None
         seed: Of `compute_stats`.
 
     Raises:
-        SplitError: A tile is tested by two folds, or the store has grown.
+        SplitError: A tile is tested by two folds, the store has grown, or it is a view.
         StoreError: Another process is writing the store, or has written it anew.
     """
     from arcticdl.files import write_json
@@ -160,7 +160,7 @@ def write_folds(store: "TileStore", folds: list[Fold], *, seed: int = 0) -> None
     from arcticdl.tiles.quality.card import write_card
     from arcticdl.tiles.writing.work import write_lock
 
-    number, notes = _number_folds(store, folds, seed)
+    number, notes = _number_folds(_on_disk(store), folds, seed)
 
     def write(folder: Path) -> None:
         write_json(folder / layout.STATS_JSON, {"folds": notes})
@@ -177,6 +177,16 @@ def write_folds(store: "TileStore", folds: list[Fold], *, seed: int = 0) -> None
         signature.commit(store.path, store.about, write)
         store.refresh()
         write_card(store)
+
+
+def _on_disk(store: "TileStore") -> "TileStore":
+    """Refuses what is no store of its own, but a view of others."""
+    if store.parts != (store,):
+        raise SplitError(
+            "Folds are kept in a store on disk. Received: a selection, or several "
+            f"stores joined, {store.path}. Name the store itself."
+        )
+    return store
 
 
 def _number_folds(
@@ -206,16 +216,14 @@ def _number_folds(
 
 def read_folds(store: "TileStore") -> list[Fold]:
     """The folds that `write_folds` kept; none where a store has none."""
-    import json
+    from arcticdl.tiles.writing.records import read_notes
 
-    from arcticdl.tiles import layout, signature
-
-    if "fold" not in store.manifest.columns:
+    notes = read_notes(_on_disk(store))
+    if not notes:
         return []
-    stats = signature.read_signed(store.path, store.about, layout.STATS_JSON)
     number = store.manifest["fold"].fillna(-1).to_numpy("int64")
     folds = []
-    for note in json.loads(stats)["folds"]:
+    for note in notes:
         test = np.flatnonzero(number == note["fold"])
         rest = np.union1d(test, np.array(note["neither"], "int64"))
         folds.append(Fold(np.setdiff1d(np.arange(len(store)), rest), test))

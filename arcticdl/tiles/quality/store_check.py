@@ -20,7 +20,7 @@ from arcticdl.tiles.folds.splits import Fold, read_folds
 from arcticdl.tiles.quality.card import CARD_JSON
 from arcticdl.tiles.quality.checks import assess
 from arcticdl.tiles.quality.finding import Finding
-from arcticdl.tiles.store import open_store
+from arcticdl.tiles.views.joined import open_store
 from arcticdl.tiles.writing import unfinished
 from arcticdl.tiles.writing.cut import hash_tile
 from arcticdl.tiles.writing.records import fingerprint
@@ -108,7 +108,8 @@ def check_store(
     """
     store = open_store(path)
     report = assess(store)
-    folds = read_folds(store) if folds is None else folds
+    if folds is None:
+        folds = read_folds(store) if store.parts == (store,) else []
     findings = [*_preparation(store, deep, bool(folds))]
     leakage = None
     try:
@@ -136,9 +137,9 @@ def check_store(
 
 
 def _preparation(store: "TileStore", deep: bool, has_folds: bool) -> Iterable[Finding]:
-    if store.keeps_pixels:
-        yield from _lost_files(store)
-    else:
+    for part in store.parts:
+        yield from _lost_files(part) if part.keeps_pixels else ()
+    if not store.keeps_pixels:
         message = (
             "pixels stay in the scenes: each tile is compared with its sha-256, and "
             "folds are audited for leaks, when a training reads them."
@@ -157,7 +158,7 @@ def _preparation(store: "TileStore", deep: bool, has_folds: bool) -> Iterable[Fi
             f"{len(damaged)} of {len(store)} tiles are not as they were written.",
             tuple(damaged[:100]),
         )
-    if (store.path / unfinished.APPEND).exists():
+    if any((part.path / unfinished.APPEND).exists() for part in store.parts):
         message = "scenes were being appended; run the same `append` again."
         yield Finding("unfinished", "warning", "preparation", message)
     if not store.labels:
@@ -194,7 +195,7 @@ def damaged_tiles(store: "TileStore") -> list[int]:
 
 def _lost_files(store: "TileStore") -> Iterable[Finding]:
     """Shards that are not there: every tile is stored, so they were lost."""
-    shards = range(-(-len(store) // store.about["shard_tiles"]))
+    shards = np.unique(store.array_rows // store.about["shard_tiles"]).tolist()
     for name, rank in _ranks(store).items():
         array = store.path / layout.ARRAYS / name / "c"
         end = Path(*["0"] * rank)
@@ -212,14 +213,14 @@ def _ranks(store: "TileStore") -> dict[str, int]:
 
 
 def _documentation(store: "TileStore") -> Iterable[Finding]:
-    path = store.path / CARD_JSON
-    card = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    cards = [part.path / CARD_JSON for part in store.parts]
+    told = [json.loads(p.read_text("utf-8")) if p.exists() else {} for p in cards]
     says = {
         "license": "no licence is stated: nobody else may use it.",
         "citeAs": "no citation is stated.",
     }
     for key, message in says.items():
-        if not card.get(key):
+        if not all(card.get(key) for card in told):
             severity = "warning" if key == "license" else "note"
             hint = " Set it with `tiles.write_card`."
             yield Finding(key, severity, "documentation", message + hint)
@@ -240,6 +241,6 @@ def _access(store: "TileStore") -> Iterable[Finding]:
         message = "tiles are not georeferenced: only scenes can be told apart."
         yield Finding("georeference", "note", "access", message)
     for name in (CARD_JSON, layout.QUALITY_JSON):
-        if not (store.path / name).exists():
+        if not all((part.path / name).exists() for part in store.parts):
             message = f"{name} is absent."
             yield Finding("files", "warning", "access", message)

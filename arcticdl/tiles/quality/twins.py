@@ -98,6 +98,41 @@ def near_other_scenes(hashes: Any, scenes: Any) -> np.ndarray:
     return np.flatnonzero(rich[of_tile] & other)
 
 
+def near_any(hashes: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The tiles of `a` that look nearly like some tile of `b`.
+
+    Args:
+        hashes: Texts of `measure.perceptual_hash`, one a tile of the store.
+        a: Tile indices.
+        b: Tile indices.
+    """
+    codes, of_tile = _distinct(decode(hashes))
+    there, near = (np.zeros(len(codes), bool) for _ in range(2))
+    there[of_tile[b]] = True
+    for left, right in _near_both_ways(codes):
+        near[left[there[right]]] = True
+    return np.asarray(a)[near[of_tile[a]]]
+
+
+def earliest_near(hashes: Any, ranks: np.ndarray) -> np.ndarray:
+    """The least rank among the tiles that look nearly like each, itself included.
+
+    Args:
+        hashes: Texts of `measure.perceptual_hash`, one a tile of the store.
+        ranks: (tile,) whole numbers.
+
+    Returns:
+        (tile,) int64.
+    """
+    codes, of_tile = _distinct(decode(hashes))
+    least = np.full(len(codes), int(ranks.max(initial=0)))
+    np.minimum.at(least, of_tile, ranks)
+    found = np.full(len(codes), int(ranks.max(initial=0)))
+    for left, right in _near_both_ways(codes):
+        np.minimum.at(found, left, least[right])
+    return np.minimum(found[of_tile], ranks)
+
+
 def decode(hashes: Any) -> np.ndarray:
     """Hashes as numbers: (tile, 2) uint64, 128 bits each."""
     raw = bytes.fromhex("".join(hashes))

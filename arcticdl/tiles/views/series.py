@@ -18,12 +18,13 @@ from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.manifest import count_columns, value_columns
 from arcticdl.tiles.pending import PendingRead
 from arcticdl.tiles.store import TileStore
+from arcticdl.tiles.views.view import StoreView
 
 MISSING = -1
 """Number of a tile that is not there."""
 
 
-class SeriesStore(TileStore):
+class SeriesStore(StoreView):
     """A tile store seen as sequences: one for each tile and each date to answer from.
 
     It reads like any store, so feeds, splitters and evaluation take it as it is. Its
@@ -60,8 +61,8 @@ class SeriesStore(TileStore):
         by: str = "group",
         unanswered: bool = False,
     ) -> None:
-        super().__init__(store.path)
-        self.store, self.steps, self.by = store, steps, by
+        super().__init__(store)
+        self.steps, self.by = steps, by
         self.unanswered = unanswered
         self.num_times = steps.history
         where = _place_tiles(store, steps, by)

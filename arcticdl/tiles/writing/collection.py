@@ -10,7 +10,7 @@ import xarray as xr
 
 from arcticdl.errors import LabelError, SceneError, StoreError
 from arcticdl.tiles.labels import LabelInfo
-from arcticdl.tiles.manifest import REQUIRED, SCENE_COLUMNS
+from arcticdl.tiles.manifest import ARRAY_ROW, REQUIRED, SCENE_COLUMNS
 from arcticdl.tiles.plan import TilePlan, plan_tiles
 from arcticdl.tiles.writing.footprints import footprint_crs
 from arcticdl.tiles.writing.scan import band_names, find_labels, scene_id
@@ -140,7 +140,9 @@ def _check_dims(scene: xr.Dataset) -> None:
 
 def _check_columns(scene: xr.Dataset) -> None:
     columns = scene.attrs.get("columns", {})
-    taken = sorted({*REQUIRED, *SCENE_COLUMNS, "sha256", "fold"} & set(columns))
+    taken = sorted(
+        {*REQUIRED, *SCENE_COLUMNS, "sha256", "fold", ARRAY_ROW} & set(columns)
+    )
     odd = sorted(k for k, v in columns.items() if not isinstance(v, str | int | float))
     if taken or odd:
         raise SceneError(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from arcticdl.files import write_json
 from arcticdl.tiles import layout, signature
 from arcticdl.tiles.labels import SCORED, LabelInfo
 from arcticdl.tiles.manifest import (
+    ARRAY_ROW,
     SCENE_COLUMNS,
     build_manifest,
     count_columns,
@@ -56,6 +58,8 @@ def write_records(
         import pandas as pd
 
         scenes = before.scenes | scenes
+        if ARRAY_ROW in before.manifest:
+            manifest[ARRAY_ROW] = end_of_arrays(before) + manifest["tile_id"]
         manifest["tile_id"] += len(before)
         manifest = pd.concat([before.manifest, manifest], ignore_index=True)
     digests = manifest["sha256"].tolist()
@@ -64,8 +68,40 @@ def write_records(
     def write(folder: Path) -> None:
         write_manifest(manifest, folder / layout.MANIFEST)
         write_json(folder / layout.SCENES_JSON, scenes)
+        if before is not None:
+            write_notes(before, folder, _with_new_tiles(before, len(digests)))
 
     signature.commit(root, about, write)
+
+
+def end_of_arrays(store: TileStore) -> int:
+    """The first row of a store's arrays behind all of its tiles."""
+    return int(store.array_rows.max(initial=-1)) + 1
+
+
+def read_notes(store: TileStore) -> list[dict[str, Any]]:
+    """What `write_folds` noted of each fold; nothing where no folds are kept."""
+    if "fold" not in store.manifest:
+        return []
+    content = signature.read_signed(store.path, store.about, layout.STATS_JSON)
+    return list(json.loads(content)["folds"])
+
+
+def write_notes(
+    store: TileStore, folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    """Writes the notes on a store's folds, each changed; nothing where it has none."""
+    if notes := read_notes(store):
+        changed = {"folds": [change(note) for note in notes]}
+        write_json(folder / layout.STATS_JSON, changed)
+
+
+def _with_new_tiles(
+    store: TileStore, num_tiles: int
+) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """New tiles are in no part of the folds that were kept before they came."""
+    new = list(range(len(store), num_tiles))
+    return lambda note: note | {"neither": [*note["neither"], *new]}
 
 
 def fingerprint(about: dict[str, Any], hashes: list[str]) -> str:
@@ -145,6 +181,7 @@ def _describe_scene(scene: xr.Dataset, scan: dict[str, Any]) -> dict[str, Any]:
         "bounds": list(footprints.scene_outline(scene).bounds),
         "units": units if units is None else str(units),
         "license": scene.attrs.get("license"),
+        "void": scan["void"],
         "stats": scan["stats"],
     }
 

@@ -83,8 +83,16 @@ def select_tiles(
     collection: Collection,
     scans: list[dict[str, Any]],
     selection: Selection,
+    held: Sequence[str] = (),
 ) -> tuple[TileTable, list[np.ndarray], list[dict[str, Any]]]:
     """Chooses the tiles.
+
+    Args:
+        collection: The scenes.
+        scans: Of the scenes.
+        selection: What is wanted of tiles.
+        held: ``image_key`` of tiles that the store holds already, which count where
+            repeated images are dropped.
 
     Returns:
         The table of tiles, their positions in each scene's plan, and what quality
@@ -101,7 +109,7 @@ def select_tiles(
         "roi": _in_region(collection, selection),
     }
     keep = np.logical_and.reduce(list(masks.values()))
-    handled = [*_drop(collection, scans, selection, owner, keep)]
+    handled = [*_drop(collection, scans, selection, owner, keep, held)]
     handled += _describe_fixes(collection, scans, selection)
     if not keep.any():
         rest = {name: int(mask.sum()) for name, mask in masks.items()}
@@ -202,6 +210,7 @@ def _drop(
     selection: Selection,
     owner: np.ndarray,
     keep: np.ndarray,
+    held: Sequence[str],
 ) -> list[dict[str, Any]]:
     """Takes the tiles that checks drop out of `keep`, and says so."""
     import pandas as pd
@@ -210,6 +219,8 @@ def _drop(
     before = np.flatnonzero(keep)
     handled = []
     for check, flags in flag_tiles(measures.iloc[before]).items():
+        if check == "duplicate" and len(held):
+            flags = flags | measures["image_key"].iloc[before].isin(held).to_numpy()
         if selection.actions.get(check) != "drop" or not flags.any():
             continue
         keep[before[flags]] = False

@@ -1,0 +1,1 @@
+"""Commands about tile stores as they are kept and grow."""
