@@ -10,6 +10,7 @@ from arcticdl.tiles import Fold, group_kfold, sampling
 from arcticdl.tiles.folds import splits
 from arcticdl.tiles.folds import splitters as sp
 from arcticdl.tiles.folds.given import GivenSplit
+from arcticdl.tiles.folds.stable import StableKFold
 
 EVERY = {
     "block": sp.SpatialBlockKFold(2, block_size=3600.0),
@@ -19,6 +20,7 @@ EVERY = {
     "hold_out": sp.HoldOut(0.3),
     "leave_one_out": sp.LeaveOneGroupOut("scene_id"),
     "nested": sp.NestedKFold(2, inner_splits=2),
+    "stable": StableKFold(2),
     "time": sp.TimeBlockKFold(2),
 }
 
