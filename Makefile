@@ -61,14 +61,14 @@ demo: $(VENV)/installed
 	@echo "Open runs/demo/report.html"
 
 # One configuration a task, each from simulated files to its report.
-EXAMPLES := thaw concentration forecast ordinal ice_chart ai4arctic
+EXAMPLES := thaw concentration forecast ordinal ice_chart autoice_small
 
 demo-all: demo
 	$(BIN)/arcticdl simulate data/thaw/frozen --schema optical --ponds 0 --scenes 12 --size 128
 	$(BIN)/arcticdl simulate data/thaw/thawed --schema optical --ponds 0.3 --scenes 12 --size 128 --seed 1
 	$(BIN)/arcticdl simulate data/amsr2 --schema amsr2 --scenes 48 --size 64
 	$(BIN)/arcticdl simulate data/charts --scenes 6 --size 512 --charts
-	$(BIN)/arcticdl simulate data/ai4arctic --schema ai4arctic --scenes 6 --size 512
+	$(BIN)/arcticdl simulate data/autoice --schema ai4arctic --scenes 6 --size 512
 	set -e; for name in $(EXAMPLES); do \
 		$(BIN)/arcticdl prepare configs/$$name.yaml --overwrite; \
 		$(BIN)/arcticdl train configs/$$name.yaml --fold 0 --overwrite; \

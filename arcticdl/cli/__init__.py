@@ -22,6 +22,7 @@ from arcticdl.cli.datasets import data as data_sets
 from arcticdl.cli.faults import INTERRUPTED, explain, say
 from arcticdl.cli.runs.bundle import bundle, verify
 from arcticdl.cli.runs.calibrate import calibrate
+from arcticdl.cli.runs.charts import charts
 from arcticdl.cli.runs.compare import compare
 from arcticdl.cli.runs.explain import explain as explain_run
 from arcticdl.cli.runs.forecast import forecast
@@ -61,6 +62,7 @@ for command in (
     compare,
     learning_curve,
     use.predict,
+    charts,
     explain_run,
     novelty,
     use.export,

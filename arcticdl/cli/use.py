@@ -10,6 +10,12 @@ from arcticdl.cli.options import Model, Overwrite, Run, SetPredict, split_names
 from arcticdl.cli.start import start_for
 
 
+class Score(StrEnum):
+    """Scores of a field, in place of those of the tasks."""
+
+    autoice = "autoice"
+
+
 class Tta(StrEnum):
     """Views averaged in prediction."""
 
@@ -83,6 +89,13 @@ def evaluate(
     fold: Annotated[
         str, typer.Option(help="Fold number, or `all` that are trained.")
     ] = "all",
+    score: Annotated[
+        Score | None,
+        typer.Option(
+            help="Instead: autoice, the score of the AutoICE challenge, of heads named "
+            "SIC, SOD and FLOE; written to autoice.json."
+        ),
+    ] = None,
 ) -> None:
     """Score trained folds on the scenes they did not see.
 
@@ -90,12 +103,21 @@ def evaluate(
     held-out scenes, IoU, precision, recall and F1 of every class, each with a bootstrap
     interval over scenes. A .keras file, such as an ensemble, is scored on the scenes of
     --data, which none of its members may have seen.
+    --score autoice gives the R2 of the concentration in tenths and the weighted F1 of
+    stage and floe size, in percent, combined 2:2:1, over the pixels of all scenes
+    together. Beside it stand macro F1, both F1 over pixels of ice alone, each class,
+    and the scores by the configuration's `strata`.
 
     Example: `arcticdl evaluate runs/demo`
     """
     from arcticdl import experiment
 
     start_for(run)
+    if score is not None:
+        found = experiment.score_autoice(run, data=data, fold=fold)
+        for line in experiment.describe_autoice(found):
+            typer.echo(line)
+        return
     summary = experiment.evaluate(run, data=data, fold=fold)
     for line in experiment.headline(summary):
         typer.echo(line)
@@ -135,8 +157,8 @@ def predict(
         typer.Option(
             metavar="NAME,NAME,...",
             help="What is made of the maps, of cog, ice, netcdf, png, polygons, qgis, "
-            "stac and zarr, with the options of the configuration. Default: the "
-            "configuration's, else png. Example: --products cog,polygons,netcdf",
+            "sigrid, stac and zarr, with the options of the configuration. Default: "
+            "the configuration's, else png. Example: --products cog,polygons,netcdf",
         ),
     ] = None,
     allow: Annotated[

@@ -8,8 +8,8 @@ import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
 
+from arcticdl.derived.place import pixel_centres
 from arcticdl.derived.source import Layer, Source
-from arcticdl.derived.sun import pixel_centres
 from arcticdl.errors import SourceError
 from arcticdl.scene import scene_geobox
 from arcticdl.sources.formats.vector import read_features

@@ -6,14 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from numpy.typing import ArrayLike
-from odc.geo.geobox import GeoBox
-from pyproj import Transformer
 
+from arcticdl.derived.place import PlaceReader, place_reader, time_of
 from arcticdl.derived.source import Layer, Read, Source
-from arcticdl.errors import SceneError
-from arcticdl.scene import is_swath, scene_geobox, transform_points
 
 _J2000 = pd.Timestamp("2000-01-01T12:00:00Z")
 
@@ -99,20 +95,11 @@ class SunReader:
     """Reads elevation and azimuth of the sun at the pixels of a window."""
 
     time: str
-    geobox: GeoBox | None
-    lat: xr.Variable | None
-    lon: xr.Variable | None
+    where: PlaceReader
 
     def __call__(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
         """Reads ``(elevation, azimuth)`` of a window, degrees ``(y, x)``."""
-        if self.lat is not None and self.lon is not None:
-            lat, lon = self.lat[rows, cols].values, self.lon[rows, cols].values
-            return sun_position(self.time, lat, lon)
-        x, y = pixel_centres(self.geobox, rows, cols)
-        crs = self.geobox.crs.proj  # type: ignore[union-attr]
-        to_lonlat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-        lon, lat = to_lonlat.transform(x, y)
-        return sun_position(self.time, lat, lon)
+        return sun_position(self.time, *self.where(rows, cols))
 
 
 def sun_reader(source: Source) -> SunReader:
@@ -121,28 +108,4 @@ def sun_reader(source: Source) -> SunReader:
     Raises:
         SceneError: The scene tells no time, or no position.
     """
-    scene = source.scene
-    time = scene.attrs.get("time")
-    if not time:
-        raise SceneError(
-            f"Formula {source.formula!r} needs the time of scene "
-            f"{scene.attrs.get('scene_id')!r}. Received: none; say it by "
-            "`data.attributes` or the reader option `time`, in UTC."
-        )
-    if is_swath(scene):
-        return SunReader(str(time), None, scene["lat"].variable, scene["lon"].variable)
-    geobox = scene_geobox(scene)
-    if geobox is None or geobox.crs is None:
-        raise SceneError(
-            f"Formula {source.formula!r} needs a scene with a position on the Earth. "
-            f"Received: none in {scene.attrs.get('scene_id')!r}."
-        )
-    return SunReader(str(time), geobox, None, None)
-
-
-def pixel_centres(geobox: Any, rows: slice, cols: slice) -> tuple[Any, Any]:
-    """Positions ``(x, y)`` of the pixel centres of a window, in the grid's CRS."""
-    col, row = np.meshgrid(
-        np.arange(cols.start, cols.stop) + 0.5, np.arange(rows.start, rows.stop) + 0.5
-    )
-    return transform_points(geobox.transform, col, row)
+    return SunReader(time_of(source), place_reader(source))

@@ -131,6 +131,20 @@ FORMULAS: Mapping[str, Formula] = {
         options={"window_m": NUMBER},
         required=("window_m",),
     ),
+    "position": Formula(
+        f"{_HERE}.place:position",
+        "place of the scene",
+        "the pixel on the unit sphere: `NAME_x`, `NAME_y`, `NAME_z`",
+        "1",
+        "definition",
+    ),
+    "season": Formula(
+        f"{_HERE}.place:season",
+        "time of the scene",
+        "sine and cosine, `NAME_sin` and `NAME_cos`, of the share of the year",
+        "1",
+        "definition",
+    ),
     "sun_elevation": Formula(
         f"{_HERE}.sun:sun_elevation",
         "time and place of the scene",

@@ -11,6 +11,9 @@ from .evaluate import headline as headline
 from .export import export as export
 from .forecasts.run import describe_forecasts as describe_forecasts
 from .forecasts.run import forecast as forecast
+from .icecharts.charts import chart_scenes as chart_scenes
+from .icecharts.score import describe_autoice as describe_autoice
+from .icecharts.score import score_autoice as score_autoice
 from .predict import predict as predict
 from .reasons.bands import band_importance as band_importance
 from .reasons.bands import describe_importance as describe_importance

@@ -10,6 +10,7 @@ from arcticdl.config import DataConfig, Experiment, LabelConfig
 from arcticdl.derived import add_bands
 from arcticdl.errors import ConfigError, LabelError
 from arcticdl.experiment.check import check_preparation
+from arcticdl.experiment.data.absent import tell_absent
 from arcticdl.experiment.data.anchors import (
     Anchor,
     find_anchors,
@@ -59,9 +60,9 @@ def prepare(config: Experiment, overwrite: bool = False) -> TileStore:
             f"{config.store_path}, a file. Prepare each store that it joins by itself."
         )
     settings = how_prepared(config)
-    return prepare_tiles(
-        open_scenes(config), config.store_path, overwrite=overwrite, **settings
-    )
+    scenes = open_scenes(config)
+    tell_absent(scenes)
+    return prepare_tiles(scenes, config.store_path, overwrite=overwrite, **settings)
 
 
 def how_prepared(config: Experiment) -> dict[str, Any]:
@@ -225,7 +226,8 @@ def _named_as(scene: xr.Dataset, name: str, label: LabelConfig) -> xr.Dataset:
             f"{found}. Received: {list(label.classes)}."
         )
     if label.carried != name:
-        scene = scene.rename({label.carried: name})
+        # Another label of the file may bear the name, such as SIC beside sic.
+        scene = scene.drop_vars(name, errors="ignore").rename({label.carried: name})
     if label.classes:
         known = class_attributes(label.classes, label.colors)
         scene[name].attrs |= {k: v for k, v in known.items() if k != "flag_values"}

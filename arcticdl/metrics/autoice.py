@@ -8,9 +8,10 @@ decimals; combined 2:2:1 and rounded again.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from arcticdl.metrics.confusion import CountArray, scores
+from arcticdl.void import VOID_CLASS
 
 AUTOICE_CLASSES = {"SIC": 11, "SOD": 6, "FLOE": 7}
 """Classes of each chart; void is 255."""
@@ -69,6 +70,25 @@ def class_index_r2(cm: ArrayLike) -> float:
     if np.count_nonzero(support) < 2:
         return float(error == 0)
     return float(1 - error / spread)
+
+
+def in_tenths(fraction: ArrayLike) -> NDArray[np.uint8]:
+    """A concentration as the class of its nearest tenth, halves to the even one.
+
+    Args:
+        fraction: Any shape; beyond 0 and 1 it counts as these, NaN is void.
+
+    Returns:
+        uint8 of the same shape, 0 to 10, or 255.
+
+    Example:
+        >>> in_tenths(np.array([-0.1, 0.31, 0.96, np.nan])).tolist()
+        [0, 3, 10, 255]
+    """
+    values = np.asarray(fraction, np.float64)
+    known = np.isfinite(values)
+    tenths = np.rint(10.0 * np.clip(np.where(known, values, 0.0), 0.0, 1.0))
+    return np.where(known, tenths, VOID_CLASS).astype(np.uint8)
 
 
 def _check_chart(name: str, cm: ArrayLike) -> CountArray:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from scipy import ndimage
 
 from arcticdl.files import write_bytes
 from arcticdl.simulate.chart import draw_chart
@@ -16,6 +17,9 @@ _SAR = ("sar_lines", "sar_samples")
 _COARSE = ("2km_grid_lines", "2km_grid_samples")
 _TIES = ("sar_line_2dgrid_points", "sar_sample_2dgrid_points")
 _NUM_TIES = 21
+
+ZONE_EDGES_KM = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
+"""Upper edges of the zones of ``distance_map`` but the last: zone 0 is land."""
 
 
 def write_ai4arctic(truth: Truth, out_dir: Path) -> Path:
@@ -48,12 +52,14 @@ def to_ai4arctic(truth: Truth) -> xr.Dataset:
         "HH": truth.radar.hh_db,
         "HV": truth.radar.hv_db,
         "incidence_angle": truth.radar.incidence_deg,
+        "distance_map": land_zones(truth),
     }
     data: dict[str, tuple[tuple[str, str], np.ndarray]] = {}
     for name, field in fine.items():
         values = normalize(field, name).astype(np.float32)
         # Standardised SAR marks missing pixels by 0, its mean.
-        values[~truth.radar.valid] = 0.0
+        if name != "distance_map":
+            values[~truth.radar.valid] = 0.0
         data[BANDS[name].variable] = (_SAR, values)
     for name, field in draw_microwave(rng, truth, cell_px).items():
         data[name] = (_COARSE, normalize(field, name).astype(np.float32))
@@ -74,7 +80,26 @@ def to_ai4arctic(truth: Truth) -> xr.Dataset:
             "scene_id": truth.scene_id,
             "original_id": truth.scene_id,
             "ice_service": "simulated",
+            "region": truth.region,
             "flip": 0,
             "pixel_spacing": int(abs(truth.geobox.affine.a)),
         },
     )
+
+
+def land_zones(truth: Truth) -> np.ndarray:
+    """Gives the zone of each pixel by its distance to land within the scene.
+
+    Args:
+        truth: The scene.
+
+    Returns:
+        float32 (y, x), 0 on land and as ``ZONE_EDGES_KM`` tells beside it; 10, the
+        farthest zone, throughout a scene without land.
+    """
+    land = truth.ice.ice_type == VOID_CLASS
+    if not land.any():
+        return np.full(land.shape, len(ZONE_EDGES_KM), np.float32)
+    side_km = abs(truth.geobox.affine.a) / 1000.0
+    away_km = ndimage.distance_transform_edt(~land) * side_km
+    return np.searchsorted(ZONE_EDGES_KM, away_km).astype(np.float32)

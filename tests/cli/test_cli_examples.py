@@ -55,6 +55,7 @@ ELSEWHERE = {
     "archive join": "needs a second store; see tests/tiles/test_tiles_archive.py",
     "demo": "is a chain of these commands, which test_cli_demo.py runs in small",
     "novelty": "needs two training scenes; see tests/experiment/test_novelty_run.py",
+    "charts": "needs heads of an ice chart; see tests/experiment/test_autoice.py",
     "explain": "is run by tests/experiment/test_explain_run.py",
     "calibrate": "needs scenes that validate, which the example has not",
     "compare": "needs a second run, which no example trains",

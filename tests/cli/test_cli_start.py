@@ -31,6 +31,7 @@ MISSPELT = [
     ["ensemble", "nowhere"],
     ["calibrate", "nowhere"],
     ["bundle", "nowhere"],
+    ["charts", "nowhere"],
     ["explain", "nowhere", "scene.tif"],
     ["forecast", "nowhere"],
     ["label-errors", "nowhere"],

@@ -12,6 +12,34 @@ from shapely import LineString, Point, box
 from arcticdl.derived import add_bands, sun_position
 from arcticdl.errors import SceneError
 
+# --- place and season ----------------------------------------------------------------
+
+
+def test_position_is_the_pixel_on_the_unit_sphere():
+    scene = add_bands(make({"a": 1.0}, ""), [{"formula": "position"}])
+    x, y, z = scene["image"].values[1:].astype("f8")
+    ground = GRID.transform * (7.5, 3.5)
+    lon, lat = Transformer.from_crs(3413, 4326, always_xy=True).transform(*ground)
+    assert np.degrees(np.arcsin(z[3, 7])) == pytest.approx(lat, abs=1e-4)
+    assert np.degrees(np.arctan2(y[3, 7], x[3, 7])) == pytest.approx(lon, abs=1e-4)
+    np.testing.assert_allclose(x**2 + y**2 + z**2, 1.0, atol=1e-6)
+
+
+def test_the_season_is_a_circle_without_a_jump_at_new_year():
+    def at(time):
+        scene = make({"a": 1.0}, "", time=time)
+        return add_bands(scene, [{"formula": "season"}])["image"].values[1:, 0, 0]
+
+    quarter = 365.2425 / 4 * 86400
+    np.testing.assert_allclose(at("2021-01-01T00:00:00Z"), [0, 1], atol=1e-6)
+    summer = np.datetime64("2021-01-01") + np.timedelta64(round(2 * quarter), "s")
+    np.testing.assert_allclose(at(f"{summer}Z"), [0, -1], atol=1e-4)
+    last, first = at("2021-12-31T23:00:00Z"), at("2022-01-01T00:00:00Z")
+    assert np.abs(last - first).max() < 0.01
+    with pytest.raises(SceneError, match="needs the time"):
+        add_bands(make({"a": 1.0}, ""), [{"formula": "season"}])
+
+
 # --- terrain -------------------------------------------------------------------------
 
 

@@ -52,7 +52,8 @@ def test_every_configuration_is_tested(project_root):
     here |= {"demo_search"}  # in test_search.py
     here |= {"seals"}  # in test_experiment_objects.py
     here |= {"sea_ice_forecast"}  # in tests/forecasting/test_forecast_run.py
-    tasks = {"ai4arctic", "concentration", "forecast", "ice_chart", "ordinal", "thaw"}
+    here |= {"autoice", "autoice_nrt", "autoice_small"}  # in test_autoice.py
+    tasks = {"concentration", "forecast", "ice_chart", "ordinal", "thaw"}
     assert names == here | tasks  # the latter in test_config_files.py
 
 

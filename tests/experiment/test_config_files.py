@@ -11,8 +11,6 @@ from sklearn import metrics
 
 import arcticdl
 from arcticdl.cli import main
-from arcticdl.config import load_config
-from arcticdl.experiment.scenes import open_scenes
 
 PLAIN = (
     "model.options={backbone_options: {width: 8, depth: 2}, "
@@ -147,25 +145,3 @@ def test_ice_charts_are_labels(project_root):
     true, found = pairs(test, maps, drawn)
     matrix = metrics.confusion_matrix(true, found, labels=range(6))
     np.testing.assert_array_equal(result["confusion_matrix"], matrix)
-
-
-def test_several_tasks_of_ai4arctic(project_root):
-    simulate("data/ai4arctic", "ai4arctic", 2, 128)
-    small = (PLAIN, "tiles.size_px=64", "data.grid.resolution_m=160")
-    result, test, maps = run_through(project_root, "ai4arctic", *small)
-    given = ("data.grid.resolution_m=160",)
-    config = load_config(project_root / "configs" / "ai4arctic.yaml", given)
-    scenes = {s.attrs["scene_id"]: s for s in open_scenes(config)}
-    for head, suffix, size in (("SIC", "", 11), ("SOD", "_SOD_class", 6),
-                               ("FLOE", "_FLOE_class", 7)):  # fmt: skip
-        true, found = [], []
-        for name in test:
-            label = scenes[name][head].values
-            map_ = read(maps / f"{name}{suffix}.tif")
-            scored = (label != 255) & (map_ != 255)
-            true.append(label[scored])
-            found.append(map_[scored])
-        matrix = metrics.confusion_matrix(
-            np.concatenate(true), np.concatenate(found), labels=range(size)
-        )
-        np.testing.assert_array_equal(result["heads"][head]["confusion_matrix"], matrix)

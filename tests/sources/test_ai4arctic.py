@@ -1,12 +1,14 @@
 """AI4Arctic scenes: coarse fields at their right place, units, labels, bad files."""
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
 
 from arcticdl import simulate
 from arcticdl.errors import SourceError
-from arcticdl.simulate.ai4arctic import to_ai4arctic
+from arcticdl.simulate.ai4arctic import land_zones, to_ai4arctic
 from arcticdl.simulate.scene import draw_truth
 from arcticdl.sources import open_scene
 from arcticdl.sources.charts.ai4arctic import (
@@ -60,7 +62,7 @@ def test_a_missing_cell_makes_missing_only_what_it_shares():
 
 def test_scene_is_given_in_physical_units(written, truth):
     scene = open_scene(written)
-    assert list(scene.band.values) == [n for n in BANDS if n != "distance_map"]
+    assert list(scene.band.values) == list(BANDS)
     inside = truth.radar.valid
     np.testing.assert_array_equal(scene.valid.values, inside)
     found = scene.image.sel(band="HH").values
@@ -73,6 +75,8 @@ def test_scene_is_given_in_physical_units(written, truth):
     np.testing.assert_allclose(scene.lon, lon, atol=1e-5)
     assert scene.attrs["time"] == "2022-01-01T12:00:00Z"
     assert scene.attrs["service"] == "simulated"
+    assert scene.attrs["season"] == "winter"
+    assert scene.attrs["region"] == truth.region
 
 
 def test_labels_carry_their_classes(written, dataset):
@@ -81,6 +85,67 @@ def test_labels_carry_their_classes(written, dataset):
         np.testing.assert_array_equal(scene[name].values, dataset[name].values)
         assert len(scene[name].attrs["flag_values"]) == classes
         assert len(np.unique(scene[name])) > 2
+
+
+def test_concentration_is_also_told_as_a_fraction(written, dataset):
+    scene = open_scene(written, bands=["HH"])
+    codes = dataset["SIC"].values.astype(float)
+    wanted = np.where(codes == 255, np.nan, codes / 10)
+    np.testing.assert_allclose(scene["sic"].values, wanted, atol=1e-6)
+
+
+def test_zones_are_the_distance_to_land(written, truth):
+    # The scene has no land, so that all of it is farthest off.
+    found = open_scene(written, bands=["distance_map"]).image.values
+    np.testing.assert_allclose(found, 10, atol=1e-4)
+    ice_type = truth.ice.ice_type.copy()
+    ice_type[:40, 200:] = ice_type[290:, :9] = 255
+    coast = replace(truth, ice=replace(truth.ice, ice_type=ice_type))
+    zones = land_zones(coast)
+    rows, cols = np.nonzero(ice_type == 255)
+    edges = [0, 0.5, 1, 2, 4, 8, 16, 32, 64, 128]
+    for row, col in ((0, 0), (150, 150), (299, 20), (41, 280), (10, 230)):
+        km = 0.08 * np.sqrt(((rows - row) ** 2 + (cols - col) ** 2).min())
+        assert zones[row, col] == sum(km > edge for edge in edges)
+
+
+def test_a_scene_without_amsr2_and_without_a_chart_says_so(dataset, tmp_path):
+    lost = [n for n in dataset.data_vars if n.startswith("btemp")]
+    path = tmp_path / "20220101T120000_dmi_prep.nc"
+    dataset.drop_vars([*lost, "FLOE", "skt"]).to_netcdf(path, engine="h5netcdf")
+    with pytest.raises(ValueError, match="btemp_18_7h"):
+        open_scene(path, bands=["HH", "btemp_18_7h"])
+    scene = open_scene(path, fill_absent=True)
+    assert list(scene.band.values) == list(BANDS)
+    assert scene.attrs["columns"] == {"absent": "AMSR2, skt, FLOE"}
+    image = scene.image.values
+    assert np.isnan(image[list(BANDS).index("btemp_18_7h")]).all()
+    assert np.isfinite(image[list(BANDS).index("t2m")]).all()
+    assert scene.valid.values.any()
+    assert (scene["FLOE"].values == 255).all()
+    np.testing.assert_array_equal(scene["SOD"].values, dataset["SOD"].values)
+    whole = tmp_path / "20220102T120000_dmi_prep.nc"
+    dataset.to_netcdf(whole, engine="h5netcdf")
+    assert open_scene(whole, fill_absent=True).attrs["columns"] == {"absent": "nothing"}
+
+
+@pytest.mark.parametrize(
+    ("original", "region"),
+    [
+        ("S1A_EW_20180104_icechart_dmi_201801041945_NorthAndCentralEast_RIC", 1),
+        ("S1B_EW_20180404_icechart_cis_SGRDIFOXE_20180402T1800Z_pl_a.nc", 1),
+        ("S1B_EW_20180404", 0),
+    ],
+)
+def test_the_name_of_the_chart_tells_the_region(dataset, tmp_path, original, region):
+    dataset = dataset.assign_attrs(original_id=original)
+    del dataset.attrs["region"]
+    path = tmp_path / "20220701T120000_cis_prep.nc"
+    dataset.to_netcdf(path, engine="h5netcdf")
+    scene = open_scene(path, bands=["HH"])
+    assert ("region" in scene.attrs) == bool(region)
+    assert scene.attrs.get("region", original) in original
+    assert scene.attrs["season"] == "summer"
 
 
 def test_normalisation_is_undone_exactly():
@@ -165,7 +230,7 @@ def test_simulated_files_open_whatever_their_number(tmp_path):
         progress=False,
     )
     for path in paths:
-        assert open_scene(path).sizes["band"] == 23
+        assert open_scene(path).sizes["band"] == 24
         assert path.with_name(f"{path.stem}_chart.gpkg").is_file()
 
 

@@ -154,11 +154,12 @@ def _frame(
             columns[field] = texts
     for key in ("scene_id", "time"):
         columns[key] = [str(maps.attrs.get(key, ""))] * len(codes)
-    placed = _placed(shapes, place.get("transform", Affine.identity()))
+    placed = place_shapes(shapes, place.get("transform", Affine.identity()))
     return geopandas.GeoDataFrame(columns, geometry=placed, crs=place.get("crs"))
 
 
-def _placed(shapes: NDArray[Any], transform: Affine) -> NDArray[Any]:
+def place_shapes(shapes: NDArray[Any], transform: Affine) -> NDArray[Any]:
+    """Moves shapes from pixels, x right and y down, to the plane of a CRS."""
     t = transform
     matrix = np.array([[t.a, t.d], [t.b, t.e]])
 
@@ -192,7 +193,7 @@ def areas_km2(shapes: NDArray[Any], crs: Any, transform: Affine) -> NDArray[np.f
     for number, shape in enumerate(shapes):
         rings = [shape.exterior, *shape.interiors]
         sizes = []
-        for ring in _placed(shapely.segmentize(rings, 1.0), transform):
+        for ring in place_shapes(shapely.segmentize(rings, 1.0), transform):
             lon, lat = to_lonlat.transform(*shapely.get_coordinates(ring).T)
             sizes.append(abs(geod.polygon_area_perimeter(lon, lat)[0]))
         found[number] = (sizes[0] - sum(sizes[1:])) / 1e6

@@ -6,7 +6,10 @@ PRODUCTS = Table(
     None,
     {
         name: f"arcticdl.inference.products.{name}:PRODUCT"
-        for name in ("cog", "ice", "netcdf", "png", "polygons", "qgis", "stac", "zarr")
+        for name in (
+            *("cog", "ice", "netcdf", "png", "polygons", "qgis", "sigrid", "stac"),
+            "zarr",
+        )
     },
 )
 """Name -> ``arcticdl.inference.products.product.Product``."""

@@ -5,7 +5,6 @@ Cryosphere 18, 3471-3494. SAR and charts lie on a grid of 40 m (raw) or 80 m (re
 train); AMSR2 and ERA5 on one of 2 km, of which one cell spans 50 or 25 pixels.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,9 +16,10 @@ import xarray as xr
 
 from arcticdl.errors import SourceError
 from arcticdl.sources.bands import BandNames, choose_bands
+from arcticdl.sources.charts.ai4arctic_attributes import scene_attributes
 from arcticdl.sources.charts.ai4arctic_bands import BANDS, denormalize, normalize
 from arcticdl.sources.charts.ai4arctic_labels import LABELS, label_variables
-from arcticdl.sources.core.assemble import known_time, make_scene
+from arcticdl.sources.core.assemble import make_scene
 from arcticdl.sources.core.hdf5 import hdf5_holds
 from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.sources.core.tie_points import GeolocationGrid
@@ -37,6 +37,7 @@ def open_ai4arctic(
     band_names: BandNames = None,
     normalized: bool | None = None,
     min_dominance: float = 0.65,
+    fill_absent: bool = False,
 ) -> xr.Dataset:
     """Opens a scene of the AI4Arctic dataset, in physical units.
 
@@ -48,30 +49,35 @@ def open_ai4arctic(
             file (median HH above -5, in dB no scene of the set, means standardised).
         min_dominance: Share of the ice that a class needs, where labels are made from
             the polygons of a raw file.
+        fill_absent: Whether bands that the file lacks, such as those of AMSR2, are NaN
+            throughout and charts void throughout, so that a scene is learnt from what
+            it has. The column ``absent`` then says what is not there.
 
     Returns:
         A swath scene on the SAR grid: float32 bands in the units of ``BANDS``, fields
         of 2 km interpolated between the centres of their cells; ``valid`` where SAR is;
-        labels ``SIC``, ``SOD`` and ``FLOE`` where the file has charts. Where tie points
-        give no position it is a plain image, and the attribute ``georeferencing`` says
-        why.
+        labels ``SIC``, ``SOD`` and ``FLOE`` where the file has charts, and ``sic``, the
+        concentration of ``SIC`` as a fraction. ``region``, ``season`` and ``service``
+        where the file tells them. Where tie points give no position it is a plain
+        image, and the attribute ``georeferencing`` says why.
 
     Raises:
         SourceError: A variable is missing, of another shape, or the file is cut.
     """
     path = str(path)
     source = _open(path)
-    found = {n: b for n, b in BANDS.items() if b.variable in source.variables}
-    if not {"HH", "HV"} <= set(found):
+    held = [n for n, b in BANDS.items() if b.variable in source.variables]
+    if not {"HH", "HV"} <= set(held):
         source.close()
         raise SourceError(f"{path} lacks nersc_sar_primary or nersc_sar_secondary.")
+    names_of_bands = list(BANDS) if fill_absent else held
     shape = _shape(source, path)
     if normalized is None:
         normalized = _looks_normalized(source)
-    indices, names = choose_bands(list(found), bands, band_names)
-    chosen = [list(found)[index] for index in indices]
+    indices, names = choose_bands(names_of_bands, bands, band_names)
+    chosen = [names_of_bands[index] for index in indices]
     reader = _Reader(source, shape, _cell_px(source, path), normalized, path)
-    for name in chosen:
+    for name in set(chosen) & set(held):
         reader.check(name)
     coords, told = _position(source, shape)
     image = WindowArray(
@@ -83,11 +89,12 @@ def open_ai4arctic(
         names,
         valid=valid.variable(("y", "x")),
         coords=coords,
-        units=[found[name].unit for name in chosen],
-        attrs={**_attributes(source, path), **told},
+        units=[BANDS[name].unit for name in chosen],
+        attrs={**scene_attributes(source, path, absent=fill_absent), **told},
         close=source.close,
     )
-    charted = scene.assign(label_variables(source, shape, path, min_dominance))
+    labels = label_variables(source, shape, path, min_dominance, fill=fill_absent)
+    charted = scene.assign(labels)
     charted.set_close(source.close)
     return charted
 
@@ -162,6 +169,9 @@ class _Reader:
 
     def read(self, name: str, rows: slice, cols: slice) -> np.ndarray:
         """One band on a window, physical, float32, NaN where there is none."""
+        if BANDS[name].variable not in self.source.variables:
+            size = (rows.stop - rows.start, cols.stop - cols.start)
+            return np.full(size, np.nan, np.float32)
         variable = self.source[BANDS[name].variable].variable
         if variable.shape == self.shape:
             block = variable[rows, cols].values.astype(np.float32)
@@ -277,19 +287,6 @@ def _tie_axis(source: xr.Dataset, name: str, count: int, size: int) -> np.ndarra
         if len(axis) == count and axis[-1] <= size:
             return axis
     return np.linspace(0.0, size - 1.0, count)
-
-
-def _attributes(source: xr.Dataset, path: str) -> dict[str, Any]:
-    name = Path(path).stem
-    attrs: dict[str, Any] = {
-        "scene_id": str(source.attrs.get("scene_id", name)),
-        "sensor": "Sentinel-1 EW, AMSR2, ERA5",
-    }
-    service = source.attrs.get("ice_service")
-    if service is not None:
-        attrs["service"] = str(service)
-    time = known_time(name[:15] if re.match(r"\d{8}T\d{6}", name) else None)
-    return attrs if time is None else {**attrs, "time": time}
 
 
 def is_ai4arctic(path: Any, head: bytes) -> bool:

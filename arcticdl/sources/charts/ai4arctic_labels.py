@@ -22,11 +22,49 @@ LABELS: Mapping[str, schemes.ClassScheme] = {
 
 
 def label_variables(
-    source: xr.Dataset, shape: tuple[int, int], path: str, min_dominance: float
+    source: xr.Dataset,
+    shape: tuple[int, int],
+    path: str,
+    min_dominance: float,
+    *,
+    fill: bool = False,
 ) -> dict[str, xr.Variable]:
-    """Chart labels: as they are, or from the polygons of a raw file."""
+    """Chart labels: as they are, or from the polygons of a raw file.
+
+    Args:
+        source: The file.
+        shape: Lines and samples of the SAR.
+        path: Of the file, for messages.
+        min_dominance: Share of the ice that a class needs, of polygons.
+        fill: Whether a chart that the file lacks is void throughout.
+
+    Returns:
+        ``SIC``, ``SOD`` and ``FLOE`` as codes, and ``sic`` as a fraction.
+    """
     if "polygon_icechart" in source.variables:
-        return _polygon_labels(source, shape, path, min_dominance)
+        found = _polygon_labels(source, shape, path, min_dominance)
+    else:
+        found = _class_maps(source, shape, path, fill)
+    if "SIC" in found:
+        read = partial(_read_fraction, found["SIC"])
+        lazy = WindowArray(shape, np.float32, read)
+        found["sic"] = lazy.variable(("y", "x"), {"units": "1"})
+    return found
+
+
+def _read_fraction(codes: xr.Variable, rows: slice, cols: slice) -> np.ndarray:
+    """Concentration as a fraction, NaN where the chart is void."""
+    block = codes[rows, cols].values
+    return np.where(block == VOID_CLASS, np.nan, block / 10.0).astype(np.float32)
+
+
+def _read_void(rows: slice, cols: slice) -> np.ndarray:
+    return np.full((rows.stop - rows.start, cols.stop - cols.start), VOID_CLASS, "u1")
+
+
+def _class_maps(
+    source: xr.Dataset, shape: tuple[int, int], path: str, fill: bool
+) -> dict[str, xr.Variable]:
     found = {}
     for name, scheme in LABELS.items():
         if name in source.variables:
@@ -37,6 +75,8 @@ def label_variables(
                 )
             read = partial(_read_label, source[name].variable)
             found[name] = _label_variable(shape, read, scheme)
+        elif fill:
+            found[name] = _label_variable(shape, _read_void, scheme)
     return found
 
 

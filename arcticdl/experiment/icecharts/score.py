@@ -1,0 +1,128 @@
+"""The AutoICE score of a run's folds."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from arcticdl.config import Experiment
+from arcticdl.errors import ConfigError
+from arcticdl.experiment.data.prepared import open_prepared
+from arcticdl.experiment.data.series import as_series
+from arcticdl.experiment.evaluate import chosen_folds
+from arcticdl.experiment.folder import fold_path, load_run, write_json
+from arcticdl.experiment.split import choose_folds
+from arcticdl.metrics.autoice import AUTOICE_CLASSES
+from arcticdl.tiles import open_store
+
+FILE = "autoice.json"
+
+
+def score_autoice(
+    run: str | Path, *, data: str | Path | None = None, fold: str | int = "all"
+) -> dict[str, Any]:
+    """Scores the trained folds of a run as the AutoICE challenge scores charts.
+
+    Args:
+        run: Run folder, whose heads are called ``SIC``, ``SOD`` and ``FLOE``.
+        data: Another store, scored whole by one fold; default: each fold's held-out
+            scenes.
+        fold: Number, or ``all`` that are trained.
+
+    Returns:
+        As ``evaluation.autoice.score_tallies``, of the scenes of all chosen folds
+        together, with ``folds``. It is written to ``autoice.json`` (of another store
+        ``autoice_STORE.json``) in the run folder.
+
+    Raises:
+        FileNotFoundError: No such run, or no trained fold.
+        ConfigError: The fold is not trained; or several are to score one store.
+        TaskError: No head answers with a chart.
+    """
+    from arcticdl.evaluation.autoice.score import score_tallies
+    from arcticdl.evaluation.strata import scene_strata
+
+    if Path(run).suffix == ".keras":
+        raise ConfigError(
+            "`--score autoice` is of the folds of a run folder. Received: the file "
+            f"{run}."
+        )
+    folder, config = load_run(run)
+    numbers = chosen_folds(folder, fold)
+    if data is not None and len(numbers) > 1:
+        raise ConfigError(
+            "Every scene is scored once: name the fold that scores `data`. Received: "
+            f"folds {numbers}."
+        )
+    if data is None:
+        store = open_prepared(config)
+        splits = choose_folds(store, config, numbers)
+        parts = {number: splits[number].test for number in numbers}
+    else:
+        store = as_series(open_store(data), config)
+        parts = {numbers[0]: np.arange(len(store))}
+    tallies: dict[str, Any] = {}
+    for number, test in parts.items():
+        path = fold_path(folder, number) / "model.keras"
+        tallies |= _tally(config, store, test, path)
+    tested = np.unique(np.concatenate(list(parts.values())))
+    strata = scene_strata(store.manifest.iloc[tested], config.strata)
+    found = score_tallies(tallies, strata, seed=config.seed) | {"folds": numbers}
+    name = FILE if data is None else f"autoice_{Path(data).stem}.json"
+    write_json(folder / name, found)
+    return found
+
+
+def _tally(config: Experiment, store: Any, test: np.ndarray, path: Path) -> Any:
+    from arcticdl.evaluation.autoice.tally import tally_charts
+    from arcticdl.inference import load_model
+    from arcticdl.labelling.unaided import for_tests
+
+    settings = config.predict
+    return tally_charts(
+        load_model(path),
+        for_tests(store),
+        test,
+        overlap_px=settings.overlap_px,
+        tta=settings.tta,
+        batch_size=settings.batch_size,
+        tile_size_px=settings.tile_size_px,
+    )
+
+
+def describe_autoice(found: Mapping[str, Any]) -> list[str]:
+    """The lines that a person reads first.
+
+    Args:
+        found: From ``score_autoice``.
+    """
+    official, limits = found["official"], found["interval"]
+    spread = "" if limits is None else f"  (95 % over scenes: {_told(limits)})"
+    lines = [
+        f"AutoICE score over the pixels of {found['num_scenes']} held-out scenes",
+        f"{'combined':>18} {_told([official['combined']])}{spread}",
+    ]
+    names = {"SIC": "R2", "SOD": "weighted F1", "FLOE": "weighted F1"}
+    for name in AUTOICE_CLASSES:
+        chart = found["charts"].get(name)
+        lines.append(f"{name:>18} {_told([official[name]])}  {names[name]}")
+        if chart and chart["support"]:
+            ice = chart["ice_only"]
+            beside = [chart["macro_f1"], ice["weighted_f1"], ice["macro_f1"]]
+            told = [_told([None if v is None else 100 * v]) for v in beside]
+            lines.append(
+                f"{'':>18} {told[0]} macro F1; of ice alone {told[1]} weighted, "
+                f"{told[2]} macro"
+            )
+    for column, table in found["strata"].items():
+        for stratum, each in table.items():
+            lines.append(
+                f"{column:>18} {stratum}: {_told([each['official']['combined']])} "
+                f"({each['num_scenes']} scenes)"
+            )
+    return lines
+
+
+def _told(values: list[Any]) -> str:
+    return "-".join("none" if v is None else f"{v:.1f}" for v in values)

@@ -1,0 +1,77 @@
+"""What an AI4Arctic file says of its scene, and what it does not hold."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from arcticdl.sources.charts.ai4arctic_bands import BANDS
+from arcticdl.sources.charts.ai4arctic_labels import LABELS
+from arcticdl.sources.core.assemble import known_time
+
+CHART_REGIONS = (
+    *("CapeFarewell", "CentralEast", "CentralWest", "NorthAndCentralEast"),
+    *("NorthEast", "NorthWest", "Qaanaaq", "SouthEast", "SouthWest", "North"),
+    *("SGRDIEA", "SGRDIFOXE", "SGRDIHA", "SGRDIMID", "SGRDINFLD", "SGRDIWA"),
+)
+"""Regions of the Danish and the Canadian charts, as the names of their files tell."""
+
+_SEASONS = ("winter", "spring", "summer", "autumn")
+_GROUPS = {"AMSR2": ("btemp_",), "ERA5": ("u10m", "v10m", "t2m", "skt", "tcwv", "tclw")}
+
+
+def scene_attributes(source: xr.Dataset, path: str, *, absent: bool) -> dict[str, Any]:
+    """Reads the attributes of a scene.
+
+    Args:
+        source: The file.
+        path: Its path, which tells the time.
+        absent: Whether the column ``absent`` says which bands and charts are missing.
+
+    Returns:
+        ``scene_id``, ``sensor``, and where they are known ``service``, ``region``,
+        ``time`` and ``season`` (by whole months, December to February is winter).
+    """
+    name = Path(path).stem
+    attrs: dict[str, Any] = {
+        "scene_id": str(source.attrs.get("scene_id", name)),
+        "sensor": "Sentinel-1 EW, AMSR2, ERA5",
+    }
+    told = {"service": source.attrs.get("ice_service"), "region": _region(source)}
+    attrs |= {key: str(value) for key, value in told.items() if value}
+    time = known_time(name[:15] if re.match(r"\d{8}T\d{6}", name) else None)
+    if time is not None:
+        attrs |= {"time": time, "season": _SEASONS[int(time[5:7]) % 12 // 3]}
+    if absent:
+        attrs["columns"] = {"absent": ", ".join(absent_parts(source)) or "nothing"}
+    return attrs
+
+
+def absent_parts(source: xr.Dataset) -> list[str]:
+    """Names what a file lacks: whole instruments, single bands, charts.
+
+    Args:
+        source: The file.
+
+    Returns:
+        Such as ``["AMSR2", "FLOE"]``; charts of polygons count as all three.
+    """
+    lost = [n for n, b in BANDS.items() if b.variable not in source.variables]
+    parts = []
+    for group, starts in _GROUPS.items():
+        members = [name for name in BANDS if name.startswith(starts)]
+        if set(members) <= set(lost):
+            parts.append(group)
+            lost = [name for name in lost if name not in members]
+    charts = [] if "polygon_icechart" in source.variables else list(LABELS)
+    return parts + lost + [n for n in charts if n not in source.variables]
+
+
+def _region(source: xr.Dataset) -> str | None:
+    """The region that a file tells, or that the name of its chart holds."""
+    told = source.attrs.get("region")
+    if told:
+        return str(told)
+    words = re.split(r"[_.]", str(source.attrs.get("original_id", "")))
+    return next((name for name in CHART_REGIONS if name in words), None)

@@ -1,0 +1,242 @@
+"""The charts of the AutoICE challenge: from files to the exact score."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from sklearn.metrics import f1_score, r2_score
+
+from arcticdl.cli import main
+from arcticdl.config import load_config
+from arcticdl.errors import ConfigError, TaskError
+from arcticdl.evaluation.autoice.score import score_tallies
+from arcticdl.evaluation.autoice.tally import chart_heads
+from arcticdl.experiment import chart_scenes, check_options, predict, score_autoice
+from arcticdl.sources import open_scene
+from arcticdl.sources.charts.polygons import read_ice_chart
+from arcticdl.tasks import read_head
+
+NET = (
+    "model={backbone: plain, options: {backbone_options: {width: 4, depth: 2}, "
+    "decoder_options: {channels: [8, 4]}}}"
+)
+TINY = [
+    NET,
+    "tiles.size_px=64",
+    "train.epochs=1",
+    "train.repeats=1",
+    "train.batch_size=8",
+    "folds.n_splits=2",
+    "train.jit_compile=false",
+]
+
+OURS = [
+    "data.scenes=data/autoice/*_prep.nc",
+    "folds.validation_groups=0",
+    "train.early_stopping=null",
+]
+
+
+def run(*words):
+    assert main([str(word) for word in words]) == 0
+
+
+def sets(*texts):
+    return [word for text in texts for word in ("--set", text)]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A folder of three scenes, of which the last lacks AMSR2 and the floe sizes."""
+    folder = tmp_path_factory.mktemp("autoice")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run("simulate", "data/autoice", "--schema", "ai4arctic", "--scenes", 3,
+            "--size", 128)  # fmt: skip
+        path = sorted(Path("data/autoice").glob("*_002_prep.nc"))[0]
+        with xr.open_dataset(path, decode_cf=False) as opened:
+            whole = opened.load()
+        lost = [n for n in whole.data_vars if str(n).startswith("btemp")]
+        whole.drop_vars([*lost, "FLOE"]).to_netcdf(path, engine="h5netcdf")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def small(work, project_root):
+    """A trained fold of the small configuration, in its folder."""
+    config = project_root / "configs" / "autoice_small.yaml"
+    run("prepare", config, *sets(*TINY))
+    run("train", config, "--fold", 0, *sets(*TINY))
+    predict("runs/autoice_small", products=[])
+    return work / "runs" / "autoice_small"
+
+
+def pairs(folder, variables):
+    """True and predicted classes of the mapped scenes, chart by chart."""
+    truth, found = {n: [] for n in variables}, {n: [] for n in variables}
+    for path in sorted((folder / "maps").glob("*.nc")):
+        source = folder.parents[1] / "data" / "autoice" / path.name
+        scene = open_scene(source, fill_absent=True)
+        with xr.open_dataset(path, mask_and_scale=False) as maps:
+            for chart, name in variables.items():
+                values = maps[name].values
+                if values.dtype.kind == "f":
+                    tenths = np.round(np.clip(values, 0, 1) * 10)
+                    values = np.where(np.isnan(values), 255, tenths).astype(int)
+                scored = (scene[chart].values != 255) & (values != 255)
+                truth[chart].append(scene[chart].values[scored])
+                found[chart].append(values[scored])
+    return [{n: np.concatenate(v) for n, v in part.items()} for part in (truth, found)]
+
+
+def official(truth, found):
+    """The score as the challenge's starter kit computes it, by scikit-learn."""
+    each = {"SIC": round(r2_score(truth["SIC"], found["SIC"]) * 100, 3)}
+    for name in ("SOD", "FLOE"):
+        f1 = f1_score(truth[name], found[name], average="weighted", zero_division=0)
+        each[name] = round(f1 * 100, 3)
+    each["combined"] = round((2 * each["SIC"] + 2 * each["SOD"] + each["FLOE"]) / 5, 3)
+    return each
+
+
+def test_scenes_that_lack_parts_are_learnt_from_and_named(work, project_root, capsys):
+    config = project_root / "configs" / "autoice_nrt.yaml"
+    settings = sets(*TINY, *OURS, "tiles.store=data/named.tiles")
+    capsys.readouterr()
+    run("prepare", config, *settings)
+    said = capsys.readouterr().err
+    assert "1 of 3 scenes lack" in said
+    assert "simulated_0_002_prep: without AMSR2, FLOE" in said
+    check_options(load_config(config, settings[1::2]))
+
+
+def test_near_real_time_uses_nothing_that_comes_later(project_root):
+    late = ("u10m", "v10m", "t2m", "skt", "tcwv", "tclw", "season", "position")
+    paths = [project_root / "configs" / f"autoice{end}.yaml" for end in ("", "_nrt")]
+    whole, early = (load_config(path) for path in paths)
+    assert not [b for b in early.data.use_bands if b.startswith(late)]
+    assert set(early.data.use_bands) < set(whole.data.use_bands)
+    same = ("heads", "model", "folds", "train", "tiles", "strata")
+    assert all(getattr(early, part) == getattr(whole, part) for part in same)
+
+
+def test_the_score_is_that_of_scikit_learn_on_the_maps(small, work, capsys):
+    capsys.readouterr()
+    run("evaluate", small, "--score", "autoice")
+    said = capsys.readouterr().out
+    names = {"SIC": "SIC_class", "SOD": "SOD_class", "FLOE": "FLOE_class"}
+    truth, found = pairs(small, names)
+    wanted = official(truth, found)
+    told = json.loads((small / "autoice.json").read_text())
+    assert told["official"] == wanted
+    assert f"{wanted['combined']:.1f}" in said
+    for name in ("SOD", "FLOE"):
+        ice = truth[name] > 0
+        ours, labels = told["charts"][name], np.unique([*truth[name], *found[name]])
+        macro = f1_score(truth[name], found[name], labels=labels, average="macro",
+                         zero_division=0)  # fmt: skip
+        assert ours["macro_f1"] == pytest.approx(macro)
+        of_ice = f1_score(truth[name][ice], found[name][ice], average="weighted",
+                          zero_division=0)  # fmt: skip
+        assert ours["ice_only"]["weighted_f1"] == pytest.approx(of_ice)
+        assert ours["support"] == len(truth[name])
+    regions = told["strata"]["region"]
+    assert sum(each["num_scenes"] for each in regions.values()) == told["num_scenes"]
+    split = json.loads((small / "fold0" / "split.json").read_text())
+    assert not set(split["train"]) & set(split["test"])
+
+
+def test_concentration_as_a_number_and_crops_from_the_files(work, project_root):
+    config = project_root / "configs" / "autoice.yaml"
+    further = ("train.feed=scenes", "tiles.store=data/files.tiles")
+    settings = sets(*TINY, *OURS, *further)
+    run("prepare", config, *settings)
+    run("train", config, "--fold", 0, *settings)
+    predict("runs/autoice", products=[])
+    found = score_autoice("runs/autoice")
+    names = {"SIC": "SIC_value", "SOD": "SOD_class", "FLOE": "FLOE_class"}
+    assert found["official"] == official(*pairs(work / "runs" / "autoice", names))
+
+
+def test_charts_are_handed_on(small, work, capsys):
+    out = work / "handed"
+    run("charts", small, "-o", out, "--submission", out / "upload.nc")
+    split = json.loads((small / "fold0" / "split.json").read_text())
+    names = {"SIC": "SIC_class", "SOD": "SOD_class", "FLOE": "FLOE_class"}
+    with xr.open_dataset(out / "upload.nc", mask_and_scale=False) as upload:
+        assert len(upload.data_vars) == 3 * len(split["test"])
+        for scene_id in split["test"]:
+            stem = scene_id.removesuffix("_prep")
+            with xr.open_dataset(
+                small / "maps" / f"{scene_id}.nc", mask_and_scale=False
+            ) as maps:
+                for chart, name in names.items():
+                    found = upload[f"{stem}_{chart}"]
+                    assert found.dtype == "uint8"
+                    np.testing.assert_array_equal(found.values, maps[name].values)
+    scene_id = split["test"][0]
+    folder = out / scene_id
+    files = {path.name for path in folder.iterdir()}
+    assert files == {"chart.nc", "chart.png", f"{scene_id}_sigrid3.zip"}
+    chart = read_ice_chart(folder / f"{scene_id}_sigrid3.zip")
+    assert len(chart.eggs) > 0
+    assert main(["charts", str(small), "-o", str(out)]) == 1
+    assert "exist already" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="one model"):
+        chart_scenes(small, fold="all")
+
+
+def test_a_scene_without_charts_is_charted(small, work):
+    path = sorted((work / "data" / "autoice").glob("*_prep.nc"))[0]
+    bare = work / "bare" / path.name
+    bare.parent.mkdir()
+    with xr.open_dataset(path, decode_cf=False) as opened:
+        lost = opened.drop_vars(["SIC", "SOD", "FLOE", "ice_type"]).load()
+    lost.to_netcdf(bare, engine="h5netcdf")
+    (folder,) = chart_scenes(small, [str(bare)], work / "without", min_area_km2=0)
+    assert (folder / "chart.png").stat().st_size > 10_000
+
+
+def test_another_store_is_scored_by_one_fold(small):
+    with pytest.raises(ConfigError, match="run folder"):
+        score_autoice("some.keras")
+    found = score_autoice(small, data="data/autoice_small.tiles", fold=0)
+    assert found["num_scenes"] == 3
+    # The scene without floe sizes counts with the charts that it has.
+    assert "FLOE" in found["charts"]
+    assert (small / "autoice_autoice_small.json").is_file()
+
+
+def test_scores_of_counts_known_by_hand():
+    water = np.zeros((6, 6), int)
+    water[0, 0] = 90
+    water[5, 5], water[5, 4] = 6, 4
+    found = score_tallies({"a": {"SOD": water}}, {"region": {"a": "north"}})
+    assert found["official"]["combined"] is None
+    assert found["interval"] is None
+    chart = found["charts"]["SOD"]
+    # Old ice: precision 1, recall 0.6; over ice alone water counts no more.
+    assert chart["per_class"]["old_ice"]["f1"] == pytest.approx(0.75)
+    assert chart["weighted_f1"] == pytest.approx(0.9 * 1 + 0.1 * 0.75)
+    assert chart["macro_f1"] == pytest.approx((1 + 0.75 + 0) / 3)
+    assert chart["ice_only"]["weighted_f1"] == pytest.approx(0.75)
+    assert found["strata"]["region"]["north"]["official"]["SOD"] == 97.5
+
+
+def test_what_is_no_chart_is_refused():
+    head = read_head("ice", {"task": "segmentation", "classes": ["a", "b"]})
+    with pytest.raises(TaskError, match="heads named"):
+        chart_heads({"ice": head})
+    with pytest.raises(TaskError, match="6 classes of its chart"):
+        chart_heads({"SOD": head})
+    percent = read_head("SIC", {"task": "dense_regression", "units": "%"})
+    with pytest.raises(TaskError, match="a fraction"):
+        chart_heads({"SIC": percent})
+
+
+def test_the_configurations_hold_folds_apart_by_drift(project_root):
+    for name in ("autoice", "autoice_nrt", "autoice_small"):
+        config = load_config(project_root / "configs" / f"{name}.yaml")
+        assert config.folds.drifts and config.folds.group == "region"
