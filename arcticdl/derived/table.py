@@ -72,6 +72,24 @@ FORMULAS: Mapping[str, Formula] = {
         of=-1,
         options={"slope_db": NUMBER, "reference_deg": NUMBER},
     ),
+    "nasa_team": Formula(
+        f"{_HERE}.microwave:nasa_team",
+        "K of 18.7, 23.8 and 36.5 GHz vertical, "
+        "`v18`, `v24`, `v37`, and horizontal at 18.7 GHz, `h18`",
+        "concentration by NASA Team, 0 to 1; 0 where the weather filters say water",
+        "1",
+        "Cavalieri et al. 1984 and 1995",
+        roles=("v18", "v24", "v37", "h18"),
+    ),
+    "bootstrap": Formula(
+        f"{_HERE}.microwave:bootstrap",
+        "K of 18.7, 23.8 and 36.5 GHz vertical, "
+        "`v18`, `v24`, `v37`, and horizontal at 36.5 GHz, `h37`",
+        "concentration by Bootstrap, 0 to 1; 0 where the weather filters say water",
+        "1",
+        "Comiso 1995; Cavalieri et al. 1995",
+        roles=("v18", "v24", "v37", "h37"),
+    ),
     "ndwi_green_nir": Formula(
         f"{_HERE}.optical:ndwi_green_nir",
         "reflectance of `green` and `nir`",

@@ -74,7 +74,7 @@ def scene_map(
         )
     step = max(1, -(-max(scene.sizes["y"], scene.sizes["x"]) // _MAX_SIDE_PX))
     thin = scene.isel(y=slice(None, None, step), x=slice(None, None, step))
-    graticule = _graticule(thin)
+    graticule = graticule_of(thin)
     ratio = min(max(thin.sizes["x"] / thin.sizes["y"], 0.4), 2.5)
     with house_style():
         figure = new_figure((4.4 * ratio * len(panels) + 1.8, 4.9))
@@ -86,7 +86,7 @@ def scene_map(
             else:
                 _draw_label(ax, thin[name], name.replace("_", " "), classes, colors)
             if graticule is not None:
-                _draw_frame(ax, graticule)
+                draw_frame(ax, graticule)
         figure.suptitle(title or "", x=0.01, ha="left", fontweight="bold")
         figure.supxlabel(_reference_line(scene), x=0.01, ha="left", fontsize=8.5)
     return figure
@@ -143,7 +143,8 @@ def _codes(variable: Any) -> np.ndarray:
     return values.astype(np.int64)
 
 
-def _graticule(scene: Any, num_points: int = 41) -> _Graticule | None:
+def graticule_of(scene: Any, num_points: int = 41) -> _Graticule | None:
+    """Where a scene lies, on a coarse set of its pixels; ``None`` if nothing says."""
     rows, columns = scene.sizes["y"], scene.sizes["x"]
     if min(rows, columns) < 2:
         return None
@@ -171,7 +172,8 @@ def _lonlat(scene: Any, row: np.ndarray, column: np.ndarray) -> tuple[Any, Any]:
     return transform.transform(x, y)
 
 
-def _draw_frame(ax: Axes, graticule: _Graticule) -> None:
+def draw_frame(ax: Axes, graticule: _Graticule) -> None:
+    """Draws parallels and meridians, a scale bar and north over a picture."""
     limits = ax.get_xlim(), ax.get_ylim()
     _draw_lines(ax, graticule)
     _draw_scale_bar(ax, graticule)

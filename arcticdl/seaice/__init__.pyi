@@ -4,5 +4,6 @@ from . import charts as charts
 from . import colours as colours
 from . import indices as indices
 from . import labels as labels
+from . import microwave as microwave
 from . import sar as sar
 from . import schemes as schemes

@@ -124,7 +124,7 @@ def test_bands_are_chosen_by_name_and_radar_has_its_composite():
 def test_scale_bar_is_of_true_length_and_north_follows_the_meridian():
     # On the 45 W meridian of EPSG:3413, below the pole, north is up.
     scene = make_scene(shape=(101, 101), x0=-1e4, y0=-2e6)
-    graticule = cartography._graticule(scene)
+    graticule = cartography.graticule_of(scene)
     figure = plots.scene_map(scene)
     bar = next(t for t in texts(figure) if t.endswith(" km"))
     assert bar == "5 km"

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from arcticdl.metrics.autoice import AUTOICE_CLASSES, in_tenths
 from arcticdl.plots import band_composite, class_map, house_style, new_figure
+from arcticdl.plots.cartography import draw_frame, graticule_of
 from arcticdl.plots.maps import class_legend
 from arcticdl.plots.style import VOID_COLOR
 from arcticdl.seaice.schemes import AUTOICE_FLOE, AUTOICE_SIC, AUTOICE_SOD
@@ -92,6 +93,9 @@ def _draw_radar(ax: Axes, scene: xr.Dataset) -> None:
     valid = scene["valid"].values if "valid" in scene else None
     title = f"{first.replace('_', ' ')} (dB)" if first.startswith("HH") else first
     band_composite(scene["image"], [first], ax, valid=valid, title=title)
+    graticule = graticule_of(scene)
+    if graticule is not None:
+        draw_frame(ax, graticule)
 
 
 def _draw(ax: Axes, codes: np.ndarray, name: str, title: str) -> None:
@@ -105,7 +109,7 @@ def _draw_error(ax: Axes, found: np.ndarray, truth: np.ndarray, name: str) -> No
     difference = found.astype(float) - truth
     if name == "SIC":
         colors, edges = ListedColormap(_DIFFERENCE), _EDGES
-        title = "charted minus truth"
+        title = "network minus chart"
     else:
         colors, edges = ListedColormap(_AGREEMENT), _SAME_OR_NOT
         difference = (difference != 0).astype(float)
@@ -136,7 +140,7 @@ def _entries(name: str) -> tuple[list[str], list[str]]:
 
 def _legend(ax: Axes, name: str, at: tuple[float, float]) -> None:
     legend = ax.legend(
-        handles=class_legend(*_entries(name)),
+        handles=class_legend(*_entries(name), with_void=name == "SOD"),
         title=_TITLES[name],
         loc="upper left",
         bbox_to_anchor=at,
@@ -175,7 +179,7 @@ def _legend_under(figure: Figure, names: list[str]) -> None:
     for name in names:
         ax = figure.axes[1 + names.index(name)]
         ax.legend(
-            handles=class_legend(*_entries(name)),
+            handles=class_legend(*_entries(name), with_void=name == "SOD"),
             loc="upper left",
             bbox_to_anchor=(0.0, -0.03),
             fontsize=8,
