@@ -1,7 +1,7 @@
 """The whole of a configuration, and what its sections must agree on."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,13 +11,38 @@ from arcticdl.config.folds import FoldsConfig
 from arcticdl.config.heads import HeadConfig, check_fit, check_task
 from arcticdl.config.loss import LossConfig
 from arcticdl.config.model import ModelConfig
-from arcticdl.config.names import TASK
+from arcticdl.config.names import STRATUM, TASK
 from arcticdl.config.predict import PredictConfig
 from arcticdl.config.search.section import SearchConfig
 from arcticdl.config.section import Section
 from arcticdl.config.tiles import TilesConfig
 from arcticdl.config.train import TrainConfig
 from arcticdl.tasks.table import label_task
+
+
+class StratumConfig(Section):
+    """One way to tell the pixels of a scene apart."""
+
+    by: Annotated[str, STRATUM] = Field(
+        description="`band`: the value of a band; `distance`: to the truth's class "
+        "boundaries, or to a class; `object_size`: the area of the connected part of "
+        "its true class."
+    )
+    edges: tuple[float, ...] = Field(
+        min_length=1,
+        description="Where one stratum ends and the next begins, rising; each belongs "
+        "to the upper one.",
+    )
+    of: str | None = Field(
+        None,
+        description="The band; of a distance `edge` or a class, such as land; null: "
+        "`edge`.",
+    )
+    units: Literal["px", "m", "km2"] | None = Field(
+        None,
+        description="Of `edges`: px (null) or m of distances, px or km2 of sizes; a "
+        "band has its own.",
+    )
 
 
 class Experiment(Section):
@@ -63,6 +88,11 @@ class Experiment(Section):
         (),
         description="Columns of the scenes, such as season or sensor, by whose values "
         "the scores are told as well.",
+    )
+    strata_within: tuple[StratumConfig, ...] = Field(
+        (),
+        description="What the pixels of a scene are told apart by, such as the angle "
+        "of incidence or the distance to an edge, to score each part by itself.",
     )
     search: SearchConfig | None = Field(
         None, description="What `arcticdl tune` tries; null: nothing."

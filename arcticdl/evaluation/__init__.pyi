@@ -5,7 +5,6 @@ from .baselines.beside import score_baselines as score_baselines
 from .baselines.classical import classical_baselines as classical_baselines
 from .baselines.constant import constant_baseline as constant_baseline
 from .baselines.pixels import pixel_baselines as pixel_baselines
-from .bias import audit_strata as audit_strata
 from .calibrate.conformal import control_risk as control_risk
 from .calibrate.fit import fit_scaling as fit_scaling
 from .calibrate.scenes import calibrate_model as calibrate_model
@@ -30,6 +29,8 @@ from .objects.detections import DetectionEvaluation as DetectionEvaluation
 from .pool import pool_folds as pool_folds
 from .report import write_report as write_report
 from .scenes import evaluate_scenes as evaluate_scenes
-from .strata import scene_strata as scene_strata
-from .strata import scores_by_stratum as scores_by_stratum
+from .strata.bias import audit_strata as audit_strata
+from .strata.scenes import scene_strata as scene_strata
+from .strata.scenes import scores_by_stratum as scores_by_stratum
+from .strata.within import Within as Within
 from .values import ValueEvaluation as ValueEvaluation

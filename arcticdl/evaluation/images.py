@@ -21,6 +21,10 @@ class ImageEvaluation:
             of the best; 0 keeps none.
         num_resamples: Bootstrap resamples of images behind the intervals.
         seed: Seed of the bootstrap.
+
+    Attributes:
+        within: The ``StrataWithin`` of whole scenes that were scored by some; else
+            ``None``.
     """
 
     def __init__(
@@ -33,6 +37,7 @@ class ImageEvaluation:
         seed: int,
     ) -> None:
         self.num_resamples, self.seed = num_resamples, seed
+        self.within: Any = None
         self._num_void = 0
         self._extras: dict[str, list[dict[str, float | None]]] = {}
         self._pictures = TilePictures(

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from arcticdl.evaluation.bias import audit_strata, mean_trained
 from arcticdl.evaluation.choose import empty_evaluation, head_of
-from arcticdl.evaluation.strata import pool_strata
+from arcticdl.evaluation.strata.bias import audit_strata, mean_trained
+from arcticdl.evaluation.strata.scenes import pool_strata
+from arcticdl.evaluation.strata.within import pool_within
 from arcticdl.tasks import SCORES
 
 
@@ -19,8 +20,9 @@ def pool_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Args:
         folds: The folds' results, as an evaluation's ``result`` gives them, with
-            ``fold``, ``baselines`` and ``strata`` where they hold these; or, of several
-            heads, ``{"fold": ..., "heads": {name: result}}``. At least one.
+            ``fold``, ``baselines``, ``strata`` and ``strata_within`` where they hold
+            these; or, of several heads, ``{"fold": ..., "heads": {name: result}}``. At
+            least one.
 
     Returns:
         The layout of a single result, whose ``intervals`` are over all images;
@@ -63,6 +65,7 @@ def _pool_head(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     ]
     pooled["over_folds"] = _over_folds(pooled["folds"], pooled["scored_by"])
     pooled["strata"] = pool_strata(folds, pooled)
+    pooled["strata_within"] = pool_within(folds, pooled)
     pooled["bias"] = audit_strata(pooled, mean_trained(folds))
     promised = {(fold.get("conformal") or {}).get("coverage") for fold in folds}
     if len(promised) == 1 and None not in promised:

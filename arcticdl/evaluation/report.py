@@ -14,12 +14,12 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from arcticdl import plots
-from arcticdl.evaluation.bias import describe_bias
 from arcticdl.evaluation.objects.detections import object_panels
 from arcticdl.evaluation.pool import results_by_head
 from arcticdl.evaluation.run_folder import RunFolder, read_run
 from arcticdl.evaluation.split_panel import split_rows
-from arcticdl.evaluation.strata import GAP_SUFFIX
+from arcticdl.evaluation.strata.bias import describe_bias
+from arcticdl.evaluation.strata.scenes import GAP_SUFFIX
 from arcticdl.files import write_text
 from arcticdl.tasks import SCORES, Score
 from arcticdl.training.watch.diagnosis import Finding, diagnose
@@ -144,9 +144,12 @@ def _block(run: RunFolder, name: str, result: Mapping[str, Any]) -> dict[str, An
         "per_output": result["scores"].get("per_output") or {},
         "matrix": _matrix_rows(result) if kind == "classes" else [],
         "folds": result.get("folds") or [],
+        "within": list(result.get("strata_within") or {}),
         "strata": {
             _stratified(column, name): entries
-            for column, entries in (result.get("strata") or {}).items()
+            for column, entries in (
+                (result.get("strata") or {}) | (result.get("strata_within") or {})
+            ).items()
         },
         "images": sorted(result["images"], key=partial(_by_score, score=shown[0]))[
             :_MAX_IMAGE_ROWS

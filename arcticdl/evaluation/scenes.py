@@ -1,6 +1,6 @@
 """Evaluation as the model will be used: whole scenes, blended, then scored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -12,6 +12,13 @@ from arcticdl.evaluation.calibrate.conformal import set_scores
 from arcticdl.evaluation.choose import Evaluation, evaluation_for
 from arcticdl.evaluation.images import counted_pixels
 from arcticdl.evaluation.objects.scenes import evaluate_objects
+from arcticdl.evaluation.strata.within import (
+    Pixels,
+    StrataWithin,
+    Within,
+    cell_of,
+    check_within,
+)
 from arcticdl.inference.forward import Answers
 from arcticdl.inference.images import answer_image
 from arcticdl.inference.lines import draw_line, trace_line
@@ -39,6 +46,8 @@ def evaluate_scenes(
     tile_size_px: int | tuple[int, int] | None = None,
     overlap_px: int | None = None,
     objects: Mapping[str, Any] | None = None,
+    within: Sequence[Within] = (),
+    beside: Mapping[str, xr.Dataset] | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -57,6 +66,8 @@ def evaluate_scenes(
         overlap_px: Overlap of windows; default: a quarter.
         objects: Of a model that finds objects ``count_score`` and options of
             ``inference.Finder``, such as ``max_overlap``.
+        within: Strata within scenes, by which pixels are scored apart as well.
+        beside: The scenes by their names, with bands of `within` that the store lacks.
         seed: Seed of the bootstrap.
         progress: Whether to show a progress bar.
 
@@ -64,11 +75,13 @@ def evaluate_scenes(
         Name of the label -> its evaluation; one image a scene, every pixel counted
         once. With ``line`` each image has ``distance_px`` (see
         ``arcticdl.metrics.front_distance``: the mean of both directions),
-        ``distance_matched_px`` and ``line_threshold``. Of a model that finds objects
+        ``distance_matched_px`` and ``line_threshold``; of `within` each evaluation of
+        pixels has ``within.result()``. Of a model that finds objects
         see ``evaluation.objects``.
 
     Raises:
         TaskError: The store has no label of a head's name, or one that does not fit.
+        ConfigError: `within` asks for what the store cannot tell.
     """
     windows: dict[str, Any] = {"tile_size_px": tile_size_px, "batch_size": batch_size}
     if any(head.spec.kind == "boxes" for head in model_heads(model).values()):
@@ -87,6 +100,14 @@ def evaluate_scenes(
         )
         for name, head in predictor.heads.items()
     }
+    if within:
+        further = {str(b) for s in (beside or {}).values() for b in s["band"].values}
+        classes = scored_classes(predictor.heads.values())
+        check_within(within, further | set(store.bands), classes)
+        for name, head in predictor.heads.items():
+            if head.spec.dense:
+                strata = StrataWithin(within, head, seed=seed)
+                evaluations[labels[name].name].within = strata
     manifest = store.manifest.iloc[np.asarray(indices)]
     groups = manifest.groupby("scene_id", sort=True)
     for scene_id, rows in track(groups, "evaluate", shown=progress):
@@ -108,7 +129,17 @@ def evaluate_scenes(
                 code = head.classes.index(line)
                 extra |= _line_scores(answers[name], truth, code)
             _add_tiles(evaluation, store, tiles, scene, truth, answers[name], extra)
+            if evaluation.within is not None:
+                cell_m, wide = cell_of(store, tiles[0]), (beside or {}).get(scene_id)
+                pixels = Pixels(scene, truth, head.classes, cell_m, wide)
+                evaluation.within.add(pixels, answers[name])
     return evaluations
+
+
+def scored_classes(heads: Iterable[Head]) -> set[str]:
+    """Classes of all heads that answer with maps of classes."""
+    maps = [h for h in heads if h.spec.dense and h.form.scored_by == "classes"]
+    return {name for head in maps for name in head.classes}
 
 
 def answer_heads(

@@ -1,7 +1,7 @@
 """Scoring trained folds on what they did not see."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.data.series import as_series
+from arcticdl.experiment.data.within import scenes_beside, strata_within
 from arcticdl.experiment.ensembles.joined import evaluate_file
 from arcticdl.experiment.folder import (
     FULL,
@@ -112,9 +113,8 @@ def _evaluate_fold(
     Models and baselines are scored on labels that no model's confidence has corrected.
     """
     from arcticdl.evaluation.baselines.beside import score_baselines
-    from arcticdl.evaluation.bias import count_trained
     from arcticdl.evaluation.scenes import evaluate_scenes
-    from arcticdl.evaluation.strata import GAP_SUFFIX, scene_strata, scores_by_stratum
+    from arcticdl.evaluation.strata.scenes import GAP_SUFFIX
     from arcticdl.labelling.unaided import for_tests
     from arcticdl.models.card import model_heads
 
@@ -131,6 +131,8 @@ def _evaluate_fold(
         tile_size_px=config.predict.tile_size_px,
         overlap_px=config.predict.overlap_px,
         objects=config.predict.objects.model_dump(),
+        within=strata_within(config),
+        beside=scenes_beside(config, store),
         seed=config.seed,
     )
     several = len(evaluations) > 1
@@ -140,12 +142,11 @@ def _evaluate_fold(
         folder = path / "pictures" / label if several else path / "pictures"
         result = evaluation.result()
         result["pictures"] = evaluation.write_pictures(folder)
+        if getattr(evaluation, "within", None) is not None:
+            result["strata_within"] = evaluation.within.result()
+        train = None if split is None else split.train
         columns = [f"{label}{GAP_SUFFIX}", *config.strata]
-        strata = scene_strata(store.manifest.iloc[test], columns)
-        result["strata"] = scores_by_stratum(result, strata)
-        if split is not None:
-            learnt = store.manifest.iloc[split.train]
-            result["trained"] = count_trained(scene_strata(learnt, columns))
+        result |= _strata(result, store.manifest, columns, test, train)
         if head.conformal is not None:
             result["conformal"] = vars(head.conformal)
         result["baselines"] = {}
@@ -163,6 +164,25 @@ def _evaluate_fold(
             )
         results[label] = result
     return {"heads": results} if several else results[label]
+
+
+def _strata(
+    result: Mapping[str, Any],
+    manifest: Any,
+    columns: Sequence[str],
+    test: np.ndarray,
+    train: np.ndarray | None,
+) -> dict[str, Any]:
+    """Scores by columns of scenes, and how many scenes of each stratum trained."""
+    from arcticdl.evaluation.strata.bias import count_trained
+    from arcticdl.evaluation.strata.scenes import scene_strata, scores_by_stratum
+
+    strata = scene_strata(manifest.iloc[test], columns)
+    found: dict[str, Any] = {"strata": scores_by_stratum(result, strata)}
+    if train is not None:
+        learnt = scene_strata(manifest.iloc[train], columns)
+        found["trained"] = count_trained(learnt)
+    return found
 
 
 def _normalizer(model: Any) -> Any:
@@ -186,7 +206,7 @@ def headline(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _headline(result: Mapping[str, Any]) -> list[str]:
-    from arcticdl.evaluation.bias import describe_bias
+    from arcticdl.evaluation.strata.bias import describe_bias
 
     scores, intervals = result["scores"], result["intervals"]
     chief, *_ = shown = SCORES[result["scored_by"]]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from arcticdl.evaluation import audit_strata
-from arcticdl.evaluation.bias import count_trained, describe_bias, mean_trained
+from arcticdl.evaluation.strata.bias import count_trained, describe_bias, mean_trained
 
 
 def result_of(scores, named, column="region"):

@@ -6,6 +6,7 @@ from typing import Any
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.series import as_series
+from arcticdl.experiment.data.within import check_strata_within
 from arcticdl.experiment.scenes import open_scenes
 from arcticdl.tiles import JoinedStore, SceneStore, TileStore, open_store
 
@@ -15,8 +16,8 @@ def open_prepared(config: Experiment) -> TileStore:
 
     Raises:
         FileNotFoundError: It is not there.
-        ConfigError: ``strata`` names what is no column of its scenes, or
-            ``tiles.select`` is no condition on them.
+        ConfigError: ``strata`` names what is no column of its scenes,
+            ``strata_within`` no band of them, or ``tiles.select`` is no condition.
         StoreError: Its pixels stay in the scenes, which are not those it was made of.
     """
     if not config.store_path.exists():
@@ -27,6 +28,8 @@ def open_prepared(config: Experiment) -> TileStore:
     store = as_series(_open(config), config)
     if config.strata:
         _check_strata(store.manifest, config.strata)
+    if config.strata_within:
+        check_strata_within(config, store)
     return store
 
 

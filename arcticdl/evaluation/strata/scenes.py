@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from arcticdl.evaluation.choose import empty_evaluation, head_of
+from arcticdl.evaluation.strata.within import score_images
 
 GAP_SUFFIX = "_time_gap_h"
 """How a store names the hours between a scene and its label, after the label."""
@@ -118,14 +118,8 @@ def pool_strata(
 def _scored(
     result: Mapping[str, Any], name: str, images: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Pools a part of the images, of which only what is kept by image is known."""
-    evaluation = empty_evaluation(head_of(result))
-    part = {**result, "images": images, "num_void_pixels": 0, "calibration": None}
-    if "sample" in result:
-        part["sample"] = {"true": [], "pred": []}
-        part["coverage"] = [c | {"below": 0} for c in result["coverage"]]
-    evaluation.merge(part)
-    found = evaluation.result()
+    """Pools a part of the images."""
+    found = score_images(result, images)
     kept = ("num_images", "num_pixels", "scores", "intervals")
     members = [entry["image_id"] for entry in images]
     return {"stratum": name, "images": members, **{k: found[k] for k in kept}}

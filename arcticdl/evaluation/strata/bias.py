@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import mannwhitneyu
+from scipy.stats import mannwhitneyu, wilcoxon
 
 from arcticdl.evaluation.compare.paired import holm
-from arcticdl.tasks import SCORES
+from arcticdl.evaluation.strata.within import score_images
+from arcticdl.tasks import SCORES, Score
 
 LEVEL = 0.05
 LEAST_SHARE = 0.5
@@ -24,12 +25,14 @@ def audit_strata(
 
     The scores of a stratum's images are compared with those of all others by the
     one-sided rank test of Mann and Whitney (1947, doi:10.1214/aoms/1177730491); Holm's
-    correction is over all strata of all columns. The images are the units, never their
-    pixels. A stratum that is not named is not shown to be served as well: few images
-    find little.
+    correction is over all strata of all columns. Of strata within scenes the scores of
+    a stratum's pixels are compared with those of the same scene's other pixels, by the
+    one-sided signed-rank test of Wilcoxon (1945, doi:10.2307/3001968) over scenes. The
+    images are the units, never their pixels. A stratum that is not named is not shown
+    to be served as well: few images find little.
 
     Args:
-        result: Of one head, with ``images`` and ``strata``.
+        result: Of one head, with ``images``, ``strata`` and ``strata_within``.
         trained: By column and stratum the number of training scenes, of several folds
             their mean; ``None``: not known.
 
@@ -50,12 +53,8 @@ def audit_strata(
         [('melt', ['worse'], 0.0095), ('winter', [], 1.0)]
     """
     chief = SCORES[result.get("scored_by", "classes")][0]
-    scores = {
-        str(entry["image_id"]): chief.sign * entry[chief.key]
-        for entry in result["images"]
-        if entry["num_pixels"] and entry.get(chief.key) is not None
-    }
-    entries = []
+    scores = _scores_of(result["images"], chief)
+    entries = _audit_within(result, chief)
     for column, strata in (result.get("strata") or {}).items():
         names = [name for e in strata for name in e["images"] if name in scores]
         for stratum in strata:
@@ -133,6 +132,40 @@ def describe_bias(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
+def _scores_of(images: Sequence[Mapping[str, Any]], chief: Score) -> dict[str, float]:
+    """The chief score of each image that has one, the higher the better."""
+    return {
+        str(entry["image_id"]): chief.sign * entry[chief.key]
+        for entry in images
+        if entry["num_pixels"] and entry.get(chief.key) is not None
+    }
+
+
+def _audit_within(result: Mapping[str, Any], chief: Score) -> list[dict[str, Any]]:
+    """Strata within scenes: each scene's pixels beside its other ones."""
+    entries = []
+    for name, strata in (result.get("strata_within") or {}).items():
+        for stratum in strata:
+            rest = [i for s in strata if s is not stratum for i in s["images"]]
+            others = score_images(result, rest)["images"] if rest else []
+            inside = _scores_of(stratum["images"], chief)
+            outside = _scores_of(others, chief)
+            both = sorted(inside.keys() & outside.keys())
+            pairs = [inside[n] for n in both], [outside[n] for n in both]
+            entries.append(
+                {
+                    "column": name,
+                    "stratum": stratum["stratum"],
+                    "num_images": len(both),
+                    "num_trained": None,
+                    "median": _median(pairs[0], chief.sign),
+                    "others": _median(pairs[1], chief.sign),
+                    "p_value": _paired_p_value(*pairs),
+                }
+            )
+    return entries
+
+
 def _trained(trained: Trained | None, column: str, stratum: str) -> float | None:
     if trained is None or column not in trained:
         return None
@@ -147,6 +180,15 @@ def _p_value(inside: Sequence[float], others: Sequence[float]) -> float | None:
     if min(len(inside), len(others)) < 2:
         return None
     return float(mannwhitneyu(inside, others, alternative="less").pvalue)
+
+
+def _paired_p_value(inside: Sequence[float], others: Sequence[float]) -> float | None:
+    differences = np.subtract(inside, others)
+    if len(differences) < 2:
+        return None
+    if not differences.any():
+        return 1.0
+    return float(wilcoxon(differences, alternative="less").pvalue)
 
 
 def _findings(

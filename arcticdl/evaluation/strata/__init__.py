@@ -1,0 +1,1 @@
+"""Scores of parts: strata of scenes, strata within scenes, and who is served worse."""
