@@ -65,7 +65,8 @@ def _pool_head(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     ]
     pooled["over_folds"] = _over_folds(pooled["folds"], pooled["scored_by"])
     pooled["strata"] = pool_strata(folds, pooled)
-    pooled["strata_within"] = pool_within(folds, pooled)
+    if within := pool_within(folds, pooled):
+        pooled["strata_within"] = within
     pooled["bias"] = audit_strata(pooled, mean_trained(folds))
     promised = {(fold.get("conformal") or {}).get("coverage") for fold in folds}
     if len(promised) == 1 and None not in promised:
