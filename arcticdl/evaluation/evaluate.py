@@ -177,6 +177,15 @@ class SegmentationEvaluation(ImageEvaluation):
         if result["calibration"] is not None:
             self._calibration.merge(result["calibration"])
 
+    def _score_of(self, image_id: str) -> float:
+        return float(scores(self._matrices[image_id])["mean_iou"])
+
+    def _shown(
+        self, y_true: np.ndarray, prediction: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        label = self._label(y_true, None)
+        return label, self._split_prediction(label, np.asarray(prediction))[0]
+
     def _label(self, y_true: np.ndarray, counted: np.ndarray | None) -> np.ndarray:
         label = np.asarray(y_true)
         if label.ndim != 2:

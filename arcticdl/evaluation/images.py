@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from arcticdl.evaluation.pictures import Painter, TilePictures
+from arcticdl.evaluation.scene_pictures import ScenePictures
 
 _INTERVAL_OF = ("mean", "median")
 
@@ -40,6 +41,7 @@ class ImageEvaluation:
         self.within: Any = None
         self._num_void = 0
         self._extras: dict[str, list[dict[str, float | None]]] = {}
+        self._scenes = ScenePictures(paint, bands=tuple(bands), seed=seed)
         self._pictures = TilePictures(
             paint,
             num_worst=num_pictures,
@@ -50,6 +52,42 @@ class ImageEvaluation:
     def write_pictures(self, folder: str | os.PathLike) -> list[dict[str, Any]]:
         """Writes the best and worst tiles as PNG; see `TilePictures.write`."""
         return self._pictures.write(folder)
+
+    def write_scenes(self, folder: str | os.PathLike) -> list[dict[str, Any]]:
+        """Writes the worst and the median scene as PNG; see `ScenePictures.write`."""
+        return self._scenes.write(folder)
+
+    def show(
+        self,
+        image_id: str,
+        y_true: np.ndarray,
+        prediction: np.ndarray,
+        image: np.ndarray,
+        valid: np.ndarray,
+    ) -> None:
+        """Offers a whole scene, once all of it is scored, to be shown.
+
+        Args:
+            image_id: As of `add`.
+            y_true: As of `add`.
+            prediction: As of `add`.
+            image: ``(y, x, band)``, any units.
+            valid: Boolean ``(y, x)``.
+        """
+        score = self._score_of(image_id)
+        if not np.isnan(score):
+            shown = self._shown(y_true, prediction)
+            self._scenes.add(image_id, score, image, *shown, valid)
+
+    def _score_of(self, image_id: str) -> float:
+        """Score of an image, the higher the better; NaN: nothing of it is scored."""
+        raise NotImplementedError
+
+    def _shown(
+        self, y_true: np.ndarray, prediction: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Truth and answer as the pictures have them."""
+        raise NotImplementedError
 
     def _note(
         self, image_id: str, num_void: int, extra: Mapping[str, float | None] | None

@@ -91,6 +91,16 @@ class LabelEvaluation(ImageEvaluation):
             score = 1.0 if np.isnan(score) else score
             self._offer_picture(image_id, picture_id, score, image, shown, told)
 
+    def _score_of(self, image_id: str) -> float:
+        found = label_scores(self._counts[image_id], self.head.classes)["mean_iou"]
+        return float(found)
+
+    def _shown(
+        self, y_true: np.ndarray, prediction: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        told = self.head.form.outputs["labels"].read(prediction, self.head)
+        return np.asarray(y_true), told
+
     def result(self) -> dict[str, Any]:
         """Returns everything that was counted and scored, ready for JSON.
 

@@ -44,15 +44,36 @@ def paint_values(y_true: np.ndarray, y_pred: np.ndarray) -> list[np.ndarray]:
     The scale spans the truth's 1st to 99th percentile, the errors' as far to both
     sides of zero.
     """
-    known = y_true[np.isfinite(y_true)]
-    low, high = np.percentile(known, [1, 99]) if known.size else (0.0, 1.0)
-    span = max(float(high - low), 1e-12)
+    low, high = value_limits(y_true)
+    span = high - low
     error = np.where(np.isfinite(y_true), y_pred - y_true, np.nan)
     return [
-        scaled_rgb(y_true, low, low + span, "viridis"),
-        scaled_rgb(y_pred, low, low + span, "viridis"),
+        scaled_rgb(y_true, low, high, "viridis"),
+        scaled_rgb(y_pred, low, high, "viridis"),
         scaled_rgb(error, -span, span, "RdBu_r"),
     ]
+
+
+def value_limits(y_true: np.ndarray) -> tuple[float, float]:
+    """Ends of a quantity's colours: the 1st and the 99th percentile of its truth."""
+    known = y_true[np.isfinite(y_true)]
+    low, high = np.percentile(known, [1, 99]) if known.size else (0.0, 1.0)
+    return float(low), float(max(high, low + 1e-12))
+
+
+def paint_input(
+    image: np.ndarray, bands: Sequence[str], valid: np.ndarray | None = None
+) -> np.ndarray:
+    """A colour composite ``(y, x, 3)`` uint8 of ``(y, x, band)`` in any units."""
+    image = np.atleast_3d(image)
+    named: Any = image
+    if len(bands) == image.shape[-1]:
+        import xarray as xr
+
+        named = xr.DataArray(
+            image, dims=("y", "x", "band"), coords={"band": list(bands)}
+        )
+    return composite_rgb(named, valid=valid)
 
 
 def paint_counts(y_true: np.ndarray, y_pred: np.ndarray) -> list[np.ndarray]:
@@ -185,7 +206,7 @@ class TilePictures:
         step = max(1, -(-max(y_true.shape[:2]) // self._max_side_px))
         image, y_true, y_pred = (a[::step, ::step] for a in (image, y_true, y_pred))
         panels = [
-            composite_rgb(self._named(image)),
+            paint_input(image, self._bands),
             *self._paint_panels(y_true, y_pred),
         ]
         # Transparent between the panels: the page may be light or dark.
@@ -197,12 +218,3 @@ class TilePictures:
             for part in (np.concatenate([panel, opaque], axis=-1), gap)
         ]
         return np.concatenate(spaced[:-1], axis=1)
-
-    def _named(self, image: np.ndarray) -> Any:
-        image = np.atleast_3d(image)
-        if len(self._bands) != image.shape[-1]:
-            return image
-        import xarray as xr
-
-        coords = {"band": list(self._bands)}
-        return xr.DataArray(image, dims=("y", "x", "band"), coords=coords)

@@ -35,8 +35,8 @@ def write_report(run_dir: str | os.PathLike) -> Path:
 
     The page is self-contained: pictures are data URIs, drawings are inline, nothing is
     fetched. It shows the pooled scores with their intervals beside the baselines, each
-    class, each stratum, the confusion matrix, training curves, reliability, the best
-    and worst tiles, the mapped scene, whether the split leaks, and how to make all of
+    class, each stratum, the confusion matrix, training curves, reliability, the worst
+    and the median scene, the best and worst tiles, the mapped scene, whether the split leaks, and how to make all of
     it again.
 
     Args:
@@ -155,6 +155,7 @@ def _block(run: RunFolder, name: str, result: Mapping[str, Any]) -> dict[str, An
             :_MAX_IMAGE_ROWS
         ],
         "pictures": _pictures(run, name),
+        "scenes": _scenes(run, name, units),
         "reliability": _drawn(
             run, "The reliability diagram", lambda: plots.reliability(calibration)
         )
@@ -346,6 +347,35 @@ def _pictures(run: RunFolder, head: str) -> dict[str, list[dict[str, Any]]]:
             _picture(e["path"], str(e.get("image_id", ""))) | e for e in ranked[:room]
         ]
     return {kind: tiles for kind, tiles in chosen.items() if tiles}
+
+
+def _scenes(run: RunFolder, head: str, units: str) -> list[dict[str, Any]]:
+    """The worst scene of all folds, and the one nearest to the median of its fold."""
+    found = [
+        entry | {"fold": fold.number}
+        for fold in run.folds
+        for entry in fold.scenes
+        if entry["head"] == head
+    ]
+    rank = {
+        "worst": lambda entry: entry["score"],
+        "median": lambda entry: abs(entry["score"] - entry["median"]),
+    }
+    chosen = []
+    for kind, place in rank.items():
+        if entries := [entry for entry in found if entry["kind"] == kind]:
+            entry = min(entries, key=place)
+            panels = [_picture(path, what) for what, path in entry["paths"].items()]
+            colors = ""
+            if entry["limits"]:
+                low, high = entry["limits"]
+                of = "" if units in ("", "1") else f" {units}"
+                colors = (
+                    f"Dark to bright: {_plain(low)} to {_plain(high)}{of}; errors red "
+                    f"where too high, blue where too low, to {_plain(high - low)}{of}."
+                )
+            chosen.append(entry | {"panels": panels, "colors": colors})
+    return chosen
 
 
 def _picture(path: Path, caption: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ class FoldFolder:
     leakage: dict[str, Any] | None = None
     history: Path | None = None
     pictures: list[dict[str, Any]] = field(default_factory=list)
+    scenes: list[dict[str, Any]] = field(default_factory=list)
     importance: dict[str, Any] = field(default_factory=dict)
 
 
@@ -109,6 +110,9 @@ def _read_fold(run: RunFolder, number: int) -> FoldFolder:
     importance = _read_json(run, path / "importance.json", optional=True)
     fold.importance = importance if isinstance(importance, dict) else {}
     fold.pictures = _read_pictures(run, path / "pictures")
+    for folder in (path / "pictures", *sorted((path / "pictures").glob("*/"))):
+        head = "" if folder.name == "pictures" else folder.name
+        fold.scenes += _read_scenes(run, folder, head)
     return fold
 
 
@@ -132,6 +136,18 @@ def _read_listed(run: RunFolder, folder: Path, head: str) -> list[dict[str, Any]
             run.notes.append(f"{_short(run, file)} is listed but not there.")
             continue
         kept.append({**entry, "path": file, "head": head})
+    return kept
+
+
+def _read_scenes(run: RunFolder, folder: Path, head: str) -> list[dict[str, Any]]:
+    """Whole scenes with the paths of their panels."""
+    kept = []
+    for entry in _read_json(run, folder / "scenes.json", optional=True) or []:
+        paths = {panel: folder / file for panel, file in entry["files"].items()}
+        lacking = [_short(run, path) for path in paths.values() if not path.is_file()]
+        run.notes += [f"{name} is listed but not there." for name in lacking]
+        if not lacking:
+            kept.append({**entry, "paths": paths, "head": head})
     return kept
 
 

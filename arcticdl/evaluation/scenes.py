@@ -129,6 +129,9 @@ def evaluate_scenes(
                 code = head.classes.index(line)
                 extra |= _line_scores(answers[name], truth, code)
             _add_tiles(evaluation, store, tiles, scene, truth, answers[name], extra)
+            image = np.moveaxis(scene["image"].values, 0, -1)
+            valid = scene["valid"].values
+            evaluation.show(str(scene_id), truth, answers[name], image, valid)
             if evaluation.within is not None:
                 cell_m, wide = cell_of(store, tiles[0]), (beside or {}).get(scene_id)
                 pixels = Pixels(scene, truth, head.classes, cell_m, wide)

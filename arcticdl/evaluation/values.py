@@ -173,6 +173,16 @@ class ValueEvaluation(ImageEvaluation):
         self._below += np.array([c["below"] for c in result["coverage"]], np.int64)
         self._sample.add(*(np.array(result["sample"][k]) for k in ("true", "pred")))
 
+    def _score_of(self, image_id: str) -> float:
+        return -float(self._moments[image_id][0].scores()["rmse"])
+
+    def _shown(
+        self, y_true: np.ndarray, prediction: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        value = self.head.form.outputs["value"].read(prediction, self.head)
+        true = np.asarray(y_true, np.float64)
+        return (true if true.ndim == 2 else true[..., 0]), value[..., 0]
+
     def _count_below(self, true: np.ndarray, prediction: np.ndarray) -> None:
         """Counts truths below each level of the first output's predicted spread."""
         if not self._levels:

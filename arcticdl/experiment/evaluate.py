@@ -142,6 +142,8 @@ def _evaluate_fold(
         folder = path / "pictures" / label if several else path / "pictures"
         result = evaluation.result()
         result["pictures"] = evaluation.write_pictures(folder)
+        if head.spec.dense:
+            evaluation.write_scenes(folder)
         if getattr(evaluation, "within", None) is not None:
             result["strata_within"] = evaluation.within.result()
         train = None if split is None else split.train

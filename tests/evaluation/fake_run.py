@@ -36,6 +36,7 @@ def evaluate_fold(rng, fold, error=0.15, num_images=3, bands=("HH", "HV", "inc")
         distance = {"front_distance_px": [1.5, 2.5, float("nan")][number % 3]}
         name = f"scene_{fold}{number}"
         evaluation.add(name, label, prob, image=image, extra=distance)
+        evaluation.show(name, label, prob, image, np.ones(label.shape, bool))
     return evaluation
 
 
@@ -59,6 +60,7 @@ def write_fake_run(path, num_folds=2, seed=0, num_images=3):
         folder.mkdir()
         evaluation = evaluate_fold(rng, fold, num_images=num_images)
         evaluation.write_pictures(folder / "pictures")
+        evaluation.write_scenes(folder / "pictures")
         result = evaluation.result() | {"fold": fold}
         gaps = ("up to 1 h", "1 to 3 h", "beyond 12 h")
         ids = [entry["image_id"] for entry in result["images"]]

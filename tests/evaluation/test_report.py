@@ -162,7 +162,8 @@ def test_many_maps_and_tiles_do_not_swell_the_page(copy):
     listing.write_text(json.dumps(10 * entries))
     text, page = read(evaluation.write_report(copy))
     assert "4 more in the run" in text
-    assert sum(link.startswith("data:") for link in page.links) == 6 + 8 + 4
+    # Maps, worst and best tiles, and four panels of the worst and the median scene.
+    assert sum(link.startswith("data:") for link in page.links) == 6 + 8 + 4 + 8
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
