@@ -1,6 +1,5 @@
 """The report of a run: one HTML file that needs nothing but a browser."""
 
-import base64
 import os
 import re
 import shlex
@@ -15,6 +14,7 @@ from markupsafe import Markup, escape
 
 from arcticdl import plots
 from arcticdl.evaluation.objects.detections import object_panels
+from arcticdl.evaluation.panels import as_picture, choose_scenes, choose_tiles
 from arcticdl.evaluation.pool import results_by_head
 from arcticdl.evaluation.run_folder import RunFolder, read_run
 from arcticdl.evaluation.split_panel import split_rows
@@ -26,7 +26,6 @@ from arcticdl.training.watch.diagnosis import Finding, diagnose
 from arcticdl.training.watch.speed_table import describe_speed, read_speed
 
 _MAX_IMAGE_ROWS = 200
-_MAX_TILES = {"worst": 8, "best": 4}
 _MAX_MAPS = 6
 
 
@@ -36,8 +35,8 @@ def write_report(run_dir: str | os.PathLike) -> Path:
     The page is self-contained: pictures are data URIs, drawings are inline, nothing is
     fetched. It shows the pooled scores with their intervals beside the baselines, each
     class, each stratum, the confusion matrix, training curves, reliability, the worst
-    and the median scene, the best and worst tiles, the mapped scene, whether the split leaks, and how to make all of
-    it again.
+    and the median scene, the best and worst tiles, the mapped scene, whether the split
+    leaks, and how to make all of it again.
 
     Args:
         run_dir: The run folder: ``config.yaml``, ``environment.json``,
@@ -87,7 +86,7 @@ def _context(run: RunFolder) -> dict[str, Any]:
         "again": _again(run.path),
         "numbered": [fold.number for fold in run.folds],
         "max_image_rows": _MAX_IMAGE_ROWS,
-        "maps": [_picture(path, path.stem) for path in run.maps[:_MAX_MAPS]],
+        "maps": [as_picture(path, path.stem) for path in run.maps[:_MAX_MAPS]],
         "num_more_maps": max(0, len(run.maps) - _MAX_MAPS),
         "curves": _training(run),
         "splits": split_rows(run),
@@ -154,8 +153,8 @@ def _block(run: RunFolder, name: str, result: Mapping[str, Any]) -> dict[str, An
         "images": sorted(result["images"], key=partial(_by_score, score=shown[0]))[
             :_MAX_IMAGE_ROWS
         ],
-        "pictures": _pictures(run, name),
-        "scenes": _scenes(run, name, units),
+        "pictures": choose_tiles(run, name),
+        "scenes": choose_scenes(run, name, units),
         "reliability": _drawn(
             run, "The reliability diagram", lambda: plots.reliability(calibration)
         )
@@ -328,59 +327,6 @@ def _matrix_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
             result["classes"], result["colors"], counts, totals, strict=True
         )
     ]
-
-
-def _pictures(run: RunFolder, head: str) -> dict[str, list[dict[str, Any]]]:
-    """Chooses the worst and the best of all folds' tiles of one head."""
-    entries = [
-        entry | {"fold": fold.number}
-        for fold in run.folds
-        for entry in fold.pictures
-        if entry["head"] == head
-    ]
-    scored = [e for e in entries if isinstance(e.get("score"), int | float)]
-    chosen = {}
-    for kind, room in _MAX_TILES.items():
-        ranked = [e for e in scored if e.get("kind") == kind]
-        ranked.sort(key=lambda e: e["score"], reverse=kind == "best")
-        chosen[kind] = [
-            _picture(e["path"], str(e.get("image_id", ""))) | e for e in ranked[:room]
-        ]
-    return {kind: tiles for kind, tiles in chosen.items() if tiles}
-
-
-def _scenes(run: RunFolder, head: str, units: str) -> list[dict[str, Any]]:
-    """The worst scene of all folds, and the one nearest to the median of its fold."""
-    found = [
-        entry | {"fold": fold.number}
-        for fold in run.folds
-        for entry in fold.scenes
-        if entry["head"] == head
-    ]
-    rank = {
-        "worst": lambda entry: entry["score"],
-        "median": lambda entry: abs(entry["score"] - entry["median"]),
-    }
-    chosen = []
-    for kind, place in rank.items():
-        if entries := [entry for entry in found if entry["kind"] == kind]:
-            entry = min(entries, key=place)
-            panels = [_picture(path, what) for what, path in entry["paths"].items()]
-            colors = ""
-            if entry["limits"]:
-                low, high = entry["limits"]
-                of = "" if units in ("", "1") else f" {units}"
-                colors = (
-                    f"Dark to bright: {_plain(low)} to {_plain(high)}{of}; errors red "
-                    f"where too high, blue where too low, to {_plain(high - low)}{of}."
-                )
-            chosen.append(entry | {"panels": panels, "colors": colors})
-    return chosen
-
-
-def _picture(path: Path, caption: str) -> dict[str, Any]:
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    return {"uri": f"data:image/png;base64,{data}", "caption": caption}
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
