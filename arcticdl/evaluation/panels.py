@@ -50,8 +50,9 @@ def choose_scenes(run: RunFolder, head: str, units: str) -> list[dict[str, Any]]
                 low, high = entry["limits"]
                 of = "" if units in ("", "1") else f" {units}"
                 colors = (
-                    f"Dark to bright: {_number(low)} to {_number(high)}{of}; errors red "
-                    f"where too high, blue where too low, to {_number(high - low)}{of}."
+                    f"Dark to bright: {_number(low)} to {_number(high)}{of}; errors "
+                    "red where too high, blue where too low, to "
+                    f"{_number(high - low)}{of}."
                 )
             chosen.append(entry | {"panels": panels, "colors": colors})
     return chosen
