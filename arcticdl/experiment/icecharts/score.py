@@ -41,7 +41,7 @@ def score_autoice(
         TaskError: No head answers with a chart.
     """
     from arcticdl.evaluation.autoice.score import score_tallies
-    from arcticdl.evaluation.strata import scene_strata
+    from arcticdl.evaluation.strata.scenes import scene_strata
 
     if Path(run).suffix == ".keras":
         raise ConfigError(
