@@ -11,12 +11,13 @@ import numpy as np
 
 from arcticdl.evaluation.baselines.classical import MAX_SAMPLES, classical_baselines
 from arcticdl.evaluation.baselines.constant import constant_baseline
+from arcticdl.evaluation.baselines.incidence import fits_store, incidence_baseline
 from arcticdl.evaluation.baselines.pixels import fitted_normalizer, pixel_baselines
 from arcticdl.files import write_json
 from arcticdl.tasks import Head
 from arcticdl.tiles import LabelInfo, TileStore
 
-FORMAT = 1
+FORMAT = 2
 """Number of the methods' making; kept results of another one are made anew."""
 
 
@@ -35,7 +36,8 @@ def score_baselines(
 
     That is what the training labels alone say (the majority class, the mean), of maps
     of classes each pixel by itself, and linear models, random forests and gradient
-    boosting on neighbourhoods.
+    boosting on neighbourhoods; of radar scenes with their incidence angle also Gaussian
+    mixtures, unless they are simulated, as the mixtures assume.
 
     Args:
         store: A tile store.
@@ -85,6 +87,10 @@ def score_baselines(
     results |= classical_baselines(
         store, train, test, info, head, normalizer=normalizer, seed=seed
     )
+    if fits_store(store, head):
+        results |= incidence_baseline(
+            store, train, test, info, head, normalizer=normalizer, seed=seed
+        )
     if kept is not None:
         write_json(kept, {"rests_on": rests_on, "results": results})
     return results
