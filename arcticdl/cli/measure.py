@@ -1,4 +1,4 @@
-"""``arcticdl measure``: what changes through time, from maps and scenes."""
+"""``arcticdl measure``: what maps and scenes say, through time and to ships."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from arcticdl.cli.options import Overwrite, split_names
 
 measure = typer.Typer(
-    help="Measure fronts, snow lines and melt onset through time.",
+    help="Measure fronts, snow lines and melt onset through time, and risk in ice.",
     no_args_is_help=True,
 )
 Table = Annotated[Path, typer.Option("-o", "--out", help="NAME.csv.")]
@@ -126,3 +126,51 @@ def melt_onset(
             overwrite=overwrite,
         )
     )
+
+
+@measure.command()
+def polaris(
+    types: Annotated[Path, typer.Argument(metavar="MAP", help="GeoTIFF of ice types.")],
+    ship: Annotated[
+        str,
+        typer.Option(
+            metavar="CLASS",
+            help="PC1 to PC7, 'IA Super', IA, IB, IC, or none: no ice class.",
+        ),
+    ],
+    cell_km: Annotated[
+        float, typer.Option(help="Side of a cell, whose ice is judged together.")
+    ] = 5.0,
+    concentration: Annotated[
+        Path | None,
+        typer.Option(
+            help="GeoTIFF of the concentration, 0 to 1, on the same grid. Default: "
+            "pixels of ice are all ice."
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="NAME.tif.")] = Path(
+        "polaris.tif"
+    ),
+    overwrite: Overwrite = False,
+) -> None:
+    """Risk index outcomes (POLARIS) for a ship. NOT FOR NAVIGATION.
+
+    MSC.1/Circ.1519 with the values of table 1.3: ice that is not decayed, a ship
+    without escort. Classes that hold several kinds of ice, such as young ice, allow a
+    lowest and a highest outcome: the two bands of NAME.tif. NAME.json has the shares of
+    the three operations, and what the numbers mean.
+
+    Example: `arcticdl measure polaris maps/ice_type.tif --ship PC6 -o pc6.tif`
+    """
+    from arcticdl.inference.series.polaris import WARNING, measure_polaris
+
+    written = measure_polaris(
+        types,
+        out,
+        ship=ship,
+        cell_km=cell_km,
+        concentration=concentration,
+        overwrite=overwrite,
+    )
+    typer.echo(WARNING)
+    typer.echo(written)

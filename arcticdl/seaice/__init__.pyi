@@ -5,5 +5,6 @@ from . import colours as colours
 from . import indices as indices
 from . import labels as labels
 from . import microwave as microwave
+from . import polaris as polaris
 from . import sar as sar
 from . import schemes as schemes

@@ -66,6 +66,7 @@ ELSEWHERE = {
     "measure fronts": "needs maps of dates; see tests/inference/test_measured.py",
     "measure snow-line": "needs a map and a DEM; see tests/inference/test_measured.py",
     "measure melt-onset": "needs a series; see tests/inference/test_measured.py",
+    "measure polaris": "needs a map of ice; see tests/inference/test_polaris.py",
     "labels apply": "needs a table that somebody filled in; see tests/labelling",
     "tune": "trains many times; tests/experiment/test_search.py searches",
     "learning-curve": "trains many times; see test_learning_points.py",
