@@ -45,8 +45,8 @@ RISK_VALUES: Mapping[str, tuple[int, ...]] = {
     "none": (3, 1, 0, -1, -2, -3, -4, -5, -6, -7, -8, -8),
 }
 """Risk index values by ice class and kind of ice: table 1.3 of the circular, of ice
-that is not decayed. Table 1.4 may be used only where qualified personnel on board have seen
-that the ice is decayed (section 1.1.3), which no map can tell: it is not here."""
+that is not decayed. Table 1.4 may be used only where qualified personnel on board have
+seen that the ice is decayed (section 1.1.3), which no map can tell: it is not here."""
 
 NORMAL, ELEVATED, SPECIAL = (
     "normal operation",

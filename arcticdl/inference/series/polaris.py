@@ -28,8 +28,8 @@ DEFINITION = (
     "and once as the best of them for the ship. Concentrations are shares of the "
     "cell's scored pixels, times the concentration of each pixel where a map of it is "
     "given; what is no ice is ice free. Cells of which less than half is scored have "
-    "no outcome. What the map does not tell, such as bergs, ridges and pressure, is not "
-    "in it."
+    "no outcome. What the map does not tell, such as bergs, ridges and pressure, is "
+    "not in it."
 )
 _LEAST_SCORED = 0.5
 
