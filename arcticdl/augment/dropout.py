@@ -1,13 +1,13 @@
 """Loss of sharpness and of data: blur, missing bands, missing sensors."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from arcticdl.augment.batch import Batch, FloatArray, Interval, check_interval, check_p
-from arcticdl.augment.radiometry import Bands, change_bands, pick_bands, valid_mean
+from arcticdl.augment.radiometry import Bands, change_bands, pick_bands, valid_moments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +52,21 @@ def blur_valid(image: FloatArray, valid: NDArray[np.bool_], sigma: float) -> Flo
         float32 ``(y, x, band)``.
     """
     if valid.all():
-        return np.asarray(ndimage.gaussian_filter(image, (sigma, sigma, 0)))
-    known = valid.astype(np.float32)
+        return _smoothed(image, sigma)
     filled = np.where(valid[..., None], image, np.float32(0))
-    weight = ndimage.gaussian_filter(known, sigma)[..., None]
-    total = ndimage.gaussian_filter(filled, (sigma, sigma, 0))
-    smooth = total / np.maximum(weight, 1e-6)
-    return np.asarray(np.where(valid[..., None], smooth, image), np.float32)
+    weight = _smoothed(valid.astype(np.float32)[..., None], sigma)
+    smooth = _smoothed(filled, sigma) / np.maximum(weight, 1e-6)
+    return np.where(valid[..., None], smooth, image)
+
+
+def _smoothed(image: FloatArray, sigma: float) -> FloatArray:
+    """A Gaussian out to four standard deviations, mirrored at the edges."""
+    width = 2 * int(4 * sigma + 0.5) + 1
+    if width == 1:
+        return image
+    edge = cv2.BORDER_REFLECT
+    smooth = cv2.GaussianBlur(image, (width, width), sigma, borderType=edge)
+    return smooth.reshape(image.shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +100,11 @@ class BandDropout:
         choice = np.arange(num_bands) if self.bands is None else np.array(self.bands)
         most = min(self.max_bands, len(choice), num_bands - 1)
         fill = fill_values(batch, self.fill)
-        image = batch.image.copy()
         for sample in range(len(batch) if most else 0):
             count = int(rng.integers(1, most + 1))
             dropped = rng.choice(choice, count, replace=False)
-            image[sample][..., dropped] = fill[sample][..., dropped]
-        return replace(batch, image=image)
+            batch.image[sample][..., dropped] = fill[sample][..., dropped]
+        return batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +159,7 @@ def fill_values(batch: Batch, fill: float | str) -> FloatArray:
         float32 ``(sample, 1, 1, band)``.
     """
     if fill == "mean":
-        return valid_mean(batch)
+        return valid_moments(batch)[0]
     shape = (len(batch), 1, 1, batch.image.shape[-1])
     return np.full(shape, fill, np.float32)
 

@@ -2,26 +2,16 @@
 
 Each step says how it maps offsets from the image centre, ``(column, row)``, forwards;
 a policy multiplies consecutive steps together and resamples once, since every
-resampling blurs.
+resampling blurs: see `motion`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from arcticdl.augment.batch import (
-    Batch,
-    Interval,
-    check_interval,
-    check_p,
-    draw,
-)
-from arcticdl.augment.directions import Directions
-from arcticdl.augment.resample import resample
+from arcticdl.augment.batch import Interval, check_interval, check_p, draw
 
-_NO_DIRECTIONS = Directions()
 _TURN = np.array([[0.0, 1.0], [-1.0, 0.0]])
 """A quarter turn counter-clockwise as seen, of (column, row) with rows downwards."""
 
@@ -155,6 +145,54 @@ class ResizedCrop:
         return maps
 
 
+@dataclass(frozen=True, kw_only=True)
+class Crop:
+    """Cuts a window of `size_px` out of every sample, at a place of its own.
+
+    By itself it resamples nothing. Movements before and after it are made one with it,
+    so that pixels are read in the window alone. All samples of a batch must keep one
+    shape, so this step has no probability.
+
+    Attributes:
+        size_px: Rows and columns of the window, or one number for both.
+        p: Always 1.
+    """
+
+    size_px: int | tuple[int, int]
+    p: float = 1.0
+
+    def __post_init__(self) -> None:
+        size = self.size_px
+        pair = (size, size) if isinstance(size, int) else tuple(size)
+        if len(pair) != 2 or min(pair) < 1 or self.p != 1:
+            raise ValueError(
+                "`size_px` must be a number of pixels or [rows, columns], and `p` 1, "
+                "since a batch has one shape. "
+                f"Received: size_px={size!r}, p={self.p}."
+            )
+        object.__setattr__(self, "size_px", pair)
+
+    def matrices(
+        self, num_samples: int, shape: tuple[int, int], rng: np.random.Generator
+    ) -> NDArray[np.float64]:
+        """Returns the forward maps ``(sample, 3, 3)``, to offsets from the windows.
+
+        Raises:
+            ValueError: The window is larger than the tiles.
+        """
+        size = np.array(self.size_px)
+        room = np.array(shape) - size
+        if room.min() < 0:
+            raise ValueError(
+                "`size_px` of crop must fit into the tile. "
+                f"Received: size_px={self.size_px}, tile {shape}."
+            )
+        corners = rng.integers(0, room + 1, (num_samples, 2))
+        maps = np.tile(np.eye(3), (num_samples, 1, 1))
+        maps[:, :2, 2] = (room / 2 - corners)[:, ::-1]
+        return maps
+
+
 def rotate(*, degrees: Interval = (-180.0, 180.0), p: float = 0.5) -> Affine:
     """Turns by any angle, counter-clockwise as seen.
 
@@ -207,93 +245,7 @@ def shear(*, degrees: Interval = (-10.0, 10.0), p: float = 0.5) -> Affine:
     return Affine(rotate=(0.0, 0.0), scale=(1.0, 1.0), shear=degrees, p=p)
 
 
-Movement = HFlip | VFlip | QuarterTurn | Affine | ResizedCrop
-
-
-def draw_matrices(
-    num_samples: int,
-    shape: tuple[int, int],
-    steps: Sequence[Movement],
-    rng: np.random.Generator,
-) -> NDArray[np.float64]:
-    """Draws consecutive movements as one map, so that pixels are resampled once.
-
-    Args:
-        num_samples: Images.
-        shape: Rows and columns of each.
-        steps: Movements in their order; each acts on a sample with its own `p`.
-        rng: Source of the draws.
-
-    Returns:
-        The forward maps ``(sample, 3, 3)``; of samples that no step chose the identity.
-    """
-    total = np.tile(np.eye(3), (num_samples, 1, 1))
-    for step in steps:
-        chosen = np.flatnonzero(rng.random(num_samples) < step.p)
-        total[chosen] = step.matrices(len(chosen), shape, rng) @ total[chosen]
-    return total
-
-
-def apply_matrices(
-    batch: Batch,
-    matrices: NDArray[np.float64],
-    directions: Directions = _NO_DIRECTIONS,
-) -> Batch:
-    """Moves each sample by its own map of offsets from the image centre.
-
-    Args:
-        batch: The batch; samples that move are overwritten.
-        matrices: ``(sample, 3, 3)`` forward maps of (column, row, 1), pixels.
-        directions: Bands that turn with the image.
-
-    Returns:
-        The batch. Maps that only permute pixels are applied without resampling.
-    """
-    still = np.all(matrices == np.eye(3), axis=(1, 2))
-    exact = np.array([_is_exact(m, batch.valid.shape[1:]) for m in matrices], bool)
-    for sample in np.flatnonzero(exact & ~still):
-        _permute(batch, int(sample), matrices[sample])
-    blurred = np.flatnonzero(~exact)
-    if len(blurred):
-        part = batch.take(blurred)
-        batch.put(blurred, resample(part, *_source(part, matrices[blurred])))
-    turned = np.flatnonzero(~still)
-    if len(turned) and (directions.vectors or directions.angles):
-        image = batch.image[turned]
-        batch.image[turned] = directions.turn(image, matrices[turned, :2, :2])
-    return batch
-
-
-def _is_exact(matrix: NDArray[np.float64], shape: tuple[int, ...]) -> bool:
-    linear = matrix[:2, :2]
-    whole = np.all(np.isin(linear, (-1.0, 0.0, 1.0))) and not matrix[:2, 2].any()
-    swaps = bool(linear[0, 1])
-    return bool(whole) and (not swaps or shape[0] == shape[1])
-
-
-def _permute(batch: Batch, sample: int, matrix: NDArray[np.float64]) -> None:
-    """Moves one sample by transposing and mirroring its arrays."""
-    swap = bool(matrix[0, 1])
-    sign_col = matrix[0, 0] + matrix[0, 1]
-    sign_row = matrix[1, 0] + matrix[1, 1]
-    for array in (batch.image, batch.valid, *batch.labels.values()):
-        moved = array[sample].swapaxes(0, 1) if swap else array[sample]
-        moved = moved[:: int(sign_row), :: int(sign_col)]
-        array[sample] = moved.copy()
-
-
-def _source(
-    batch: Batch, matrices: NDArray[np.float64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Finds the source position of each output pixel by the inverse maps."""
-    size_y, size_x = batch.valid.shape[1:]
-    centre_y, centre_x = (size_y - 1) / 2, (size_x - 1) / 2
-    inverse = np.linalg.inv(matrices).astype(np.float32)[:, :, :, None, None]
-    row = np.arange(size_y, dtype=np.float32)[:, None] - np.float32(centre_y)
-    col = np.arange(size_x, dtype=np.float32)[None] - np.float32(centre_x)
-    cols = inverse[:, 0, 0] * col + inverse[:, 0, 1] * row + inverse[:, 0, 2]
-    rows = inverse[:, 1, 0] * col + inverse[:, 1, 1] * row + inverse[:, 1, 2]
-    return rows + np.float32(centre_y), cols + np.float32(centre_x)
+Movement = HFlip | VFlip | QuarterTurn | Affine | ResizedCrop | Crop
 
 
 def _linear(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,9 +1,38 @@
-"""Smooth random fields: clouds, veils, displacements."""
+"""Random fields: noise of pixels, and smooth ones of clouds, veils, displacements."""
 
+from functools import cache
+
+import cv2
 import numpy as np
-from scipy import ndimage
+from numpy.typing import NDArray
+from scipy import ndimage, special
 
 from arcticdl.augment.batch import FloatArray
+
+
+def normal_noise(shape: tuple[int, ...], rng: np.random.Generator) -> FloatArray:
+    """Draws independent numbers of a normal distribution, to 16 bits.
+
+    Each is the quantile of 16 random bits, at a seventh of the cost of a draw of its
+    own: 65 536 values up to 4.3 standard deviations, more than noise on pixels needs.
+
+    Args:
+        shape: Shape of the result.
+        rng: Source of the draws.
+
+    Returns:
+        float32 of mean 0 and standard deviation 1.
+    """
+    size = int(np.prod(shape))
+    words = rng.integers(0, 2**64 - 1, -(-size // 4), np.uint64, endpoint=True)
+    bits = words.view(np.uint16)[:size].reshape(1, -1)
+    return cv2.LUT(bits, _normal_quantiles()).reshape(shape)
+
+
+@cache
+def _normal_quantiles() -> NDArray[np.float32]:
+    middle = (np.arange(2**16) + 0.5) / 2**16
+    return special.ndtri(middle).astype(np.float32)[None]
 
 
 def smoothed_noise(

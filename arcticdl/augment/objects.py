@@ -2,12 +2,13 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from arcticdl.augment.batch import BoolArray, FloatArray
+from arcticdl.augment.motion import Motion
 from arcticdl.augment.table import AUGMENTATIONS
 from arcticdl.augment.warp import Elastic
 from arcticdl.boxes import (
@@ -24,23 +25,12 @@ from arcticdl.boxes import (
 _OWN = "arcticdl.augment."
 
 
-class Moved(NamedTuple):
-    """How the pixels of a batch moved."""
-
-    matrices: NDArray[np.float64]
-    """Forward maps ``(sample, 3, 3)`` of (column, row, 1) offsets from `origin`."""
-    origin: NDArray[np.float64]
-    """Column and row of the point that offsets are counted from."""
-    shape: tuple[int, ...]
-    """Rows and columns afterwards."""
-
-
-def move_all(boxes: FloatArray, moved: Moved, rule: BoxRule) -> FloatArray:
+def move_all(boxes: FloatArray, motion: Motion, rule: BoxRule) -> FloatArray:
     """Moves the boxes of a batch as its images moved, and cuts them at the edges.
 
     Args:
         boxes: float32 ``(sample, max_boxes, 6)``.
-        moved: How the images moved.
+        motion: How the images moved.
         rule: What holds of the label.
 
     Returns:
@@ -48,15 +38,13 @@ def move_all(boxes: FloatArray, moved: Moved, rule: BoxRule) -> FloatArray:
     """
     result = boxes.copy()
     there, back = np.eye(3), np.eye(3)
-    there[:2, 2], back[:2, 2] = moved.origin, -moved.origin
-    shape = (moved.shape[0], moved.shape[1])
-    for own, matrix in zip(result, moved.matrices, strict=True):
+    there[:2, 2], back[:2, 2] = 0.5, -0.5  # boxes count from a pixel's edge
+    for own, matrix in zip(result, motion.matrices, strict=True):
         rows = own[is_box(own)]
         if not np.array_equal(matrix, np.eye(3)):
-            whole = there @ matrix @ back
-            rows = move_boxes(rows, whole, oriented=rule.oriented)
+            rows = move_boxes(rows, there @ matrix @ back, oriented=rule.oriented)
         kept, _ = clip_boxes(
-            rows, shape, min_share=rule.min_share, oriented=rule.oriented
+            rows, motion.shape, min_share=rule.min_share, oriented=rule.oriented
         )
         own[:] = PADDING
         own[: len(kept)] = kept

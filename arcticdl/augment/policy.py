@@ -17,9 +17,9 @@ from arcticdl.augment.batch import (
     check_p,
 )
 from arcticdl.augment.directions import Directions, band_index, find_directions
-from arcticdl.augment.objects import Moved, check_arrays, move_all, refuse_steps
+from arcticdl.augment.motion import Motion, draw_motion, move
+from arcticdl.augment.objects import check_arrays, move_all, refuse_steps
 from arcticdl.augment.table import AUGMENTATIONS
-from arcticdl.augment.warp import Crop
 from arcticdl.boxes import BoxRule
 from arcticdl.choices import choose
 from arcticdl.errors import PluginError
@@ -30,8 +30,9 @@ Augmented = tuple[FloatArray, dict[str, NDArray[Any]], BoolArray]
 class Policy:
     """Applies steps one after the other; image, labels and validity stay registered.
 
-    Made by `build_policy`. Consecutive movements are multiplied together and resample
-    once. The arrays that come in are never written to.
+    Made by `build_policy`. Consecutive movements, crops among them, are multiplied
+    together and read pixels once, where the result looks. Other steps work in place,
+    one sample after the other. The arrays that come in are never written to.
 
     Attributes:
         steps: The steps, in their order.
@@ -77,35 +78,30 @@ class Policy:
         if rules:
             refuse_steps(self.steps, tuple(rules))
         batch = Batch(
-            np.array(image, np.float32),
-            {name: np.array(label) for name, label in maps.items()},
-            np.array(valid, bool),
+            np.ascontiguousarray(image, np.float32),
+            {name: np.ascontiguousarray(label) for name, label in maps.items()},
+            np.ascontiguousarray(valid, bool),
         )
         moved = {name: np.asarray(labels[name], np.float32) for name in rules}
-        for group in _grouped(self.steps):
-            batch, movement = self._apply(group, batch, rng)
-            if movement is not None:
+        groups = _grouped(self.steps)
+        if not groups or not isinstance(groups[0][0], geometry.Movement):
+            batch = batch.copy()  # movements write elsewhere, other steps over it
+        for group in groups:
+            batch, motion = self._apply(group, batch, rng)
+            if motion is not None:
                 for name, rule in rules.items():
-                    moved[name] = move_all(moved[name], movement, rule)
+                    moved[name] = move_all(moved[name], motion, rule)
         return batch.image, {**batch.labels, **moved}, batch.valid
 
     def _apply(
         self, group: list[Any], batch: Batch, rng: np.random.Generator
-    ) -> tuple[Batch, Moved | None]:
+    ) -> tuple[Batch, Motion | None]:
         """Applies movements as one, or one other step; says how pixels moved."""
-        shape = (batch.valid.shape[1], batch.valid.shape[2])
-        step = group[0]
-        if isinstance(step, geometry.Movement):
-            maps = geometry.draw_matrices(len(batch), shape, group, rng)
-            moved = geometry.apply_matrices(batch, maps, self.directions)
-            return moved, Moved(maps, np.array(shape[::-1]) / 2, shape)
-        if isinstance(step, Crop):
-            corners = step.draw_corners(len(batch), shape, rng)
-            maps = np.tile(np.eye(3), (len(batch), 1, 1))
-            maps[:, :2, 2] = -corners[:, ::-1]
-            cut = step.cut(batch, corners)
-            return cut, Moved(maps, np.zeros(2), cut.valid.shape[1:])
-        return _apply(step, batch, rng), None
+        if isinstance(group[0], geometry.Movement):
+            shape = (batch.valid.shape[1], batch.valid.shape[2])
+            motion = draw_motion(len(batch), shape, group, rng)
+            return move(batch, motion, self.directions), motion
+        return _apply(group[0], batch, rng), None
 
     def __repr__(self) -> str:
         return f"Policy({list(self.steps)})"
@@ -198,10 +194,10 @@ def _apply(
 ) -> Batch:
     if isinstance(step, WholeBatch):
         return step.apply_all(batch, rng)
-    chosen = np.flatnonzero(rng.random(len(batch)) < step.p)
-    if not len(chosen):
-        return batch
-    return batch.put(chosen, step.apply(batch.take(chosen), rng))
+    for sample in np.flatnonzero(rng.random(len(batch)) < step.p).tolist():
+        own = batch.one(sample)
+        own.overwrite(step.apply(own, rng))
+    return batch
 
 
 def _check_batch(

@@ -1,42 +1,46 @@
 """Radiometry: what values the pixels have. Labels and validity never change here.
 
-Every step works in source units and on valid pixels' statistics alone; `bands` limits
-it to some bands (indices, or names where the policy knows them).
+Every step works in source units, in place, and on valid pixels' statistics alone;
+`bands` limits it to some bands (indices, or names where the policy knows them).
 """
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from arcticdl.augment.batch import (
     Batch,
+    BoolArray,
     FloatArray,
     Interval,
     check_interval,
     check_p,
     fields,
 )
+from arcticdl.augment.noise_field import normal_noise
 from arcticdl.choices import check_choice
 
 Bands = tuple[int, ...] | None
 
 
 def change_bands(batch: Batch, bands: Bands, changed: FloatArray) -> Batch:
-    """Returns the batch with other values in some bands.
+    """Writes other values into some bands, in place.
 
     Args:
-        batch: The batch, which is left as it is.
+        batch: The batch, whose image is written over.
         bands: Indices of the bands; ``None``: all.
         changed: Their values, ``(sample, y, x, band)``.
 
     Returns:
-        A batch that shares labels and validity.
+        The batch.
     """
-    if bands is None:
-        return replace(batch, image=changed.astype(np.float32, copy=False))
-    image = batch.image.copy()
-    image[..., list(bands)] = changed
-    return replace(batch, image=image)
+    if bands is not None:
+        batch.image[..., list(bands)] = changed
+    elif changed is not batch.image:
+        batch.image[...] = changed
+    return batch
 
 
 def pick_bands(batch: Batch, bands: Bands) -> Batch:
@@ -47,11 +51,38 @@ def pick_bands(batch: Batch, bands: Bands) -> Batch:
         bands: Indices of the bands; ``None``: all.
 
     Returns:
-        A batch that shares labels and validity.
+        The batch itself for all bands; else one with an image of its own, which shares
+        labels and validity. `change_bands` puts what was written to either in place.
     """
     if bands is None:
         return batch
-    return replace(batch, image=batch.image[..., list(bands)])
+    return replace(batch, image=np.take(batch.image, bands, axis=-1))
+
+
+def as_rows(image: FloatArray) -> FloatArray:
+    """Views an image as rows of numbers, over which arithmetic runs fastest.
+
+    Args:
+        image: float32 ``(sample, y, x, band)``, C-contiguous.
+
+    Returns:
+        float32 ``(sample, y, x * band)`` of the same memory.
+    """
+    return image.reshape(*image.shape[:2], -1)
+
+
+def for_rows(value: FloatArray, image: FloatArray) -> FloatArray:
+    """Repeats a number of each band along the rows of `as_rows`.
+
+    Args:
+        value: ``(sample, 1, 1, band)``, or ``(sample, 1, 1, 1)``.
+        image: ``(sample, y, x, band)``.
+
+    Returns:
+        float32 ``(sample, 1, x * band)``, or ``(sample, 1, 1)``.
+    """
+    value = np.asarray(value[:, :, 0], np.float32)
+    return value if value.shape[-1] == 1 else np.tile(value, image.shape[2])
 
 
 def valid_range(batch: Batch) -> tuple[FloatArray, FloatArray]:
@@ -64,52 +95,40 @@ def valid_range(batch: Batch) -> tuple[FloatArray, FloatArray]:
         Two arrays float32 ``(sample, 1, 1, band)``; 0 and 0 for a sample without valid
         pixels.
     """
-    low = _planes(batch, np.inf).min(-1)[:, None, None]
-    high = _planes(batch, -np.inf).max(-1)[:, None, None]
-    found = low <= high
-    return np.where(found, low, np.float32(0)), np.where(found, high, np.float32(0))
+    found = np.zeros((2, len(batch), 1, 1, batch.image.shape[-1]), np.float32)
+    for sample, (image, valid) in enumerate(zip(batch.image, batch.valid, strict=True)):
+        mask = _mask(valid)
+        for band in range(image.shape[-1] if valid.any() else 0):
+            plane = np.ascontiguousarray(image[..., band])
+            found[:, sample, 0, 0, band] = cv2.minMaxLoc(plane, mask)[:2]
+    return found[0], found[1]
 
 
-def valid_mean(batch: Batch) -> FloatArray:
-    """Averages the valid pixels by sample and band.
+def valid_moments(batch: Batch) -> tuple[FloatArray, FloatArray]:
+    """Mean and standard deviation of the valid pixels by sample and band.
 
-    Args:
-        batch: The batch.
-
-    Returns:
-        float32 ``(sample, 1, 1, band)``; 0 for a sample without valid pixels.
-    """
-    count = np.maximum(batch.valid.sum((1, 2)), 1)[:, None, None, None]
-    total = _planes(batch, 0).sum(-1)[:, None, None]
-    return np.asarray(total / count, np.float32)
-
-
-def valid_std(batch: Batch) -> FloatArray:
-    """Returns the standard deviation of the valid pixels by sample and band.
+    Sums are kept in double precision, so that no digits cancel far from 0.
 
     Args:
         batch: The batch.
 
     Returns:
-        float32 ``(sample, 1, 1, band)``; 0 for a sample without valid pixels.
+        Two arrays float32 ``(sample, 1, 1, band)``; 0 and 0 for a sample without valid
+        pixels.
     """
-    # About the mean first: squares of values far from 0 would cancel in float32.
-    deviation = replace(batch, image=batch.image - valid_mean(batch))
-    planes = _planes(deviation, 0)
-    count = np.maximum(batch.valid.sum((1, 2)), 1)[:, None]
-    variance = np.einsum("sbp,sbp->sb", planes, planes) / count
-    return np.asarray(np.sqrt(variance)[:, None, None], np.float32)
+    bands = batch.image.shape[-1]
+    found = np.zeros((2, len(batch), 1, 1, bands), np.float32)
+    for sample, (image, valid) in enumerate(zip(batch.image, batch.valid, strict=True)):
+        mask = _mask(valid)
+        for first in range(0, bands, 4):  # at most four bands are taken at once
+            part = np.ascontiguousarray(image[..., first : first + 4])
+            moments = np.stack(cv2.meanStdDev(part, mask=mask))[..., 0]
+            found[:, sample, 0, 0, first : first + 4] = moments
+    return found[0], found[1]
 
 
-def _planes(batch: Batch, missing: float) -> FloatArray:
-    """Lays bands one after the other, ``(sample, band, pixel)``: reduced fastest so."""
-    num, bands = len(batch), batch.image.shape[-1]
-    planes = np.ascontiguousarray(np.moveaxis(batch.image, -1, 1))
-    planes = planes.reshape(num, bands, -1)
-    if not batch.valid.all():
-        valid = batch.valid.reshape(num, 1, -1)
-        planes = np.where(valid, planes, np.float32(missing))
-    return planes
+def _mask(valid: BoolArray) -> NDArray[np.uint8] | None:
+    return None if valid.all() else valid.view(np.uint8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +156,9 @@ class Gain:
         """Returns the batch with its values multiplied."""
         part = pick_bands(batch, self.bands)
         factor = fields(self.factor, part, self.per_band, rng)
-        return change_bands(batch, self.bands, part.image * factor)
+        rows = as_rows(part.image)
+        rows *= for_rows(factor, part.image)
+        return change_bands(batch, self.bands, part.image)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,8 +188,11 @@ class Offset:
         """Returns the batch with its values shifted."""
         part = pick_bands(batch, self.bands)
         amount = fields(self.amount, part, self.per_band, rng)
-        unit = valid_std(part) if self.relative else np.float32(1)
-        return change_bands(batch, self.bands, part.image + amount * unit)
+        if self.relative:
+            amount = amount * valid_moments(part)[1]
+        rows = as_rows(part.image)
+        rows += for_rows(amount, part.image)
+        return change_bands(batch, self.bands, part.image)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,11 +223,18 @@ class Gamma:
         """Returns the batch with its grey curve bent."""
         part = pick_bands(batch, self.bands)
         low, high = valid_range(part)
-        span = np.where(high > low, high - low, 1)
-        share = np.clip((part.image - low) / span, 0, 1)
-        bent = low + span * share ** fields(self.gamma, part, self.per_band, rng)
-        kept = batch.valid[..., None] & (high > low)
-        return change_bands(batch, self.bands, np.where(kept, bent, part.image))
+        span = np.where(high > low, high - low, np.float32(1))
+        gamma = fields(self.gamma, part, self.per_band, rng)
+        missing = part.image[~part.valid]
+        rows = as_rows(part.image)
+        rows -= for_rows(low, part.image)
+        rows /= for_rows(span, part.image)
+        np.clip(rows, 0, 1, out=rows)
+        np.power(rows, for_rows(gamma, part.image), out=rows)
+        rows *= for_rows(span, part.image)
+        rows += for_rows(low, part.image)
+        part.image[~part.valid] = missing
+        return change_bands(batch, self.bands, part.image)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,12 +264,14 @@ class Invert:
         """Returns the batch with its contrast turned round."""
         part = pick_bands(batch, self.bands)
         if self.about == "mean":
-            inverted = 2 * valid_mean(part) - part.image
+            total = 2 * valid_moments(part)[0]
         else:
-            low, high = valid_range(part)
-            inverted = low + (high - part.image)
-        kept = batch.valid[..., None]
-        return change_bands(batch, self.bands, np.where(kept, inverted, part.image))
+            total = np.add(*valid_range(part))
+        missing = part.image[~part.valid]
+        rows = as_rows(part.image)
+        np.subtract(for_rows(total, part.image), rows, out=rows)
+        part.image[~part.valid] = missing
+        return change_bands(batch, self.bands, part.image)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,6 +300,9 @@ class Noise:
         part = pick_bands(batch, self.bands)
         std = fields(self.std, part, False, rng)
         if self.relative:
-            std = std * valid_std(part)
-        noise = std * rng.standard_normal(part.image.shape, dtype=np.float32)
-        return change_bands(batch, self.bands, part.image + noise)
+            std = std * valid_moments(part)[1]
+        noise = as_rows(normal_noise(part.image.shape, rng))
+        noise *= for_rows(std, part.image)
+        rows = as_rows(part.image)
+        rows += noise
+        return change_bands(batch, self.bands, part.image)

@@ -1,15 +1,25 @@
-"""Resampling of a batch at given source positions; labels nearest, outside void."""
+"""Resampling of one image at given source positions; labels nearest, outside void.
 
+OpenCV reads the pixels: compiled, without holding the interpreter, with exact weights
+in one, three or four channels of float32. Other numbers of bands are read in such
+groups; with others at once it would round positions to 1/32 of a pixel.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from arcticdl.augment.batch import Batch, BoolArray, FloatArray, void_of
 
+Where = NDArray[np.float64] | tuple[FloatArray, FloatArray]
+"""The inverse affine map (2, 3) of (column, row, 1), or columns and rows (y, x)."""
 
-def resample(
-    batch: Batch, rows: NDArray[np.float32], cols: NDArray[np.float32]
-) -> Batch:
-    """Reads every output pixel at a position of the source image.
+
+def resample(batch: Batch, out: Batch, sample: int, where: Where) -> None:
+    """Reads every pixel of one sample of `out` at a position of the source image.
 
     Images are bilinear over the valid neighbours alone, so that missing data never
     bleeds into data. Labels and validity are nearest: no class appears that was not
@@ -18,89 +28,84 @@ def resample(
 
     Args:
         batch: The source.
-        rows: float32 ``(sample, y, x)``, source row of each output pixel; pixel centres
-            are whole numbers.
-        cols: As `rows`, the source column.
-
-    Returns:
-        A new batch of the shape of `rows`.
+        out: What is written to; its images may have another size.
+        sample: Number of the sample in both.
+        where: Source position of each output pixel; pixel centres are whole numbers.
     """
-    size_y, size_x = batch.valid.shape[1:]
-    near_y, near_x = _nearest(rows), _nearest(cols)
-    inside = (near_y >= 0) & (near_y < size_y) & (near_x >= 0) & (near_x < size_x)
-    flat = np.clip(near_y, 0, size_y - 1) * size_x + np.clip(near_x, 0, size_x - 1)
-    valid = _gather(batch.valid, flat) & inside
-    labels = {}
-    for name, label in batch.labels.items():
-        moved = _gather(label, flat)
-        moved[~inside] = void_of(label)
-        labels[name] = moved
-    image = np.empty((*rows.shape, batch.image.shape[-1]), np.float32)
-    for sample in range(len(batch)):
-        image[sample] = _bilinear(
-            batch.image[sample], batch.valid[sample], rows[sample], cols[sample]
-        )
-    image[~valid] = 0
-    return Batch(image, labels, valid)
-
-
-def _nearest(position: NDArray[np.float32]) -> NDArray[np.int64]:
-    return np.floor(position + 0.5).astype(np.int64)
-
-
-def _gather(array: NDArray, flat: NDArray[np.int64]) -> NDArray:
-    trailing = array.shape[3:]
-    pixels = array.reshape(len(array), -1, *trailing)
-    picked = [pixels[i][flat[i].ravel()] for i in range(len(array))]
-    return np.stack(picked).reshape(*flat.shape, *trailing)
-
-
-def _bilinear(
-    image: FloatArray,
-    valid: BoolArray,
-    rows: NDArray[np.float32],
-    cols: NDArray[np.float32],
-) -> FloatArray:
-    """Interpolates one sample, band by band: planes are gathered fastest."""
-    size_y, size_x, bands = image.shape
-    row, part_y = _cell(rows, size_y)
-    col, part_x = _cell(cols, size_x)
-    right, down = min(size_x - 1, 1), min(size_y - 1, 1) * size_x
-    first = row * size_x + col
-    corners = [first + step for step in (0, right, down, down + right)]
+    size = out.valid.shape[1:]
+    valid, target = batch.valid[sample], out.valid[sample]
     complete = bool(valid.all())
-    planes = image.reshape(-1, bands).T
-    if not complete:
-        # The share of valid neighbours is interpolated as one more plane.
-        known = valid.ravel().astype(np.float32)
-        planes = np.where(known > 0, planes, np.float32(0))
-        planes = np.concatenate([planes, known[None]])
-    result = np.empty((len(planes), first.size), np.float32)
-    values = np.empty((4, first.size), np.float32)
-    for number, plane in enumerate(np.ascontiguousarray(planes)):
-        for corner, value in zip(corners, values, strict=True):
-            plane.take(corner, out=value, mode="clip")  # none is out of bounds
-        top = _between(values[0], values[1], part_x)
-        bottom = _between(values[2], values[3], part_x)
-        result[number] = _between(top, bottom, part_y)
-    if not complete:
-        share = result[-1]
-        result = result[:-1] / np.where(share > 1e-6, share, 1)
-    return result.T.reshape(*rows.shape, bands)
+    # 0 outside the source; inside it 1, or 1 and 2 where pixels are missing.
+    seen = valid.view(np.uint8) if complete else valid.view(np.uint8) + np.uint8(1)
+    seen = _read(seen, where, size, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
+    np.greater(seen, 0 if complete else 1, out=target)
+    outside = None if seen.all() else seen == 0
+    for name, label in batch.labels.items():
+        moved = out.labels[name][sample]
+        _read_label(label[sample], where, moved)
+        if outside is not None:
+            moved[outside] = void_of(label)
+    image = out.image[sample]
+    _read_image(batch.image[sample], None if complete else valid, where, image)
+    if not target.all():
+        image[~target] = 0
 
 
-def _between(start: FloatArray, end: FloatArray, part: FloatArray) -> FloatArray:
-    """Interpolates, overwriting `end`."""
-    end -= start
-    end *= part
-    end += start
-    return end
+def _read_image(
+    source: FloatArray, valid: BoolArray | None, where: Where, target: FloatArray
+) -> None:
+    """Interpolates between valid pixels, all of them if `valid` is None."""
+    if valid is not None:
+        source = np.where(valid[..., None], source, np.float32(0))
+    for bands in _groups(source.shape[-1]):
+        part = np.ascontiguousarray(source[..., bands])
+        read = _read(part, where, target.shape[:2], cv2.INTER_LINEAR)
+        target[..., bands] = read if read.ndim == 3 else read[..., None]
+    if valid is not None:
+        known = valid.astype(np.float32)
+        share = _read(known, where, target.shape[:2], cv2.INTER_LINEAR)
+        target /= np.where(share > 1e-6, share, np.float32(1))[..., None]
 
 
-def _cell(
-    position: NDArray[np.float32], size: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Splits positions into the pixel before, at most the last but one, and a rest."""
-    inside = np.clip(position, 0, size - 1).ravel()
-    before = np.minimum(inside.astype(np.int64), max(size - 2, 0))
-    return before, inside - before.astype(np.float32)
+def _groups(num_bands: int) -> Iterator[slice]:
+    """Bands four at a time; of the rest three or one, which are read exactly."""
+    start = 0
+    while start < num_bands:
+        rest = num_bands - start
+        step = 4 if rest >= 4 else 3 if rest == 3 else 1
+        yield slice(start, start + step)
+        start += step
+
+
+def _read_label(source: NDArray[Any], where: Where, target: NDArray[Any]) -> None:
+    """Copies the bits of the nearest pixels, whatever they mean, plane by plane."""
+    words = np.dtype({1: "u1", 2: "u2"}.get(source.dtype.itemsize, "f4"))
+    planes = _planes(source, words)
+    moved = _planes(target, words)
+    for number in range(planes.shape[-1]):
+        plane = np.ascontiguousarray(planes[..., number])
+        read = _read(plane, where, target.shape[:2], cv2.INTER_NEAREST)
+        moved[..., number] = read
+
+
+def _planes(label: NDArray[Any], words: np.dtype[Any]) -> NDArray[Any]:
+    """A label as ``(y, x, word)`` of its own memory."""
+    flat = label.reshape(*label.shape[:2], -1)
+    return flat.view(words)
+
+
+def _read(
+    plane: NDArray[Any],
+    where: Where,
+    size: tuple[int, ...],
+    method: int,
+    border: int = cv2.BORDER_REPLICATE,
+) -> NDArray[Any]:
+    if isinstance(where, tuple):
+        cols, rows = where
+        return cv2.remap(plane, cols, rows, method, borderMode=border)
+    flags = method | cv2.WARP_INVERSE_MAP
+    size_y, size_x = size
+    return cv2.warpAffine(
+        plane, where, (size_x, size_y), flags=flags, borderMode=border
+    )

@@ -11,7 +11,7 @@ AUGMENTATIONS = Table(
         "classmix": "arcticdl.augment.mixing:ClassMix",
         "clouds": "arcticdl.augment.optical:Clouds",
         "copy_paste": "arcticdl.augment.mixing:CopyPaste",
-        "crop": "arcticdl.augment.warp:Crop",
+        "crop": "arcticdl.augment.geometry:Crop",
         "cutmix": "arcticdl.augment.mixing:CutMix",
         "elastic": "arcticdl.augment.warp:Elastic",
         "gain": "arcticdl.augment.radiometry:Gain",

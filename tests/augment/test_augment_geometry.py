@@ -5,7 +5,9 @@ import pytest
 
 from arcticdl.augment import build_policy
 from arcticdl.augment.batch import Batch
-from arcticdl.augment.geometry import Affine, apply_matrices
+from arcticdl.augment.directions import Directions
+from arcticdl.augment.geometry import Affine
+from arcticdl.augment.motion import Motion, move
 
 SIZE = 32
 
@@ -51,12 +53,13 @@ def test_quarter_turns_match_numpy_and_close():
     turned = run([{"name": "quarter_turn", "p": 1.0}], arrays, seed=3)
     candidates = [np.rot90(arrays[1]["ice"][0], k) for k in (1, 2, 3)]
     assert any(np.array_equal(turned[1]["ice"][0], c) for c in candidates)
-    batch = Batch(arrays[0].copy(), {"ice": arrays[1]["ice"].copy()}, arrays[2].copy())
-    quarter = np.array([[[0.0, 1.0, 0], [-1.0, 0.0, 0], [0, 0, 1.0]]])
-    moved = apply_matrices(batch, quarter)
+    batch = Batch(arrays[0], {"ice": arrays[1]["ice"]}, arrays[2])
+    turn = np.array([[[0.0, 1.0, 0], [-1.0, 0.0, SIZE - 1], [0, 0, 1.0]]])
+    quarter = Motion(turn, (SIZE, SIZE))
+    moved = move(batch, quarter, Directions())
     np.testing.assert_array_equal(moved.labels["ice"][0], np.rot90(arrays[1]["ice"][0]))
     for _ in range(3):
-        moved = apply_matrices(moved, quarter)
+        moved = move(moved, quarter, Directions())
     np.testing.assert_array_equal(moved.image, arrays[0])
 
 
