@@ -66,7 +66,7 @@ def _smoothed(image: FloatArray, sigma: float) -> FloatArray:
         return image
     edge = cv2.BORDER_REFLECT
     smooth = cv2.GaussianBlur(image, (width, width), sigma, borderType=edge)
-    return smooth.reshape(image.shape)
+    return np.asarray(smooth, np.float32).reshape(image.shape)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,8 @@ def normal_noise(shape: tuple[int, ...], rng: np.random.Generator) -> FloatArray
     size = int(np.prod(shape))
     words = rng.integers(0, 2**64 - 1, -(-size // 4), np.uint64, endpoint=True)
     bits = words.view(np.uint16)[:size].reshape(1, -1)
-    return cv2.LUT(bits, _normal_quantiles()).reshape(shape)
+    noise = cv2.LUT(bits, _normal_quantiles())
+    return np.asarray(noise, np.float32).reshape(shape)
 
 
 @cache
