@@ -14,6 +14,7 @@ class Score(StrEnum):
     """Scores of a field, in place of those of the tasks."""
 
     autoice = "autoice"
+    robustness = "robustness"
 
 
 class Tta(StrEnum):
@@ -92,8 +93,8 @@ def evaluate(
     score: Annotated[
         Score | None,
         typer.Option(
-            help="Instead: autoice, the score of the AutoICE challenge, of heads named "
-            "SIC, SOD and FLOE; written to autoice.json."
+            help="Instead, of heads named SIC, SOD and FLOE: autoice, the score of the "
+            "AutoICE challenge; robustness, that score of damaged scenes."
         ),
     ] = None,
 ) -> None:
@@ -106,13 +107,26 @@ def evaluate(
     --score autoice gives the R2 of the concentration in tenths and the weighted F1 of
     stage and floe size, in percent, combined 2:2:1, over the pixels of all scenes
     together. Beside it stand macro F1, both F1 over pixels of ice alone, each class,
-    and the scores by the configuration's `strata`.
+    and the scores by the configuration's `strata`; all in autoice.json.
+    --score robustness scores the same scenes with more wind, melt, noise and speckle,
+    with another slope over the incidence angle, and without AMSR2 or ERA5; it writes
+    robustness.json and robustness.png.
 
     Example: `arcticdl evaluate runs/demo`
     """
     from arcticdl import experiment
 
     start_for(run)
+    if score is Score.robustness:
+        if data is not None:
+            raise typer.BadParameter(
+                "goes with the held-out folds alone, not with --data",
+                param_hint="--score robustness",
+            )
+        card = experiment.robustness_card(run, fold=fold)
+        for line in experiment.describe_card(card):
+            typer.echo(line)
+        return
     if score is not None:
         found = experiment.score_autoice(run, data=data, fold=fold)
         for line in experiment.describe_autoice(found):

@@ -11,6 +11,8 @@ from .evaluate import headline as headline
 from .export import export as export
 from .forecasts.run import describe_forecasts as describe_forecasts
 from .forecasts.run import forecast as forecast
+from .icecharts.card import describe_card as describe_card
+from .icecharts.card import robustness_card as robustness_card
 from .icecharts.charts import chart_scenes as chart_scenes
 from .icecharts.score import describe_autoice as describe_autoice
 from .icecharts.score import score_autoice as score_autoice

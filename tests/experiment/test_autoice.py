@@ -13,7 +13,14 @@ from arcticdl.config import load_config
 from arcticdl.errors import ConfigError, TaskError
 from arcticdl.evaluation.autoice.score import score_tallies
 from arcticdl.evaluation.autoice.tally import chart_heads
-from arcticdl.experiment import chart_scenes, check_options, predict, score_autoice
+from arcticdl.experiment import (
+    chart_scenes,
+    check_options,
+    describe_card,
+    predict,
+    robustness_card,
+    score_autoice,
+)
 from arcticdl.sources import open_scene
 from arcticdl.sources.charts.polygons import read_ice_chart
 from arcticdl.tasks import read_head
@@ -207,6 +214,23 @@ def test_another_store_is_scored_by_one_fold(small):
     # The scene without floe sizes counts with the charts that it has.
     assert "FLOE" in found["charts"]
     assert (small / "autoice_autoice_small.json").is_file()
+
+
+def test_the_card_scores_what_the_scenes_lose(small, capsys):
+    found = robustness_card(small, damages=("no AMSR2",))
+    told = json.loads((small / "autoice.json").read_text())
+    assert found["whole"] == told["official"]
+    (level,) = found["damages"]["no AMSR2"]["levels"]
+    # As by scikit-learn, of a scene without these bands: they are the mean, 0.
+    assert level["official"] != found["whole"]
+    assert (small / "robustness.png").stat().st_size > 10_000
+    assert json.loads((small / "robustness.json").read_text()) == found
+    lines = describe_card(found)
+    assert f"{level['official']['combined']:.1f}" in lines[1]
+    with pytest.raises(ValueError, match="Did you mean 'wind'"):
+        robustness_card(small, damages=("winds",))
+    words = ["evaluate", str(small), "--score", "robustness", "--data", "a.tiles"]
+    assert main(words) == 2
 
 
 def test_scores_of_counts_known_by_hand():

@@ -7,6 +7,7 @@ import numpy as np
 from rich.progress import track
 
 from arcticdl.errors import TaskError
+from arcticdl.evaluation.autoice.damage import Damage, damaged
 from arcticdl.evaluation.scenes import answer_heads, match_labels
 from arcticdl.inference.predictor import Predictor
 from arcticdl.metrics.autoice import AUTOICE_CLASSES, in_tenths
@@ -79,16 +80,20 @@ def tally_charts(
     indices: Sequence[int] | np.ndarray,
     *,
     overlap_px: int | None = None,
+    change: tuple[Damage, float] | None = None,
     progress: bool = True,
     **options: Any,
 ) -> dict[str, dict[str, np.ndarray]]:
     """Maps each scene of the given tiles and counts its charts, each pixel once.
 
     Args:
-        model: A model that carries its card, with heads as ``chart_heads`` wants them.
+        model: A model that carries its card, with heads as ``chart_heads`` wants them;
+            or a ``Predictor`` that is ready, for which there are no `options`.
         store: The tile store, with a label for each of these heads.
         indices: Tiles to score; each belongs to a scene, which is put together again.
         overlap_px: Overlap of windows; default: a quarter.
+        change: A damage that applies to the bands, and its level, which each scene
+            suffers first; it needs the label ``SIC``.
         progress: Whether to show a progress bar.
         **options: Of the ``Predictor``: ``batch_size``, ``tile_size_px``, ``tta``, ...
 
@@ -99,7 +104,8 @@ def tally_charts(
     Raises:
         TaskError: A head is missing, or does not fit its chart or its label.
     """
-    predictor = Predictor(model, **options)
+    ready = isinstance(model, Predictor)
+    predictor = model if ready else Predictor(model, **options)
     heads = chart_heads(predictor.heads)
     labels = match_labels(heads, store)
     manifest = store.manifest.iloc[np.asarray(indices)]
@@ -109,6 +115,8 @@ def tally_charts(
         tiles = store.manifest.index.get_indexer(rows.index)
         scene, truths = assemble_scene(store, tiles)
         stats = store.scene_stats(scene_id)
+        if change is not None:
+            scene = damaged(scene, _tenths(truths["SIC"]), *change)
         answers = answer_heads(predictor, scene, stats, overlap_px)
         found[str(scene_id)] = {
             name: _counted(truths[labels[name].name], answers[name], head, name)
@@ -117,8 +125,12 @@ def tally_charts(
     return found
 
 
+def _tenths(truth: np.ndarray) -> np.ndarray:
+    return in_tenths(truth) if truth.dtype.kind == "f" else truth
+
+
 def _counted(truth: np.ndarray, answer: np.ndarray, head: Head, name: str) -> Any:
-    true = in_tenths(truth) if truth.dtype.kind == "f" else truth
+    true = _tenths(truth)
     codes = chart_codes(answer, head)
     true = np.where(codes == VOID_CLASS, VOID_CLASS, true)
     codes = np.where(true == VOID_CLASS, VOID_CLASS, codes)

@@ -41,7 +41,9 @@ def score_autoice(
         TaskError: No head answers with a chart.
     """
     from arcticdl.evaluation.autoice.score import score_tallies
+    from arcticdl.evaluation.autoice.tally import tally_charts
     from arcticdl.evaluation.strata.scenes import scene_strata
+    from arcticdl.labelling.unaided import for_tests
 
     if Path(run).suffix == ".keras":
         raise ConfigError(
@@ -56,16 +58,17 @@ def score_autoice(
             f"folds {numbers}."
         )
     if data is None:
-        store = open_prepared(config)
-        splits = choose_folds(store, config, numbers)
-        parts = {number: splits[number].test for number in numbers}
+        store, parts = tested_parts(config, numbers)
     else:
         store = as_series(open_store(data), config)
         parts = {numbers[0]: np.arange(len(store))}
     tallies: dict[str, Any] = {}
     for number, test in parts.items():
-        path = fold_path(folder, number) / "model.keras"
-        tallies |= _tally(config, store, test, path)
+        predictor = predictor_of(config, fold_path(folder, number) / "model.keras")
+        overlap_px = config.predict.overlap_px
+        tallies |= tally_charts(
+            predictor, for_tests(store), test, overlap_px=overlap_px
+        )
     tested = np.unique(np.concatenate(list(parts.values())))
     strata = scene_strata(store.manifest.iloc[tested], config.strata)
     found = score_tallies(tallies, strata, seed=config.seed) | {"folds": numbers}
@@ -74,17 +77,23 @@ def score_autoice(
     return found
 
 
-def _tally(config: Experiment, store: Any, test: np.ndarray, path: Path) -> Any:
-    from arcticdl.evaluation.autoice.tally import tally_charts
+def tested_parts(
+    config: Experiment, numbers: list[int]
+) -> tuple[Any, dict[int, np.ndarray]]:
+    """The store of a run, and the tiles that each of some folds is tested on."""
+    store = open_prepared(config)
+    splits = choose_folds(store, config, numbers)
+    return store, {number: splits[number].test for number in numbers}
+
+
+def predictor_of(config: Experiment, path: Path) -> Any:
+    """A fold's model, ready to answer as the configuration says."""
     from arcticdl.inference import load_model
-    from arcticdl.labelling.unaided import for_tests
+    from arcticdl.inference.predictor import Predictor
 
     settings = config.predict
-    return tally_charts(
+    return Predictor(
         load_model(path),
-        for_tests(store),
-        test,
-        overlap_px=settings.overlap_px,
         tta=settings.tta,
         batch_size=settings.batch_size,
         tile_size_px=settings.tile_size_px,
