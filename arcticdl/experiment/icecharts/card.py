@@ -86,7 +86,7 @@ def _scores(
     steps: list[tuple[str | None, float]] = [(None, 0.0)]
     steps += [(name, level) for name in names for level in DAMAGES[name].levels]
     tallies: dict[Any, dict[str, Any]] = {step: {} for step in steps}
-    options = {"overlap_px": config.predict.overlap_px, "progress": False}
+    options: Any = {"overlap_px": config.predict.overlap_px, "progress": False}
     for number, test in parts.items():
         predictor = predictor_of(config, models[number])
         for name, level in track(steps, f"fold {number}"):
