@@ -369,7 +369,7 @@ def _check_whole(part: Path, path: Path) -> None:
 def _not_whole(path: Path, reason: str) -> str:
     return (
         "A file must be readable once it is written. Received: "
-        f"{path}, of which {reason}. It was not kept; is the disk full?"
+        f"{path}, of which {reason.rstrip('.')}. It was not kept; is the disk full?"
     )
 
 

@@ -8,6 +8,7 @@ code, whose traceback its authors need.
 """
 
 import dis
+import errno
 import os
 import sys
 import traceback
@@ -17,6 +18,7 @@ from types import TracebackType
 import typer
 
 from arcticdl.errors import MissingExtraError
+from arcticdl.files import PART
 
 USER = 1
 PREEMPTED = 75
@@ -29,6 +31,16 @@ PIPE_CLOSED = 141
 """Exit status when the reader of a pipe has gone, likewise."""
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+_ELSEWHERE = " Choose a folder that can be written to."
+_ADVICE = {
+    errno.EACCES: _ELSEWHERE,
+    errno.EPERM: _ELSEWHERE,
+    errno.EROFS: _ELSEWHERE,
+    errno.EEXIST: " A file stands where a folder is to be made.",
+    errno.ENOTDIR: " A file stands where a folder is to be made.",
+    errno.ENOSPC: " Make room, and start again.",
+    errno.EDQUOT: " Make room, and start again.",
+}
 _RAISE = dis.opmap["RAISE_VARARGS"]
 
 
@@ -54,7 +66,7 @@ def explain(error: Exception, *, debug: bool = False) -> int:
         say(f"preempted: {error}")
         return PREEMPTED
     if is_users(error):
-        say(f"error: {error}")
+        say(f"error: {_told(error)}")
         return USER
     _report(error)
     return DEFECT
@@ -63,6 +75,16 @@ def explain(error: Exception, *, debug: bool = False) -> int:
 def say(line: str) -> None:
     """Prints a line for people, apart from the command's output."""
     typer.echo(line, err=True)
+
+
+def _told(error: BaseException) -> str:
+    """An error in words; what an operating system says of a file, as a sentence."""
+    if not isinstance(error, OSError) or error.filename is None or not error.strerror:
+        return str(error)
+    path = Path(os.fsdecode(error.filename))
+    path = path.parent if path.name.startswith(PART) else path
+    advice = _ADVICE.get(error.errno or 0, "")
+    return f"{path}: {error.strerror.lower()}.{advice}"
 
 
 def is_users(error: BaseException) -> bool:

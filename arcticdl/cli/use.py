@@ -137,67 +137,77 @@ def evaluate(
         typer.echo(line)
 
 
+_Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="INPUT",
+        help="Scene files. Default: the scenes that the fold was tested on.",
+    ),
+]
+_Out = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--out",
+        help="GeoTIFF or NetCDF for one scene, CSV for answers about whole images, "
+        "or a folder. Default: RUN/maps.",
+    ),
+]
+_Fold = Annotated[
+    str,
+    typer.Option(
+        metavar="K|all|full",
+        help="Whose model; all: their mean, with a map of their disagreement; "
+        "full: that of every scene.",
+    ),
+]
+_Tta = Annotated[
+    Tta | None, typer.Option(help="Views averaged. Default: the configuration's.")
+]
+_Products = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,NAME,...",
+        help="What is made of the maps, of cog, ice, netcdf, png, polygons, qgis, "
+        "sigrid, stac and zarr, with the options of the configuration. Default: "
+        "the configuration's, else png. Example: --products cog,polygons,netcdf",
+    ),
+]
+_Allow = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME,NAME",
+        help="What may differ from the training scenes beyond the limit: scale (of "
+        "the bands' numbers, 10 times), resolution (2 times).",
+    ),
+]
+_Shard = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        help="Map the I-th of N parts of the scenes, as one of N array tasks.",
+    ),
+]
+_Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on after an interrupted call: scenes that the same models have "
+        "finished are left alone, but for products that they lack.",
+    ),
+]
+
+
 def predict(
     run: Model,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="INPUT",
-            help="Scene files. Default: the scenes that the fold was tested on.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--out",
-            help="GeoTIFF or NetCDF for one scene, CSV for answers about whole images, "
-            "or a folder. Default: RUN/maps.",
-        ),
-    ] = None,
-    fold: Annotated[
-        str,
-        typer.Option(
-            metavar="K|all|full",
-            help="Whose model; all: their mean, with a map of their disagreement; "
-            "full: that of every scene.",
-        ),
-    ] = "0",
-    tta: Annotated[
-        Tta | None, typer.Option(help="Views averaged. Default: the configuration's.")
-    ] = None,
-    products: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME,NAME,...",
-            help="What is made of the maps, of cog, ice, netcdf, png, polygons, qgis, "
-            "sigrid, stac and zarr, with the options of the configuration. Default: "
-            "the configuration's, else png. Example: --products cog,polygons,netcdf",
-        ),
-    ] = None,
-    allow: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME,NAME",
-            help="What may differ from the training scenes beyond the limit: scale (of "
-            "the bands' numbers, 10 times), resolution (2 times).",
-        ),
-    ] = "",
-    shard: Annotated[
-        str | None,
-        typer.Option(
-            metavar="I/N",
-            help="Map the I-th of N parts of the scenes, as one of N array tasks.",
-        ),
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Go on after an interrupted call: scenes that the same models have "
-            "finished are left alone, but for products that they lack.",
-        ),
-    ] = False,
+    inputs: _Inputs = None,
+    out: _Out = None,
+    fold: _Fold = "0",
+    tta: _Tta = None,
+    products: _Products = None,
+    allow: _Allow = "",
+    shard: _Shard = None,
+    resume: _Resume = False,
     overwrite: Overwrite = False,
     settings: SetPredict = None,
 ) -> None:

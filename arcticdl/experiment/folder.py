@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -243,3 +244,24 @@ def trained_folds(folder: Path) -> list[int]:
         if number.isdigit():
             found.append(int(number))
     return sorted(found)
+
+
+def check_writable(folder: Path) -> None:
+    """Refuses a folder that cannot be made or written to, before a day of computing.
+
+    Raises:
+        OSError: A file stands in its way, it is read-only, or the disk is full.
+    """
+    there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    reason = "is a file, no folder"
+    if there.is_dir():
+        try:
+            with tempfile.TemporaryFile(dir=there) as probe:
+                probe.write(b"1")
+            return
+        except OSError as error:
+            reason = f"cannot be written to: {error.strerror}"
+    raise OSError(
+        f"`out` (--out) must lie in a folder that can be written to. Received: "
+        f"{folder}; {there} {reason}."
+    )

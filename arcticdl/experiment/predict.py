@@ -1,7 +1,8 @@
 """Predicting for new scenes with a trained run: maps, pictures, lines, tables."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,13 @@ from arcticdl.errors import ConfigError
 from arcticdl.experiment.bundles import layout
 from arcticdl.experiment.bundles.models import model_files
 from arcticdl.experiment.check import check_maps
-from arcticdl.experiment.data.anchors import find_anchors
-from arcticdl.experiment.data.series import join_dates
-from arcticdl.experiment.folder import trained_folds
+from arcticdl.experiment.data.inputs import (
+    open_inputs,
+    read_shard,
+    refuse_repeated,
+    take_share,
+)
+from arcticdl.experiment.folder import check_writable, trained_folds
 from arcticdl.experiment.objects.network import finds_objects
 from arcticdl.experiment.objects.predict import (
     ObjectWriter,
@@ -25,7 +30,6 @@ from arcticdl.experiment.objects.predict import (
     tested_counts,
 )
 from arcticdl.experiment.products import SceneWriter, write_table
-from arcticdl.experiment.scenes import open_configured
 from arcticdl.files import safe_name
 from arcticdl.inference.load import load_model
 from arcticdl.inference.maps import NETCDF
@@ -33,7 +37,6 @@ from arcticdl.inference.objects.finder import Finder
 from arcticdl.inference.predictor import Predictor
 from arcticdl.inference.preflight import check_like_training
 from arcticdl.models.card import model_heads
-from arcticdl.sources import open_scene
 from arcticdl.tasks import TASKS
 
 _FILES = (NETCDF, ".tif", ".tiff")
@@ -93,6 +96,7 @@ def predict(
         FileExistsError: A file exists, and neither ``resume`` nor ``overwrite`` is
             given; or ``resume`` finds a map that other models made.
         ConfigError: An override of anything but ``predict``, or of a bare file.
+        OSError: ``out`` cannot be written to.
     """
     check_overrides(overrides)
     part = read_shard(shard)
@@ -100,84 +104,145 @@ def predict(
     if config is not None and overrides:
         check_maps(config)
     _refuse_forecasts(config, run)
+    call = _Call(
+        config=config,
+        paths=paths,
+        tags=_provenance(Path(run)) if config else {},
+        tta=tta,
+        products=products,
+        allow=allow,
+        shard=shard,
+        resume=resume,
+        overwrite=overwrite,
+    )
     if config is not None and not inputs and len(paths) > 1:
-        if out is not None and Path(out).suffix.lower() in (*_FILES, _TABLE):
-            raise ConfigError(
-                f"The held-out scenes of {len(paths)} folds need a folder. Received: "
-                f"--out {out}"
-            )
-        apart = partial(
+        _refuse_one_file(out, len(paths))
+        each = partial(
             predict,
             run,
             (),
             out,
-            tta=tta,
-            products=products,
-            allow=allow,
-            shard=shard,
-            resume=resume,
-            overwrite=overwrite,
+            **call.options(),
             overrides=overrides,
         )
-        return [p for number in trained_folds(Path(run)) for p in apart(fold=number)]
+        return [p for number in trained_folds(Path(run)) for p in each(fold=number)]
     scenes = open_inputs(config, list(inputs), paths[0].parent / "split.json")
-    scenes = _share(scenes, part)
+    scenes = take_share(scenes, part)
     if not scenes:
         return []
-    if out is None and (config is None or layout.is_bundle(Path(run))):
-        raise ConfigError(
-            "A bare model or a bundle has no run folder. Give `out` (--out)."
-        )
-    target = Path(run) / "maps" if out is None else Path(out)
-    settings = config.predict if config else PredictConfig()
-    tags = _provenance(Path(run)) if config else {}
+    target = _target(run, out, config)
+    check_writable(target.parent if target.suffix else target)
     if _finds_objects(config, paths):
-        if products or (tta or settings.tta) != "none":
-            raise ConfigError(
-                "Products are made of maps and views average them; this model finds "
-                f"objects. Received: products={products}, tta={tta or settings.tta}."
-            )
-        finder = build_model_finder(paths, settings)
-        _compare_with_training(finder, scenes, config, allow)
-        score = settings.objects.count_score
-        return ObjectWriter(
-            finder,
-            paths,
-            settings,
-            tested=tested_counts(paths[0].parent, score) if config else None,
-            tags=tags,
-            resume=resume,
-            overwrite=overwrite,
-        ).write_all(scenes, target)
-    predictor = _predictor(settings, paths, tta, config.line_class if config else None)
+        return _find(call, scenes, target)
+    return _map(call, scenes, target)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What a call of `predict` asks for, whatever the model answers."""
+
+    config: Experiment | None
+    paths: list[Path]
+    tags: dict[str, str]
+    tta: str | None
+    products: Sequence[str] | None
+    allow: Sequence[str]
+    shard: str | None
+    resume: bool
+    overwrite: bool
+
+    @property
+    def settings(self) -> PredictConfig:
+        return self.config.predict if self.config else PredictConfig()
+
+    def options(self) -> dict[str, Any]:
+        """The arguments of `predict` that each fold is given alike."""
+        names = ("tta", "products", "allow", "shard", "resume", "overwrite")
+        return {name: getattr(self, name) for name in names}
+
+
+def _find(call: _Call, scenes: Sequence[xr.Dataset], target: Path) -> list[Path]:
+    """Finds the objects of all scenes."""
+    settings = call.settings
+    tta = call.tta or settings.tta
+    if call.products or tta != "none":
+        raise ConfigError(
+            "Products are made of maps and views average them; this model finds "
+            f"objects. Received: products={call.products}, tta={tta}."
+        )
+    finder = build_model_finder(call.paths, settings)
+    _compare_with_training(finder, scenes, call.config, call.allow)
+    folder, score = call.paths[0].parent, settings.objects.count_score
+    return ObjectWriter(
+        finder,
+        call.paths,
+        settings,
+        tested=tested_counts(folder, score) if call.config else None,
+        tags=call.tags,
+        resume=call.resume,
+        overwrite=call.overwrite,
+    ).write_all(scenes, target)
+
+
+def _map(call: _Call, scenes: list[xr.Dataset], target: Path) -> list[Path]:
+    """Maps all scenes, and writes the table of what is answered about each."""
+    settings = call.settings
+    line = call.config.line_class if call.config else None
+    predictor = _predictor(settings, call.paths, call.tta, line)
     targets = {head.spec.target for head in predictor.heads.values()}
-    if "image" in targets and shard is not None:
-        raise ConfigError(
-            "Answers about whole images are one table, which calls side by side would "
-            f"replace. Received: --shard {shard}"
-        )
-    if products and "pixel" not in targets:
-        raise ConfigError(
-            "Products are made of maps, and this model answers for whole images. "
-            f"Received: products={list(products)}."
-        )
-    _compare_with_training(predictor, scenes, config, allow)
+    _check_targets(call, targets)
+    _compare_with_training(predictor, scenes, call.config, call.allow)
     written: list[Path] = []
     if "pixel" in targets:
         writer = SceneWriter(
             predictor,
-            paths,
-            products=_products(settings, products),
+            call.paths,
+            products=_products(settings, call.products),
             grid=settings.grid.model_dump() if settings.grid else None,
-            tags=tags,
+            tags=call.tags,
             overlap_px=settings.overlap_px,
-            resume=resume,
-            overwrite=overwrite,
+            resume=call.resume,
+            overwrite=call.overwrite,
         )
         written += _write_maps(writer, scenes, target)
     if "image" in targets:
-        written.append(write_table(predictor, scenes, target, overwrite or resume))
+        replace = call.overwrite or call.resume
+        written.append(write_table(predictor, scenes, target, replace))
     return written
+
+
+def _check_targets(call: _Call, targets: Collection[str]) -> None:
+    """Refuses what a model that answers for whole images cannot do."""
+    if "image" in targets and call.shard is not None:
+        raise ConfigError(
+            "Answers about whole images are one table, which calls side by side would "
+            f"replace. Received: --shard {call.shard}"
+        )
+    if call.products and "pixel" not in targets:
+        raise ConfigError(
+            "Products are made of maps, and this model answers for whole images. "
+            f"Received: products={list(call.products)}."
+        )
+
+
+def _refuse_one_file(out: str | Path | None, num_folds: int) -> None:
+    """The held-out scenes of several folds are never one file."""
+    if out is not None and Path(out).suffix.lower() in (*_FILES, _TABLE):
+        raise ConfigError(
+            f"The held-out scenes of {num_folds} folds need a folder. Received: "
+            f"--out {out}"
+        )
+
+
+def _target(run: str | Path, out: str | Path | None, config: Experiment | None) -> Path:
+    """What is named, or the folder of a run's maps."""
+    if out is not None:
+        return Path(out)
+    if config is None or layout.is_bundle(Path(run)):
+        raise ConfigError(
+            "A bare model or a bundle has no run folder. Give `out` (--out)."
+        )
+    return Path(run) / "maps"
 
 
 def _refuse_forecasts(config: Experiment | None, run: str | Path) -> None:
@@ -287,66 +352,6 @@ def check_overrides(overrides: Sequence[str]) -> None:
             )
 
 
-def open_inputs(
-    config: Experiment | None, inputs: list[str], split: Path
-) -> list[xr.Dataset]:
-    """Opens the scenes that are named, or those that a fold was tested on.
-
-    Args:
-        config: The run's configuration; ``None`` of a bare model.
-        inputs: Files; none: the tested ones.
-        split: The fold's ``split.json``.
-
-    Raises:
-        ConfigError: None is named, of a bare or of the full model.
-    """
-    if config is None:
-        if not inputs:
-            raise ConfigError("A bare model needs the scenes to map. Received: none.")
-        return [open_scene(path) for path in inputs]
-    anchors = find_anchors(config.data, inputs or None)
-    tested: set[str] | None = None
-    if not inputs:
-        tested = set(json.loads(split.read_text(encoding="utf-8"))["test"])
-        if not tested:
-            raise ConfigError(
-                "The full model was trained on every scene, so none is left to map. "
-                "Name the scenes."
-            )
-    series = config.data.series  # whose earlier dates are seen, if not mapped
-    if tested is not None and series is None:
-        anchors = [anchor for anchor in anchors if anchor.scene_id in tested]
-    scenes = [open_configured(config.data, a, with_labels=False) for a in anchors]
-    return scenes if series is None else join_dates(scenes, series, tested)
-
-
-def read_shard(text: str | None) -> tuple[int, int]:
-    """The number of a part, from 1 on, and how many there are; ``None``: one of one.
-
-    Raises:
-        ConfigError: It is not ``I/N`` with I in 1 to N.
-    """
-    number, _, count = ("1/1" if text is None else text).partition("/")
-    if not (number.isdecimal() and count.isdecimal() and 0 < int(number) <= int(count)):
-        raise ConfigError(
-            f"--shard is I/N, the I-th of N parts, such as 1/8 to 8/8. Received: {text}"
-        )
-    return int(number), int(count)
-
-
-def _share(scenes: list[xr.Dataset], part: tuple[int, int]) -> list[xr.Dataset]:
-    """Every N-th scene, once it is known that the parts write different files."""
-    if part[1] > 1:
-        _refuse_repeated([safe_name(str(scene.attrs["scene_id"])) for scene in scenes])
-    return scenes[part[0] - 1 :: part[1]]
-
-
-def _refuse_repeated(names: Sequence[str]) -> None:
-    repeated = {name for name in names if names.count(name) > 1}
-    if repeated:
-        raise ConfigError(f"Inputs share the names {sorted(repeated)}; map them apart.")
-
-
 def _targets(out: Path, scene_ids: Sequence[str], endings: Sequence[str]) -> list[Path]:
     """Files of the chief maps: the one that is named, or each scene's in a folder."""
     if out.suffix.lower() in _FILES:
@@ -356,7 +361,7 @@ def _targets(out: Path, scene_ids: Sequence[str], endings: Sequence[str]) -> lis
             )
         return [out]
     names = [safe_name(name) for name in scene_ids]  # they come from the files
-    _refuse_repeated(names)
+    refuse_repeated(names)
     return [
         out / f"{name}{ending}" for name, ending in zip(names, endings, strict=True)
     ]

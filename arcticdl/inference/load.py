@@ -1,11 +1,12 @@
 """Models from files, with everything that a file may name already registered."""
 
+import json
 import re
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import keras
 
@@ -35,6 +36,11 @@ def load_model(path: str | Path, *, compile: bool = False) -> keras.Model:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"No such model: {path}")
+    if path.suffix == ".keras" and not is_zipfile(path):
+        raise ValueError(
+            f"{path} cannot be read as a Keras model: it is cut off or damaged, no "
+            "whole zip archive. Copy it again, or train it anew."
+        )
     register_classes()
     try:
         return keras.saving.load_model(path, compile=compile, safe_mode=True)
@@ -43,7 +49,21 @@ def load_model(path: str | Path, *, compile: bool = False) -> keras.Model:
         unknown = re.search(r"Could not locate \w+ '([^']+)'", str(error))
         if unknown:
             reason = f"it holds a {unknown[1]!r}. Import the package that has it first."
-        raise ValueError(f"{path} cannot be read as a Keras model: {reason}") from error
+        raise ValueError(
+            f"{path} cannot be read as a Keras model: {reason}{_other_version(path)}"
+        ) from error
+
+
+def _other_version(path: Path) -> str:
+    """Which version of Keras wrote the file, where it is another than this one."""
+    try:
+        with ZipFile(path) as file:
+            written = json.loads(file.read("metadata.json"))["keras_version"]
+    except (OSError, KeyError, ValueError, BadZipFile):
+        return ""
+    if written == keras.__version__:
+        return ""
+    return f" It was written by Keras {written}; this is Keras {keras.__version__}."
 
 
 @cache

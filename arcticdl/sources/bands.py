@@ -1,5 +1,6 @@
 """Which bands of a file are read, and under which names."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from arcticdl.choices import check_choices
@@ -73,7 +74,9 @@ def _refuse_missing(
     try:
         check_choices(argument, wanted, names)
     except ValueError as error:
-        raise BandNotFoundError(str(error)) from None
+        unnamed = all(re.fullmatch(r"band_\d+", str(name)) for name in names)
+        advice = " The file does not name its bands: tell `band_names`." * unnamed
+        raise BandNotFoundError(f"{error}{advice}") from None
 
 
 def _refuse_repeats(names: Sequence[str]) -> None:

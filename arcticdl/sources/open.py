@@ -11,7 +11,12 @@ import xarray as xr
 from pyproj.exceptions import ProjError
 
 from arcticdl.choices import check_choice, check_choices
-from arcticdl.errors import GridMismatchError, SceneError, SourceError
+from arcticdl.errors import (
+    BandNotFoundError,
+    GridMismatchError,
+    SceneError,
+    SourceError,
+)
 from arcticdl.scene import (
     GRID_TOLERANCE_PX,
     check_scene,
@@ -149,6 +154,7 @@ def find_reader(path: PathLike) -> str:
         if READERS[name].sniff(path, head):
             return name
     start = f"first bytes {head[:8]!r}" if path.is_file() else "a folder"
+    start = "an empty file" if path.is_file() and not head else start
     raise SourceError(
         f"{path} is of no kind that is read here: {sorted(READERS)}. Received: {start}."
     )
@@ -212,8 +218,11 @@ def _open_one(source: Source, reader: str | None = None, **options: Any) -> xr.D
         return open_in_memory(source, **options)
     name = _reader_of(source, reader)
     _check_options(name, READERS[name].open, options)
-    with _opening(source):
-        return READERS[name].open(source, **options)
+    try:
+        with _opening(source):
+            return READERS[name].open(source, **options)
+    except BandNotFoundError as error:
+        raise BandNotFoundError(f"{error} In {source}.") from None
 
 
 @contextmanager

@@ -9,73 +9,81 @@ import typer
 from arcticdl.cli.options import Model, Overwrite, SetPredict, split_names
 from arcticdl.cli.start import start_for
 
+_Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="INPUT",
+        help="Scene files to explain. Without: the importance of bands, on the "
+        "tiles that tested each fold.",
+    ),
+]
+_Out = Annotated[
+    Path | None,
+    typer.Option("-o", "--out", help="Folder. Default: RUN/explained."),
+]
+_Fold = Annotated[
+    str | None,
+    typer.Option(
+        metavar="K|all|full",
+        help="Whose model. Default: 0 for scenes, all for the importance of bands.",
+    ),
+]
+_Methods = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME,NAME,...",
+        help="Of gradcam, integrated (gradients), occlusion (of bands), "
+        "activations (of layers) and boundaries (of classes, in the plane of two "
+        "bands).",
+    ),
+]
+_Head = Annotated[
+    str | None, typer.Option(help="Which head; needed where there are several.")
+]
+_Target = Annotated[
+    str | None,
+    typer.Option(
+        help="Class or value that is explained. Default: the class that is "
+        "answered, pixel by pixel."
+    ),
+]
+_Layer = Annotated[
+    str | None,
+    typer.Option(help="Layer of Grad-CAM, such as backbone/P4. Default: the coarsest."),
+]
+_Steps = Annotated[int, typer.Option(min=1, help="Passes of integrated gradients.")]
+_Bands = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,NAME",
+        help="Bands of the boundaries. Default: the two that matter most.",
+    ),
+]
+_Window = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ROW,COLUMN,HEIGHT,WIDTH",
+        help="Explain this part of the scene, in pixels. Default: the whole.",
+    ),
+]
+_Repeats = Annotated[
+    int, typer.Option(min=1, help="Permutations of each band (without INPUT).")
+]
+
 
 def explain(
     run: Model,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="INPUT",
-            help="Scene files to explain. Without: the importance of bands, on the "
-            "tiles that tested each fold.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", help="Folder. Default: RUN/explained."),
-    ] = None,
-    fold: Annotated[
-        str | None,
-        typer.Option(
-            metavar="K|all|full",
-            help="Whose model. Default: 0 for scenes, all for the importance of bands.",
-        ),
-    ] = None,
-    methods: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME,NAME,...",
-            help="Of gradcam, integrated (gradients), occlusion (of bands), "
-            "activations (of layers) and boundaries (of classes, in the plane of two "
-            "bands).",
-        ),
-    ] = "gradcam,integrated,occlusion,activations,boundaries",
-    head: Annotated[
-        str | None, typer.Option(help="Which head; needed where there are several.")
-    ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            help="Class or value that is explained. Default: the class that is "
-            "answered, pixel by pixel."
-        ),
-    ] = None,
-    layer: Annotated[
-        str | None,
-        typer.Option(
-            help="Layer of Grad-CAM, such as backbone/P4. Default: the coarsest."
-        ),
-    ] = None,
-    steps: Annotated[
-        int, typer.Option(min=1, help="Passes of integrated gradients.")
-    ] = 16,
-    bands: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME,NAME",
-            help="Bands of the boundaries. Default: the two that matter most.",
-        ),
-    ] = None,
-    window: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ROW,COLUMN,HEIGHT,WIDTH",
-            help="Explain this part of the scene, in pixels. Default: the whole.",
-        ),
-    ] = None,
-    repeats: Annotated[
-        int, typer.Option(min=1, help="Permutations of each band (without INPUT).")
-    ] = 3,
+    inputs: _Inputs = None,
+    out: _Out = None,
+    fold: _Fold = None,
+    methods: _Methods = "gradcam,integrated,occlusion,activations,boundaries",
+    head: _Head = None,
+    target: _Target = None,
+    layer: _Layer = None,
+    steps: _Steps = 16,
+    bands: _Bands = None,
+    window: _Window = None,
+    repeats: _Repeats = 3,
     overwrite: Overwrite = False,
     settings: SetPredict = None,
 ) -> None:

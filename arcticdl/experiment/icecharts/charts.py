@@ -13,7 +13,7 @@ from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError, LabelError
 from arcticdl.experiment.bundles.models import model_files
 from arcticdl.experiment.data.anchors import find_anchors
-from arcticdl.experiment.predict import open_inputs
+from arcticdl.experiment.data.inputs import open_inputs
 from arcticdl.experiment.scenes import open_configured
 from arcticdl.files import atomic_folder, atomic_path, safe_name
 from arcticdl.inference.preflight import check_like_training

@@ -9,7 +9,8 @@ import xarray as xr
 from arcticdl.choices import check_choices
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.bundles.models import model_files
-from arcticdl.experiment.predict import check_overrides, open_inputs
+from arcticdl.experiment.data.inputs import open_inputs
+from arcticdl.experiment.predict import check_overrides
 from arcticdl.experiment.products import MODEL_TAG, digest_of
 from arcticdl.experiment.reasons.wanted import BOUNDARIES, MAPS, Wanted
 from arcticdl.files import atomic_folder, safe_name, write_json

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from arcticdl.errors import ConfigError
+from arcticdl.experiment.bundles.models import model_files
+from arcticdl.experiment.data.inputs import open_inputs
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.evaluate import chosen_folds
 from arcticdl.experiment.folder import fold_path, load_run, write_json
-from arcticdl.experiment.predict import model_files, open_inputs
 from arcticdl.experiment.split import choose_folds
 from arcticdl.progress import track
 from arcticdl.tiles import TileStore
