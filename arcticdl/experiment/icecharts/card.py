@@ -13,7 +13,7 @@ from arcticdl.config import Experiment
 from arcticdl.errors import TaskError
 from arcticdl.experiment.evaluate import chosen_folds
 from arcticdl.experiment.folder import fold_path, load_run, write_json
-from arcticdl.experiment.icecharts.score import predictor_of, tested_parts
+from arcticdl.experiment.icecharts.score import predictor_of, tested_parts, told_scenes
 from arcticdl.plots import house_style, new_figure, write_figure
 
 FILE = "robustness"
@@ -169,7 +169,7 @@ def draw_card(found: Mapping[str, Any]) -> Figure:
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="upper right", ncols=3)
         figure.suptitle("What the score loses", x=0.01, ha="left", fontweight="bold")
-        caption = f"{found['num_scenes']} held-out scenes, damaged"
+        caption = f"{told_scenes(found['num_scenes'])}, damaged"
         if found["simulated"]:
             caption += " · simulated: it says nothing about real ice"
         figure.supxlabel(caption, x=0.01, ha="left", fontsize=8.5)

@@ -109,7 +109,7 @@ def describe_autoice(found: Mapping[str, Any]) -> list[str]:
     official, limits = found["official"], found["interval"]
     spread = "" if limits is None else f"  (95 % over scenes: {_told(limits)})"
     lines = [
-        f"AutoICE score over the pixels of {found['num_scenes']} held-out scenes",
+        f"AutoICE score over the pixels of {told_scenes(found['num_scenes'])}",
         f"{'combined':>18} {_told([official['combined']])}{spread}",
     ]
     names = {"SIC": "R2", "SOD": "weighted F1", "FLOE": "weighted F1"}
@@ -128,9 +128,14 @@ def describe_autoice(found: Mapping[str, Any]) -> list[str]:
         for stratum, each in table.items():
             lines.append(
                 f"{column:>18} {stratum}: {_told([each['official']['combined']])} "
-                f"({each['num_scenes']} scenes)"
+                f"({told_scenes(each['num_scenes'])})"
             )
     return lines
+
+
+def told_scenes(count: int) -> str:
+    """The number of scenes in words."""
+    return f"{count} held-out scene{'' if count == 1 else 's'}"
 
 
 def _told(values: list[Any]) -> str:
