@@ -56,6 +56,17 @@ def test_one_at_a_time_writes_to_the_terminal_itself(tmp_path, capfd):
     assert capfd.readouterr().out.split("\n")[:2] == ["hello from a", "hello from b"]
 
 
+def test_a_job_knows_the_command_that_a_person_typed(monkeypatch, capfd):
+    """Its own names a temporary file, and cannot be given again."""
+    monkeypatch.setattr(sys, "argv", ["arcticdl", "train", "my config.yaml", "--quiet"])
+    ask = (
+        "from arcticdl.experiment.machine.environment import typed_command as typed;"
+        "print(typed())"
+    )
+    assert run_jobs([Job("fold 0", [sys.executable, "-c", ask])]) == 0
+    assert capfd.readouterr().out == "arcticdl train 'my config.yaml' --quiet\n"
+
+
 def test_a_failure_lets_others_finish_and_begins_no_more(tmp_path, capfd):
     jobs = [
         stand_in(tmp_path, "a", 0, 3),

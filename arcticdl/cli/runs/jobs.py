@@ -168,6 +168,8 @@ class _Crew:
         return self.received is None and not any(self.ended.values())
 
     def _begin(self, job: Job, place: int) -> None:
+        from arcticdl.experiment.machine.environment import COMMAND, typed_command
+
         share = self.shares[place]
         options: dict[str, Any] = {}
         if self.shown:
@@ -176,7 +178,8 @@ class _Crew:
             say(f"{job.name} begins" + (f" on GPU {gpus}" if gpus else ""))
             # Lines are to come when they are written, not when a buffer is full.
             share = {"PYTHONUNBUFFERED": "1", **share}
-        process = subprocess.Popen(job.command, env={**os.environ, **share}, **options)
+        env = {**os.environ, **share, COMMAND: typed_command()}
+        process = subprocess.Popen(job.command, env=env, **options)
         reader = None
         if self.shown:
             reader = threading.Thread(target=_relay, args=(job.name, process))

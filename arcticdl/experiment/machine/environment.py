@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +15,8 @@ from arcticdl.doctor.accelerator import list_gpus
 from arcticdl.doctor.resources import num_cores
 from arcticdl.files import write_json
 
+COMMAND = "ARCTICDL_COMMAND"
+"""Variable by which a process knows the command that a person typed."""
 _PACKAGES = (
     "arcticdl",
     "keras",
@@ -52,12 +55,17 @@ def write_environment(folder: Path, config: Experiment, fingerprint: str) -> Non
         "backend": keras.backend.backend(),
         "versions": versions,
         "commit": _commit(),
-        "command": " ".join(["arcticdl", *sys.argv[1:]]),
+        "command": typed_command(),
         "seed": config.seed,
         "batch_size": config.train.batch_size,
         "data_fingerprint": fingerprint,
     }
     write_json(folder / "environment.json", environment)
+
+
+def typed_command() -> str:
+    """The command that a person typed, also in the processes that it began."""
+    return os.environ.get(COMMAND) or shlex.join(["arcticdl", *sys.argv[1:]])
 
 
 def describe_hardware() -> dict[str, Any]:
