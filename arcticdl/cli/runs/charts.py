@@ -45,8 +45,8 @@ def charts(
     Each SCENE gets a folder with chart.nc (concentration, stage of development, floe
     size), chart.png (radar, charts, truth and error where the file has charts, egg
     codes of the largest regions) and NAME_sigrid3.zip, a shapefile whose polygons bear
-    CT, CA, SA and FA. The three charts are made to agree first: what has no ice has no
-    stage. The run's heads are called SIC, SOD and FLOE.
+    CT, CA, SA and FA. In picture and polygons the three charts are made to agree: what
+    has no ice has no stage. The run's heads are called SIC, SOD and FLOE.
 
     Example: `arcticdl charts runs/autoice_small --submission upload.nc`
     """
