@@ -69,6 +69,19 @@ def damped_anomaly(issue: Issue, target: np.datetime64) -> FloatArray:
     return issue.bounded(issue.usual.mean(target) + share * issue.anomaly)
 
 
+def damped_median(issue: Issue, target: np.datetime64) -> FloatArray:
+    """The median of the time of the year, and what is left of the departure from it.
+
+    A fraction that is most often 0 or 1 has a mean where no year was. The median is
+    the value of the least absolute error, and puts the ice edge where it lies in half
+    of the years.
+    """
+    usual = issue.usual
+    share = usual.damping(issue.when, target, usual.median)
+    off = issue.now - usual.median(issue.when)
+    return issue.bounded(usual.median(target) + share * off)
+
+
 def trend(issue: Issue, target: np.datetime64) -> FloatArray:
     """The straight line through the years of the period, within the limits."""
     return issue.bounded(issue.usual.trend(target))
@@ -78,6 +91,7 @@ BASELINES: Mapping[str, Callable[[Issue, np.datetime64], FloatArray]] = {
     "anomaly_persistence": anomaly_persistence,
     "climatology": climatology,
     "damped_anomaly": damped_anomaly,
+    "damped_median": damped_median,
     "persistence": persistence,
     "trend": trend,
 }

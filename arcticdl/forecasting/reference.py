@@ -5,6 +5,8 @@ period itself is measured by the other years, as a date outside of it is, and a 
 that learns from anomalies of the period meets the same kind of number in its test.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -110,6 +112,10 @@ class Reference:
         """The climatology of a date: ``(cell,)`` float32."""
         return self.values[self.alike(when)].mean(0)
 
+    def median(self, when: np.datetime64) -> FloatArray:
+        """The median of the dates alike: ``(cell,)`` float32."""
+        return np.median(self.values[self.alike(when)], axis=0)
+
     def deviation(self, when: np.datetime64) -> FloatArray:
         """The standard deviation from year to year: ``(cell,)`` float32."""
         return self.values[self.alike(when)].std(0)
@@ -129,7 +135,12 @@ class Reference:
         ahead = np.float32(-years.mean())
         return np.asarray(values.mean(0) + slope * ahead, np.float32)
 
-    def damping(self, issue: np.datetime64, target: np.datetime64) -> FloatArray:
+    def damping(
+        self,
+        issue: np.datetime64,
+        target: np.datetime64,
+        usual: Callable[[np.datetime64], FloatArray] | None = None,
+    ) -> FloatArray:
         """The share of an anomaly that is left at a later date, from 0 to 1.
 
         The slope of the later anomaly on the earlier one through the origin, over the
@@ -138,10 +149,12 @@ class Reference:
         Args:
             issue: The earlier date.
             target: The later one.
+            usual: From what anomalies are counted; ``None``: `mean`.
 
         Returns:
             ``(cell,)`` float32.
         """
+        usual = usual or self.mean
         first = np.flatnonzero(self.alike(issue))
         ahead = target.astype("datetime64[D]") - issue.astype("datetime64[D]")
         wanted = self.times[first] + ahead
@@ -150,8 +163,8 @@ class Reference:
         second = np.minimum(second, len(self.times) - 1)
         there &= np.abs(self.times[second] - wanted) <= _DAY * self._slack_days
         there &= self.known[second]
-        before = self.values[first[there]] - self.mean(issue)
-        after = self.values[second[there]] - self.mean(target)
+        before = self.values[first[there]] - usual(issue)
+        after = self.values[second[there]] - usual(target)
         left = (before * after).sum(0)
         share = left / np.maximum((before * before).sum(0), _LEAST_VARIANCE)
         return np.asarray(np.clip(share, 0.0, 1.0), np.float32)

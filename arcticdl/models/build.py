@@ -1,6 +1,7 @@
 """Assembly: bands -> backbone -> decoder -> heads, as plain functional models."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -12,6 +13,7 @@ from arcticdl.models.decoders.table import DECODERS
 from arcticdl.models.encode import build_encoder, check_fusion, encode
 from arcticdl.models.heads import HeadSpec, check_head, dense_head, pooled_head
 from arcticdl.models.layers.temporal import UnfoldTime
+from arcticdl.models.leads import build_by_lead
 from arcticdl.models.options import Regularization, Series, Style
 from arcticdl.models.penalties import initialise_weights, penalise_weights
 from arcticdl.tasks import reconcile
@@ -158,6 +160,7 @@ def build_multitask(
             ``(batch, y, x, date * band)``, and ``fusion`` is ``"fold"`` unless told;
             ``num_context`` further bands, as a ``ForecastStore`` has them, are given to
             each date, and ``starts`` says to which of them an answer is added.
+            ``leads`` makes one network answer for all leads of a forecast.
         style: ``Style``, likewise: ``norm``, ``activation`` and ``initializer`` of the
             layers, where a network leaves the choice.
         regularization: ``Regularization``, likewise: ``dropout`` before each head,
@@ -187,6 +190,23 @@ def build_multitask(
     series, style = Series.read(series), Style.read(style)
     kept = Regularization.read(regularization)
     specs = _check_heads(heads, decoder, kept.dropout)
+    if series.leads != "direct":
+        _check_unforked(fork)
+        described = {**(card or {}), "heads": _describe_heads(specs, card)}
+        one = partial(
+            build_multitask,
+            backbone,
+            decoder,
+            weights=weights,
+            adapter=adapter,
+            input_size=input_size,
+            style=style,
+            regularization=kept,
+            backbone_options=backbone_options,
+            decoder_options=decoder_options,
+        )
+        named = {name: spec.head for name, spec in specs.items()}
+        return build_by_lead(one, named, next(iter(heads.values())), described, series)
     count = resolve_num_bands(num_bands, bands, card)
     dates = int((card or {}).get("num_times", 1))  # side by side in the bands
     told = int((card or {}).get("num_context", 0))  # behind those of the dates
@@ -259,6 +279,15 @@ def _check_heads(
             f"Received: decoder={decoder!r}, heads {sorted(specs)}."
         )
     return specs
+
+
+def _check_unforked(fork: Fork | None) -> None:
+    if fork is not None:
+        raise ValueError(
+            "`fork` stands where heads part, and leads that share one network have one "
+            "head. Received: `series.leads` besides. Weigh the losses of the heads by "
+            "numbers, or set `series.leads` to 'direct'."
+        )
 
 
 def _describe_heads(

@@ -201,11 +201,12 @@ def check_fusion(fusion: str | None, num_times: int | None) -> None:
             f"`fusion` must be one of {sorted(FUSIONS)} when `num_times` is given. "
             f"Received: fusion=None, num_times={num_times}."
         )
-    needed = fusion in ("convgru", "convlstm", "fold") and num_times is None
+    ordered = ("convgru", "convlstm", "fold", "transformer")
+    needed = fusion in ordered and num_times is None
     if needed or (num_times is not None and num_times < 1):
         raise ValueError(
             "`num_times` must be at least 1, and known for fusion='convgru', "
-            "'convlstm' and 'fold'. Received: "
+            "'convlstm', 'fold' and 'transformer'. Received: "
             f"fusion={fusion!r}, num_times={num_times}."
         )
 

@@ -10,6 +10,7 @@ FUSIONS = Table(
         "convlstm": "arcticdl.models.layers.temporal:fuse_convlstm",
         "fold": "arcticdl.models.layers.temporal:FoldTime",
         "mean": "arcticdl.models.layers.temporal:fuse_mean",
+        "transformer": "arcticdl.models.layers.space_time:fuse_transformer",
     },
 )
 """``"fold"`` is a layer before the encoder, the others functions after it, level by

@@ -6,6 +6,9 @@ from typing import Any, Self
 
 from arcticdl.choices import check_choices
 
+LEADS = ("conditioned", "direct", "rollout")
+"""How the leads of a forecast are answered; see ``Series``."""
+
 
 @dataclass(frozen=True)
 class _Options:
@@ -73,10 +76,22 @@ class Series(_Options):
     Attributes:
         fusion: One of ``FUSIONS``; ``None``: no series.
         num_times: Images in a series; ``None``: any number.
+        leads: How the leads of a forecast are answered. ``"direct"``: all at once, a
+            head each. ``"conditioned"``: by one network that is called for each lead,
+            told that lead and its context alone. ``"rollout"``: by a network of one
+            step, called again with its own answers as the dates that come next, and
+            trained through all steps.
+
+    Raises:
+        ValueError: Another word for ``leads``.
     """
 
     fusion: str | None = None
     num_times: int | None = None
+    leads: str = "direct"
+
+    def __post_init__(self) -> None:
+        check_choices("series.leads", (self.leads,), LEADS)
 
     def of_dates(self, dates: int, num_bands: int) -> "Series":
         """The series of images that hold the bands of several dates.
@@ -96,4 +111,4 @@ class Series(_Options):
                 f"The images hold {num_bands} bands of {dates} dates. Received: "
                 f"num_times={self.num_times}. Leave `num_times` out."
             )
-        return Series(self.fusion or "fold", dates)
+        return Series(self.fusion or "fold", dates, self.leads)

@@ -123,6 +123,7 @@ class TileFeed(BatchFeed):
         told = {
             "num_times": times if times > 1 else None,
             "num_context": self.store.num_context,
+            "step_h": self.store.step_h,
             "starts": describe_starts(self.store, self.normalizer),
         }
         known = {key: value for key, value in told.items() if value}

@@ -117,6 +117,7 @@ def test_every_score_is_of_the_cells_and_dates_it_says(found):
         assert told["climatology", lead]["num_dates"] == 24 - lead
     assert {m for m, _ in told} == {
         "network", "anomaly_persistence", "climatology", "damped_anomaly",
+        "damped_median",
         "persistence", "trend",
     }  # fmt: skip
 
@@ -179,6 +180,13 @@ def test_the_file_of_forecasts_keeps_the_conventions(found):
             data["sic_quantile"].sel(quantile=0.5), data["sic"], equal_nan=True
         )
         np.testing.assert_array_equal(data["observed"][0, 0], make_sic()[97])
+        chance, q = data["ice_probability"].values, data["sic_quantile"].values
+        np.testing.assert_array_equal(np.isfinite(chance), known)
+        # A tenth lies below the lowest quantile, and a tenth above the highest.
+        assert (chance[known & (q[:, :, 0] >= 0.15)] >= 0.9 - 1e-6).all()
+        assert (chance[known & (q[:, :, 2] < 0.15)] <= 0.1 + 1e-6).all()
+        even = known & (np.abs(q[:, :, 1] - 0.15) < 1e-3)
+        np.testing.assert_allclose(chance[even], 0.5, atol=0.1)
     with xr.open_dataset(found / "latest.nc") as latest:
         assert str(latest["issue"].values[0])[:10] == "2009-12-01"
         assert np.isnan(latest["observed"]).all()
@@ -211,7 +219,7 @@ def test_an_untrained_network_answers_as_the_baseline_it_starts_from(here):
         assert (np.diff(answers[name], axis=-1) >= 0).all()
 
 
-@pytest.mark.parametrize("fusion", ["attention", "convgru"])
+@pytest.mark.parametrize("fusion", ["attention", "convgru", "convlstm", "transformer"])
 def test_every_fusion_gives_each_date_the_context(here, fusion):
     options = describe()["model"]["options"] | {"series": {"fusion": fusion}}
     config = configured(name="fused", model={"options": options},
@@ -224,6 +232,25 @@ def test_every_fusion_gives_each_date_the_context(here, fusion):
     assert all(np.isfinite(np.asarray(answer)).all() for answer in answers.values())
     backbone = next(layer for layer in model.layers if layer.name == "backbone")
     assert backbone.input.shape[-1] == 1 + store.num_context
+
+
+@pytest.mark.parametrize("leads", ["conditioned", "rollout"])
+def test_one_network_answers_all_leads_from_the_configuration(here, leads):
+    options = describe()["model"]["options"]
+    options |= {"series": {"fusion": "convlstm", "leads": leads}}
+    config = configured(name="leads", model={"options": options},
+                        tiles={"store": "data/made.tiles"})  # fmt: skip
+    store = open_prepared(config)
+    split = choose_folds(store, config)[0]
+    feed, _ = build_feeds(config, store, split, seed=0)
+    model = build_network(config, feed.card, 10)
+    image, _ = feed[0]
+    answers = model.predict_on_batch(image)
+    for name in ("sic_t1", "sic_t2"):
+        base = image[..., store.bands.index(store.starts[name])]
+        np.testing.assert_allclose(answers[name][..., 1], base, atol=1e-6)
+    direct = build_network(configured(), feed.card, 10)
+    assert list(answers) == list(direct.predict_on_batch(image))
 
 
 def test_cells_that_one_date_lacks_are_void_at_all_dates(here):

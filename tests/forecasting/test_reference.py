@@ -86,10 +86,15 @@ def test_baselines_are_what_their_names_say(usual):
     issue = Issue(usual, when, now)
     march, may = years_of_month(3)[1].mean(0), years_of_month(5)[1].mean(0)
     anomaly, share = now - march, usual.damping(when, target)
+    middle = {m: np.median(years_of_month(m)[1], axis=0) for m in (3, 5)}
+    pairs = [VALUES[m - 1 : 96 : 12] - middle[m] for m in (3, 5)]
+    left = (pairs[0] * pairs[1]).sum(0) / np.maximum((pairs[0] ** 2).sum(0), 1e-3)
+    kept = np.clip(left, 0, 1) * (now - middle[3])
     expected = {
         "anomaly_persistence": np.clip(may + anomaly, 0, 1),
         "climatology": may,
         "damped_anomaly": np.clip(may + share * anomaly, 0, 1),
+        "damped_median": np.clip(middle[5] + kept, 0, 1),
         "persistence": now,
         "trend": np.clip(usual.trend(target), 0, 1),
     }

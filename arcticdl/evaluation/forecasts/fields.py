@@ -11,8 +11,15 @@ from arcticdl.evaluation.forecasts.issue import Issued
 from arcticdl.files import atomic_path
 from arcticdl.inference.products.cf import CONVENTIONS
 from arcticdl.inference.products.provenance import now
+from arcticdl.metrics.forecasts import ice_probability
+from arcticdl.metrics.ice_cover import EXTENT_THRESHOLD
 
 _NAMES = {"1": "sea_ice_area_fraction"}
+_CHANCE = {
+    "units": "1",
+    "grid_mapping": "spatial_ref",
+    "long_name": f"probability of a concentration of {EXTENT_THRESHOLD:.0%} or more",
+}
 _EPOCH = "days since 1970-01-01"
 
 
@@ -40,7 +47,8 @@ def forecast_dataset(
 
     Returns:
         ``quantity (issue, lead, y, x)``, where the method tells them
-        ``quantity_quantile (issue, lead, quantile, y, x)``, and ``observed``; with
+        ``quantity_quantile (issue, lead, quantile, y, x)`` and, of fractions,
+        ``ice_probability (issue, lead, y, x)``, and ``observed``; with
         ``time (issue, lead)``, the dates forecast, as CF's ``forecast_period`` and
         ``forecast_reference_time`` have it.
     """
@@ -70,7 +78,17 @@ def forecast_dataset(
         levels = np.asarray(issued[0].levels[method])
         about = {"standard_name": "quantile", "units": "1", "long_name": "quantile"}
         coords["quantile"] = ("quantile", levels, about)
+        if units == "1":
+            data["ice_probability"] = (dims, _chance(quantiles, levels), _CHANCE)
     return xr.Dataset(data, coords, _globals(issued, method) | (tags or {}))
+
+
+def _chance(quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """The chance of ice, NaN where nothing is forecast."""
+    known = np.isfinite(quantiles).all(-1)
+    chance = np.full(known.shape, np.nan, "float32")
+    chance[known] = ice_probability(quantiles[known], levels, EXTENT_THRESHOLD)
+    return chance
 
 
 def write_forecasts(forecasts: xr.Dataset, path: Path) -> Path:

@@ -23,7 +23,7 @@ SHOWN = {
 }  # fmt: skip
 """Key of a score -> its title."""
 
-BESIDE = ("damped_anomaly", "climatology")
+BESIDE = ("damped_median", "climatology")
 """Baselines that maps and curves show beside the network."""
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun",

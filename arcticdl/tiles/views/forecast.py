@@ -73,7 +73,7 @@ class ForecastStore(SeriesStore):
         self.bands = (*self.bands, *context.names(steps))
         self.num_context = len(context.names(steps))
         self.starts = context.starts(steps)
-        self.limits = context.limits
+        self.step_h, self.limits = steps.step_h, context.limits
         known = store.scored_counts(context.of)[self.own] > 0
         if not known.any():
             raise SeriesError(
