@@ -50,9 +50,7 @@ class TileStore:
     starts: Mapping[str, str] = {}
     """Label -> band that its answer starts from; see `ForecastStore`."""
 
-    step_h: float | None = None
-    """Hours from date to date of what is forecast."""
-
+    step_h: float | None = None  # from date to date of what is forecast
     limits: tuple[float, float] = (-math.inf, math.inf)
     """Least and greatest value of what is forecast; see `ForecastStore`."""
 
