@@ -48,7 +48,10 @@ class LeadBands(layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.bands = [[tuple(term) for term in terms] for terms in bands]
+        self.bands: list[list[Term]] = [
+            [(number, channel, factor) for number, channel, factor in terms]
+            for terms in bands
+        ]
         self.lead, self.limits = lead, tuple(limits)
 
     def call(self, inputs: list[Any]) -> Any:
@@ -142,7 +145,8 @@ def build_by_lead(
         card=_card_of_one(plan, card, rolled),
         series=Series(series.fusion),
     )
-    start = next(iter(card.get("starts", {}).values()), {})
+    starts: Mapping[str, Any] = card.get("starts", {})
+    start: Mapping[str, Any] = next(iter(starts.values()), {})
     limits = start.get("limits", (-math.inf, math.inf))
     image = keras.Input((*one.input_shape[1:3], len(plan.names)), name="image")
     x = Card(dict(card), name="card")(image)
