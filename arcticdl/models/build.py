@@ -206,7 +206,9 @@ def build_multitask(
             decoder_options=decoder_options,
         )
         named = {name: spec.head for name, spec in specs.items()}
-        return build_by_lead(build, named, next(iter(heads.values())), described, series)
+        return build_by_lead(
+            build, named, next(iter(heads.values())), described, series
+        )
     count = resolve_num_bands(num_bands, bands, card)
     dates = int((card or {}).get("num_times", 1))  # side by side in the bands
     told = int((card or {}).get("num_context", 0))  # behind those of the dates
