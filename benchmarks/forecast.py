@@ -1,11 +1,23 @@
-"""What a forecast costs and reaches: the table of benchmarks/forecast.md from a run.
+"""What a forecast reaches: the tables of benchmarks/forecast.md.
 
 python benchmarks/forecast.py runs/sea_ice_forecast
+python benchmarks/forecast.py ../shared/data/nsidc_monthly 2002 2014 2015 2017
+
+The second form scores what needs no network from the files alone: the years of
+reference, then the years that are scored.
 """
 
 import json
 import sys
 from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from arcticdl.forecasting import BASELINES, Issue, Reference
+from arcticdl.metrics import cell_areas_km2, forecast_errors
+
+VARIABLE = "cdr_seaice_conc_monthly"
 
 SCORES = {"mae": "MAE", "rmse": "RMSE", "iiee": "IIEE", "edge_km": "edge, km",
           "crps": "CRPS", "sps": "SPS"}  # fmt: skip
@@ -43,7 +55,44 @@ def skills(result):
     return lines
 
 
-if __name__ == "__main__":
+def baselines(folder, known, scored):
+    """Lines of Markdown: each baseline's MAE and IIEE by lead, of whole years."""
+    stack = xr.open_mfdataset(sorted(Path(folder).glob("*.nc")), combine="by_coords")
+    sic, times = stack[VARIABLE].values, stack["time"].values.astype("datetime64[D]")
+    years = times.astype("datetime64[Y]").astype(int) + 1970
+    used = (years >= min(known[0], scored[0])) & (years <= max(known[1], scored[1]))
+    sic, times, years = sic[used], times[used], years[used]
+    area = cell_areas_km2(stack["x"].values, stack["y"].values, "EPSG:3411")
+    seen = np.isfinite(sic).all(0)
+    values = sic[:, seen]
+    usual = Reference(values, times, step_h=730.5, years=known)
+    counted = np.zeros(seen.shape, bool)
+    counted[seen] = (values[usual.known] > 0).any(0)
+    rows = {}
+    inside = [k for k, year in enumerate(years) if scored[0] <= year <= scored[1]]
+    for k in inside:
+        issue = Issue(usual, times[k], values[k])
+        for lead in (1, 2, 3):
+            if k + lead not in inside:
+                continue
+            truth = np.where(counted, sic[k + lead], np.nan)
+            for name, make in BASELINES.items():
+                field = np.full(seen.shape, np.nan)
+                field[seen] = make(issue, times[k + lead])
+                told = forecast_errors(truth, field, area)
+                rows.setdefault((name, lead), []).append((told["mae"], told["iiee"]))
+    lines = ["| forecast | MAE, 1 | 2 | 3 | IIEE, 1 | 2 | 3 |", "|---" * 7 + "|"]
+    for name in BASELINES:
+        means = np.array([np.mean(rows[name, lead], axis=0) for lead in (1, 2, 3)])
+        cells = [f"{v:.4f}" for v in means[:, 0]] + [f"{v:.3f}" for v in means[:, 1]]
+        lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |")
+    return lines
+
+
+if __name__ == "__main__" and len(sys.argv) == 6:
+    first, last, begin, end = map(int, sys.argv[2:])
+    print("\n".join(baselines(sys.argv[1], (first, last), (begin, end))))
+elif __name__ == "__main__":
     found = Path(sys.argv[1]) / "fold0" / "forecast" / "forecast.json"
     scores = json.loads(found.read_text(encoding="utf-8"))
     print("\n".join([*table(scores), "", *skills(scores)]))
