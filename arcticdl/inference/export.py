@@ -134,13 +134,14 @@ def with_source_units(
         objects: Of a detector, options of ``models.DecodeBoxes``.
     """
     image = keras.Input((None, None, model.inputs[0].shape[-1]), name="image")
-    scaled = (
-        WholePixels(name="whole_pixels")(image)
-        if normalizer is None
-        else SourceUnits(normalizer.to_dict(), name="source_units")(image)
-    )
-    outputs = model(scaled)
     heads = model_heads(model)
+    boxes = any(head.spec.kind == "boxes" for head in heads.values())
+    scaling = (
+        WholePixels(name="whole_pixels")
+        if normalizer is None
+        else SourceUnits(normalizer.to_dict(), mark_shown=boxes, name="source_units")
+    )
+    outputs = model(scaling(image))
     if not isinstance(outputs, dict):
         outputs = {next(iter(heads)): outputs}
     done = gives_answers(model)

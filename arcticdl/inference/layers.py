@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from arcticdl.tasks import FORMS
-from arcticdl.tiles.normalize import DB_FLOOR
+from arcticdl.tiles.normalize import DB_FLOOR, SHOWN
 
 
 @keras.saving.register_keras_serializable(package="arcticdl")
@@ -43,6 +43,8 @@ class SourceUnits(keras.layers.Layer):
         normalizer: As from `Normalizer.to_dict`.
         each_band: Whether a band that is not finite becomes 0 alone, as by a
             `Normalizer`; else the other bands of its pixel do as well.
+        mark_shown: Whether a whole pixel that is scaled to 0 gets another value, so
+            that only nodata is 0, as detectors want it.
         **kwargs: Keras layer arguments.
 
     Call arguments:
@@ -50,10 +52,16 @@ class SourceUnits(keras.layers.Layer):
     """
 
     def __init__(
-        self, normalizer: dict[str, Any], *, each_band: bool = False, **kwargs: Any
+        self,
+        normalizer: dict[str, Any],
+        *,
+        each_band: bool = False,
+        mark_shown: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
         self.normalizer, self.each_band = dict(normalizer), each_band
+        self.mark_shown = mark_shown
 
     def call(self, x: Any) -> Any:
         offset = np.asarray(self.normalizer["offset"], "float32")
@@ -75,13 +83,21 @@ class SourceUnits(keras.layers.Layer):
             x = ops.clip(x, 0.0, 1.0)
         if self.each_band:
             return x * finite
-        return x * ops.min(finite, axis=-1, keepdims=True)
+        whole = ops.min(finite, axis=-1, keepdims=True)
+        if self.mark_shown:
+            most = ops.max(ops.abs(x), axis=-1, keepdims=True)
+            x = x + SHOWN * (1.0 - ops.cast(ops.greater(most, 0.0), "float32"))
+        return x * whole
 
     def compute_output_shape(self, shape: Any) -> Any:
         return shape
 
     def get_config(self) -> dict[str, Any]:
-        own = {"normalizer": self.normalizer, "each_band": self.each_band}
+        own = {
+            "normalizer": self.normalizer,
+            "each_band": self.each_band,
+            "mark_shown": self.mark_shown,
+        }
         return {**super().get_config(), **own}
 
 

@@ -16,6 +16,8 @@ _IQR_OF_NORMAL = 1.3489795003921634
 _TRANSFORMS = {"db": "db", "log": "log"}
 DB_FLOOR = 1e-10
 """Least linear intensity that becomes decibels."""
+SHOWN = 2.0**-20
+"""What stands in place of 0 in a pixel that is seen; see `mark_shown`."""
 
 
 class Normalizer:
@@ -197,6 +199,32 @@ class Normalizer:
 
     def __repr__(self) -> str:
         return f"Normalizer({self.method!r}, bands={list(self.bands)})"
+
+
+def mark_shown(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Gives valid pixels that are 0 in every band a value of no consequence instead.
+
+    A detector tells what it has seen from its image alone: 0 in every band is nodata.
+    A valid pixel may be scaled to just that, such as black under the method
+    ``"minmax"``, and a whole shadow would then count as never looked at.
+
+    Args:
+        image: (..., y, x, band) float32, normalised; written over.
+        valid: (..., y, x) booleans.
+
+    Returns:
+        The image.
+
+    Example:
+        >>> scaled = np.zeros((1, 2, 3), "float32")
+        >>> mark_shown(scaled, np.array([[True, False]])).any(axis=-1).tolist()
+        [[True, False]]
+    """
+    blank = ~image.any(axis=-1)
+    blank &= valid
+    if blank.any():
+        image[blank] = SHOWN
+    return image
 
 
 def check_bands(stats: BandStats, bands: tuple[str, ...]) -> None:

@@ -10,6 +10,7 @@ from arcticdl.augment import Policy
 from arcticdl.augment.objects import ignore_hidden, refuse_steps, takes_boxes
 from arcticdl.scene.stats import BandStats
 from arcticdl.tiles import LabelInfo, Normalizer
+from arcticdl.tiles.normalize import mark_shown
 from arcticdl.training.orient import draw_orientations, orient, orient_boxes
 
 Augment = Callable[..., tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]]
@@ -73,6 +74,8 @@ class BatchTransform:
             # What a policy gives is nobody else's: new memory costs as much as work.
             own = image if isinstance(self.augment, Policy) else None
             image = self.normalizer(image, valid, stats, own)
+        if any(info.is_object for info in self.labels.values()):
+            image = mark_shown(image, valid)
         labels = {n: _void(pixels[n], valid, info) for n, info in self.labels.items()}
         if not labels:
             return (image,)

@@ -15,7 +15,7 @@ from arcticdl.models import build_multitask, build_segmenter, get_card
 from arcticdl.scene.stats import scene_band_stats
 from arcticdl.tasks.answers import softmax
 from arcticdl.tiles import Normalizer
-from arcticdl.tiles.normalize import NORMALIZERS
+from arcticdl.tiles.normalize import NORMALIZERS, mark_shown
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="Keras exports from TensorFlow"
@@ -97,6 +97,19 @@ def test_the_layer_of_source_units_is_the_normaliser(method):
     np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-6)
     copy = SourceUnits.from_config(SourceUnits(normalizer.to_dict()).get_config())
     np.testing.assert_array_equal(copy(image), found)
+
+
+def test_the_layer_of_a_detector_leaves_0_to_nodata():
+    """Pixels at the offset are scaled to 0, as those that hold nothing are."""
+    normalizer, image = fitted("zscore"), pixels()
+    image[0, 3:6, 4:9] = normalizer.offset_.astype("float32")
+    image[0, 4, 5] = np.nan
+    valid = np.isfinite(image).all(-1)
+    layer = SourceUnits(normalizer.to_dict(), mark_shown=True)
+    found = np.asarray(SourceUnits.from_config(layer.get_config())(image))
+    np.testing.assert_array_equal(np.abs(found).max(-1) > 0, valid)
+    wanted = mark_shown(normalizer(image, valid), valid)
+    np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-6)
 
 
 @pytest.mark.parametrize("backbone", sorted(TINY))

@@ -21,6 +21,7 @@ from arcticdl.inference.objects.vectors import objects_frame
 from arcticdl.models import build_detector, build_segmenter
 from arcticdl.scene.grid import grid_coords
 from arcticdl.tasks import read_head
+from arcticdl.tiles import Normalizer
 
 NORMALIZER = {"method": "none", "bands": ["b"], "offset": [0.0], "scale": [1.0]}
 
@@ -237,3 +238,23 @@ def test_what_a_finder_cannot_use_is_refused():
     ready = Finder(finds, tile_size_px=64, min_score=0.0)
     found = find_objects(ready, scene_of(rectangles(), (90, 100)[::-1]), progress=False)
     assert len(found.boxes) and np.isfinite(found.boxes).all()
+
+
+def test_a_finder_tells_its_network_what_was_seen_by_the_mask():
+    """Black, scaled to 0, was looked at; 0 stays for nodata alone."""
+    seen = []
+
+    class Listens(Blobs):
+        def __init__(self):
+            super().__init__((8, 8), 0)
+            self.normalizer = Normalizer.from_dict(NORMALIZER)
+            self._twin = self
+
+        def predict_on_batch(self, image):
+            seen.append(np.abs(image[0, ..., 0]) > 0)
+            return np.zeros((len(image), 1, 7), "float32")
+
+    valid = np.ones((1, 8, 8), bool)
+    valid[:, :3] = False
+    Finder.answer(Listens(), np.zeros((1, 8, 8, 1), "float32"), valid, None)
+    np.testing.assert_array_equal(seen[0], valid[0])

@@ -116,3 +116,20 @@ def test_a_policy_moves_boxes_and_a_bare_function_is_refused(store):
 def test_a_feed_of_scenes_refuses_boxes():
     with pytest.raises(ValueError, match="Received: boxes"):
         SceneFeed([seal_scene(0, False)], tile_size_px=8)
+
+
+@pytest.mark.parametrize("augment", [None, "policy"])
+def test_valid_pixels_are_never_taken_for_nodata(tmp_path, augment):
+    """A shadow that is scaled to 0 was looked at; only what is invalid is 0."""
+    scene = seal_scene(0, oriented=False)
+    scene["image"][:, 6:18, 6:18] = 0.0
+    store = tiles.prepare(
+        [scene], tmp_path / "a.tiles", tile_size_px=24, progress=False
+    )
+    unit = tiles.Normalizer("constants", "pqr", constants={b: (0, 1) for b in "pqr"})
+    steps = None if augment is None else build_policy([{"name": "hflip", "p": 0.0}])
+    feed = TileFeed(store, [0], normalizer=unit, augment=steps, batch_size=1)
+    image, _ = feed[0]
+    seen = np.abs(image[0]).max(axis=-1) > 0
+    np.testing.assert_array_equal(seen, store.read([0])["valid"][0])
+    assert np.abs(image[0, 6:18, 6:18]).max() < 1e-5

@@ -31,6 +31,7 @@ from arcticdl.models.detection.select import DecodeBoxes
 from arcticdl.progress import track
 from arcticdl.scene import BandStats, check_scene, scene_band_stats
 from arcticdl.tiles import Normalizer
+from arcticdl.tiles.normalize import mark_shown
 
 _EDGE_PX = 2.0  # a box that ends so near to its window's edge may go on beyond it
 
@@ -123,7 +124,7 @@ class Finder:
         self, image: NDArray[Any], valid: NDArray[np.bool_], stats: BandStats | None
     ) -> NDArray[np.float32]:
         """Detections of windows, ``(n, max_objects, 7)``; see ``select_boxes``."""
-        scaled = self.normalizer(image, valid, stats)
+        scaled = mark_shown(self.normalizer(image, valid, stats), valid)
         short = self.batch_size - len(scaled)
         filled = np.pad(scaled, [(0, short), (0, 0), (0, 0), (0, 0)])
         found = np.asarray(self._twin.predict_on_batch(filled))[: len(scaled)]

@@ -60,7 +60,7 @@ def build_detector(
     Returns:
         Model from ``(batch, y, x, band)`` to float32 rows ``(batch, place, 11 +
         class)``; ``arcticdl.tasks.objects`` says what they hold, and
-        ``models.decode_boxes`` makes boxes of them.
+        ``models.DecodeBoxes`` makes boxes of them.
 
     Raises:
         ValueError: Unknown names or options, no bands, no classes.
