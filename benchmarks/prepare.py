@@ -1,12 +1,13 @@
 """CPU time of preparing tiles, beside a plain loop that moves the same bytes.
 
-Usage: python benchmarks/prepare.py [--size 4096] [--rounds 5]
+Usage: python benchmarks/prepare.py [--size 4096] [--rounds 5] [--workers 2]
 
 The scene is a deflate GeoTIFF of two float32 bands with blocks of 512 px, its label
 another of uint8. The plain loop reads rows of tiles with rasterio and writes image,
 validity and label with TensorStore: same chunks, shards and codec, no check, hash,
 statistic or report. Both take turns, each with one worker; CPU time of all threads is
-compared, which other work on the machine disturbs least.
+compared, which other work on the machine disturbs least. With --workers the wall time of
+four scenes is compared instead, prepared by one worker and by so many, in turn.
 """
 
 import argparse
@@ -52,9 +53,22 @@ def write_scene(folder, size):
 def prepare(folder):
     labels = {"ice": (folder / "label.tif", ("water", "ice"))}
     scene = open_scene(folder / "scene.tif", labels=labels)
+    write_store(folder, [scene], 1)
+
+
+def prepare_several(folder, num_workers, count=4):
+    labels = {"ice": (folder / "label.tif", ("water", "ice"))}
+    scenes = [
+        open_scene(folder / "scene.tif", labels=labels, scene_id=f"scene_{k}")
+        for k in range(count)
+    ]
+    write_store(folder, scenes, num_workers)
+
+
+def write_store(folder, scenes, num_workers):
     out = folder / "scene.tiles"
-    options = {"overwrite": True, "progress": False, "num_workers": 1}
-    tiles.prepare([scene], out, tile_size_px=TILE, **options)
+    options = {"overwrite": True, "progress": False, "num_workers": num_workers}
+    tiles.prepare(scenes, out, tile_size_px=TILE, **options)
 
 
 def copy(folder, size):
@@ -102,21 +116,38 @@ def write(arrays, waiting, first):
     return first + len(image)
 
 
-def spend(step, *given):
-    begin = time.process_time()
+def spend(step, *given, clock=time.process_time):
+    begin = clock()
     step(*given)
-    return time.process_time() - begin
+    return clock() - begin
+
+
+def compare_workers(folder, num_workers, rounds):
+    """Wall time of one worker over that of several."""
+    clock, ratios = time.perf_counter, []
+    prepare_several(folder, num_workers)
+    for _ in range(rounds):
+        one, several = (
+            spend(prepare_several, folder, n, clock=clock) for n in (1, num_workers)
+        )
+        ratios.append(one / several)
+        print(f"1 worker {one:.2f} s, {num_workers} workers {several:.2f} s")
+    print(f"speed-up {statistics.median(ratios):.2f}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--size", type=int, default=4096)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--workers", type=int)
     options = parser.parse_args()
     count = (options.size // TILE) ** 2 / 1000
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_scene(folder, options.size)
+        if options.workers:
+            compare_workers(folder, options.workers, options.rounds)
+            return
         prepare(folder)  # what is loaded and cached once
         plain, ours = [], []
         for _ in range(options.rounds):

@@ -27,6 +27,7 @@ from arcticdl.scene.grid import (
     scene_geobox,
     transform_points,
 )
+from arcticdl.scene.codes import count_codes
 from arcticdl.scene.stats import BandStats, merge_band_stats, scene_band_stats
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "label_boxes",
     "label_dims",
     "label_names",
+    "count_codes",
     "merge_band_stats",
     "named_label",
     "pixel_coords",

@@ -137,7 +137,7 @@ def partial_stats(
     flat = image.reshape(-1, num_bands)
     ok = None if valid is None or valid.all() else valid.reshape(-1)
     pixels = flat if ok is None else flat[ok]
-    by_band = np.ascontiguousarray(pixels.T, "float64")
+    by_band = np.ascontiguousarray(pixels.T)
     picked = _systematic_sample(len(flat), rate, key)
     if ok is not None:
         picked = picked[ok[picked]]
@@ -255,17 +255,19 @@ def _shares(at: np.ndarray, edge: Any, steps: np.ndarray, side: Any) -> np.ndarr
 
 def _moments(values: np.ndarray) -> tuple[float, float, float, float, float]:
     """Count, mean, sum of squared deviations, least and greatest of one band."""
-    total = values.sum()
+    wide = values.astype("float64")
+    total = wide.sum()
     if not np.isfinite(total):
         values = values[np.isfinite(values)]
-        total = values.sum()
+        wide = values.astype("float64")
+        total = wide.sum()
     if not len(values):
         return 0.0, 0.0, 0.0, np.inf, -np.inf
     mean = total / len(values)
-    deviation = values - mean
+    wide -= mean
     # Not `@`: BLAS would start threads of its own inside each of ours.
-    deviation *= deviation
-    return len(values), mean, deviation.sum(), values.min(), values.max()
+    wide *= wide
+    return len(values), mean, wide.sum(), values.min(), values.max()
 
 
 def _systematic_sample(size: int, rate: float, key: tuple[int, ...]) -> np.ndarray:

@@ -13,6 +13,7 @@ from arcticdl.errors import GridMismatchError, LabelError
 from arcticdl.scene import (
     GRID_TOLERANCE_PX,
     class_attributes,
+    count_codes,
     declares_void,
     describe_geobox,
     grid_offset_px,
@@ -120,11 +121,11 @@ class LabelReader:
             LabelError: The window holds codes outside the classes.
         """
         raw = self._read_one_channel(rows, cols)
-        void = ~np.isfinite(raw)
+        void = _not_finite(raw)
         if self.valid is not None:
             void |= ~self.valid[rows, cols].values
         code = raw if self.codes is None else self._translate(raw, void)
-        void |= ~np.isfinite(code)
+        void |= _not_finite(code)
         if self.dtype.kind == "f":
             return np.where(void, np.nan, code).astype(self.dtype)
         whole = self._fill(code, void)
@@ -280,8 +281,17 @@ def _check_same_grid(scene: xr.Dataset, name: str, label: xr.Dataset) -> None:
         )
 
 
+def _not_finite(values: np.ndarray) -> np.ndarray:
+    """Where numbers are NaN or infinite; whole ones never are."""
+    if values.dtype.kind in "iub":
+        return np.zeros(values.shape, bool)
+    return ~np.isfinite(values)
+
+
 def _distinct(code: np.ndarray) -> np.ndarray:
     """The sorted values of an array of whole numbers; counted where they are small."""
+    if code.dtype == np.uint8:
+        return np.flatnonzero(count_codes(code))
     if code.size and code.min() >= 0 and code.max() < 1 << 16:
         return np.flatnonzero(np.bincount(code.ravel()))
     return np.unique(code)

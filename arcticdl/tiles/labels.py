@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from arcticdl.boxes import COLUMNS, PADDING, BoxRule, is_object
+from arcticdl.scene.codes import count_codes
 from arcticdl.void import VOID_CLASS
 
 SCORED = "scored"
@@ -127,6 +128,10 @@ class LabelInfo:
             of each class that are not ignored. Without class names as long as the
             largest code asks.
         """
+        if label.dtype == np.uint8 and not self.num_channels:
+            counts = count_codes(label)[:VOID_CLASS]
+            last = np.flatnonzero(counts).max(initial=-1) + 1
+            return counts[: max(last, len(self.classes), 1)]
         scored = self.scored(label)
         if self.is_object:
             codes = label[scored][:, -1].astype("int64")

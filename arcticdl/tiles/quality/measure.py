@@ -45,15 +45,22 @@ def measure_tile(
     Returns:
         One value for each of `MEASURES`, of JSON types.
     """
-    usable, nonfinite = _usable(image, valid)
-    # A copy without what is not usable only where there is any.
-    pixels = image.reshape(-1, image.shape[-1])
-    if not (whole := bool(usable.all())):
+    # One band after the other, since each is gone through several times.
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1))
+    filled = bool(valid.all())
+    low, high = _ends(planes.reshape(len(planes), -1)) if filled else (None, None)
+    nonfinite, usable = 0.0, None
+    # Ends that are finite are those of pixels that all are.
+    if low is None or not np.isfinite(low).all() or not np.isfinite(high).all():
+        usable, nonfinite = _usable(planes, valid)
+        usable = None if usable.all() else usable
+    pixels = image.reshape(-1, len(planes))
+    if usable is not None:
         pixels = pixels[usable.reshape(-1)]
+    if low is None or usable is not None:
+        low, high = _ends(pixels.T)
     count = max(len(pixels), 1)
-    low, high = _ends(pixels)
-    void = None if valid.all() else ~valid
-    on_void = 0 if void is None else sum(int(label[void].sum()) for label in scored)
+    on_void = 0 if filled else sum(int(label[~valid].sum()) for label in scored)
     return {
         "nonfinite_fraction": nonfinite,
         "outlier_fraction": _outliers(pixels, low, high, stats) / count,
@@ -61,28 +68,26 @@ def measure_tile(
         "constant_bands": int(np.sum(low == high)) if len(pixels) > 1 else 0,
         "label_on_nodata": on_void,
         "image_key": _image_key(image, valid),
-        "phash": perceptual_hash(image, None if whole else usable, stats),
+        "phash": perceptual_hash(planes.transpose(1, 2, 0), usable, stats),
     }
 
 
-def _usable(image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, float]:
+def _usable(planes: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, float]:
     """Which pixels are valid and finite, and the share that is not finite."""
-    if image.dtype.kind != "f":
+    if planes.dtype.kind != "f":
         return valid, 0.0
-    finite = np.isfinite(image[..., 0])
-    for band in range(1, image.shape[-1]):
-        finite &= np.isfinite(image[..., band])
+    finite = np.isfinite(planes).all(0)
     return valid & finite, float(1 - finite.mean())
 
 
-def _ends(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _ends(bands: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Least and greatest value of each band; 0 where there is no pixel."""
-    if not len(pixels):
-        nothing = np.zeros(pixels.shape[1])
+    if not bands.shape[1]:
+        nothing = np.zeros(len(bands))
         return nothing, nothing
     # Band by band: along the short axis NumPy takes ten times as long.
-    ends = [(band.min(), band.max()) for band in pixels.T]
-    low, high = np.array(ends, pixels.dtype).T
+    ends = [(band.min(), band.max()) for band in bands]
+    low, high = np.array(ends, bands.dtype).T
     return low, high
 
 
@@ -113,11 +118,12 @@ def perceptual_hash(
         grey += centred
     if usable is not None:
         grey[~usable] = 0
-    blocks = grey[: height * _CELLS, : width * _CELLS]
-    blocks = blocks.reshape(_CELLS, height, _CELLS, width)
-    cells = blocks.mean((1, 3), dtype="float64")
-    squares = np.einsum("aybx,aybx->", blocks, blocks, dtype="float64")
     size = height * width
+    # Rows first and then columns: every cell is summed in the same order.
+    inner = grey[: height * _CELLS, : width * _CELLS].astype("float64")
+    rows = inner.reshape(_CELLS, height, _CELLS * width).sum(1)
+    cells = rows.reshape(_CELLS, _CELLS, width).sum(2) / size
+    squares = np.einsum("yx,yx->", inner, inner)
     within = max(float(squares / (cells.size * size) - np.mean(cells**2)), 0.0)
     noise = 3 * np.sqrt(2 * within / size)
     across = np.diff(cells, axis=1)[:8] > noise

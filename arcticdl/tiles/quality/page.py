@@ -1,6 +1,7 @@
 """Findings as one self-contained page."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -97,17 +98,8 @@ def write_page(
         classes: The histogram of `QualityReport`.
         pictures: (caption, PNG in base64).
     """
-    from jinja2 import Environment
-
     order = {"error": 0, "warning": 1, "note": 2}
-    environment = Environment(autoescape=True)
-    environment.filters |= {
-        "names": lambda values: next(iter(values.values()), {}),
-        "share": _share,
-        "with_total": _with_total,
-        "words": lambda name: str(name).replace("_", " "),
-    }
-    text = environment.from_string(_TEMPLATE).render(
+    text = _template().render(
         title=title,
         findings=sorted(findings, key=lambda f: order[f.severity]),
         about=about or {},
@@ -115,6 +107,20 @@ def write_page(
         pictures=pictures,
     )
     write_text(path, text)
+
+
+@cache
+def _template() -> Any:
+    from jinja2 import Environment
+
+    environment = Environment(autoescape=True)
+    environment.filters |= {
+        "names": lambda values: next(iter(values.values()), {}),
+        "share": _share,
+        "with_total": _with_total,
+        "words": lambda name: str(name).replace("_", " "),
+    }
+    return environment.from_string(_TEMPLATE)
 
 
 def _share(count: int, counts: Mapping[str, int]) -> str:

@@ -58,6 +58,9 @@ class SceneCache:
             if position in self._kept:
                 self._kept.move_to_end(position)
                 return self._kept[position]
+        if "valid" in scene:
+            # Once it was asked for, readers tell it from the pixels that they decode.
+            np.asarray(scene["valid"].isel(y=slice(1), x=slice(1)))
         loaded = scene.compute()
         with self._lock:
             self._kept[position] = loaded

@@ -47,7 +47,7 @@ class _Scan:
         with reading(self.cache.scenes[position]):
             scene = self.cache.get(position)
             found = scan_scene(scene, self.plans[position], self.labels, self.fixes)
-        write_json(self.files[position], found)
+        write_json(self.files[position], found, indent=None)
 
 
 def name_classes(
