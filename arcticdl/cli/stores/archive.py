@@ -102,7 +102,7 @@ def drop(
     tile are removed. An interrupted call goes on where it ended, and the store is
     readable all along. The quality report is made anew from what was measured.
 
-    Example: `arcticdl archive drop data/demo.tiles simulated_0_005`
+    Example: `arcticdl archive drop data/demo.tiles simulated_0_001`
     """
     from arcticdl.tiles import drop as drop_scenes
 

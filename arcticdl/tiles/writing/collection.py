@@ -153,8 +153,8 @@ def _check_columns(scene: xr.Dataset) -> None:
 
 
 def _check_unique(ids: list[str]) -> None:
-    twice = sorted(name for name, count in Counter(ids).items() if count > 1)
-    if twice:
+    if len(set(ids)) < len(ids):
+        twice = sorted(name for name, count in Counter(ids).items() if count > 1)
         raise SceneError(
             "Every scene must have its own `scene_id`; scenes are what folds keep "
             f"apart. Received: {twice} more than once."

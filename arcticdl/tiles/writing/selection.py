@@ -119,7 +119,8 @@ def select_tiles(
             "were acted on."
         )
     starts = np.concatenate([plan.starts for plan in collection.plans])
-    kept = [np.flatnonzero(keep[owner == position]) for position in range(len(scans))]
+    ends = np.cumsum([len(plan) for plan in collection.plans])[:-1]
+    kept = [np.flatnonzero(part) for part in np.split(keep, ends)]
     return TileTable(owner[keep], starts[keep]), kept, handled
 
 
