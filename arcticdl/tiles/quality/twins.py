@@ -21,6 +21,9 @@ _MIN_BITS = 10
 
 _BITS = 128
 
+_AT_ONCE = 1 << 13
+"""Hashes whose bits are moved at once: what the cache holds."""
+
 
 def near_duplicates(hashes: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Pairs of a tile of `a` and one of `b` that look nearly the same.
@@ -191,7 +194,9 @@ def _distinct(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _weight(codes: np.ndarray) -> np.ndarray:
-    return np.bitwise_count(codes).sum(1, dtype="int64")
+    # Two columns: a sum over so short an axis takes several times as long.
+    high, low = np.bitwise_count(codes).T
+    return high.astype("int64") + low
 
 
 def _near_both_ways(codes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -251,23 +256,33 @@ def _equal_pieces(
 
 
 def _shuffle_bits(codes: np.ndarray) -> np.ndarray:
-    """Hashes as (hash, 128) bits in another order, always the same.
+    """Hashes with their bits in another order, always the same: (hash, 2) uint64.
 
     Bits of neighbouring cells are alike; pieces of far ones tell hashes apart better.
     """
     order = np.random.default_rng(0).permutation(_BITS)
-    bits = np.unpackbits(np.ascontiguousarray(codes).view("uint8"), axis=1)
-    return bits[:, order]
+    packed = np.ascontiguousarray(codes).view("uint8")
+    mixed = np.empty_like(packed)
+    for start in range(0, len(codes), _AT_ONCE):
+        rows = slice(start, start + _AT_ONCE)
+        bits = np.unpackbits(packed[rows], axis=1)
+        mixed[rows] = np.packbits(bits[:, order], axis=1)
+    return mixed.view(">u8").astype("uint64")
 
 
-def _pieces(bits: np.ndarray, count: int) -> list[np.ndarray]:
-    """Cuts hashes into pieces of at most 64 bits: (hash,) uint64 each."""
+def _pieces(words: np.ndarray, count: int) -> list[np.ndarray]:
+    """Cuts hashes of two words into pieces of at most 64 bits: (hash,) uint64 each."""
+    high, low = words.T
     pieces = []
     for columns in np.array_split(np.arange(_BITS), count):
-        packed = np.zeros((len(bits), 8), "uint8")
-        some = np.packbits(bits[:, columns], axis=1)
-        packed[:, : some.shape[1]] = some
-        pieces.append(packed.view("uint64")[:, 0])
+        behind = _BITS - 1 - int(columns[-1])
+        if behind >= 64:
+            piece = high >> np.uint64(behind - 64)
+        elif behind == 0:
+            piece = low
+        else:
+            piece = (low >> np.uint64(behind)) | (high << np.uint64(64 - behind))
+        pieces.append(piece & np.uint64(2 ** len(columns) - 1))
     return pieces
 
 
