@@ -159,7 +159,9 @@ def main():
     print(f"plain loop {statistics.median(plain) / count:.1f} ms a tile")
     print(f"prepare    {statistics.median(ours) / count:.1f} ms a tile")
     least = min(ours) / min(plain)
-    print(f"least {min(plain) / count:.1f} and {min(ours) / count:.1f}, ratio {least:.2f}")
+    print(
+        f"least {min(plain) / count:.1f} and {min(ours) / count:.1f}, ratio {least:.2f}"
+    )
     told = ", ".join(f"{ratio:.2f}" for ratio in ratios)
     print(f"ratio {statistics.median(ratios):.2f} (rounds: {told})")
 
