@@ -190,13 +190,8 @@ def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_json(path: str | Path, value: Any, *, indent: int | None = 2) -> None:
+def write_json(path: str | Path, value: Any) -> None:
     """Writes JSON that any reader understands (no NaN), whole or not at all.
-
-    Args:
-        path: The file.
-        value: Of JSON types.
-        indent: Blanks a level; ``None``: on one line, several times as fast.
 
     Raises:
         ValueError: A value is NaN or infinite.
@@ -209,7 +204,7 @@ def write_json(path: str | Path, value: Any, *, indent: int | None = 2) -> None:
         >>> target.read_text().split()
         ['{', '"epochs":', '3', '}']
     """
-    write_text(path, json.dumps(value, indent=indent, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def safe_name(name: str) -> str:

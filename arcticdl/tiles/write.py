@@ -65,7 +65,7 @@ class ShardWriter:
             if self.keep_pixels and in_arrays:
                 self._write_array(name, first, values)
         hashes = [hash_tile(pixels, i) for i in range(len(tiles))]
-        write_json(self.journal(shard), hashes, indent=None)
+        write_json(self.journal(shard), hashes)
 
     def hashes(self) -> list[str]:
         """sha-256 of every tile, from the journal."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from arcticdl.files import write_json
+from arcticdl.files import write_text
 from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.writing.collection import Collection
 from arcticdl.tiles.writing.cut import SceneCache
@@ -47,7 +47,8 @@ class _Scan:
         with reading(self.cache.scenes[position]):
             scene = self.cache.get(position)
             found = scan_scene(scene, self.plans[position], self.labels, self.fixes)
-        write_json(self.files[position], found, indent=None)
+        # Without indents, which Python's encoder writes several times as slowly.
+        write_text(self.files[position], json.dumps(found, allow_nan=False))
 
 
 def name_classes(
