@@ -6,8 +6,8 @@ The scene is a deflate GeoTIFF of two float32 bands with blocks of 512 px, its l
 another of uint8. The plain loop reads rows of tiles with rasterio and writes image,
 validity and label with TensorStore: same chunks, shards and codec, no check, hash,
 statistic or report. Both take turns, each with one worker; CPU time of all threads is
-compared, which other work on the machine disturbs least. With --workers the wall time of
-four scenes is compared instead, prepared by one worker and by so many, in turn.
+compared, which other work on the machine disturbs least. With --workers the wall time
+of four scenes is compared instead, prepared by one worker and by so many, in turn.
 """
 
 import argparse
