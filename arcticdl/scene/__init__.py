@@ -1,6 +1,7 @@
 """The Scene contract: what every reader gives and every later step may rely on."""
 
 from arcticdl.scene.boxes import MIN_SHARE, box_label, is_box_label, label_boxes
+from arcticdl.scene.codes import count_codes
 from arcticdl.scene.contract import (
     ATTRIBUTES,
     CHANNEL,
@@ -27,7 +28,6 @@ from arcticdl.scene.grid import (
     scene_geobox,
     transform_points,
 )
-from arcticdl.scene.codes import count_codes
 from arcticdl.scene.stats import BandStats, merge_band_stats, scene_band_stats
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "channel_names",
     "check_scene",
     "class_attributes",
+    "count_codes",
     "declares_void",
     "describe_geobox",
     "grid_coords",
@@ -53,7 +54,6 @@ __all__ = [
     "label_boxes",
     "label_dims",
     "label_names",
-    "count_codes",
     "merge_band_stats",
     "named_label",
     "pixel_coords",

@@ -47,17 +47,13 @@ def measure_tile(
     """
     # One band after the other, since each is gone through several times.
     planes = np.ascontiguousarray(image.transpose(2, 0, 1))
-    filled = bool(valid.all())
-    low, high = _ends(planes.reshape(len(planes), -1)) if filled else (None, None)
-    nonfinite, usable = 0.0, None
+    pixels, filled = image.reshape(-1, len(planes)), bool(valid.all())
+    low, high = _ends(planes.reshape(len(planes), -1))
+    usable, nonfinite = None, 0.0
     # Ends that are finite are those of pixels that all are.
-    if low is None or not np.isfinite(low).all() or not np.isfinite(high).all():
+    if not (filled and np.isfinite(low).all() and np.isfinite(high).all()):
         usable, nonfinite = _usable(planes, valid)
-        usable = None if usable.all() else usable
-    pixels = image.reshape(-1, len(planes))
-    if usable is not None:
         pixels = pixels[usable.reshape(-1)]
-    if low is None or usable is not None:
         low, high = _ends(pixels.T)
     count = max(len(pixels), 1)
     on_void = 0 if filled else sum(int(label[~valid].sum()) for label in scored)
