@@ -80,12 +80,37 @@ def baselines(folder, known, scored):
                 field = np.full(seen.shape, np.nan)
                 field[seen] = make(issue, times[k + lead])
                 told = forecast_errors(truth, field, area)
-                rows.setdefault((name, lead), []).append((told["mae"], told["iiee"]))
+                row = (years[k + lead], told["mae"], told["iiee"])
+                rows.setdefault((name, lead), []).append(row)
+    rows = {key: np.array(found) for key, found in rows.items()}
     lines = ["| forecast | MAE, 1 | 2 | 3 | IIEE, 1 | 2 | 3 |", "|---" * 7 + "|"]
     for name in BASELINES:
-        means = np.array([np.mean(rows[name, lead], axis=0) for lead in (1, 2, 3)])
-        cells = [f"{v:.4f}" for v in means[:, 0]] + [f"{v:.3f}" for v in means[:, 1]]
+        means = np.array([rows[name, lead].mean(0) for lead in (1, 2, 3)])
+        cells = [f"{v:.4f}" for v in means[:, 1]] + [f"{v:.3f}" for v in means[:, 2]]
         lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |")
+    return [*lines, "", *gains(rows)]
+
+
+def gains(rows, name="damped_median", num_resamples=2000):
+    """Lines: the skill of one baseline against the best other, over whole years."""
+    rng, lines = np.random.default_rng(0), []
+    for lead in (1, 2, 3):
+        own = rows[name, lead]
+        parts = [np.flatnonzero(own[:, 0] == year) for year in np.unique(own[:, 0])]
+        for column, title in ((1, "MAE"), (2, "IIEE")):
+            others = {n: rows[n, lead][:, column] for n in BASELINES if n != name}
+            best = min(others, key=lambda n: others[n].mean())
+            drawn = [
+                np.concatenate([parts[j] for j in rng.integers(0, len(parts), 3)])
+                for _ in range(num_resamples)
+            ]
+            skill = [1 - own[i, column].mean() / others[best][i].mean() for i in drawn]
+            low, high = np.quantile(skill, [0.025, 0.975])
+            whole = 1 - own[:, column].mean() / others[best].mean()
+            lines.append(
+                f"lead {lead}, {title}: {name} against {best} {whole:+.1%} "
+                f"({low:+.1%} to {high:+.1%})"
+            )
     return lines
 
 
