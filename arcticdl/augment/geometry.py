@@ -65,8 +65,9 @@ class QuarterTurn:
     ) -> NDArray[np.float64]:
         """Returns the forward maps ``(sample, 3, 3)``."""
         square = shape[0] == shape[1]
-        turns = rng.integers(1, 4, num_samples) if square else [2] * num_samples
-        return np.stack([_linear(np.linalg.matrix_power(_TURN, k)) for k in turns])
+        turns = rng.integers(1, 4, num_samples) if square else np.full(num_samples, 2)
+        maps = [_linear(np.linalg.matrix_power(_TURN, k)) for k in range(4)]
+        return np.stack(maps)[turns]  # of no sample too: a batch may have none chosen
 
 
 @dataclass(frozen=True, kw_only=True)

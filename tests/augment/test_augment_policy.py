@@ -38,6 +38,22 @@ def test_every_step_keeps_the_contract(name):
     assert name in FIXED or not np.array_equal(image, other[0])
 
 
+@pytest.mark.parametrize("name", sorted(set(AUGMENTATIONS) - {"crop"}))
+@pytest.mark.parametrize("size", [(24, 24), (24, 20)], ids=["square", "oblong"])
+def test_a_step_that_chooses_no_sample_changes_nothing(name, size):
+    arrays = make_arrays()
+    image, valid = (a[:, : size[0], : size[1]] for a in (arrays[0], arrays[2]))
+    label = arrays[1]["ice"][:, : size[0], : size[1]]
+    policy = build_policy([{"name": name, "p": 1e-12, **NEEDED.get(name, {})}])
+    found = policy(image, {"ice": label}, valid, np.random.default_rng(5))
+    np.testing.assert_array_equal(found[0], image)
+    np.testing.assert_array_equal(found[2], valid)
+    kept, scored = found[1]["ice"], valid & (label != 255)
+    if kept.ndim > label.ndim:  # a step that mixes gives shares of classes
+        kept = kept.argmax(-1)
+    np.testing.assert_array_equal(kept[scored], label[scored])
+
+
 @pytest.mark.parametrize(
     ("step", "match"),
     [
