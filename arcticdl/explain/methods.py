@@ -186,6 +186,44 @@ def occlusion(subject: Subject) -> Method:
     return Method(explain, subject.bands, about, True, {})
 
 
+def patches(subject: Subject, *, patch_px: int = 32) -> Method:
+    """How much of a window's answer is lost where a patch of it is missing.
+
+    Occlusion in space (Zeiler and Fergus 2014, doi:10.1007/978-3-319-10590-1_53): all
+    bands of a square become 0, as where there is no data, one square after the other.
+    The loss is that of the summed answer of the whole window, also outside of the
+    square, per pixel taken away; of classes the answer is a probability.
+
+    Args:
+        subject: What is explained.
+        patch_px: Side of a square; each is a pass of its own, so half the side takes
+            four times as long.
+
+    Raises:
+        ValueError: No side.
+    """
+    if not isinstance(patch_px, int) or patch_px < 1:
+        raise ValueError(f"`patch_px` must be at least 1. Received: {patch_px!r}.")
+
+    def explain(scaled: Floats, valid: NDArray[np.bool_]) -> Floats:
+        whole = subject.answer(scaled)
+        chosen = subject.chosen(whole, valid)
+        found = np.zeros((*valid.shape, 1), np.float32)
+        for row in range(0, valid.shape[1], patch_px):
+            for column in range(0, valid.shape[2], patch_px):
+                square = np.s_[:, row : row + patch_px, column : column + patch_px]
+                without = scaled.copy()
+                without[square] = 0
+                lost = (whole - subject.answer(without)) * chosen
+                count = np.maximum(valid[square].sum(axis=(1, 2)), 1)
+                lost = lost.reshape(len(lost), -1).sum(axis=1) / count
+                found[square] = lost[:, None, None, None]
+        return found
+
+    about = "loss of the answer without a patch, per pixel of it (occlusion in space)"
+    return Method(explain, ("all bands",), about, True, {"patch_px": patch_px})
+
+
 def _numbers(subject: Subject, chosen: Floats) -> list[int]:
     """Which classes or values are explained, each by itself."""
     if subject.target is not None:

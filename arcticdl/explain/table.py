@@ -6,7 +6,7 @@ METHODS = Table(
     None,
     {
         name: f"arcticdl.explain.methods:{name}"
-        for name in ("activations", "gradcam", "integrated", "occlusion")
+        for name in ("activations", "gradcam", "integrated", "occlusion", "patches")
     },
 )
 """Name -> method: ``(subject, *, options) -> Method``."""

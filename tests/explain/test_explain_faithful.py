@@ -40,15 +40,18 @@ def learnt(pixels):
     return model
 
 
-@pytest.mark.parametrize("method", ["integrated", "occlusion", "gradcam"])
+@pytest.mark.parametrize("method", ["integrated", "occlusion", "gradcam", "patches"])
 def test_taking_away_what_matters_hurts_more_than_chance(learnt, pixels, method):
-    explainer = Explainer(learnt, method, target="ice", tile_size_px=SIDE)
+    options = {"patch_px": 16} if method == "patches" else {}
+    explainer = Explainer(
+        learnt, method, target="ice", options=options, tile_size_px=SIDE
+    )
     image = pixels[0]
     found = deletion_curves(explainer, image[:4], np.ones((4, SIDE, SIDE), bool))
     assert found.by_importance[0] == found.at_random[0] == 1
     assert found.gain > 0.05
     explained = explainer.method.explain(image[:4], np.ones((4, SIDE, SIDE), bool))
-    if method != "gradcam":
+    if method not in ("gradcam", "patches"):
         strength = np.abs(explained).mean(axis=(0, 1, 2))
         assert strength[0] > 1.5 * strength[1]
 

@@ -99,6 +99,22 @@ def test_occlusion_is_what_the_answer_loses_without_a_band(linear, scene):
     np.testing.assert_allclose(own.values, sign * expected, atol=1e-5)
 
 
+def test_patches_are_what_a_pixelwise_answer_loses_in_each_square(linear):
+    image = np.random.default_rng(0).normal(size=(1, 8, 10, 2)).astype("float32")
+    valid = np.ones((1, 8, 10), bool)
+    valid[0, :2, :3] = False
+    image[~valid] = 0
+    explainer = Explainer(linear, "patches", target="ice", options={"patch_px": 4})
+    found = explainer.method.explain(image, valid)[0, ..., 0]
+    hh, hv = image[0, ..., 0], image[0, ..., 1]
+    lost = softmax(2 * hh - hv) - 0.5  # without bands both classes are as likely
+    for row in range(0, 8, 4):
+        for column in range(0, 10, 4):
+            square = np.s_[row : row + 4, column : column + 4]
+            mean = lost[square][valid[0][square]].mean()
+            np.testing.assert_allclose(found[square], mean, atol=1e-5)
+
+
 def test_occlusion_of_values_is_in_their_units(scene):
     entry = {"task": "dense_regression", "outputs": ["t"], "units": "K"}
     image = keras.Input((None, None, 2), name="image")
@@ -137,6 +153,7 @@ def test_maps_of_a_real_network_lie_on_the_scene_and_are_void_with_it(
         assert np.isnan(file.nodata)
         values, names = file.read(), file.descriptions
     expected = {"gradcam": ("water", "ice"), "activations": None}
+    expected["patches"] = ("all bands",)
     told = expected.get(method, ("HH", "HV"))
     assert names == told if told else names[0].startswith("backbone/")
     void = np.isnan(scene["image"].values[0])

@@ -33,6 +33,7 @@ _Methods = Annotated[
     typer.Option(
         metavar="NAME,NAME,...",
         help="Of gradcam, integrated (gradients), occlusion (of bands), "
+        "patches (occlusion of squares, slow), "
         "activations (of layers) and boundaries (of classes, in the plane of two "
         "bands).",
     ),

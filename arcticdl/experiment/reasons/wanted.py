@@ -7,10 +7,12 @@ import xarray as xr
 
 from arcticdl.scene import is_swath
 
-MAPS = ("gradcam", "integrated", "occlusion", "activations")
+MAPS = ("gradcam", "integrated", "occlusion", "patches", "activations")
 """Methods that give a map, in the order in which they are made."""
 
 BOUNDARIES = "boundaries"
+QUICK = (*(name for name in MAPS if name != "patches"), BOUNDARIES)
+"""Without what takes a pass for every square of a window."""
 
 
 class Wanted(NamedTuple):
@@ -27,7 +29,7 @@ class Wanted(NamedTuple):
             ``None``: the whole scene.
     """
 
-    methods: Sequence[str] = (*MAPS, BOUNDARIES)
+    methods: Sequence[str] = QUICK
     head: str | None = None
     target: str | None = None
     layer: str | None = None
