@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -84,7 +85,8 @@ def extent_curves(
         The figure.
     """
     with house_style():
-        ax = new_figure((8.6, 3.4)).add_subplot()
+        # No wider: its letters must be read on a phone.
+        ax = new_figure((5.6, 3.6)).add_subplot()
         mine = [row for row in rows if row["lead"] == lead]
         dates = np.array([row["target"] for row in mine], "datetime64[D]")
         ax.plot(dates, [r["truth"] for r in mine], color=_INK, lw=2.4, label="observed")
@@ -97,9 +99,10 @@ def extent_curves(
                 label=spelled(name),
             )
         ax.set(ylabel="extent, million km²")
+        ax.xaxis.set_major_locator(AutoDateLocator(maxticks=6))
         ax.grid(True)
         figure: Figure = ax.get_figure(root=True)  # type: ignore[assignment]
-        figure.legend(loc="outside lower center", ncols=4)
+        figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
