@@ -99,7 +99,7 @@ def extent_curves(
                 label=spelled(name),
             )
         ax.set(ylabel="extent, million km²")
-        ax.xaxis.set_major_locator(AutoDateLocator(maxticks=6))
+        ax.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=8))
         ax.grid(True)
         figure: Figure = ax.get_figure(root=True)  # type: ignore[assignment]
         figure.legend(loc="outside lower center", ncols=2)
