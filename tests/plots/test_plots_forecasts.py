@@ -10,8 +10,8 @@ from arcticdl import plots
 def test_extents_of_any_length_have_few_dates_on_their_axis(step, count):
     """Matplotlib warns, which is an error here, where it finds no spacing."""
     dates = np.datetime64("2008-01", step) + np.arange(count)
-    rows = [{"target": str(d.astype("datetime64[D]")), "lead": 1, "truth": 1.0, "a": 2.0}
-            for d in dates]  # fmt: skip
+    days = dates.astype("datetime64[D]").astype(str)
+    rows = [{"target": day, "lead": 1, "truth": 1.0, "a": 2.0} for day in days]
     figure = plots.extent_curves(rows, ["a"], lead=1)
     figure.canvas.draw()
     assert 3 <= len(figure.axes[0].get_xticks()) <= 8
