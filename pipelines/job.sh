@@ -15,6 +15,8 @@ begin() {
     # module load apptainer             # for a container, which needs no activation
     # shellcheck source=/dev/null
     source "${ARCTICDL_VENV:-.venv}/bin/activate"
+    # JAX compiles a step for minutes on a GPU; a job that goes on finds it here.
+    export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-${HOME:-.}/.cache/jax}
 }
 
 # How Python is started; in a container, uncomment the second line.

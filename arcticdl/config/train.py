@@ -203,7 +203,9 @@ class TrainConfig(Section):
         description="Devices that share every batch, of each process where several "
         "train together; auto: all that the backend sees.",
     )
-    jit_compile: bool = Field(True, description="Compile the training step by XLA.")
+    jit_compile: bool = Field(
+        True, description="Compile the training step by XLA; on JAX always so."
+    )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
         "float32", description="Precision in which the network computes."
     )

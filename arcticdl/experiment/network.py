@@ -94,9 +94,16 @@ def build_network(
         losses[single] if single else losses,
         loss_weights=None if single or layer else weights,
         metrics=metrics[single] if single else metrics,
-        jit_compile=config.train.jit_compile,
+        jit_compile=_is_compiled(config),
     )
     return model
+
+
+def _is_compiled(config: Experiment) -> bool:
+    """Whether XLA compiles the step: on JAX always, which else runs it op by op."""
+    import keras
+
+    return config.train.jit_compile or keras.backend.backend() == "jax"
 
 
 def _build_by_parts(

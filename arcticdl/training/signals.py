@@ -46,6 +46,9 @@ class watch_signals(ContextDecorator):
     ) -> None:
         self.signals = signals
         self.received: signal.Signals | None = None
+        """The signal that ends the work; of several processes all have the same."""
+        self.heard: signal.Signals | None = None
+        """The signal that this process was sent, of which others may not know yet."""
         self.waits = False
         """Whether a signal waits for `check`, so that a step can end."""
         self.passing = False
@@ -102,9 +105,10 @@ class watch_signals(ContextDecorator):
     def agree(self) -> None:
         """Lets every process know of a signal to one of them; each must ask.
 
-        All of them then end at the same step.
+        All of them then end at the same step. A signal that comes after this waits for
+        the next time: were it acted upon, one process would end while the others go on.
         """
-        told = largest(0 if self.received is None else int(self.received))
+        told = largest(0 if self.heard is None else int(self.heard))
         if told:
             self.received = signal.Signals(told)
 
@@ -126,8 +130,10 @@ class watch_signals(ContextDecorator):
         return Preempted(f"Received {name}. {saved}".strip())
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        self.received = signal.Signals(number)
-        # One process that ends at once would leave the others waiting for it.
-        if not self.waits and num_processes() == 1:
+        self.heard = signal.Signals(number)
+        if num_processes() > 1:  # one that ends alone would leave the others waiting
+            return
+        self.received = self.heard
+        if not self.waits:
             self._raised = True
             raise self.preempted()

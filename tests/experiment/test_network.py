@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from arcticdl.config import load_config
+from arcticdl.experiment import network
 from arcticdl.experiment.network import build_network
 
 LABEL = {"file": {"replace": {"images": "masks"}}, "classes": ["water", "ice"]}
@@ -176,3 +177,11 @@ def test_a_label_of_whole_images_has_no_decoder(build):
     model = build("label=when", "model.options.decoder_options={}")
     assert model.output_shape == (None, 2)
     assert not [layer.name for layer in model.layers if "decoder" in layer.name]
+
+
+def test_jax_compiles_whatever_the_configuration_says(build, tmp_path, monkeypatch):
+    """It has no other way to run a step at once; TensorFlow has."""
+    backend = keras.backend.backend()
+    assert build().jit_compile is (backend == "jax")
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert network._is_compiled(load_config(tmp_path / "config.yaml", (DECODER,)))

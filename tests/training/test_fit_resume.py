@@ -392,6 +392,24 @@ def test_a_signal_while_a_model_is_built_becomes_preempted():
     assert watch_signals.active is None
 
 
+def test_a_signal_that_other_processes_do_not_know_of_ends_nothing(monkeypatch):
+    """It comes after all have asked, while the first of them saves a checkpoint."""
+    from arcticdl.training import signals
+
+    monkeypatch.setattr(signals, "num_processes", lambda: 2)
+    monkeypatch.setattr(signals, "largest", lambda own: own)
+    checked = 0
+    with pytest.raises(Preempted, match="SIGUSR1"), watch_signals() as watch:
+        watch.agree()
+        preempt()
+        watch.check()
+        checked += 1
+        watch.agree()
+        watch.check()
+        checked += 1
+    assert checked == 1
+
+
 def test_a_signal_while_the_first_step_is_compiled_becomes_preempted(tmp_path):
     def loss(y_true, y_pred):
         preempt()
