@@ -4,6 +4,7 @@
     python benchmarks/inference.py memory [--width 20000] [--rows 20000 40000]
     python benchmarks/inference.py folder [--images 1000]
     python benchmarks/inference.py scenes [--number 8]
+    python benchmarks/inference.py all FILE [--peers PYTHON] [--small]
 
 U-Net ResNet18, 4 bands, 5 classes, windows of 256 px, batches of 4, float32, random
 weights, made-up scenes on a grid of 40 m. Every contestant lives in a process of its
@@ -250,7 +251,7 @@ def speed(args):
 
 def child(words):
     """The JSON that a process prints last."""
-    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -362,6 +363,29 @@ def scenes(args):
     return {"rss_mib": kept}
 
 
+def everything(args):
+    """Every part one after the other; FILE holds what is done, part by part."""
+    parts = {
+        "scenes": ["--number", "4"],
+        "speed": ["--rounds", "1" if args.small else "3"],
+        "folder": ["--images", "20" if args.small else "1000"],
+        "memory": ["--rows", "1000" if args.small else "20000"],
+    }
+    if args.small:
+        parts["speed"] += ["--sizes", "512"]
+        parts["memory"] += ["--width", "1000"]
+    if args.peers:
+        parts["speed"] += ["--peers", args.peers]
+    found = {"processors": os.cpu_count(), "load_before": os.getloadavg()}
+    for name, words in parts.items():
+        began = time.perf_counter()
+        print(name, *words, file=sys.stderr, flush=True)
+        told = child([sys.executable, __file__, name, *words])
+        found[name] = told | {"took_s": round(time.perf_counter() - began)}
+        args.file.write_text(json.dumps(found, indent=1) + "\n")
+    return found
+
+
 def main():
     """Measures what is asked for and prints it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -392,6 +416,11 @@ def main():
     part = parts.add_parser("scenes")
     part.set_defaults(work=scenes)
     part.add_argument("--number", type=int, default=8)
+    part = parts.add_parser("all")
+    part.set_defaults(work=everything)
+    part.add_argument("file", type=Path)
+    part.add_argument("--peers", default=None)
+    part.add_argument("--small", action="store_true", help="Tiny sizes: does it run?")
     args = parser.parse_args()
     print(json.dumps(args.work(args)))
 
