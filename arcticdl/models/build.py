@@ -240,7 +240,7 @@ def build_multitask(
         fusion = None  # dates and context stand side by side already
     elif dates > 1:
         x = UnfoldTime(dates, told, name="unfold_time")(x)
-    features, reference = encode(encoder.model, x, fusion)
+    features, reference = encode(encoder, x, fusion)
     common = {"norm": style.norm, "activation": style.activation or "relu"}
     decoded = _decode(features, decoder, {**common, **(decoder_options or {})})
     shared = _share(features, decoded, specs, fork)

@@ -32,10 +32,13 @@ class Encoder(NamedTuple):
         model: From ``(batch, y, x, band)`` to these levels.
         normalizer: JSON form of the normaliser that its weights were trained with, or
             ``None``.
+        stride: Its coarsest stride, also where no level of it is used: what images are
+            filled up to.
     """
 
     model: keras.Model
     normalizer: dict[str, Any] | None
+    stride: int
 
     def card(self, card: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         """Completes a card by the normaliser, where it has none."""
@@ -105,7 +108,8 @@ def build_encoder(
     if pooled:
         used.add(levels[-1])
     pyramid = {f"P{level}": model.output[f"P{level}"] for level in sorted(used)}
-    return Encoder(keras.Model(model.input, pyramid, name="backbone"), normalizer)
+    used_model = keras.Model(model.input, pyramid, name="backbone")
+    return Encoder(used_model, normalizer, 2 ** levels[-1])
 
 
 def _complete(
@@ -211,7 +215,7 @@ def check_fusion(fusion: str | None, num_times: int | None) -> None:
         )
 
 
-def encode(encoder: keras.Model, image: Any, fusion: str | None) -> tuple[Pyramid, Any]:
+def encode(encoder: Encoder, image: Any, fusion: str | None) -> tuple[Pyramid, Any]:
     """Applies the backbone to an image or a series, padded to its coarsest stride.
 
     Args:
@@ -228,8 +232,7 @@ def encode(encoder: keras.Model, image: Any, fusion: str | None) -> tuple[Pyrami
         x = FoldTime(name="fold_time")(x)
     elif fusion is not None:
         x = MergeTime(name="merge_time")(x)
-    stride = 2 ** pyramid_levels(encoder.output)[-1]
-    features = encoder(PadToStride(stride, name="pad")(x))
+    features = encoder.model(PadToStride(encoder.stride, name="pad")(x))
     if fusion in (None, "fold"):
         return features, x
     fuse = FUSIONS[fusion]

@@ -50,6 +50,7 @@ TRAIN = USE_A_RUN | {
     "howto/forecast",
     "howto/autoice",
     "howto/find-objects",
+    "howto/graphs",
     "howto/tune",
     "howto/new-task",
     "howto/own-data",

@@ -18,6 +18,7 @@ SMALL = {
     "mobilenetv2": {"alpha": 0.35},
     "resnet18": {},
     "sm_mobilenet": {},
+    "superpixel_graph": {"width": 4},
     "swin_t": {"width": 8, "depths": (2, 1, 1, 1), "num_heads": (1, 1, 2, 2)},
     "swin_v2_t": {"width": 8, "depths": (2, 1, 1, 1), "num_heads": (1, 1, 2, 2)},
     "vit_tiny": {"width": 16, "depth": 1, "num_heads": 2},

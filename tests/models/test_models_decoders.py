@@ -22,6 +22,7 @@ NARROW = {
     "unet": {"channels": (8, 8, 8, 4, 4)},
     "unetplusplus": {"channels": (8, 8, 8, 4, 4)},
     "fpn": {"pyramid_channels": 8, "channels": 8},
+    "linear": {},
     "linknet": {"prefinal_channels": 4},
     "pspnet": {"channels": 8},
     "deeplabv3plus": {"channels": 8, "highres_channels": 4},

@@ -27,6 +27,7 @@ SIZES = {
     "plain:PLAIN": ("plain",),
     "resnet:RESNET": resnet.RESNETS,
     "segmentation_models:SM_ENCODER": segmentation_models.SM_BACKBONES,
+    "superpixels:SUPERPIXEL_GRAPH": ("superpixel_graph",),
     "swin:SWIN": swin.SWINS,
     "swin_v2:SWIN_V2": swin_v2.SWINS_V2,
     "vit:DINOV3": vit.DINOS,
@@ -46,11 +47,12 @@ def test_every_backbone_is_a_record_with_a_builder(name):
 
 
 @pytest.mark.parametrize("name", sorted(DECODERS))
-def test_every_decoder_is_a_record_that_uses_the_coarsest_level(name):
+def test_every_decoder_is_a_record_that_uses_the_coarsest_or_only_the_finest(name):
     entry = DECODERS[name]
     assert isinstance(entry, Decoder)
-    assert entry.levels([1, 2, 3, 4, 5])[-1] == 5
-    assert entry.levels([0, 1])[-1] == 1
+    for levels in ([1, 2, 3, 4, 5], [0, 1]):
+        used = entry.levels(levels)
+        assert used[-1] == levels[-1] or used == levels[:1]
 
 
 @pytest.mark.parametrize("name", sorted(FUSIONS))

@@ -65,6 +65,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "sm_vgg16",
         "sm_vgg19",
     ),
+    "superpixels:SUPERPIXEL_GRAPH": ("superpixel_graph",),
     "swin:SWIN": ("swin_b", "swin_l", "swin_s", "swin_t"),
     "swin_v2:SWIN_V2": ("swin_v2_b", "swin_v2_s", "swin_v2_t"),
     "vit:DINOV3": ("dinov3_base", "dinov3_large", "dinov3_small"),

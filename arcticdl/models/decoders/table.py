@@ -8,6 +8,7 @@ DECODERS = Table(
     {
         "deeplabv3plus": "arcticdl.models.decoders.context:DEEPLABV3PLUS",
         "fpn": "arcticdl.models.decoders.pyramid:FPN",
+        "linear": "arcticdl.models.decoders.linear:LINEAR",
         "linknet": "arcticdl.models.decoders.unet:LINKNET",
         "pspnet": "arcticdl.models.decoders.context:PSPNET",
         "segformer": "arcticdl.models.decoders.pyramid:SEGFORMER",

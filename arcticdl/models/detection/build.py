@@ -100,7 +100,7 @@ def build_detector(
     image = keras.Input((*(input_size or (None, None)), count), name="image")
     told = {**(encoder.card(card) or {}), "heads": {name: own.to_card()}}
     x = Card(told, name="card")(image)
-    features, _ = encode(encoder.model, x, None)
+    features, _ = encode(encoder, x, None)
     stride = 2 ** pyramid_levels(encoder.model.output)[-1]
     padded = PadToStride(stride, dtype="float32", name="padded")(x)
     options = dict(detector_options or {})
