@@ -33,5 +33,6 @@ from .scenes import evaluate_scenes as evaluate_scenes
 from .strata.bias import audit_strata as audit_strata
 from .strata.scenes import scene_strata as scene_strata
 from .strata.scenes import scores_by_stratum as scores_by_stratum
+from .strata.within import STRATUM_MEASURES as STRATUM_MEASURES
 from .strata.within import Within as Within
 from .values import ValueEvaluation as ValueEvaluation

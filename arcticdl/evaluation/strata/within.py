@@ -33,8 +33,8 @@ class Within:
     """What pixels are told apart by.
 
     Attributes:
-        by: A name of ``MEASURES``: ``band``, the value of a band, such as the angle of
-            incidence or the distance to a coast; ``distance``, that of a pixel to the
+        by: A name of ``STRATUM_MEASURES``: ``band``, the value of a band, such as the
+            angle of incidence or the distance to a coast; ``distance``, to the
             nearest one at the truth's class boundaries, or of a class;
             ``object_size``, the area of the connected part of its true class that a
             pixel belongs to, as far as the scene shows it.
@@ -116,7 +116,7 @@ def check_within(
             f"{twice}."
         )
     for within in asked:
-        choose("by", within.by, MEASURES)
+        choose("by", within.by, STRATUM_MEASURES)
         rise = all(a < b for a, b in pairwise(within.edges))
         if not within.edges or not rise:
             raise ConfigError(
@@ -195,7 +195,7 @@ class StrataWithin:
                     f"`units` {within.units} of strata within scenes need a grid in "
                     f"metres. Received: scene {name!r} on none; tell `edges` in px."
                 )
-            measured = MEASURES[within.by](within, pixels)
+            measured = STRATUM_MEASURES[within.by](within, pixels)
             place = np.digitize(measured, within.edges)
             known = np.isfinite(measured)
             for number, part in enumerate(self._parts[within.name]):
@@ -335,7 +335,7 @@ def measure_object_size(within: Within, pixels: Pixels) -> NDArray[np.float64]:
     return area
 
 
-MEASURES = Table(
+STRATUM_MEASURES = Table(
     None,
     {
         name: f"{__name__}:measure_{name}"
