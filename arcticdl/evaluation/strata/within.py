@@ -34,8 +34,8 @@ class Within:
 
     Attributes:
         by: A name of ``STRATUM_MEASURES``: ``band``, the value of a band, such as the
-            angle of incidence or the distance to a coast; ``distance``, to the
-            nearest one at the truth's class boundaries, or of a class;
+            angle of incidence or the distance to a coast; ``distance``, that to the
+            nearest pixel at the truth's class boundaries, or of a class;
             ``object_size``, the area of the connected part of its true class that a
             pixel belongs to, as far as the scene shows it.
         edges: Where one stratum ends and the next begins, rising; each belongs to the
