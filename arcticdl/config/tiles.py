@@ -35,8 +35,7 @@ class TilesConfig(Section):
     )
     store: str | None = Field(
         None,
-        description="Where the tiles are kept, or a file that joins several stores; "
-        "null: data/NAME.tiles.",
+        description="Folder of tiles, or a file joining some; null: data/NAME.tiles.",
     )
     select: str | None = Field(
         None,

@@ -175,7 +175,7 @@ def explain_scene(
     Example:
         >>> from arcticdl.explain import METHODS
         >>> sorted(METHODS)
-        ['activations', 'gradcam', 'integrated', 'occlusion']
+        ['activations', 'gradcam', 'integrated', 'occlusion', 'patches']
     """
     explainer = Explainer(model, method, **how)
     return map_scene(

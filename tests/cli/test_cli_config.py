@@ -70,7 +70,7 @@ def test_keys_are_listed_with_choices_and_options(capsys):
     assert main(["config", "keys"]) == 0
     assert len(capsys.readouterr().out.splitlines()) > 200
     assert main(["config", "keys", "model.decoder"]) == 0
-    assert "deeplabv3plus fpn linknet" in capsys.readouterr().out
+    assert "deeplabv3plus fpn linear linknet" in capsys.readouterr().out
     assert main(["config", "keys", "train.optimizer=SGD"]) == 0
     assert "train.optimizer.options.nesterov: " in capsys.readouterr().out
     assert main(["config", "keys", "predict", "--markdown"]) == 0

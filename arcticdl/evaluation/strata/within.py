@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -17,10 +17,11 @@ from arcticdl.evaluation.choose import (
     evaluation_for,
     head_of,
 )
-from arcticdl.scene import read_values
 from arcticdl.tasks import Head
-from arcticdl.tiles import TileStore
 from arcticdl.void import VOID_CLASS
+
+if TYPE_CHECKING:
+    from arcticdl.tiles import TileStore
 
 EDGE = "edge"
 _UNITS = {"band": (), "distance": ("px", "m"), "object_size": ("px", "km2")}
@@ -266,7 +267,7 @@ def score_images(
     return evaluation.result()
 
 
-def cell_of(store: TileStore, tile: int) -> tuple[float, float] | None:
+def cell_of(store: "TileStore", tile: int) -> tuple[float, float] | None:
     """Height and width of a store's pixels in metres, where its grid has any.
 
     Args:
@@ -286,6 +287,8 @@ def cell_of(store: TileStore, tile: int) -> tuple[float, float] | None:
 
 def measure_band(within: Within, pixels: Pixels) -> NDArray[np.float64]:
     """The values of a band; NaN where there are none."""
+    from arcticdl.scene import read_values  # a report of scores needs no GDAL
+
     scene = pixels.scene if within.of in pixels.scene["band"] else pixels.beside
     if scene is None:
         raise ConfigError(
