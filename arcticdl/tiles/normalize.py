@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from arcticdl.choices import check_choice
-from arcticdl.scene.stats import BandStats
+from arcticdl.scene.stats import BandStats, densest_value
 from arcticdl.tiles.table import NORMALIZERS
 
 FITTED = ("db", "log", "minmax", "percentile", "robust", "zscore")
@@ -89,6 +89,9 @@ class Normalizer:
         p = {k: self._transform(v) for k, v in stats.percentiles.items()}
         if self.method in ("zscore", "per_image"):
             offset, scale = stats.mean, stats.std
+        elif self.method == "per_image_mode":
+            offset = densest_value(stats.percentiles)
+            scale = np.hypot(stats.std, stats.mean - offset)
         elif self.method == "minmax":
             offset, scale = stats.min, stats.max - stats.min
         elif self.method == "percentile":

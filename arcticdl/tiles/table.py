@@ -9,6 +9,7 @@ NORMALIZERS = {
     "minmax": "least value 0, greatest 1",
     "none": "source units",
     "per_image": "mean 0, deviation 1 over each whole image",
+    "per_image_mode": "commonest value 0, root mean square 1 over each whole image",
     "per_image_robust": "median 0, spread 1 over each whole image",
     "percentile": "2nd percentile 0, 98th 1, clipped",
     "robust": "median 0, spread 1",

@@ -78,6 +78,19 @@ def test_invert_about_the_mean_keeps_the_mean():
     assert after.mean() == pytest.approx(before.mean(), abs=1e-3)
 
 
+def test_invert_about_the_mode_leaves_the_commonest_surface_as_it_is():
+    image, labels, valid = scene(num=1, bands=1, level=80.0, std=1.0)
+    water = np.zeros((48, 48), bool)
+    water[30:] = True
+    image[0, water, 0] += 60  # well over a third of the picture, warmer than its ice
+    after = run({"name": "invert", "about": "mode"}, (image.copy(), labels, valid))[0]
+    ice, wet = valid[0] & ~water, valid[0] & water
+    assert after[0, ice, 0].mean() == pytest.approx(80.0, abs=0.5)
+    assert after[0, wet, 0].mean() == pytest.approx(80.0 - 60.0, abs=0.5)
+    total = after[0, valid[0], 0] + image[0, valid[0], 0]
+    np.testing.assert_allclose(total, total[0], rtol=1e-5)
+
+
 def test_gamma_keeps_ends_and_order():
     arrays = scene()
     image, _, valid = run({"name": "gamma", "gamma": 2.0}, arrays)

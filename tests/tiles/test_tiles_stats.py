@@ -7,6 +7,7 @@ from arcticdl import tiles
 from arcticdl.scene.stats import (
     PERCENTILES,
     combine,
+    densest_value,
     partial_stats,
     scene_band_stats,
 )
@@ -139,7 +140,7 @@ def test_transformed_methods_centre_the_median(plain_store, method):
     assert np.median(image[valid], 0) == pytest.approx([0, 0], abs=1e-3)
 
 
-@pytest.mark.parametrize("method", ["per_image", "per_image_robust"])
+@pytest.mark.parametrize("method", ["per_image", "per_image_mode", "per_image_robust"])
 def test_per_image_uses_the_whole_scene(plain_store, make_scene, method):
     scene = make_scene(4)
     stats = scene_band_stats(scene)
@@ -155,10 +156,34 @@ def test_per_image_uses_the_whole_scene(plain_store, make_scene, method):
         assert whole[scene["valid"].values].mean(0) == pytest.approx([0, 0], abs=1e-5)
 
 
-def test_a_contrast_flip_stays_what_it_is(make_scene):
+def test_the_commonest_surface_is_0_whether_the_rest_is_brighter_or_darker():
+    rng = np.random.default_rng(0)
+    ice, water = rng.normal(90, 3, 6500), rng.uniform(20, 60, 3500)
+    values = np.concatenate([ice, rng.normal(150, 10, 3500)])
+    edges = np.histogram(values, 60)
+    peak = edges[1][edges[0].argmax()] + np.diff(edges[1])[0] / 2
+    for image in (values, np.concatenate([ice, water])):
+        image = image.reshape(100, 100, 1)
+        stats = combine([partial_stats(image, None)], ("t",))
+        scaled = Normalizer("per_image_mode", ["t"])(image, None, stats).ravel()
+        assert densest_value(stats.percentiles) == pytest.approx([peak], abs=2)
+        assert np.sqrt(np.mean(scaled**2)) == pytest.approx(1, rel=1e-5)
+        assert abs(np.median(scaled[:6500])) < 0.05
+        assert abs(np.median(scaled[6500:])) > 1
+
+
+def test_the_commonest_value_needs_its_percentiles():
+    stats = combine([partial_stats(np.ones((2, 2, 1)), None)], ("t",))
+    earlier = {p: v for p, v in stats.percentiles.items() if p in (1, 25, 50, 75, 99)}
+    with pytest.raises(ValueError, match="prepare it again"):
+        densest_value(earlier)
+
+
+@pytest.mark.parametrize("method", ["per_image", "per_image_mode"])
+def test_a_contrast_flip_stays_what_it_is(make_scene, method):
     scene = make_scene(0)
     flipped = scene.assign(image=-scene["image"].astype("float32"))
-    normalizer = Normalizer("per_image", ["HH", "HV"])
+    normalizer = Normalizer(method, ["HH", "HV"])
     images = [
         normalizer(s["image"].values.transpose(1, 2, 0), None, scene_band_stats(s))
         for s in (scene, flipped)
@@ -191,7 +216,14 @@ def test_any_source_dtype_normalises_alike(dtype):
 def test_a_constant_band_becomes_zero():
     image = np.full((4, 4, 1), 7.3, "float32")
     scene = combine([partial_stats(image, None)], ("a",))
-    for method in ("zscore", "robust", "minmax", "percentile", "per_image"):
+    for method in (
+        "zscore",
+        "robust",
+        "minmax",
+        "percentile",
+        "per_image",
+        "per_image_mode",
+    ):
         assert (Normalizer(method, "a", scene)(image, None, scene) == 0).all()
 
 
