@@ -19,6 +19,8 @@ class Schema(StrEnum):
     amsr2 = "amsr2"
     monthly = "monthly"
     icebergs = "icebergs"
+    speckle = "speckle"
+    coarse = "coarse"
 
 
 def simulate(
@@ -51,8 +53,10 @@ def simulate(
     and ice types, in the layouts of real files. optical: reflectance of summer ice with
     melt ponds. amsr2: brightness temperatures (K) of eight days a place, with the
     concentration. monthly: a year of monthly concentration a file. icebergs: HH and HV
-    (dB) of icebergs at sea, with their outlines. So every later step can be tried
-    without a download. Simulated results say nothing about real ice.
+    (dB) of icebergs at sea, with their outlines. speckle: HH and HV (dB) with strong
+    speckle, and without. coarse: brightness temperatures (K), coarse and fine. So every
+    later step can be tried without a download. Simulated results say nothing about
+    real ice.
 
     Example: `arcticdl simulate data/demo --scenes 6 --size 512`
     """

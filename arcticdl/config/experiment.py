@@ -182,6 +182,16 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
+    def _restored_is_one_date(self) -> "Experiment":
+        restored = [n for n, label in self.data.labels.items() if label.restores]
+        if restored and self.data.series is not None:
+            raise ValueError(
+                f"`restores` of {restored} is of single scenes, and `data.series` puts "
+                "several together; leave one of them out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _fusion_has_dates(self) -> "Experiment":
         if "series" in self.model.options and self.data.series is None:
             raise ValueError(

@@ -93,6 +93,35 @@ class BoxesConfig(Section):
         return {"anyOf": [form, whole]}
 
 
+class RestoresConfig(Section):
+    """Bands that a label is the better form of; a list of bands alone may stand."""
+
+    bands: tuple[str, ...] = Field(
+        min_length=1,
+        description="One for each quantity of the label, in its order and its unit: "
+        "the answer begins as them, and filters of them are scored beside it.",
+    )
+    coarse_px: int = Field(
+        8,
+        ge=2,
+        description="Side of the blocks whose means the answer must keep: of a coarse "
+        "band how many pixels one of its own spans.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bands_alone(cls, value: Any) -> Any:
+        return {"bands": value} if isinstance(value, list | tuple) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        whole = handler(schema)
+        bands = handler.resolve_ref_schema(whole)["properties"]["bands"]
+        return {"anyOf": [bands, whole]}
+
+
 class LabelConfig(Section):
     """One label: of a file, the scene itself, band thresholds, or of whole images."""
 
@@ -162,6 +191,16 @@ class LabelConfig(Section):
         None, description="Name the background near a line after its two sides."
     )
     units: str | None = Field(None, description="Unit of a quantity, such as K.")
+    outputs: tuple[str, ...] = Field(
+        (),
+        description="Names of the quantities of a `file` with several bands, in their "
+        "order; none: it has one.",
+    )
+    restores: RestoresConfig | None = Field(
+        None,
+        description="Bands that the quantity is the better form of, without speckle or "
+        "on a finer grid; null: it is something else.",
+    )
     corrections: str | None = Field(
         None,
         min_length=1,
@@ -244,6 +283,28 @@ class LabelConfig(Section):
         given = sorted(name for name, value in maps.items() if value)
         if given:
             raise ValueError(f"{given} are of maps, and this label holds `boxes`")
+        return self
+
+    @model_validator(mode="after")
+    def _several_quantities(self) -> "LabelConfig":
+        kinds = (self.classes, self.boxes, self.corrections, self.optional)
+        if self.outputs and (self.file is None or any(kinds)):
+            raise ValueError(
+                "`outputs` are bands of a `file` that is there for every scene, each a "
+                "quantity, without `classes`, `boxes` or `corrections`"
+            )
+        if len(set(self.outputs)) < len(self.outputs):
+            raise ValueError(f"`outputs` must differ: {list(self.outputs)}")
+        if self.restores is None:
+            return self
+        if self.kind != "value" or self.target != "pixel":
+            raise ValueError("`restores` is of a quantity of each pixel")
+        wanted = max(len(self.outputs), 1)
+        if len(self.restores.bands) != wanted:
+            raise ValueError(
+                f"`restores` must name a band for each of {wanted} quantities; got "
+                f"{list(self.restores.bands)}"
+            )
         return self
 
     @model_validator(mode="after")

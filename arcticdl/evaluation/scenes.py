@@ -12,6 +12,7 @@ from arcticdl.evaluation.calibrate.conformal import set_scores
 from arcticdl.evaluation.choose import Evaluation, evaluation_for
 from arcticdl.evaluation.images import counted_pixels
 from arcticdl.evaluation.objects.scenes import evaluate_objects
+from arcticdl.evaluation.restored.scores import restoration_scores
 from arcticdl.evaluation.strata.within import (
     Pixels,
     StrataWithin,
@@ -125,6 +126,10 @@ def evaluate_scenes(
                 answer = answers.get(name)
                 _add_image(evaluation, str(scene_id), truth, answer, extra)
                 continue
+            start = _restored(predictor, name)
+            if start is not None:
+                values = head.form.outputs["value"].read(answers[name], head)
+                extra |= restoration_scores(scene, truth, values, start, info.units)
             if line is not None and line in head.classes:
                 code = head.classes.index(line)
                 extra |= _line_scores(answers[name], truth, code)
@@ -195,6 +200,13 @@ def match_labels(heads: Mapping[str, Head], store: TileStore) -> dict[str, Label
             )
         found[name] = info
     return found
+
+
+def _restored(predictor: Predictor, head: str) -> Mapping[str, Any] | None:
+    """What the card says of the bands that a head restores, if it does."""
+    starts: Mapping[str, Any] = (predictor.card or {}).get("starts", {})
+    start: Mapping[str, Any] = starts.get(head, {})
+    return start if "coarse_px" in start else None
 
 
 def _line_scores(prob: np.ndarray, truth: np.ndarray, code: int) -> dict[str, float]:

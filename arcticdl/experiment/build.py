@@ -8,6 +8,7 @@ import numpy as np
 
 from arcticdl.config import Experiment
 from arcticdl.config.train import TrainConfig
+from arcticdl.errors import ConfigError
 from arcticdl.experiment.losses import describe_loss
 from arcticdl.experiment.network import decoder_of, loss_of, metrics_of, read_heads
 from arcticdl.experiment.objects.network import finds_objects
@@ -207,6 +208,31 @@ def describe_training(
             config.train, len(feed), feed.batch_size * feed.shard[1]
         ),
     ]
+
+
+def describe_card(config: Experiment, feed: Any) -> dict[str, Any]:
+    """The card of a network: the feed's, with what the configuration knows besides.
+
+    Raises:
+        ConfigError: A label restores what is no band of the feed, or the scaling of
+            its bands cannot be undone.
+    """
+    from arcticdl.training.feed import undo
+
+    card: dict[str, Any] = dict(feed.card)
+    card |= {"line": config.line_class} if config.line_class else {}
+    starts: dict[str, Any] = {}
+    for name, label in config.data.labels.items():
+        if label.restores is None or name not in config.each_head:
+            continue
+        bands = list(label.restores.bands)
+        try:
+            scaling = undo(bands, feed.normalizer)
+        except ValueError as error:
+            raise ConfigError(f"`data.labels.{name}.restores`: {error}") from None
+        coarse = {"coarse_px": label.restores.coarse_px}
+        starts[name] = {"band": bands, **scaling, "gain": scaling["scale"], **coarse}
+    return card | {"starts": starts} if starts else card
 
 
 def _head_in_words(config: Experiment, name: str, head: Head, counts: Any) -> str:

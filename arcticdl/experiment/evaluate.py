@@ -116,7 +116,7 @@ def _evaluate_fold(
     from arcticdl.evaluation.scenes import evaluate_scenes
     from arcticdl.evaluation.strata.scenes import GAP_SUFFIX
     from arcticdl.labelling.unaided import for_tests
-    from arcticdl.models.card import model_heads
+    from arcticdl.models.card import get_card, model_heads
 
     test = np.arange(len(store)) if split is None else split.test
     store = for_tests(store)
@@ -160,6 +160,7 @@ def _evaluate_fold(
                 store.labels[label],
                 head,
                 normalizer=_normalizer(model),
+                start=(get_card(model) or {}).get("starts", {}).get(label),
                 seed=config.seed,
                 kept=path
                 / (f"baselines_{label}.json" if several else "baselines.json"),
@@ -223,7 +224,7 @@ def _headline(result: Mapping[str, Any]) -> list[str]:
     for name, baseline in (result.get("baselines") or {}).items():
         told = _number(baseline["scores"][chief.key])
         lines.append(f"{baseline.get('title', name):>18} {told}  ({chief.title})")
-    lines += _covered(result)
+    lines += [*_covered(result), *_restored(result)]
     lines += [
         f"{'note':>18} {line}" for line in describe_bias(result.get("bias") or [])
     ]
@@ -261,6 +262,28 @@ def _covered(result: Mapping[str, Any]) -> list[str]:
         f"{'coverage':>18} {covered['mean']:.3f}{spread}{of}",
         f"{wide:>18} {size['mean']:.3f}",
     ]
+
+
+def _restored(result: Mapping[str, Any]) -> list[str]:
+    """Scores of images, of the network and of the filters beside it."""
+    from arcticdl.evaluation.restored.scores import SHOWN
+
+    lines = []
+    for key, (title, units) in SHOWN.items():
+        found = result["extra"].get(key)
+        if not found:
+            continue
+        of = result["units"] if units is None else units
+        low, high = found["intervals"].get("mean") or (None, None)
+        spread = f"  (95 %: {low:.3f}-{high:.3f})" if low is not None else ""
+        beside = [
+            f"{method} {_number(other['extra'][key]['mean'])}"
+            for method, other in (result.get("baselines") or {}).items()
+            if key in other["extra"]
+        ]
+        told = f"{_number(found['mean'])} {of}".strip() + spread
+        lines.append(f"{title:>18} {'; '.join([told, *beside])}")
+    return lines
 
 
 def _number(value: float | None) -> str:

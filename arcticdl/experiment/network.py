@@ -219,6 +219,7 @@ def read_heads(
     for name, settings in config.each_head.items():
         options = {k: v for k, v in settings.options.items() if k != "dropout"}
         entry = {"task": config.task_of(name), "classes": list(classes[name])}
+        entry |= {"outputs": list(config.data.answered[name].outputs)}
         heads[name] = read_head(name, {**options, **entry})
     return heads
 

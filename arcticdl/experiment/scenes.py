@@ -26,7 +26,7 @@ from arcticdl.experiment.data.further import (
 from arcticdl.experiment.labels.boxes import add_objects, check_annotated
 from arcticdl.experiment.labels.corrections import correct_labels, corrected_labels
 from arcticdl.experiment.labels.image_labels import image_label
-from arcticdl.experiment.labels.quantity import band_itself
+from arcticdl.experiment.labels.quantity import band_itself, bands_of_file
 from arcticdl.experiment.labels.several import band_label
 from arcticdl.experiment.labels.sides import name_sides
 from arcticdl.experiment.labels.times import check_times
@@ -180,10 +180,14 @@ def _add_labels(scene: xr.Dataset, data: DataConfig, anchor: Anchor) -> None:
             _describe_label(scene, name, label)
         if label.boxes is None and lacks_file(label, anchor, data):
             scene[name] = _void_map(scene, label)
-        if label.several and label.file is not None:
+        if label.file is not None and (label.several or label.outputs):
             file = find_file(label.file, anchor, data)
             opened = _on_pixels(open_scene(file, **label.options), scene, data)
-            scene[name] = band_label(opened, name, label)
+            scene[name] = (
+                bands_of_file(opened, name, label.outputs)
+                if label.outputs
+                else band_label(opened, name, label)
+            )
         if label.sides is not None:
             scene[name] = _named_sides(scene[name], label)
         if label.attribute is not None:
@@ -239,7 +243,8 @@ def _file_labels(data: DataConfig, anchor: Anchor) -> dict[str, Any]:
     files: dict[str, Any] = {}
     codes: dict[str, Any] = {}
     for name, label in data.labels.items():
-        if label.file is not None and not label.several and label.boxes is None:
+        alone = not (label.several or label.outputs or label.boxes)
+        if label.file is not None and alone:
             if lacks_file(label, anchor, data):
                 continue
             path = find_file(label.file, anchor, data)

@@ -11,6 +11,7 @@ from arcticdl.errors import ConfigError
 from arcticdl.experiment.build import (
     build_feeds,
     count_classes,
+    describe_card,
     describe_fold,
     describe_training,
 )
@@ -288,8 +289,7 @@ class _Training:
                 config, store, part.split, seed=part.seed, placement=self.placement
             )
             feed, validation_feed = self.feeds
-            line = {"line": config.line_class} if config.line_class else {}
-            card = feed.card | line | about
+            card = describe_card(config, feed) | about
             counts = count_classes(config, store, part.split)
             num_steps = len(feed) * config.train.epochs
             self.model = build_network(config, card, num_steps, counts)
@@ -360,9 +360,8 @@ def find_rate(
     keras.config.set_dtype_policy(config.train.precision)
     given, config = config, with_batch_size(config, 1) if is_found(config) else config
     feed, _ = build_feeds(config, store, split, seed=config.seed + int(number))
-    line = {"line": config.line_class} if config.line_class else {}
     counts = count_classes(config, store, split)
-    model = build_network(config, feed.card | line, num_steps, counts)
+    model = build_network(config, describe_card(config, feed), num_steps, counts)
     if is_found(given):
         config = with_batch_size(given, find_for(model, feed).batch_size)
         feed, _ = build_feeds(config, store, split, seed=config.seed + int(number))

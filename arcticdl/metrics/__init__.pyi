@@ -38,6 +38,10 @@ from .ice_cover import ice_edge_error as ice_edge_error
 from .ice_cover import melt_pond_fraction as melt_pond_fraction
 from .ice_cover import sea_ice_area_km2 as sea_ice_area_km2
 from .ice_cover import sea_ice_extent_km2 as sea_ice_extent_km2
+from .images.restoration import coarse_difference as coarse_difference
+from .images.restoration import edge_keeping as edge_keeping
+from .images.restoration import peak_signal_to_noise as peak_signal_to_noise
+from .images.restoration import structural_similarity as structural_similarity
 from .intervals import bootstrap_scores as bootstrap_scores
 from .labels import label_counts as label_counts
 from .labels import label_scores as label_scores

@@ -332,13 +332,20 @@ def _share(
 
 
 def _starts(card: Options | None) -> dict[str, dict[str, Any]]:
-    """Head -> options of ``StartFrom``, as a feed of forecasts has told them."""
+    """Head -> options of ``StartFrom``, as a card tells them."""
     known = card or {}
-    return {
-        head: {"index": list(known["bands"]).index(start["band"])}
-        | {key: value for key, value in start.items() if key != "band"}
-        for head, start in known.get("starts", {}).items()
-    }
+    found = {}
+    for head, start in known.get("starts", {}).items():
+        bands, own = list(known["bands"]), ("band", "coarse_px")
+        told = start["band"]
+        index: Any = (
+            bands.index(told)
+            if isinstance(told, str)
+            else [bands.index(name) for name in told]
+        )
+        options = {key: value for key, value in start.items() if key not in own}
+        found[head] = {"index": index} | options
+    return found
 
 
 def _answer(

@@ -8,3 +8,4 @@ from . import microwave as microwave
 from . import polaris as polaris
 from . import sar as sar
 from . import schemes as schemes
+from . import speckle as speckle

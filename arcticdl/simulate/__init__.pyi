@@ -5,6 +5,8 @@ from .monthly import monthly_year as monthly_year
 from .optical import OPTICAL_BANDS as OPTICAL_BANDS
 from .optical import SURFACES as SURFACES
 from .optical import optical_scene as optical_scene
+from .restore import coarse_scene as coarse_scene
+from .restore import speckled_scene as speckled_scene
 from .scene import ICE_TYPES as ICE_TYPES
 from .scene import scene_arrays as scene_arrays
 from .write import SCHEMAS as SCHEMAS

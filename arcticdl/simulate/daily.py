@@ -87,11 +87,10 @@ def daily_scene(size_px: int = 64, seed: int = 0, *, index: int = 0) -> xr.Datas
         np.random.default_rng([seed, place, 9]), region, size_px, 12_500.0
     )
     name = f"{region}_{place:02d}"
-    age = fields.smooth_noise(np.random.default_rng([seed, place]), sic.shape, 10.0)
-    old = np.clip(0.5 + 0.3 * age, 0.0, 1.0)  # share of multi-year ice, day after day
+    old = old_ice(sic.shape, seed, place)
     return xr.Dataset(
         {
-            "image": (("band", "y", "x"), _brightness(rng, sic, old), {"units": "K"}),
+            "image": (("band", "y", "x"), brightness(rng, sic, old), {"units": "K"}),
             "sic": (("y", "x"), sic, {"units": "1"}),
         },
         coords={"band": [f"btemp_{c}" for c in CHANNELS], **grid_coords(geobox)},
@@ -115,8 +114,18 @@ def write_daily(folder: Path, size_px: int, seed: int, index: int) -> Path:
     return path
 
 
-def _brightness(
-    rng: np.random.Generator, sic: np.ndarray, old: np.ndarray
+def old_ice(shape: tuple[int, int], seed: int, place: int) -> np.ndarray:
+    """Share of multi-year ice at a place, day after day: (y, x), 0 to 1."""
+    age = fields.smooth_noise(np.random.default_rng([seed, place]), shape, 10.0)
+    return np.clip(0.5 + 0.3 * age, 0.0, 1.0)
+
+
+def brightness(
+    rng: np.random.Generator,
+    sic: np.ndarray,
+    old: np.ndarray,
+    *,
+    noise_k: float = 0.6,
 ) -> np.ndarray:
     """Mixed water and ice, clouds over the water, blur and noise: (band, y, x)."""
     ice = np.nan_to_num(sic, nan=1.0)  # land is about as warm as ice
@@ -129,5 +138,5 @@ def _brightness(
         surface += (1.0 - ice) * cloud * _CLOUD_K[channel[:4]]
         blur = {"18_7": 0.6, "36_5": 0.35, "89_0": 0.2}[channel[:4]]
         surface = ndimage.gaussian_filter(surface, blur, mode="nearest")
-        image[number] = surface + 0.6 * rng.standard_normal(ice.shape)
+        image[number] = surface + noise_k * rng.standard_normal(ice.shape)
     return image

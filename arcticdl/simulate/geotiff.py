@@ -57,15 +57,19 @@ def write_bands(scene: xr.Dataset, out_dir: Path) -> Path:
 
 
 def write_values(scene: xr.Dataset, label: str, path: Path) -> None:
-    """Writes a quantity of each pixel, float32 with NaN where there is none."""
-    profile = _profile(scene, 1, "float32", np.nan)
+    """Writes a quantity of each pixel, or several, float32 with NaN for nothing."""
+    values = scene[label].values
+    values = values if values.ndim == 3 else values[None]
+    several = "channel" in scene[label].coords
+    names = scene["channel"].values.tolist() if several else [label]
+    profile = _profile(scene, len(values), "float32", np.nan)
     with (
         atomic_path(path) as part,
         rasterio.open(part, "w", **profile, predictor=3) as target,
     ):
-        target.write(scene[label].values, 1)
-        target.set_band_description(1, label)
-        target.units = [str(scene[label].attrs.get("units", ""))]
+        target.write(values)
+        target.descriptions = names
+        target.units = [str(scene[label].attrs.get("units", ""))] * len(values)
         target.update_tags(**_tags(scene))
 
 

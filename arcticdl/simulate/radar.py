@@ -73,6 +73,8 @@ class Radar:
         wind_ms: Wind speed at 10 m.
         wind_to_look_deg: Angle between wind and look direction; 0 is upwind.
         noise: What an annotation would tell of the noise floor.
+        clean_hh: HH sigma0 without speckle.
+        clean_hv: HV sigma0 without speckle or noise.
     """
 
     hh: np.ndarray
@@ -82,6 +84,8 @@ class Radar:
     wind_ms: np.ndarray
     wind_to_look_deg: float
     noise: "NoiseFloor"
+    clean_hh: np.ndarray
+    clean_hv: np.ndarray
 
     @property
     def hh_db(self) -> np.ndarray:
@@ -163,8 +167,9 @@ def draw_radar(
     direction = float(rng.uniform(0.0, 360.0))
     _add_water(hh, hv, surface == 0, wind, incidence, direction)
     looks = equivalent_looks_at(resolution_m)
-    hh = sar.from_db(hh) * speckle(rng, shape, looks)
-    hv = sar.from_db(hv) * speckle(rng, shape, looks)
+    clean_hh, clean_hv = sar.from_db(hh), sar.from_db(hv)
+    hh = clean_hh * speckle(rng, shape, looks)
+    hv = clean_hv * speckle(rng, shape, looks)
     range_m = _fine(across, shape)
     noise = _noise_floor(rng, _fine(along, shape), range_m)
     hv += noise.power() * _noise_residual(rng, noise, looks)
@@ -176,6 +181,8 @@ def draw_radar(
         wind_ms=_fine(wind, shape),
         wind_to_look_deg=direction,
         noise=noise,
+        clean_hh=clean_hh,
+        clean_hv=clean_hv,
     )
 
 

@@ -12,6 +12,7 @@ from arcticdl.simulate.geotiff import write_geotiff
 from arcticdl.simulate.icebergs import write_icebergs
 from arcticdl.simulate.monthly import write_year
 from arcticdl.simulate.optical import optical_scene
+from arcticdl.simulate.restore import coarse_scene, speckled_scene, write_restored
 from arcticdl.simulate.safe import write_safe
 from arcticdl.simulate.scene import Truth, draw_truth, to_dataset
 
@@ -84,6 +85,22 @@ def _write_icebergs(
     return write_icebergs(folder, size_px, seed, index)
 
 
+def _write_speckle(
+    folder: Path, size_px: int, seed: int, index: int, extra: Extra
+) -> Path:
+    _refuse_charts(extra, "speckle")
+    _refuse_ponds(extra)
+    return write_restored(speckled_scene(size_px, seed, index=index), "clean", folder)
+
+
+def _write_coarse(
+    folder: Path, size_px: int, seed: int, index: int, extra: Extra
+) -> Path:
+    _refuse_charts(extra, "coarse")
+    _refuse_ponds(extra)
+    return write_restored(coarse_scene(size_px, seed, index=index), "fine", folder)
+
+
 def _refuse_charts(extra: Extra, schema: str) -> None:
     if extra.charts:
         raise ValueError(
@@ -102,11 +119,13 @@ def _refuse_ponds(extra: Extra) -> None:
 SCHEMAS: dict[str, Callable[[Path, int, int, int, Extra], Path]] = {
     "ai4arctic": _RadarSchema(write_ai4arctic).write_scene,
     "amsr2": _write_amsr2,
+    "coarse": _write_coarse,
     "geotiff": _RadarSchema(_write_radar_geotiff).write_scene,
     "icebergs": _write_icebergs,
     "monthly": _write_monthly,
     "optical": _write_optical,
     "safe": _RadarSchema(write_safe, resolution_m=40.0, heading_deg=0.0).write_scene,
+    "speckle": _write_speckle,
 }
 """File schema to its writer of ``(folder, size_px, seed, index, extra)``."""
 
@@ -128,8 +147,8 @@ def simulate_scenes(
         out_dir: Folder to write to; made if absent.
         num_scenes: Number of scenes, at least 1.
         size_px: Side of a scene in pixels, at least 16; of 80 m, 40 m for
-            ``"safe"`` and ``"icebergs"``, 10 m for ``"optical"``, 12.5 km for
-            ``"amsr2"`` and 25 km for ``"monthly"``.
+            ``"safe"``, ``"speckle"`` and ``"icebergs"``, 10 m for ``"optical"``, 12.5
+            km for ``"amsr2"`` and ``"coarse"`` and 25 km for ``"monthly"``.
         seed: Seed; the same seed gives the same scenes, whatever ``num_scenes`` is.
         schema: ``"geotiff"``, Sentinel-1 like HH, HV and incidence angle;
             ``"ai4arctic"``, the same with AMSR2, ERA5 and chart labels in NetCDF;
@@ -138,7 +157,9 @@ def simulate_scenes(
             of eight days at each place, with the concentration as ``NAME_sic.tif``;
             ``"monthly"``, a file a year of monthly concentration, as NSIDC's record;
             ``"icebergs"``, HH and HV of icebergs at sea, their outlines as
-            ``NAME.gpkg``.
+            ``NAME.gpkg``; ``"speckle"``, HH and HV with strong speckle, and without any
+            as ``NAME_clean.tif``; ``"coarse"``, brightness temperatures of which one is
+            coarse, and the same fine as ``NAME_fine.tif``.
         charts: Writes the ice chart of each scene as ``NAME_chart.gpkg`` (SIGRID-3).
         pond_fraction: Of optical scenes, the share of melt ponds in the area of floes,
             0 to 1; 0.25 unless told.
@@ -147,7 +168,7 @@ def simulate_scenes(
     Returns:
         One path a scene, to hand to ``open_scene``. But for ``"ai4arctic"`` and
         ``"monthly"``, which hold their labels themselves, and ``"icebergs"``, the label
-        map lies beside it as ``NAME_labels.tif``.
+        map lies beside it, as ``NAME_labels.tif`` where nothing else is said.
 
     Raises:
         ValueError: An unknown schema, no scene, a size below 16, charts of scenes that

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from arcticdl.choices import check_choice
 from arcticdl.tiles import Normalizer, TileStore, compute_stats
 from arcticdl.tiles.normalize import FITTED
 from arcticdl.training.batches import (
@@ -304,24 +305,40 @@ def describe_starts(
     Raises:
         ValueError: The normaliser cannot be undone.
     """
-    if not store.starts:
-        return {}
-    if normalizer.method not in ("constants", "minmax", "none", "robust", "zscore"):
-        raise ValueError(
-            "`start_from` needs a normaliser that can be undone: constants, minmax, "
-            f"none, robust or zscore. Received: {normalizer.method!r}."
-        )
-    assert normalizer.offset_ is not None and normalizer.scale_ is not None
-    found = {}
-    for label, band in store.starts.items():
-        index = store.bands.index(band)
-        found[label] = {
+    return {
+        label: {
             "band": band,
-            "offset": float(normalizer.offset_[index]),
-            "scale": float(normalizer.scale_[index]),
+            **{key: numbers[0] for key, numbers in undo([band], normalizer).items()},
             "limits": list(store.limits),
         }
-    return found
+        for label, band in store.starts.items()
+    }
+
+
+def undo(bands: Sequence[str], normalizer: Normalizer) -> dict[str, list[float]]:
+    """What brings scaled bands back to their units: by ``scale``, then ``offset``.
+
+    Args:
+        bands: Names of bands of the normaliser.
+        normalizer: A fitted normaliser.
+
+    Raises:
+        ValueError: It cannot be undone, or has no such band.
+    """
+    if normalizer.method not in ("constants", "minmax", "none", "robust", "zscore"):
+        raise ValueError(
+            "An answer that starts from a band needs a normaliser that can be undone: "
+            "constants, minmax, none, robust or zscore. Received: "
+            f"{normalizer.method!r}."
+        )
+    for band in bands:
+        check_choice("band", band, normalizer.bands)
+    assert normalizer.offset_ is not None and normalizer.scale_ is not None
+    places = [normalizer.bands.index(band) for band in bands]
+    return {
+        "offset": [float(normalizer.offset_[place]) for place in places],
+        "scale": [float(normalizer.scale_[place]) for place in places],
+    }
 
 
 def fit_normalizer(

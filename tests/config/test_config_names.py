@@ -87,6 +87,9 @@ def test_a_misspelt_name_is_refused_with_its_key_and_what_was_meant(
         (["data.rename={group: {a: b}}"], "`attributes` lacks"),
         (["train.learning_rate=.inf"], r"train\.learning_rate: .*finite"),
         (["data.labels.sic.codes={0: 1}"], "need `classes`"),
+        (["data.labels.sic.restores=[HH, HV]"], "a band for each of 1 quantities"),
+        (["data.labels.sic.outputs=[a, a]"], "must differ"),
+        (["data.labels.ice.restores=[HH]"], "of a quantity of each pixel"),
         (
             ["data.labels.ice.rules=[{name: ice, where: {HH: [5, 1]}}]"],
             "must rise from its lowest",

@@ -123,6 +123,48 @@ def test_a_forecast_is_of_the_day_after(project_root):
     check_regression(result, true, found)
 
 
+def test_speckle_is_taken_from_both_bands(project_root):
+    simulate("data/speckle", "speckle", 2, 64)
+    small = "model.options={backbone_options: {width: 4, depth: 2}, "
+    small += "decoder_options: {channels: [8, 4]}}"
+    result, test, maps = run_through(project_root, "speckle", small, "baselines=false")
+    assert result["outputs"] == ["HH", "HV"] and result["units"] == "dB"
+    (scene_id,) = test
+    with (
+        rasterio.open(f"data/speckle/{scene_id}_clean.tif") as clean,
+        rasterio.open(maps / f"{scene_id}.tif") as map_,
+    ):
+        assert clean.descriptions == ("HH", "HV")
+        assert [name[-2:] for name in map_.descriptions] == ["HH", "HV"]
+        true, found = clean.read(), map_.read()
+    for name, one, other in zip(("HH", "HV"), true, found, strict=True):
+        known = np.isfinite(one) & np.isfinite(other)
+        error = np.sqrt(metrics.mean_squared_error(one[known], other[known]))
+        score = result["scores"]["per_output"][name]["rmse"]
+        assert score == pytest.approx(error, abs=1e-3)
+    assert {"psnr_db", "ssim", "edges", "looks", "coarse_rmse"} <= set(result["extra"])
+
+
+def test_a_coarse_channel_is_brought_to_a_finer_grid(project_root):
+    simulate("data/coarse", "coarse", 2, 64)
+    small = (PLAIN, "train.augment=[]", "folds={n_splits: 2, group: scene_id}")
+    result, test, maps = run_through(project_root, "sharpen", *small)
+    true, found = pairs(test, maps, lambda name: read(f"data/coarse/{name}_fine.tif"))
+    check_regression(result, true, found)
+    differences = []
+    for name in test:
+        given, answer = read(f"data/coarse/{name}.tif"), read(maps / f"{name}.tif")
+        blocks = (answer - given).reshape(16, 4, 16, 4).mean((1, 3))
+        differences.append(np.sqrt(np.mean(blocks**2)))
+    coarse = result["extra"]["coarse_rmse"]["mean"]
+    assert coarse == pytest.approx(np.mean(differences), abs=1e-3)
+    given = result["baselines"]["given"]["extra"]
+    # Nothing is added to the input: what it has measured, it keeps.
+    assert given["coarse_rmse"]["mean"] == 0 and "looks" not in given
+    better = result["baselines"]["cubic"]["scores"]["rmse"]
+    assert better < result["baselines"]["given"]["scores"]["rmse"]
+
+
 def test_ordered_classes(project_root):
     simulate("data/demo", "geotiff", 2, 128)
     small = (PLAIN, "tiles.size_px=64", "baselines=false")

@@ -216,6 +216,16 @@ def test_an_answer_that_starts_from_a_band_adds_to_it_and_keeps_its_limits():
     np.testing.assert_allclose(layer([x, image])[0, 0], np.clip(expected, 0, 1), 1e-6)
 
 
+def test_each_value_starts_from_a_band_of_its_own():
+    layer = StartFrom([2, 0], offset=[10.0, 20.0], scale=[2.0, 3.0], gain=[2.0, 3.0])
+    image = np.array([[[[1.0, 7.0, -1.0]]]], "float32")
+    x = np.array([[[[0.5, 0.0]]]], "float32")
+    found = np.asarray(layer([x, image])).ravel()
+    np.testing.assert_allclose(found, [10 - 2 + 1, 20 + 3])
+    again = StartFrom.from_config(layer.get_config())
+    np.testing.assert_array_equal(np.asarray(again([x, image])).ravel(), found)
+
+
 def test_a_variance_gets_no_band():
     layer = StartFrom(0, limits=(0.0, 1.0), num_values=1)
     image = np.full((1, 1, 1, 1), 0.4, "float32")

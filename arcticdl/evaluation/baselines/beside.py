@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from arcticdl.evaluation.baselines.classical import MAX_SAMPLES, classical_basel
 from arcticdl.evaluation.baselines.constant import constant_baseline
 from arcticdl.evaluation.baselines.incidence import fits_store, incidence_baseline
 from arcticdl.evaluation.baselines.pixels import fitted_normalizer, pixel_baselines
+from arcticdl.evaluation.restored.filters import filter_baselines
 from arcticdl.files import write_json
 from arcticdl.tasks import Head
 from arcticdl.tiles import LabelInfo, TileStore
@@ -29,6 +30,7 @@ def score_baselines(
     head: Head,
     *,
     normalizer: Any = "zscore",
+    start: Mapping[str, Any] | None = None,
     seed: int = 0,
     kept: Path | None = None,
 ) -> dict[str, Any]:
@@ -37,7 +39,8 @@ def score_baselines(
     That is what the training labels alone say (the majority class, the mean), of maps
     of classes each pixel by itself, and linear models, random forests and gradient
     boosting on neighbourhoods; of radar scenes with their incidence angle also Gaussian
-    mixtures, unless they are simulated, as the mixtures assume.
+    mixtures, unless they are simulated, as the mixtures assume. Where the network
+    restores bands, filters of these stand there too.
 
     Args:
         store: A tile store.
@@ -47,6 +50,7 @@ def score_baselines(
         head: What the network answers.
         normalizer: The network's own scaling, or the name of a method that is fitted
             on the training tiles.
+        start: What the network's card says of the bands that the head starts from.
         seed: Seed of samples, methods and intervals.
         kept: A JSON file that holds results until store, tiles, head, scaling or seed
             change; ``None`` keeps none.
@@ -72,6 +76,7 @@ def score_baselines(
         "head": head.to_card(),
         "normalizer": normalizer.to_dict(),
         "seed": seed,
+        "start": dict(start or {}),
     }
     found = _read(kept, rests_on)
     if found is not None:
@@ -91,6 +96,8 @@ def score_baselines(
         results |= incidence_baseline(
             store, train, test, info, head, normalizer=normalizer, seed=seed
         )
+    if start is not None and "coarse_px" in start and head.spec.kind == "values":
+        results |= filter_baselines(store, train, test, info, head, start, seed=seed)
     if kept is not None:
         write_json(kept, {"rests_on": rests_on, "results": results})
     return results

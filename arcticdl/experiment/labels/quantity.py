@@ -1,12 +1,13 @@
-"""Labels that are a band of the scene itself, as for a forecast."""
+"""Labels that are quantities: a band of the scene itself, or several of a file."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 import xarray as xr
 
-from arcticdl.errors import BandNotFoundError
-from arcticdl.scene import read_values
+from arcticdl.errors import BandNotFoundError, LabelError
+from arcticdl.scene import CHANNEL, read_values
 from arcticdl.sources.core.lazy import WindowArray
 
 
@@ -35,11 +36,46 @@ def band_itself(scene: xr.Dataset, name: str, band: str) -> xr.DataArray:
     return xr.DataArray(lazy.variable(("y", "x")))
 
 
+def bands_of_file(
+    opened: xr.Dataset, name: str, outputs: Sequence[str]
+) -> xr.DataArray:
+    """Makes the bands of a file a label of several quantities.
+
+    Args:
+        opened: The file as a Scene on the pixels of the image.
+        name: Name of the label.
+        outputs: Names of the quantities, one a band.
+
+    Returns:
+        float32 (NAME_channel, y, x), lazy, NaN where the file is not valid.
+
+    Raises:
+        LabelError: The file has another number of bands.
+    """
+    if opened.sizes["band"] != len(outputs):
+        raise LabelError(
+            f"The file of label {name!r} must have one band for each of "
+            f"`data.labels.{name}.outputs`, {list(outputs)}. Received: "
+            f"{opened.sizes['band']} bands."
+        )
+    shape = (len(outputs), *opened["image"].shape[1:])
+    lazy = WindowArray(shape, np.dtype("float32"), partial(_read_bands, opened))
+    meanings = " ".join("_".join(output.split()) for output in outputs)
+    dims = (f"{name}_{CHANNEL}", "y", "x")  # its own: labels differ in their number
+    return xr.DataArray(lazy.variable(dims, {"flag_meanings": meanings}))
+
+
 def _read(scene: xr.Dataset, index: int, rows: slice, cols: slice) -> np.ndarray:
+    return _read_bands(scene, [index], rows, cols)[0]
+
+
+def _read_bands(
+    scene: xr.Dataset, indices: list[int], rows: slice, cols: slice
+) -> np.ndarray:
     window = {"y": rows, "x": cols}
-    image = scene["image"].isel({"band": [index], **window})
-    values = read_values(image, "band", "y", "x")[0].astype("float32")
+    image = scene["image"].isel({"band": indices, **window})
+    values = read_values(image, "band", "y", "x").astype("float32")
     if "valid" in scene:
         valid = read_values(scene["valid"].isel(window), "y", "x")
-        values[~valid] = np.nan
+        values[:, ~valid] = np.nan
     return values

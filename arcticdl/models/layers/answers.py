@@ -118,18 +118,19 @@ class Variance(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="arcticdl")
 class StartFrom(keras.layers.Layer):
-    """Adds a band of the image to an answer, as a forecast that is to be mended.
+    """Adds bands of the image to an answer, as a forecast that is to be mended.
 
     In training the sum is left as it is, so that it has a gradient beyond the limits;
     else it lies within them.
 
     Args:
-        index: Number of the band.
+        index: Number of the band; or one for each value of the answer, and so are the
+            three that follow.
         offset: What its scaling has taken off.
         scale: By what its scaling has divided.
-        limits: Least and greatest value.
         gain: By what corrections are multiplied, so that the first steps of an
             optimiser, which do not know how good the band is, leave it about as it is.
+        limits: Least and greatest value.
         num_values: Channels that get the band; the others, such as logarithms of
             variances, are left as they are. ``None``: all.
         **kwargs: Keras layer arguments.
@@ -141,11 +142,11 @@ class StartFrom(keras.layers.Layer):
 
     def __init__(
         self,
-        index: int,
-        offset: float = 0.0,
-        scale: float = 1.0,
+        index: int | Sequence[int],
+        offset: float | Sequence[float] = 0.0,
+        scale: float | Sequence[float] = 1.0,
         limits: Sequence[float] = (-math.inf, math.inf),
-        gain: float = 0.1,
+        gain: float | Sequence[float] = 0.1,
         num_values: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -155,9 +156,15 @@ class StartFrom(keras.layers.Layer):
 
     def call(self, inputs: list[Any], training: bool | None = None) -> Any:
         x, image = inputs
-        band = ops.cast(image[..., self.index : self.index + 1], x.dtype)
+        places = [self.index] if isinstance(self.index, int) else self.index
+        bands = [image[..., place : place + 1] for place in places]
+        band = bands[0] if len(bands) == 1 else ops.concatenate(bands, axis=-1)
         count = x.shape[-1] if self.num_values is None else self.num_values
-        answer = self.gain * x[..., :count] + band * self.scale + self.offset
+        gain, scale, offset = (
+            ops.convert_to_tensor(v, x.dtype)
+            for v in (self.gain, self.scale, self.offset)
+        )
+        answer = gain * x[..., :count] + ops.cast(band, x.dtype) * scale + offset
         answer = answer if training else ops.clip(answer, *self.limits)
         rest = x[..., count:]
         return ops.concatenate([answer, rest], -1) if rest.shape[-1] else answer

@@ -1,0 +1,1 @@
+"""Scores of whole images, beside those of their pixels."""
