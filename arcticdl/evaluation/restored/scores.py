@@ -45,9 +45,10 @@ def restoration_scores(
         units: Of the label; powers in dB are averaged as powers.
 
     Returns:
-        ``psnr_db``, ``ssim``, ``edges`` (see ``metrics.images.restoration``); ``coarse_rmse``,
-        in the label's unit, how far the means of blocks lie from those of the bands
-        that were given; of powers in dB ``looks``, see ``speckle.equivalent_looks``.
+        ``psnr_db``, ``ssim``, ``edges`` (see ``metrics.images.restoration``);
+        ``coarse_rmse``, in the label's unit, how far the means of blocks lie from those
+        of the bands that were given; of powers in dB ``looks``, see
+        ``speckle.equivalent_looks``.
     """
     true = truth[..., None] if truth.ndim == 2 else truth
     given = given_bands(scene, start)
