@@ -20,7 +20,7 @@ from arcticdl.experiment.folder import (
     trained_folds,
     write_json,
 )
-from arcticdl.experiment.split import Split, choose_folds
+from arcticdl.experiment.split import Split, folds_of_run
 from arcticdl.tasks import SCORES
 from arcticdl.tiles import TileStore, open_store
 
@@ -56,7 +56,7 @@ def evaluate(
     store = (
         open_prepared(config) if data is None else as_series(open_store(data), config)
     )
-    splits = choose_folds(store, config, numbers) if data is None else None
+    splits = folds_of_run(folder, store, config, numbers) if data is None else None
     results = []
     for number in numbers:
         fold_dir = fold_path(folder, number)

@@ -1,6 +1,8 @@
 """Which tiles of a store train, validate and test each fold."""
 
+import json
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from arcticdl.config import Experiment
 from arcticdl.errors import SplitError
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.data.series import purged
+from arcticdl.experiment.folder import FULL, fold_path
 from arcticdl.experiment.labels.boxes import refuse_empty
 from arcticdl.experiment.options import SPLIT_GIVEN, call_with, parameters
 from arcticdl.tiles import (
@@ -21,6 +24,8 @@ from arcticdl.tiles import (
 )
 from arcticdl.tiles.folds.drift import mark_drift
 from arcticdl.tiles.table import SPLITTERS
+
+_PARTS = ("train", "validation", "test")
 
 
 class Split:
@@ -71,7 +76,10 @@ def count_folds(config: Experiment) -> int:
 
 
 def choose_folds(
-    store: TileStore, config: Experiment, numbers: Collection[int] | None = None
+    store: TileStore,
+    config: Experiment,
+    numbers: Collection[int] | None = None,
+    among: NDArray[np.int64] | None = None,
 ) -> dict[int, Split]:
     """Splits the store as ``folds`` says; no group is in two parts of a fold.
 
@@ -80,6 +88,7 @@ def choose_folds(
         config: The experiment.
         numbers: Folds that are asked for; default: all. Only these are checked, so
             that one that cannot be used stands in no other's way.
+        among: Tiles that are dealt; default: all of the store.
 
     Returns:
         Number of the fold -> its parts, in rising order.
@@ -88,8 +97,71 @@ def choose_folds(
         SplitError: A part of a fold that is asked for is empty, or there are fewer
             groups than folds.
     """
-    folds = build_splitter(config).parts(_manifest(store, config), numbers)
-    return {number: _choose_fold(store, config, number, *p) for number, p in folds}
+    manifest = _manifest(store, config)
+    among = np.arange(len(manifest)) if among is None else among
+    manifest = manifest.iloc[among].reset_index(drop=True)
+    folds = build_splitter(config).parts(manifest, numbers)
+    return {
+        number: _choose_fold(store, config, number, *(among[part] for part in parts))
+        for number, parts in folds
+    }
+
+
+def folds_of_run(
+    folder: Path,
+    store: TileStore,
+    config: Experiment,
+    numbers: Collection[int | str],
+) -> dict[int | str, Split]:
+    """Finds the parts that trained folds had, in a store that may have changed since.
+
+    A splitter deals a store that grew anew, and might then test a fold on scenes that
+    it was trained on. Scenes that were added are therefore in no part, and the others
+    must be where the fold's ``split.json`` names them.
+
+    Args:
+        folder: Run folder.
+        store: The experiment's store.
+        config: The experiment.
+        numbers: Folds that were trained; or ``full`` alone.
+
+    Returns:
+        Number of the fold -> its parts, in rising order.
+
+    Raises:
+        SplitError: Scenes would be in another part than they were.
+    """
+    return {
+        number: _fold_of_run(folder, store, config, number)
+        for number in sorted(numbers, key=str)
+    }
+
+
+def _fold_of_run(
+    folder: Path, store: TileStore, config: Experiment, number: int | str
+) -> Split:
+    text = (fold_path(folder, number) / "split.json").read_text(encoding="utf-8")
+    was = {part: set(json.loads(text)[part]) for part in _PARTS}
+    ids = store.manifest["scene_id"].astype(str).to_numpy()
+    known = np.isin(ids, sorted(set().union(*was.values())))
+    # With all of the store first: a share of the groups may be in no part.
+    for among in (None, np.flatnonzero(known)):
+        if number == FULL:
+            split = choose_everything(store, config)
+        else:
+            split = choose_folds(store, config, [int(number)], among)[int(number)]
+        now = {part: set(ids[getattr(split, part)]) for part in _PARTS}
+        if now == was:
+            return split
+    there = {scene for part in was.values() for scene in part}
+    moved = [s for s in there if any((s in was[p]) != (s in now[p]) for p in _PARTS)]
+    raise SplitError(
+        f"Fold {number} must find its scenes in the parts that they had. Received: a "
+        f"store that deals {len(moved)} of them anew, such as {min(moved)!r}; "
+        f"{len(there - set(ids))} are no longer in it, {len(set(ids) - there)} were in "
+        "no part. Prepare the store with the scenes of then, name other scenes as "
+        "`data` (--data), or train again."
+    )
 
 
 def refuse_leaks(
@@ -254,7 +326,4 @@ def _hold_groups(
 def describe_split(store: TileStore, split: Split) -> dict[str, list[str]]:
     """Names of the scenes of each part, for ``split.json``."""
     ids = store.manifest["scene_id"].astype(str).to_numpy()
-    return {
-        part: sorted(set(ids[getattr(split, part)]))
-        for part in ("train", "validation", "test")
-    }
+    return {part: sorted(set(ids[getattr(split, part)])) for part in _PARTS}

@@ -11,7 +11,7 @@ from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.evaluate import chosen_folds
 from arcticdl.experiment.folder import fold_path, load_run
-from arcticdl.experiment.split import choose_folds
+from arcticdl.experiment.split import folds_of_run
 from arcticdl.files import atomic_folder, write_json, write_text
 from arcticdl.metrics import cell_areas_km2
 from arcticdl.tiles import ForecastStore
@@ -57,7 +57,7 @@ def forecast(
     folder, config = load_run(run)
     (number,) = chosen_folds(folder, fold)
     store = _store(config)
-    test = choose_folds(store, config, [number])[number].test
+    test = folds_of_run(folder, store, config, [number])[number].test
     every = ForecastStore(
         store.store, store.steps, by=store.by, context=store.context, unanswered=True
     )

@@ -53,7 +53,7 @@ def robustness_card(
             f"melt changes ice. Received: {sorted(config.each_head)}."
         )
     numbers = chosen_folds(folder, fold)
-    store, parts = tested_parts(config, numbers)
+    store, parts = tested_parts(folder, config, numbers)
     kept = [name for name in names if applies(DAMAGES[name], store.bands)]
     models = {n: fold_path(folder, n) / "model.keras" for n in numbers}
     scores, num_scenes = _scores(config, store, parts, models, kept)

@@ -12,7 +12,7 @@ from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.data.series import as_series
 from arcticdl.experiment.evaluate import chosen_folds
 from arcticdl.experiment.folder import fold_path, load_run, write_json
-from arcticdl.experiment.split import choose_folds
+from arcticdl.experiment.split import folds_of_run
 from arcticdl.metrics.autoice import AUTOICE_CLASSES
 from arcticdl.tiles import open_store
 
@@ -58,7 +58,7 @@ def score_autoice(
             f"folds {numbers}."
         )
     if data is None:
-        store, parts = tested_parts(config, numbers)
+        store, parts = tested_parts(folder, config, numbers)
     else:
         store = as_series(open_store(data), config)
         parts = {numbers[0]: np.arange(len(store))}
@@ -78,11 +78,11 @@ def score_autoice(
 
 
 def tested_parts(
-    config: Experiment, numbers: list[int]
+    folder: Path, config: Experiment, numbers: list[int]
 ) -> tuple[Any, dict[int, np.ndarray]]:
     """The store of a run, and the tiles that each of some folds is tested on."""
     store = open_prepared(config)
-    splits = choose_folds(store, config, numbers)
+    splits = folds_of_run(folder, store, config, numbers)
     return store, {number: splits[number].test for number in numbers}
 
 

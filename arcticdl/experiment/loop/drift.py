@@ -15,7 +15,7 @@ from arcticdl.experiment.evaluate import chosen_folds
 from arcticdl.experiment.folder import fold_path, load_run
 from arcticdl.experiment.loop.heads import choose_head, refuse_series
 from arcticdl.experiment.scenes import open_configured
-from arcticdl.experiment.split import choose_folds
+from arcticdl.experiment.split import folds_of_run
 from arcticdl.files import atomic_folder, write_json
 from arcticdl.progress import track
 from arcticdl.tiles import TileStore
@@ -86,7 +86,7 @@ def drift(
     anchors = find_anchors(config.data, list(inputs))
     scenes = [open_configured(config.data, a, with_labels=False) for a in anchors]
     store = open_prepared(config)
-    split = choose_folds(store, config, [number])[number]
+    split = folds_of_run(folder, store, config, [number])[number]
     model = fold_path(folder, number) / "model.keras"
     name, head = choose_head(model, label, searched=False)
     from arcticdl.inference.predictor import Predictor

@@ -14,7 +14,7 @@ from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.evaluate import chosen_folds
 from arcticdl.experiment.folder import fold_path, load_run
 from arcticdl.experiment.loop.heads import choose_head, refuse_series
-from arcticdl.experiment.split import choose_folds
+from arcticdl.experiment.split import folds_of_run
 from arcticdl.experiment.warm import scenes_seen
 from arcticdl.files import atomic_folder, write_json, write_text
 from arcticdl.progress import track
@@ -118,7 +118,7 @@ def _out_of_fold(
     from arcticdl.inference.predictor import Predictor
     from arcticdl.labelling.answers import answer_tiles, scene_tiles
 
-    splits, done = choose_folds(store, config, numbers), set[str]()
+    splits, done = folds_of_run(folder, store, config, numbers), set[str]()
     for number in numbers:
         path = fold_path(folder, number)
         scenes = scene_tiles(store, splits[number].test)

@@ -19,7 +19,7 @@ from arcticdl.experiment.evaluate import chosen_folds
 from arcticdl.experiment.folder import fold_path, load_run
 from arcticdl.experiment.loop.heads import choose_head, refuse_series
 from arcticdl.experiment.scenes import open_configured
-from arcticdl.experiment.split import choose_folds
+from arcticdl.experiment.split import folds_of_run
 from arcticdl.files import atomic_folder, write_json, write_text
 from arcticdl.progress import track
 
@@ -191,7 +191,7 @@ def _rank(
     if not pictures:
         raise ConfigError("Suggestions need scenes with a valid pixel. Received: none.")
     store = open_prepared(config)
-    train = choose_folds(store, config, numbers[:1])[numbers[0]].train
+    train = folds_of_run(folder, store, config, numbers[:1])[numbers[0]].train
     rng = np.random.default_rng(seed)
     some = np.sort(rng.permutation(train)[:_MOST_CENTRES])
     pooled = np.stack([p.feature for p in pictures]) if features.size else None

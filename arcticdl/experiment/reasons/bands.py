@@ -7,7 +7,7 @@ from typing import Any
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.evaluate import chosen_folds
 from arcticdl.experiment.folder import fold_path, load_run
-from arcticdl.experiment.split import choose_folds
+from arcticdl.experiment.split import folds_of_run
 from arcticdl.files import write_json
 
 FILE = "importance.json"
@@ -39,7 +39,7 @@ def band_importance(
     folder, config = load_run(run)
     numbers = chosen_folds(folder, fold)
     store = open_prepared(config)
-    splits = choose_folds(store, config, numbers)
+    splits = folds_of_run(folder, store, config, numbers)
     found = {}
     for number in numbers:
         path = fold_path(folder, number)

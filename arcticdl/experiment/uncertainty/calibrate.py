@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.evaluate import chosen_folds
 from arcticdl.experiment.folder import FULL, Fold, fold_path, load_run, write_json
 from arcticdl.experiment.predict import check_overrides
-from arcticdl.experiment.split import choose_everything, choose_folds
-from arcticdl.tiles import TileStore
+from arcticdl.experiment.split import folds_of_run
 
 
 def calibrate(
@@ -55,12 +53,12 @@ def calibrate(
     store = open_prepared(config)
     settings = config.predict
     found: dict[Fold, dict[str, Any]] = {}
-    for number, tiles in _validation(store, config, numbers).items():
+    for number, split in folds_of_run(folder, store, config, numbers).items():
         path = fold_path(folder, number) / "model.keras"
         model, told = calibrate_model(
             load_model(path),
             store,
-            tiles,
+            split.validation,
             method=settings.calibration.method,
             coverage=settings.calibration.coverage,
             unit=config.folds.group,
@@ -75,16 +73,6 @@ def calibrate(
         save_model(model, path)
         found[number] = told
     return found
-
-
-def _validation(
-    store: TileStore, config: Experiment, numbers: list[Fold]
-) -> dict[Fold, Any]:
-    """Validation tiles of each fold."""
-    if numbers == [FULL]:
-        return {FULL: choose_everything(store, config).validation}
-    splits = choose_folds(store, config, [int(n) for n in numbers])
-    return {number: split.validation for number, split in splits.items()}
 
 
 def describe_calibration(found: Mapping[Fold, Mapping[str, Any]]) -> list[str]:

@@ -12,7 +12,7 @@ from arcticdl.experiment.data.inputs import open_inputs
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.evaluate import chosen_folds
 from arcticdl.experiment.folder import fold_path, load_run, write_json
-from arcticdl.experiment.split import choose_folds
+from arcticdl.experiment.split import folds_of_run
 from arcticdl.progress import track
 from arcticdl.tiles import TileStore
 
@@ -46,7 +46,7 @@ def fit_novelty(
     folder, config = load_run(run)
     numbers = chosen_folds(folder, fold)
     store = open_prepared(config)
-    splits = choose_folds(store, config, numbers)
+    splits = folds_of_run(folder, store, config, numbers)
     told = {}
     for number in numbers:
         path = fold_path(folder, number) / "model.keras"
