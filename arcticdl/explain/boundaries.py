@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from arcticdl.choices import check_choices
 from arcticdl.explain.explainer import Explainer
 from arcticdl.inference.strips import read_strips
-from arcticdl.models.probe import find_features
+from arcticdl.models.probe import coarsest_px
 from arcticdl.scene import scene_band_stats
 
 _MOST_DRAWN = 800
@@ -110,8 +110,8 @@ def _side(explainer: Explainer) -> int:
     """Side of a flat picture: two of the coarsest features, within a window."""
     if explainer.subject.model.inputs[0].shape[1] is not None:
         return min(explainer.window)
-    strides = [f.stride for f in find_features(explainer.subject.model).values()]
-    return max(8, min(2 * max(strides), *explainer.window))
+    coarsest = coarsest_px(explainer.subject.model)
+    return max(8, min(2 * coarsest, *explainer.window))
 
 
 def _batches(pixels: NDArray, count: int) -> list[NDArray]:

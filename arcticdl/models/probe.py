@@ -75,6 +75,21 @@ def deepest(found: Mapping[str, Feature]) -> str:
     return [name for name, feature in found.items() if feature.stride == most][-1]
 
 
+def coarsest_px(model: keras.Model) -> int:
+    """Pixels between what a network sees one by one where it sees least finely.
+
+    Args:
+        model: As for `find_features`.
+
+    Returns:
+        The largest stride of its features; or the side of the cells of a layer that
+        lays an image out in them (its attribute ``cell_px``), where that is more.
+    """
+    strides = [feature.stride for feature in find_features(model).values()]
+    cells = [getattr(layer, "cell_px", 1) for layer in model._flatten_layers()]
+    return int(max(*strides, *cells))
+
+
 def with_features(model: keras.Model, names: list[str]) -> keras.Model:
     """A model of the same input that answers with features.
 

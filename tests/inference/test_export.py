@@ -25,6 +25,7 @@ TINY = {
     "convnext_tiny": {"depths": (1, 1, 1, 1), "widths": (8, 8, 16, 16)},
     "mobilenetv2": {"alpha": 0.35},
     "plain": {"width": 4},
+    "superpixel_graph": {"width": 8, "messages": "attention"},
     "swin_t": {"width": 8, "depths": (1, 2), "num_heads": (1, 2)},
     "swin_v2_t": {"width": 8, "depths": (1, 2), "num_heads": (1, 2)},
     "vit_tiny": {"width": 16, "depth": 1, "num_heads": 2},
@@ -65,7 +66,7 @@ def card(normalizer, classes=("water", "ice", "land")):
 def segmenter(backbone="plain", normalizer=None):
     return build_segmenter(
         backbone,
-        "fpn",
+        "linear" if backbone == "superpixel_graph" else "fpn",
         bands=list(BANDS),
         num_classes=3,
         backbone_options=TINY[backbone],

@@ -8,6 +8,7 @@ from keras import ops
 from arcticdl.models import build_backbone, build_classifier, build_segmenter
 from arcticdl.models.layers.messages import GraphAttention, GraphConvolution
 from arcticdl.models.layers.superpixels import RegionGraph, Superpixels
+from arcticdl.models.probe import coarsest_px
 
 pytestmark = pytest.mark.backend
 
@@ -231,6 +232,16 @@ def test_a_scene_is_classified_by_the_mean_of_its_nodes(image):
 def test_what_makes_no_graph_is_refused(options, said):
     with pytest.raises(ValueError, match=said):
         build_backbone("superpixel_graph", 2, **options)
+
+
+def test_a_flat_picture_of_two_cells_is_looked_at_by_the_graph():
+    model = build_segmenter(
+        "superpixel_graph", "linear", num_bands=2, num_classes=3,
+        backbone_options={"width": 4, "cell_px": 16},
+    )  # fmt: skip
+    assert coarsest_px(model) == 16
+    answer = model(np.ones((1, 2 * coarsest_px(model), 16, 2), "float32"))
+    assert tuple(answer.shape) == (1, 32, 16, 3)
 
 
 def test_an_image_of_a_single_node_is_refused():

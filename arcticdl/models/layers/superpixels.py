@@ -120,11 +120,10 @@ class Superpixels(keras.layers.Layer):
         home = self._home(ops.shape(x), columns)
         weighed = ops.concatenate([points * seen, seen], axis=-1)
 
-        def improve(step: Any, index: Any) -> Any:
+        index = home
+        for _ in range(self.num_steps):  # few rounds, and ONNX has no such loop
             sums = _sums(weighed, index, rows * columns)
-            return self._nearest(points, sums, home, columns)
-
-        index = ops.fori_loop(0, self.num_steps, improve, home)
+            index = self._nearest(points, sums, home, columns)
         # A void pixel has no likeness to anything.
         index = ops.where(seen[..., 0] > 0, index, home)
         return index[:, : shape[1], : shape[2]]
@@ -153,20 +152,24 @@ class Superpixels(keras.layers.Layer):
         rows = shape[1] // cell
         # Pixels as (batch, cell's row, row, cell's column, column, channel).
         blocks = ops.reshape(points, (shape[0], rows, cell, columns, cell, channels))
-        number = sums[..., -1:]
-        centres = sums[..., :-1] / ops.maximum(number, 1.0)
+        pixels = sums[..., -1:]
+        centres = sums[..., :-1] / ops.maximum(pixels, 1.0)
         # Beyond the edge, and where no pixel is left, there is nothing to go to.
-        there = ops.cast(number > 0.5, "float32")
+        there = ops.cast(pixels > 0.5, "float32")
         around = ops.concatenate([centres, there], axis=-1)
         around = ops.reshape(around, (shape[0], rows, columns, channels + 1))
         around = ops.pad(around, [[0, 0], [1, 1], [1, 1], [0, 0]])
-        found = []
-        for dy, dx in _BESIDE:
+        least, best = None, None
+        for number, (dy, dx) in enumerate(_BESIDE):
             here = around[:, 1 + dy :, 1 + dx :][:, :rows, :columns]
             here = here[:, :, None, :, None]
             away = ops.sum(ops.square(blocks - here[..., :-1]), axis=-1)
-            found.append(away + _FAR * (1.0 - here[..., -1]))
-        best = ops.cast(ops.argmin(ops.stack(found, axis=-1), axis=-1), "int32")
+            away = away + _FAR * (1.0 - here[..., -1])
+            if least is None:
+                least, best = away, ops.zeros_like(away, dtype="int32")
+            # Not `argmin`, whose care for -0.0 has no counterpart in ONNX.
+            best = ops.where(away < least, number, best)
+            least = ops.minimum(away, least)
         best = ops.reshape(best, (shape[0], shape[1], shape[2]))
         return home + (best // 3 - 1) * columns + (best % 3 - 1)
 
@@ -219,7 +222,9 @@ class RegionGraph(keras.layers.Layer):
         away = (x - paint(mean, index)) * seen
         spread = _sums(ops.square(away), index, count) / ops.maximum(number, 1.0)
         nodes = ops.concatenate(
-            [mean, ops.sqrt(spread + 1e-12), ops.log1p(number)], axis=-1
+            # Counts are whole numbers: `log1p`, which ONNX lacks, gains nothing.
+            [mean, ops.sqrt(spread + 1e-12), ops.log(1.0 + number)],
+            axis=-1,
         )
         batch = ops.shape(x)[0]
         return (
