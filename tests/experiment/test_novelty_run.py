@@ -30,6 +30,10 @@ def test_what_is_usual_is_fitted_mapped_measured_and_bundled(capsys, tmp_path):
     config = Path("runs/demo/config.yaml")
     text = config.read_text()
     config.write_text(text.replace("validation_groups: 1", "validation_groups: 0"))
+    parts = Path("runs/demo/fold0/split.json")
+    split = json.loads(parts.read_text())
+    split["train"], split["validation"] = split["train"] + split["validation"], []
+    parts.write_text(json.dumps(split))
     assert main(["novelty", "runs/demo"]) == 0
     out = capsys.readouterr().out
     assert "2 training scenes" in out
