@@ -192,6 +192,37 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
+    def _members_are_drawn(self) -> "Experiment":
+        drawn = [n for n in self.each_head if self.task_of(n) == "dense_ensemble"]
+        if not drawn:
+            if self.model.diffusion is not None:
+                raise ValueError("`model.diffusion` is of the task dense_ensemble")
+            return self
+        if len(self.each_head) > 1 or self.data.answered[drawn[0]].outputs:
+            raise ValueError(
+                f"the task dense_ensemble of {drawn[0]!r} draws one quantity; leave "
+                "further heads and `outputs` out"
+            )
+        asked = {
+            "data.series": self.data.series,
+            "model.architecture": self.model.architecture,
+            "model.warm_start": self.model.warm_start,
+            "model.weights": self.model.weights,
+            "train.ensemble": self.train.ensemble,
+            "train.freeze": self.train.freeze,
+            "train.callbacks images": [
+                c for c in self.train.callbacks if c.name == "images"
+            ],
+        }
+        given = [key for key, value in asked.items() if value]
+        if given:
+            raise ValueError(
+                f"{given} do not go with the task dense_ensemble, whose network sees "
+                "noise beside the image; leave them out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _fusion_has_dates(self) -> "Experiment":
         if "series" in self.model.options and self.data.series is None:
             raise ValueError(

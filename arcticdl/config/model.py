@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     Field,
     GetJsonSchemaHandler,
+    PositiveInt,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -43,6 +44,27 @@ class WarmStartConfig(Section):
         return {"anyOf": [{"type": "string"}, handler(schema)]}
 
 
+class DiffusionConfig(Section):
+    """How an ensemble is drawn, by a network that takes noise away step by step."""
+
+    steps: PositiveInt = Field(
+        1000, description="Steps from an image to noise that the network learns."
+    )
+    sampling_steps: PositiveInt = Field(
+        20, description="Steps that sampling takes, at most `steps`."
+    )
+    members: int = Field(8, ge=2, description="Members of the ensemble.")
+
+    @model_validator(mode="after")
+    def _steps_are_there(self) -> "DiffusionConfig":
+        if self.sampling_steps > self.steps:
+            raise ValueError(
+                f"`sampling_steps` must be at most `steps`, {self.steps}; got "
+                f"{self.sampling_steps}"
+            )
+        return self
+
+
 class ModelConfig(Section):
     """The network; ``options`` go to ``build_multitask``, or ``build_detector``."""
 
@@ -72,6 +94,11 @@ class ModelConfig(Section):
     )
     warm_start: WarmStartConfig | None = Field(
         None, description="Run whose weights are the first ones; null: none."
+    )
+    diffusion: DiffusionConfig | None = Field(
+        None,
+        description="How members are drawn, of the task dense_ensemble; null: its "
+        "defaults.",
     )
     options: dict[str, Any] = Field(
         default_factory=dict,

@@ -12,6 +12,7 @@ from arcticdl.evaluation.calibrate.conformal import set_scores
 from arcticdl.evaluation.choose import Evaluation, evaluation_for
 from arcticdl.evaluation.images import counted_pixels
 from arcticdl.evaluation.objects.scenes import evaluate_objects
+from arcticdl.evaluation.restored.ensembles import ensemble_scores
 from arcticdl.evaluation.restored.scores import restoration_scores
 from arcticdl.evaluation.strata.within import (
     Pixels,
@@ -130,6 +131,8 @@ def evaluate_scenes(
             if start is not None:
                 values = head.form.outputs["value"].read(answers[name], head)
                 extra |= restoration_scores(scene, truth, values, start, info.units)
+            if head.spec.kind == "members":
+                extra |= ensemble_scores(truth, answers[name])
             if line is not None and line in head.classes:
                 code = head.classes.index(line)
                 extra |= _line_scores(answers[name], truth, code)

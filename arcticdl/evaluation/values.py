@@ -22,7 +22,8 @@ class ValueEvaluation(ImageEvaluation):
     """Scores numbers image by image and pools them over all pixels.
 
     Args:
-        head: What the model answers: values, quantiles, or means with variances.
+        head: What the model answers: values, quantiles, means with variances, or the
+            members of an ensemble.
         bands: Band names of the images, by which their composite is chosen.
         num_pictures: How many of the worst tiles to keep as pictures, and half as many
             of the best; 0 keeps none.
@@ -50,7 +51,8 @@ class ValueEvaluation(ImageEvaluation):
         self.head = head
         self._moments: dict[str, list[Moments]] = {}
         levels = _LEVELS if head.spec.kind == "gaussian" else head.size
-        self._levels = () if head.spec.kind == "values" else tuple(levels)
+        told = head.spec.kind in ("gaussian", "quantiles")
+        self._levels = tuple(levels) if told else ()
         self._below = np.zeros(len(self._levels), np.int64)
         self._sample = _Sample(seed)
         super().__init__(

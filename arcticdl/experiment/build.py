@@ -9,6 +9,7 @@ import numpy as np
 from arcticdl.config import Experiment
 from arcticdl.config.train import TrainConfig
 from arcticdl.errors import ConfigError
+from arcticdl.experiment.diffusion.network import add_noise, draws_members
 from arcticdl.experiment.losses import describe_loss
 from arcticdl.experiment.network import decoder_of, loss_of, metrics_of, read_heads
 from arcticdl.experiment.objects.network import finds_objects
@@ -42,10 +43,24 @@ def build_feeds(
     Raises:
         ConfigError: The devices cannot share a batch evenly.
     """
-    from arcticdl.training import TileFeed
     from arcticdl.training.devices.placement import Placement
 
-    placement = placement or Placement()
+    feeds = _plain_feeds(config, store, split, seed, placement or Placement())
+    if draws_members(read_heads(config)):
+        return add_noise(config, store, split.train, feeds, seed)
+    return feeds
+
+
+def _plain_feeds(
+    config: Experiment,
+    store: TileStore,
+    split: Split,
+    seed: int,
+    placement: "Placement",
+) -> tuple[Any, Any]:
+    """Feeds of images and labels."""
+    from arcticdl.training import TileFeed
+
     settings = config.train
     feed = _training_feed(
         config, store, tiles=split.train, seed=seed, placement=placement
@@ -232,7 +247,10 @@ def describe_card(config: Experiment, feed: Any) -> dict[str, Any]:
             raise ConfigError(f"`data.labels.{name}.restores`: {error}") from None
         coarse = {"coarse_px": label.restores.coarse_px}
         starts[name] = {"band": bands, **scaling, "gain": scaling["scale"], **coarse}
-    return card | {"starts": starts} if starts else card
+    card |= {"starts": starts} if starts else {}
+    if draws_members(read_heads(config)):
+        card["diffusion"] = {"mean": feed.scaling.mean, "std": feed.scaling.std}
+    return card
 
 
 def _head_in_words(config: Experiment, name: str, head: Head, counts: Any) -> str:

@@ -8,6 +8,11 @@ from arcticdl.config import Experiment
 from arcticdl.config.heads import HeadConfig
 from arcticdl.config.loss import LossConfig, MetricConfig
 from arcticdl.errors import ConfigError
+from arcticdl.experiment.diffusion.network import (
+    build_diffusion,
+    draws_members,
+    settings_of,
+)
 from arcticdl.experiment.losses import build_loss, fixed_of
 from arcticdl.experiment.objects.network import (
     build_finder,
@@ -70,6 +75,8 @@ def build_network(
     layer = _head_weights(config, heads)
     if finds_objects(heads):
         model = build_finder(config, card, heads, _pretrained(config))
+    elif draws_members(heads):
+        model = build_diffusion(config, card)
     elif config.model.architecture is None:
         model = _build_by_parts(config, card, heads, layer)
     else:
@@ -218,8 +225,11 @@ def read_heads(
     heads = {}
     for name, settings in config.each_head.items():
         options = {k: v for k, v in settings.options.items() if k != "dropout"}
-        entry = {"task": config.task_of(name), "classes": list(classes[name])}
+        entry: dict[str, Any] = {"task": config.task_of(name)}
+        entry |= {"classes": list(classes[name])}
         entry |= {"outputs": list(config.data.answered[name].outputs)}
+        if config.task_of(name) == "dense_ensemble":
+            entry["num_members"] = settings_of(config).members
         heads[name] = read_head(name, {**options, **entry})
     return heads
 

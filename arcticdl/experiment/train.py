@@ -23,6 +23,7 @@ from arcticdl.experiment.devices.fold import (
     hold_together,
     say_first,
 )
+from arcticdl.experiment.diffusion.network import build_answering, draws_members
 from arcticdl.experiment.ensembles.members import (
     Part,
     join_members,
@@ -45,7 +46,7 @@ from arcticdl.experiment.machine.batch_size import (
     with_batch_size,
 )
 from arcticdl.experiment.machine.environment import write_environment
-from arcticdl.experiment.network import build_network
+from arcticdl.experiment.network import build_network, read_heads
 from arcticdl.experiment.optimisers import build_optimizer
 from arcticdl.experiment.split import (
     Split,
@@ -293,6 +294,11 @@ class _Training:
             counts = count_classes(config, store, part.split)
             num_steps = len(feed) * config.train.epochs
             self.model = build_network(config, card, num_steps, counts)
+            self.answering = (
+                build_answering(config, self.model, card, part.seed)
+                if draws_members(read_heads(config))
+                else None
+            )
             begun = [] if start is None else [_begin(self.model, start)]
             self.stopping = build_stopping(config)
             self.callbacks = [
@@ -319,6 +325,7 @@ class _Training:
                 validation_feed=validation_feed,
                 stopping=self.stopping,
                 callbacks=self.callbacks,
+                answering=self.answering,
             )
 
 

@@ -20,6 +20,8 @@ from .detection.overlap import box_overlap as box_overlap
 from .detection.select import DecodeBoxes as DecodeBoxes
 from .detection.table import DETECTORS as DETECTORS
 from .detection.table import Detector as Detector
+from .diffusion.build import build_denoiser as build_denoiser
+from .diffusion.build import build_sampler as build_sampler
 from .finetune import GradualUnfreezing as GradualUnfreezing
 from .finetune import freeze_stages as freeze_stages
 from .finetune import layer_factors as layer_factors

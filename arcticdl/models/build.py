@@ -242,7 +242,7 @@ def build_multitask(
         x = UnfoldTime(dates, told, name="unfold_time")(x)
     features, reference = encode(encoder, x, fusion)
     common = {"norm": style.norm, "activation": style.activation or "relu"}
-    decoded = _decode(features, decoder, {**common, **(decoder_options or {})})
+    decoded = decode(features, decoder, {**common, **(decoder_options or {})})
     shared = _share(features, decoded, specs, fork)
     starts = _starts(card)
     outputs = _answer(shared, decoded, image if starts else reference, specs, starts)
@@ -268,6 +268,12 @@ def _check_heads(
         raise ValueError(
             "`heads` that find objects stand on a pyramid of their own: use "
             f"`build_detector`. Received: heads {boxed}."
+        )
+    drawn = sorted(n for n, spec in specs.items() if spec.head.spec.kind == "members")
+    if drawn:
+        raise ValueError(
+            "`heads` that draw members stand around a network that takes noise away: "
+            f"use `build_denoiser` and `build_sampler`. Received: heads {drawn}."
         )
     dense = sorted(name for name, spec in specs.items() if spec.dense)
     if dense and decoder is None:
@@ -303,9 +309,14 @@ def _describe_heads(
     return {name: head.to_card() for name, head in heads.items()}
 
 
-def _decode(
+def decode(
     features: Pyramid, decoder: str | None, options: dict[str, Any]
 ) -> Decoded | None:
+    """Applies a decoder to the levels that it asks for; ``None`` without one.
+
+    Raises:
+        ValueError: Options that it lacks.
+    """
     if decoder is None:
         return None
     entry = DECODERS[decoder]

@@ -10,7 +10,7 @@ from arcticdl.errors import TaskError
 from arcticdl.tasks.answers import Form
 from arcticdl.tasks.table import BOXES, CLASS, LABELS, TASKS, VALUE, Task
 
-DEFAULT_SIZES = {"num_outputs": 1, "quantiles": (0.1, 0.5, 0.9)}
+DEFAULT_SIZES = {"num_members": 8, "num_outputs": 1, "quantiles": (0.1, 0.5, 0.9)}
 """Sizes of heads that need not be told."""
 
 
@@ -104,9 +104,9 @@ def read_head(name: str, entry: Mapping[str, Any]) -> Head:
     Args:
         name: Name of the head, for messages.
         entry: ``{"task": ..., "classes": ..., "colors": ..., "outputs": ...,
-            "units": ...}`` with ``num_classes``, ``num_outputs`` or ``quantiles``,
-            which default to the number of ``classes``, the number of ``outputs``, and
-            0.1, 0.5 and 0.9.
+            "units": ...}`` with ``num_classes``, ``num_outputs``, ``quantiles`` or
+            ``num_members``, which default to the number of ``classes``, the number of
+            ``outputs``, 0.1, 0.5 and 0.9, and 8.
 
     Raises:
         ValueError: Unknown task or option, no size, or a size that is none.
@@ -126,7 +126,8 @@ def read_head(name: str, entry: Mapping[str, Any]) -> Head:
     told = len(classes) if option == "num_classes" else len(outputs)
     size = options.pop(option, None)
     if size is None:
-        size = (told if option != "quantiles" else 0) or DEFAULT_SIZES.get(option)
+        counted = option in ("num_classes", "num_outputs")
+        size = (told if counted else 0) or DEFAULT_SIZES.get(option)
     if options:
         raise ValueError(
             f"A head of task {task.name!r} takes {option!r}, 'classes', 'colors', "
@@ -157,7 +158,7 @@ def _checked_size(task: Task, name: str, size: Any, classes: Sequence[str]) -> A
                 f"Received: quantiles={size}."
             )
         return tuple(float(q) for q in size)
-    least = 2 if task.kind == "ordinal" else 1
+    least = 2 if task.kind in ("members", "ordinal") else 1
     if not isinstance(size, int) or isinstance(size, bool) or size < least:
         raise ValueError(
             f"`{option}` must be an integer of at least {least}. "

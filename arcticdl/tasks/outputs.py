@@ -264,6 +264,29 @@ def around_means(values: np.ndarray, head: HeadInfo) -> Interval:
     return Interval(means, means, deviation(values, head))
 
 
+def around_members(values: np.ndarray, head: HeadInfo) -> Interval:
+    """The members' mean; margins count their standard deviations."""
+    means = mean_of_members(values, head)
+    return Interval(means, means, spread_of_members(values, head))
+
+
+def mean_of_members(values: np.ndarray, head: HeadInfo) -> np.ndarray:
+    """The mean of an ensemble's members, as one value."""
+    return values.mean(axis=-1, keepdims=True)
+
+
+def spread_of_members(values: np.ndarray, head: HeadInfo) -> np.ndarray:
+    """Their standard deviation, of the population that they were drawn from.
+
+    Example:
+        >>> from arcticdl.tasks import read_head
+        >>> head = read_head("t", {"task": "dense_ensemble", "num_members": 2})
+        >>> spread_of_members(np.array([[1.0, 3.0]]), head).round(4).tolist()
+        [[1.4142]]
+    """
+    return values.std(axis=-1, ddof=1, keepdims=True)
+
+
 def around_quantiles(values: np.ndarray, head: HeadInfo) -> Interval:
     """From the least to the greatest quantile; margins are in the value's units."""
     lower, upper = values[..., :1], values[..., -1:]

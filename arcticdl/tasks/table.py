@@ -59,6 +59,7 @@ _ORDINAL_METRICS = (
     "Recall",
 )
 _LABEL_METRICS = ("LabelF1", "LabelIoU")
+_OF_VELOCITIES = ("MeanSquaredError", "Huber", "LogCosh", "MeanAbsoluteError")
 _OF_BOXES = ("CentreDetection", "AnchorDetection")
 _VALUE_METRICS = ("Bias", "MAE", "R2", "RMSE")
 
@@ -201,6 +202,8 @@ TASKS: dict[str, Task] = {
             metrics=_VALUE_METRICS,
             shown=("RMSE",),
         ),
+        # Its losses compare velocities, and what metrics would score is sampled later.
+        [Task("dense_ensemble", "pixel", VALUE, "members", _OF_VELOCITIES, (), ())],
         _of_boxes("detection", "oriented_detection"),
     )
     for task in pair

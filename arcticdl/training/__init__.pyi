@@ -4,6 +4,9 @@ from .callbacks import CheckMonitors as CheckMonitors
 from .callbacks import History as History
 from .callbacks import RichProgress as RichProgress
 from .callbacks import check_monitor as check_monitor
+from .diffusion.feed import AnswerScaling as AnswerScaling
+from .diffusion.feed import NoisedFeed as NoisedFeed
+from .diffusion.feed import measure_answers as measure_answers
 from .feed import TileFeed as TileFeed
 from .fit import build_optimizer as build_optimizer
 from .fit import fit as fit

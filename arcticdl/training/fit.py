@@ -111,6 +111,7 @@ def fit(
     validation_feed: keras.utils.PyDataset | None = None,
     stopping: keras.callbacks.EarlyStopping | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    answering: keras.Model | None = None,
 ) -> keras.callbacks.History:
     """Trains a compiled model, going on where an earlier start of this fold ended.
 
@@ -131,6 +132,8 @@ def fit(
         validation_feed: Batches for validation after every epoch.
         stopping: Early stopping.
         callbacks: Further callbacks; see `Checkpoint` on what is kept of their state.
+        answering: What is written as ``model.keras`` in place of the trained model,
+            with which it shares its weights, such as a sampler around a denoiser.
 
     Returns:
         Keras's history of this start.
@@ -217,7 +220,7 @@ def fit(
         watch.check(f"The training is safe in {checkpoint.folder}.")
         if is_first():
             fold_dir.mkdir(parents=True, exist_ok=True)
-            save_model(model, fold_dir / "model.keras")
+            save_model(answering or model, fold_dir / "model.keras")
         wait_for_all("model")
     return history
 

@@ -168,6 +168,38 @@ def test_a_coarse_channel_is_brought_to_a_finer_grid(project_root, monkeypatch):
     assert better < result["baselines"]["given"]["scores"]["rmse"]
 
 
+def test_an_ensemble_of_fine_images_is_drawn(project_root, monkeypatch):
+    simulate("data/coarse", "coarse", 9, 64)
+    small = (
+        "data.scenes=data/coarse/*_00.tif",  # of two places
+        "model.options={backbone_options: {width: 4, depth: 1}, "
+        "decoder_options: {channels: [8]}}",
+        "model.diffusion={steps: 50, sampling_steps: 3, members: 4}",
+        "train.augment=[]",
+        "predict.outputs=[value, std, members]",
+    )
+    result, test, maps = run_through(project_root, "diffusion", *small)
+    (name,) = test
+    with rasterio.open(maps / f"{name}_members.tif") as source:
+        members = source.read().astype(float)
+    true, found = pairs(test, maps, lambda name: read(f"data/coarse/{name}_fine.tif"))
+    check_regression(result, true, found)
+    assert members.shape == (4, 64, 64)
+    np.testing.assert_allclose(members.mean(0), read(maps / f"{name}.tif"), atol=1e-2)
+    spread = read(maps / f"{name}_std.tif")
+    np.testing.assert_allclose(members.std(0, ddof=1), spread, atol=1e-2)
+    # CRPS by its definition: distance to the truth less half of that of all pairs.
+    truth = read(f"data/coarse/{name}_fine.tif").astype(float)
+    apart = np.abs(members[:, None] - members[None]).mean((0, 1))
+    crps = (np.abs(members - truth).mean(0) - apart / 2).mean()
+    assert result["extra"]["crps"]["mean"] == pytest.approx(crps, rel=1e-3)
+    assert {"spread", "spread_skill", "coarse_rmse"} <= set(result["extra"])
+    card = arcticdl.models.get_card(
+        arcticdl.inference.load_model("runs/diffusion/fold0/model.keras")
+    )
+    assert card["diffusion"]["std"] > 0
+
+
 def test_ordered_classes(project_root):
     simulate("data/demo", "geotiff", 2, 128)
     small = (PLAIN, "tiles.size_px=64", "baselines=false")

@@ -96,7 +96,8 @@ def score_baselines(
         results |= incidence_baseline(
             store, train, test, info, head, normalizer=normalizer, seed=seed
         )
-    if start is not None and "coarse_px" in start and head.spec.kind == "values":
+    restored = start is not None and "coarse_px" in start
+    if start is not None and restored and head.spec.kind in ("values", "members"):
         results |= filter_baselines(store, train, test, info, head, start, seed=seed)
     if kept is not None:
         write_json(kept, {"rests_on": rests_on, "results": results})

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from arcticdl.evaluation.baselines.constant import read_truths
+from arcticdl.evaluation.baselines.constant import even_levels, read_truths
 from arcticdl.evaluation.baselines.features import (
     image_features,
     neighbourhood_features,
@@ -176,8 +176,8 @@ def fit_method(
 
     Returns:
         From features ``(n, feature)`` to activated answers ``(n, channel)``. Of
-        quantiles and Gaussians the errors of a fifth of the rows, which is left out of
-        the fit, tell the spread; it is the same everywhere.
+        quantiles, members and Gaussians the errors of a fifth of the rows, which is
+        left out of the fit, tell the spread; it is the same everywhere.
     """
     if head.form.scored_by == "classes":
         return _fit_classes(name, rows, len(head.classes), seed)
@@ -225,8 +225,9 @@ def _fit_values(
     if kind == "values":
         return value
     errors = truth[apart] - value(rows.features[apart])
-    if kind == "quantiles":
-        offsets = np.quantile(errors[:, 0], head.size)
+    if kind in ("members", "quantiles"):
+        levels = even_levels(head.size) if kind == "members" else head.size
+        offsets = np.quantile(errors[:, 0], levels)
         return lambda flat: value(flat) + offsets
     variance = np.mean(errors**2, axis=0)
 

@@ -80,6 +80,16 @@ def read_truths(
         yield scene_id, label, mask
 
 
+def even_levels(count: int) -> np.ndarray:
+    """Levels of quantiles that stand for a distribution, each as likely.
+
+    Example:
+        >>> even_levels(2).tolist()
+        [0.25, 0.75]
+    """
+    return (np.arange(count) + 0.5) / count
+
+
 def _marginal(
     store: TileStore,
     indices: Sequence[int] | np.ndarray,
@@ -115,7 +125,10 @@ def _marginal(
     if kind == "gaussian":
         variance = [column.var(dtype=np.float64) for column in columns]
         return np.concatenate([mean, variance]), "mean and variance of training"
-    if kind == "quantiles":
+    if kind in ("members", "quantiles"):
         drawn = np.random.default_rng(seed).permutation(columns[0])[:_MAX_SAMPLE]
-        return np.quantile(drawn, head.size), "quantiles of training"
+        even = kind == "members"
+        levels = even_levels(head.size) if even else head.size
+        title = "values of training" if even else "quantiles of training"
+        return np.quantile(drawn, levels), title
     return mean, "mean of training everywhere"

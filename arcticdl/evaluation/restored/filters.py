@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from arcticdl.evaluation.choose import evaluation_for
 from arcticdl.evaluation.images import rows_by_name
+from arcticdl.evaluation.restored.ensembles import ensemble_scores
 from arcticdl.evaluation.restored.scores import (
     DECIBELS,
     given_bands,
@@ -57,7 +58,7 @@ def filter_baselines(
         train_indices: Tiles of which windows and looks are chosen.
         test_indices: Tiles to score.
         info: The label.
-        head: What the network answers: values.
+        head: What the network answers: values, or members.
         start: The card's entry of the head: the bands that are restored.
         seed: Seed of intervals.
 
@@ -74,6 +75,9 @@ def filter_baselines(
             # Where a label is, the band may be unknown; there is nothing to filter.
             known = np.isfinite(given).all(-1)
             answer = np.nan_to_num(values)
+            if head.spec.kind == "members":  # who all say the same
+                answer = np.repeat(answer, head.size, axis=-1)
+                extra |= ensemble_scores(truth, answer)
             evaluations[name].add(scene_id, truth, answer, counted=known, extra=extra)
     return {
         name: {"title": _TITLES[name].format(found[name][0])} | evaluation.result()

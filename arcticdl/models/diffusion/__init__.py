@@ -1,0 +1,1 @@
+"""Networks that take noise away step by step, and ensembles drawn by them."""

@@ -1,0 +1,1 @@
+"""What a network that takes noise away learns from."""
