@@ -51,6 +51,7 @@ TRAIN = USE_A_RUN | {
     "howto/autoice",
     "howto/find-objects",
     "howto/graphs",
+    "howto/image-to-image",
     "howto/tune",
     "howto/new-task",
     "howto/own-data",

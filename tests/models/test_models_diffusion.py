@@ -11,6 +11,8 @@ from arcticdl.models.card import model_heads
 from arcticdl.models.diffusion import schedule
 from arcticdl.models.diffusion.layers import SampleMembers, StepEmbedding
 
+pytestmark = pytest.mark.backend
+
 CARD = {
     "bands": ["coarse", "guide"],
     "heads": {"fine": {"task": "dense_regression", "outputs": [""], "units": "K"}},

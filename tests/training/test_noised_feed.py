@@ -10,6 +10,8 @@ from arcticdl.models.diffusion.schedule import clean_of, cosine_schedule
 from arcticdl.training import AnswerScaling, NoisedFeed, TileFeed, measure_answers
 from arcticdl.training.feed import undo
 
+pytestmark = pytest.mark.backend
+
 STEPS = 20
 
 

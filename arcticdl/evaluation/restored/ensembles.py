@@ -39,7 +39,7 @@ def ensemble_scores(truth: np.ndarray, members: np.ndarray) -> dict[str, float]:
     count = drawn.shape[-1]
     spread = float(np.sqrt(np.mean(drawn.var(axis=-1, ddof=1))))
     error = float(np.sqrt(np.mean((drawn.mean(-1) - true) ** 2)))
-    wider = np.sqrt((count + 1) / count)
+    wider = float(np.sqrt((count + 1) / count))
     return {
         "crps": float(ensemble_crps(true, drawn.T).mean()),
         "spread": spread,
