@@ -26,10 +26,11 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def write(name, values, size=100, **tags):
+def write(name, values, size=100, height=None, **tags):
     profile = {"driver": "GTiff", "width": values.shape[1], "height": values.shape[0],
                "count": 1, "dtype": values.dtype, "crs": "EPSG:3413",
-               "transform": rasterio.Affine(size, 0, 0, 0, -size, 0)}  # fmt: skip
+               "transform": rasterio.Affine(size, 0, 0, 0, -(height or size), 0)
+               }  # fmt: skip
     if values.dtype == "uint8":
         profile["nodata"] = 255
     with rasterio.open(name, "w", **profile) as file:
@@ -104,6 +105,23 @@ def test_a_map_becomes_outcomes_of_cells_by_hand():
     # Of IC grey is 1 and grey-white 0; old ice -6 to -8.
     assert (low[0, 0], high[0, 0]) == (15, 20)
     assert (low[0, 1], high[0, 1]) == (-80, -60)
+
+
+def test_cells_full_of_ice_are_judged_and_square_on_unequal_pixels():
+    """Shares of sevenths add up to a little more than all in floating point."""
+    codes = np.random.default_rng(0).integers(1, 5, (14, 700)).astype("uint8")
+    names = ("water", "new ice", "grey ice", "thick first-year ice", "old ice")
+    tags = {f"class_{code}": name for code, name in enumerate(names)}
+    write("full.tif", codes, size=100, height=200, **tags)
+    words = ["measure", "polaris", "full.tif", "--ship", "IC", "--cell-km", "1.4"]
+    assert main(words) == 0
+    with rasterio.open("polaris.tif") as file:
+        low, _ = file.read()
+        assert (file.transform.a, file.transform.e) == (1400, -1400)
+        assert file.tags()["cell_km"] == "1.4"
+    values = np.array([3, 2, 1, -5, -8])[codes]  # medium or thick, old: the worst
+    expected = 10 * values.reshape(2, 7, 50, 14).mean(axis=(1, 3))
+    np.testing.assert_allclose(low, expected, atol=1e-5)
 
 
 def test_ice_counts_by_its_concentration_and_the_rest_is_ice_free():

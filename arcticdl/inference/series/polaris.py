@@ -78,22 +78,23 @@ def measure_polaris(
         classes = _classes(types)
         kinds = types_of(list(classes))
         risk_outcome(ship, np.full(len(classes), 10.0 / len(classes)), list(classes))
-        side = _side_px(types, cell_km)
+        cell = _cell_px(types, cell_km)
         if concentration is None:
-            outcome = _outcomes(types, None, classes, ship, side)
+            outcome = _outcomes(types, None, classes, ship, cell)
         else:
             with rasterio.open(concentration) as sic:
                 _check_grid(types, sic)
-                outcome = _outcomes(types, sic, classes, ship, side)
+                outcome = _outcomes(types, sic, classes, ship, cell)
+        sides = [n * km for n, km in zip(cell, _pixel_km(types), strict=True)]
         about = {
             "warning": WARNING,
             "definition": DEFINITION,
             "ship": ship,
-            "cell_km": f"{side * abs(types.transform.a) / 1000:g}",
+            "cell_km": " x ".join(dict.fromkeys(f"{side:g}" for side in sides)),
         }
         grid = {
             "crs": types.crs,
-            "transform": types.transform * rasterio.Affine.scale(side),
+            "transform": types.transform * rasterio.Affine.scale(cell[1], cell[0]),
         }
     _write(target, outcome, grid, about)
     allowed = {name: [TYPES[k] for k in kinds[name]] for name in classes}
@@ -117,14 +118,21 @@ def _classes(file: Any) -> dict[str, int]:
     return {water[0]: named.pop(water[0]), **named}
 
 
-def _side_px(file: Any, cell_km: float) -> int:
-    """Pixels a side of a cell."""
+def _pixel_km(file: Any) -> tuple[float, float]:
+    """Height and width of a pixel."""
+    km = file.crs.linear_units_factor[1] / 1000
+    return abs(file.transform.e) * km, abs(file.transform.a) * km
+
+
+def _cell_px(file: Any, cell_km: float) -> tuple[int, int]:
+    """Rows and columns of a cell."""
     if file.crs is None or not file.crs.is_projected or cell_km <= 0:
         raise ValueError(
             "Cells need a positive side and a grid in metres. Received: "
             f"cell_km={cell_km} for {file.name} on {file.crs}."
         )
-    return max(1, round(cell_km * 1000 / abs(file.transform.a)))
+    rows, columns = (max(1, round(cell_km / size)) for size in _pixel_km(file))
+    return rows, columns
 
 
 def _check_grid(types: Any, sic: Any) -> None:
@@ -141,17 +149,17 @@ def _check_grid(types: Any, sic: Any) -> None:
 
 
 def _outcomes(
-    types: Any, sic: Any, classes: dict[str, int], ship: str, side: int
+    types: Any, sic: Any, classes: dict[str, int], ship: str, cell: tuple[int, int]
 ) -> Outcome:
     """One row of cells after the other."""
-    rows = []
-    for row in range(0, types.height, side):
+    rows, (height, width) = [], cell
+    for row in range(0, types.height, height):
         window = rasterio.windows.Window(
-            0, row, types.width, min(side, types.height - row)
+            0, row, types.width, min(height, types.height - row)
         )
         codes = types.read(1, window=window)
         share = None if sic is None else _fractions(sic, window)
-        rows.append(_tenths(codes, share, list(classes.values()), side))
+        rows.append(_tenths(codes, share, list(classes.values()), width))
     return risk_outcome(ship, np.stack(rows, axis=1), list(classes))
 
 
@@ -167,14 +175,14 @@ def _fractions(sic: Any, window: Any) -> NDArray[np.float64]:
 
 
 def _tenths(
-    codes: NDArray[Any], share: NDArray[np.float64] | None, order: list[int], side: int
+    codes: NDArray[Any], share: NDArray[np.float64] | None, order: list[int], width: int
 ) -> NDArray[np.float64]:
     """``(class, cell)``: tenths of each class, NaN where too little is known."""
     parts = [codes == code for code in order]
     ice = np.ones(codes.shape) if share is None else share
     parts = [np.where(part, ice, 0.0) for part in parts]
     known = np.isin(codes, order) & np.isfinite(ice)
-    starts = np.arange(0, codes.shape[1], side)
+    starts = np.arange(0, codes.shape[1], width)
 
     def added(values: NDArray[Any]) -> NDArray[np.float64]:
         of_known = np.where(known, values, 0.0).sum(axis=0)
@@ -185,7 +193,8 @@ def _tenths(
     enough = count >= np.maximum(_LEAST_SCORED * full, 1)
     tenths = np.stack([added(part) for part in parts])
     tenths = np.where(enough, 10 * tenths / np.maximum(count, 1), np.nan)
-    tenths[0] += 10 - tenths.sum(axis=0)  # what is no ice; the first class is water
+    # What is no ice is water, the first class; rounding makes no less than none of it.
+    tenths[0] = np.maximum(tenths[0] + 10 - tenths.sum(axis=0), 0)
     return tenths
 
 
