@@ -89,6 +89,19 @@ def test_a_misspelt_name_is_refused_with_its_key_and_what_was_meant(
         (["data.labels.sic.codes={0: 1}"], "need `classes`"),
         (["data.labels.sic.restores=[HH, HV]"], "a band for each of 1 quantities"),
         (["data.labels.sic.outputs=[a, a]"], "must differ"),
+        (["model.diffusion={steps: 50}"], "is of the task dense_ensemble"),
+        (
+            ["label=sic", "task=dense_ensemble", "model.diffusion={steps: 5}"],
+            "`sampling_steps` must be at most `steps`, 5; got 20",
+        ),
+        (
+            ["label=sic", "task=dense_ensemble", "model.weights=imagenet"],
+            r"\['model.weights'\] do not go with the task dense_ensemble",
+        ),
+        (
+            ["label=sic", "task=dense_ensemble", "data.labels.sic.outputs=[a, b]"],
+            "draws one quantity",
+        ),
         (["data.labels.ice.restores=[HH]"], "of a quantity of each pixel"),
         (
             ["data.labels.ice.rules=[{name: ice, where: {HH: [5, 1]}}]"],
