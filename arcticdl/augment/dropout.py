@@ -1,4 +1,4 @@
-"""Loss of sharpness and of data: blur, missing bands, missing sensors."""
+"""Loss of sharpness and of data: blur, missing bands, sensors and patches."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from arcticdl.augment.batch import Batch, FloatArray, Interval, check_interval, check_p
+from arcticdl.augment.batch import (
+    Batch,
+    BoolArray,
+    FloatArray,
+    Interval,
+    check_interval,
+    check_p,
+)
 from arcticdl.augment.radiometry import Bands, change_bands, pick_bands, valid_moments
 
 
@@ -146,6 +153,65 @@ class SensorDropout:
         lost = ramps[side] < share[:, None, None]
         image = np.where(lost[..., None], fill, part.image)
         return change_bands(batch, self.bands, image)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HidePatches:
+    """Hides patches of the image in all bands, and voids quantities everywhere else.
+
+    With a label that is the image itself (``band: [HH, HV]``) a network learns to tell
+    from what it sees what it does not: masked image modelling, as a pretraining that
+    needs no labels (SimMIM, Xie et al. 2022, doi:10.1109/CVPR52688.2022.00943). What is
+    shown is void in the labels, so that it is not scored; invalid pixels stay void.
+
+    Attributes:
+        patch_px: Side of a patch in pixels, from the first row and column on.
+        share: Share of the patches that are hidden, above 0 and below 1. At least one
+            is, and one is shown.
+        fill: As in `BandDropout`.
+        p: Probability for each sample. One that is not chosen is shown whole, and is
+            learnt from as it is.
+    """
+
+    patch_px: int = 16
+    share: float = 0.6
+    fill: float | str = "mean"
+    p: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_p(self.p)
+        check_fill(self.fill)
+        if self.patch_px < 1 or not 0 < self.share < 1:
+            raise ValueError(
+                "`patch_px` must be at least 1, and `share` above 0 and below 1: of an "
+                "image that is hidden or shown as a whole nothing is learnt. Received: "
+                f"patch_px={self.patch_px}, share={self.share}."
+            )
+
+    def apply(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """Returns the batch with patches hidden."""
+        fill = fill_values(batch, self.fill)
+        for sample in range(len(batch)):
+            hidden = self._draw(batch.valid.shape[1:], rng)
+            batch.image[sample][hidden & batch.valid[sample]] = fill[sample, 0, 0]
+            for label in batch.labels.values():
+                if label.dtype.kind == "f" and label.ndim > 2:  # of pixels
+                    label[sample][~hidden] = np.nan
+        return batch
+
+    def _draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> BoolArray:
+        rows, columns = (-(-size // self.patch_px) for size in shape)
+        if rows * columns < 2:
+            raise ValueError(
+                "`hide_patches` needs an image of at least two patches. Received: "
+                f"{shape[0]} x {shape[1]} px, patch_px={self.patch_px}."
+            )
+        count = min(max(round(self.share * rows * columns), 1), rows * columns - 1)
+        hidden = np.zeros(rows * columns, bool)
+        hidden[rng.permutation(rows * columns)[:count]] = True
+        patches = hidden.reshape(rows, columns)
+        whole = patches.repeat(self.patch_px, 0).repeat(self.patch_px, 1)
+        return whole[: shape[0], : shape[1]]
 
 
 def fill_values(batch: Batch, fill: float | str) -> FloatArray:

@@ -17,6 +17,7 @@ AUGMENTATIONS = Table(
         "gain": "arcticdl.augment.radiometry:Gain",
         "gamma": "arcticdl.augment.radiometry:Gamma",
         "haze": "arcticdl.augment.optical:Haze",
+        "hide_patches": "arcticdl.augment.dropout:HidePatches",
         "hflip": "arcticdl.augment.geometry:HFlip",
         "incidence_slope": "arcticdl.augment.sar:IncidenceSlope",
         "invert": "arcticdl.augment.radiometry:Invert",

@@ -53,6 +53,7 @@ for command in (
     data.prepare,
     data.check,
     train.train,
+    train.pretrain,
     train.rate,
     calibrate,
     use.ensemble,

@@ -17,33 +17,38 @@ if TYPE_CHECKING:
     from arcticdl.config import Experiment
 
 
+Fold = Annotated[
+    str,
+    typer.Option(
+        metavar="K|all|full",
+        help="Number of the fold from 0, all of them, or full: every scene.",
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on with folds that were interrupted, skip those that are done.",
+    ),
+]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Folds side by side, each with its part of the visible GPUs. On one GPU, "
+        "or without, they share it.",
+    ),
+]
+
+
 def train(
     config: Config,
-    fold: Annotated[
-        str,
-        typer.Option(
-            metavar="K|all|full",
-            help="Number of the fold from 0, all of them, or full: every scene.",
-        ),
-    ] = "all",
+    fold: Fold = "all",
     run_dir: Annotated[
         Path | None, typer.Option(help="Run folder. Default: runs/NAME.")
     ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Go on with folds that were interrupted, skip those that are done.",
-        ),
-    ] = False,
-    jobs: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            help="Folds side by side, each with its part of the visible GPUs. On one "
-            "GPU, or without, they share it.",
-        ),
-    ] = 1,
+    resume: Resume = False,
+    jobs: Jobs = 1,
     set_: Set = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -63,10 +68,22 @@ def train(
 
     Example: `arcticdl train configs/demo.yaml --fold 0 --set train.epochs=1`
     """
-    from arcticdl import experiment
     from arcticdl.config import load_config
 
     checked = load_config(config, tuple(set_ or ()))
+    _train(checked, fold, run_dir, resume, jobs, overwrite)
+
+
+def _train(
+    checked: "Experiment",
+    fold: str,
+    run_dir: Path | None,
+    resume: bool,
+    jobs: int,
+    overwrite: bool,
+) -> None:
+    from arcticdl import experiment
+
     folder, folds = experiment.folds_to_train(
         checked, fold, run_dir=run_dir, resume=resume, overwrite=overwrite
     )
@@ -80,6 +97,45 @@ def train(
         return
     start_backend(together=True)
     experiment.train(checked, fold, run_dir=run_dir, resume=resume, overwrite=overwrite)
+
+
+def pretrain(
+    config: Config,
+    fold: Fold = "all",
+    share: Annotated[
+        float, typer.Option(help="Share of the patches that is hidden, 0 to 1.")
+    ] = 0.6,
+    patch_px: Annotated[
+        int, typer.Option("--patch", help="Side of a patch, in pixels.")
+    ] = 16,
+    resume: Resume = False,
+    jobs: Jobs = 1,
+    set_: Set = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train the network of an experiment on its images alone, without labels.
+
+    Patches of the images are hidden, and the network learns to tell them from what is
+    around them. Scenes, tiles, folds, network and training are those of the
+    configuration, whose labels need not be there; tiles are prepared first, where they
+    are not yet. Writes runs/NAME_pretrained, from which the experiment then begins:
+
+    `arcticdl train CONFIG --set model.warm_start=runs/NAME_pretrained`
+
+    Each fold begins as its own fold there, which has not seen the held-out scenes. An
+    interrupted call goes on with --resume.
+
+    Example: `arcticdl pretrain configs/demo.yaml --fold 0 --set train.epochs=30`
+    """
+    from arcticdl import experiment
+    from arcticdl.config import load_config
+
+    checked = load_config(config, tuple(set_ or ()))
+    derived = experiment.pretext(checked, share=share, patch_px=patch_px)
+    if not derived.store_path.exists():
+        experiment.prepare(derived)
+    _train(derived, fold, None, resume, jobs, overwrite)
+    typer.echo(f"begin with it: --set model.warm_start=runs/{derived.name}")
 
 
 def rate(

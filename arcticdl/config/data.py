@@ -131,7 +131,8 @@ class DataConfig(Section):
                 "`series.context.of` must name a label that is a quantity of pixels: "
                 f"{found}. Received: {context.of!r}"
             )
-        if label.band is not None and context.delay_steps.get(label.band):
+        own = (label.band,) if isinstance(label.band, str) else label.band or ()
+        if any(context.delay_steps.get(band) for band in own):
             raise ValueError(
                 f"`series.context.delay_steps` delays {label.band!r}, which is what is "
                 "forecast: baselines begin from its last date"

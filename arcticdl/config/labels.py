@@ -156,10 +156,12 @@ class LabelConfig(Section):
     carried: str | None = Field(
         None, description="Variable of the scene's own file that holds it."
     )
-    band: str | None = Field(
+    band: str | tuple[str, ...] | None = Field(
         None,
+        min_length=1,
         description="Band of the scene that is the quantity itself, such as the one "
-        "that a series forecasts.",
+        "that a series forecasts; several, such as all that a pretraining restores, "
+        "are the label's `outputs`.",
     )
     attribute: str | None = Field(
         None,
@@ -223,6 +225,13 @@ class LabelConfig(Section):
         if self.boxes is not None:
             return "object"
         return "pixel" if self.attribute is None else "image"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bands_are_outputs(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("band"), list | tuple):
+            return {"outputs": value["band"], **value}
+        return value
 
     @model_validator(mode="after")
     def _one_origin(self) -> "LabelConfig":
@@ -288,7 +297,9 @@ class LabelConfig(Section):
     @model_validator(mode="after")
     def _several_quantities(self) -> "LabelConfig":
         kinds = (self.classes, self.boxes, self.corrections, self.optional)
-        if self.outputs and (self.file is None or any(kinds)):
+        own = self.band if isinstance(self.band, tuple) else None
+        several = self.file is not None or self.outputs == own
+        if self.outputs and (not several or any(kinds)):
             raise ValueError(
                 "`outputs` are bands of a `file` that is there for every scene, each a "
                 "quantity, without `classes`, `boxes` or `corrections`"

@@ -16,6 +16,7 @@ from .icecharts.card import robustness_card as robustness_card
 from .icecharts.charts import chart_scenes as chart_scenes
 from .icecharts.score import describe_autoice as describe_autoice
 from .icecharts.score import score_autoice as score_autoice
+from .learning.pretext import pretext as pretext
 from .predict import predict as predict
 from .reasons.bands import band_importance as band_importance
 from .reasons.bands import describe_importance as describe_importance

@@ -311,3 +311,40 @@ def test_wrong_arguments_are_refused(step, match):
 def test_every_step_is_documented():
     for name, make in AUGMENTATIONS.items():
         assert make.__doc__, name
+
+
+@pytest.mark.parametrize(("patch_px", "share"), [(16, 0.6), (7, 0.25), (30, 0.9)])
+def test_patches_cover_the_share_asked_for_and_labels_are_left_there_alone(
+    patch_px, share
+):
+    image, labels, valid = scene(num=2)
+    labels |= {"own": np.where(valid[..., None], image, np.nan).astype(np.float32)}
+    step = {"name": "hide_patches", "patch_px": patch_px, "share": share}
+    given = image.copy(), {n: label.copy() for n, label in labels.items()}, valid
+    after, told, still = run(step, given)
+    np.testing.assert_array_equal(still, valid)
+    np.testing.assert_array_equal(told["ice"], labels["ice"])  # classes stay
+    across = -(-48 // patch_px)
+    wanted = min(round(share * across**2), across**2 - 1)
+    first = slice(None, None, patch_px)
+    for sample in range(2):
+        changed = (after[sample] != image[sample]).any(-1)
+        hidden = np.isfinite(told["own"][sample]).all(-1)
+        np.testing.assert_array_equal(changed, hidden)
+        assert not hidden[~valid[sample]].any()
+        patches = [
+            hidden[y : y + patch_px, x : x + patch_px]
+            for y in range(48)[first]
+            for x in range(48)[first]
+        ]
+        assert sum(patch.any() for patch in patches) == wanted
+        mean = image[sample][valid[sample]].mean(0)
+        assert np.abs(after[sample][hidden] - mean).max() < 1e-3
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_an_image_is_never_hidden_as_a_whole(share):
+    with pytest.raises(ValueError, match="above 0 and below 1"):
+        run({"name": "hide_patches", "share": share}, scene())
+    with pytest.raises(ValueError, match="at least two patches"):
+        run({"name": "hide_patches", "patch_px": 48}, scene())

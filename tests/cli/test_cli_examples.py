@@ -70,6 +70,7 @@ ELSEWHERE = {
     "labels apply": "needs a table that somebody filled in; see tests/labelling",
     "tune": "trains many times; tests/experiment/test_search.py searches",
     "learning-curve": "trains many times; see test_learning_points.py",
+    "pretrain": "prepares another store; see tests/experiment/test_pretext.py",
     "rate": "trains for a while; see tests/training/test_rates.py",
     "doctor": "tells of the machine, which a test must not depend on",
     "data fetch": "needs the internet",

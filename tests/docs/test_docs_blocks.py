@@ -55,6 +55,7 @@ TRAIN = USE_A_RUN | {
     "howto/tune",
     "howto/new-task",
     "howto/own-data",
+    "howto/pretrain",
     "howto/series",
     "howto/several-heads",
     "howto/whole-images",

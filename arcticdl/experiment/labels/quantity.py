@@ -11,27 +11,34 @@ from arcticdl.scene import CHANNEL, read_values
 from arcticdl.sources.core.lazy import WindowArray
 
 
-def band_itself(scene: xr.Dataset, name: str, band: str) -> xr.DataArray:
-    """Makes a band of a scene the label of it.
+def band_itself(
+    scene: xr.Dataset, name: str, band: str | Sequence[str]
+) -> xr.DataArray:
+    """Makes bands of a scene the label of it.
 
     Args:
         scene: A Scene.
         name: Name of the label.
-        band: The band.
+        band: The band; several are as many quantities.
 
     Returns:
-        float32 (y, x), lazy, NaN where the scene is not valid.
+        float32 (y, x), of several bands (NAME_channel, y, x); lazy, NaN where the scene
+        is not valid.
 
     Raises:
         BandNotFoundError: The scene has no such band.
     """
     names = [str(each) for each in scene["band"].values]
-    if band not in names:
+    wanted = [band] if isinstance(band, str) else list(band)
+    if not set(wanted) <= set(names):
         raise BandNotFoundError(
             f"`data.labels.{name}.band` must be a band of the scene: {names}. "
             f"Received: {band!r}."
         )
-    read = partial(_read, scene, names.index(band))
+    places = [names.index(each) for each in wanted]
+    if not isinstance(band, str):
+        return _quantities(scene, name, wanted, places)
+    read = partial(_read, scene, places[0])
     lazy = WindowArray(scene["image"].shape[1:], np.dtype("float32"), read)
     return xr.DataArray(lazy.variable(("y", "x")))
 
@@ -58,8 +65,16 @@ def bands_of_file(
             f"`data.labels.{name}.outputs`, {list(outputs)}. Received: "
             f"{opened.sizes['band']} bands."
         )
+    return _quantities(opened, name, outputs, list(range(len(outputs))))
+
+
+def _quantities(
+    opened: xr.Dataset, name: str, outputs: Sequence[str], places: list[int]
+) -> xr.DataArray:
+    """Bands of a scene as quantities: float32 (NAME_channel, y, x), lazy."""
     shape = (len(outputs), *opened["image"].shape[1:])
-    lazy = WindowArray(shape, np.dtype("float32"), partial(_read_bands, opened))
+    read = partial(_read_some, opened, places)
+    lazy = WindowArray(shape, np.dtype("float32"), read)
     meanings = " ".join("_".join(output.split()) for output in outputs)
     dims = (f"{name}_{CHANNEL}", "y", "x")  # its own: labels differ in their number
     return xr.DataArray(lazy.variable(dims, {"flag_meanings": meanings}))
@@ -67,6 +82,12 @@ def bands_of_file(
 
 def _read(scene: xr.Dataset, index: int, rows: slice, cols: slice) -> np.ndarray:
     return _read_bands(scene, [index], rows, cols)[0]
+
+
+def _read_some(
+    scene: xr.Dataset, places: list[int], which: list[int], rows: slice, cols: slice
+) -> np.ndarray:
+    return _read_bands(scene, [places[k] for k in which], rows, cols)
 
 
 def _read_bands(
