@@ -16,6 +16,7 @@ from arcticdl import plots
 from arcticdl.evaluation.objects.detections import object_panels
 from arcticdl.evaluation.panels import as_picture, choose_scenes, choose_tiles
 from arcticdl.evaluation.pool import results_by_head
+from arcticdl.evaluation.restored.shown import title_of
 from arcticdl.evaluation.run_folder import RunFolder, read_run
 from arcticdl.evaluation.split_panel import split_rows
 from arcticdl.evaluation.strata.bias import describe_bias
@@ -71,6 +72,7 @@ def page_environment() -> jinja2.Environment:
     environment.filters["percent"] = _percent
     environment.filters["count"] = lambda value: f"{int(value):,}"
     environment.filters["as_code"] = _as_code
+    environment.filters["titled"] = title_of
     environment.filters["words"] = lambda name: str(name).replace("_", " ")
     return environment
 
@@ -127,6 +129,11 @@ def _block(run: RunFolder, name: str, result: Mapping[str, Any]) -> dict[str, An
         "counted": _counted(result, kind),
         "scores": [_shown_score(score, result, number, units) for score in shown],
         "methods": rows if baselines else [],
+        "further": [
+            key
+            for key in result.get("extra") or {}
+            if any(key in (b.get("extra") or {}) for b in baselines.values())
+        ],
         "margins": [
             (b["title"], _margin(result, b, shown[0])) for b in baselines.values()
         ],

@@ -266,10 +266,10 @@ def _covered(result: Mapping[str, Any]) -> list[str]:
 
 def _restored(result: Mapping[str, Any]) -> list[str]:
     """Scores of images, of the network and of the filters beside it."""
-    from arcticdl.evaluation.restored import ensembles, scores
+    from arcticdl.evaluation.restored.shown import SHOWN
 
     lines = []
-    for key, (title, units) in (ensembles.SHOWN | scores.SHOWN).items():
+    for key, (title, units) in SHOWN.items():
         found = result["extra"].get(key)
         if not found:
             continue

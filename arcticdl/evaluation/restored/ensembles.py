@@ -4,13 +4,6 @@ import numpy as np
 
 from arcticdl.metrics.forecasts import ensemble_crps
 
-SHOWN = {
-    "crps": ("CRPS", None),
-    "spread": ("spread", None),
-    "spread_skill": ("spread over error", ""),
-}
-"""Score -> its title and unit; ``None`` is the label's own."""
-
 
 def ensemble_scores(truth: np.ndarray, members: np.ndarray) -> dict[str, float]:
     """Scores the members of a scene.
@@ -34,7 +27,7 @@ def ensemble_scores(truth: np.ndarray, members: np.ndarray) -> dict[str, float]:
     """
     known = np.isfinite(truth)
     if not known.any():
-        return dict.fromkeys(SHOWN, float("nan"))
+        return dict.fromkeys(("crps", "spread", "spread_skill"), float("nan"))
     true, drawn = truth[known].astype(np.float64), members[known].astype(np.float64)
     count = drawn.shape[-1]
     spread = float(np.sqrt(np.mean(drawn.var(axis=-1, ddof=1))))

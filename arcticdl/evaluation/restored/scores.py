@@ -18,15 +18,6 @@ from arcticdl.seaice.speckle import equivalent_looks
 DECIBELS = "dB"
 """Unit of labels that are powers, of which means are taken as such."""
 
-SHOWN = {
-    "psnr_db": ("PSNR", "dB"),
-    "ssim": ("SSIM", ""),
-    "edges": ("edges kept", ""),
-    "looks": ("looks", ""),
-    "coarse_rmse": ("coarse signal, RMSE", None),
-}
-"""Score -> its title and unit; ``None`` is the label's own."""
-
 
 def restoration_scores(
     scene: xr.Dataset,

@@ -1,0 +1,24 @@
+"""What people call the scores of images and ensembles."""
+
+SHOWN = {
+    "crps": ("CRPS", None),
+    "spread": ("spread", None),
+    "spread_skill": ("spread over error", ""),
+    "psnr_db": ("PSNR", "dB"),
+    "ssim": ("SSIM", ""),
+    "edges": ("edges kept", ""),
+    "looks": ("looks", ""),
+    "coarse_rmse": ("coarse signal, RMSE", None),
+}
+"""Score -> its title and unit; ``None`` is the label's own."""
+
+
+def title_of(name: str) -> str:
+    """The title of a further score of an image, whatever it is.
+
+    Example:
+        >>> title_of("psnr_db"), title_of("line_threshold")
+        ('PSNR (dB)', 'line threshold')
+    """
+    title, units = SHOWN.get(name, (name.replace("_", " "), ""))
+    return f"{title} ({units})" if units else title
