@@ -101,7 +101,9 @@ def gains(rows, name="damped_median", num_resamples=2000):
             others = {n: rows[n, lead][:, column] for n in BASELINES if n != name}
             best = min(others, key=lambda n: others[n].mean())
             drawn = [
-                np.concatenate([parts[j] for j in rng.integers(0, len(parts), 3)])
+                np.concatenate(
+                    [parts[j] for j in rng.integers(0, len(parts), len(parts))]
+                )
                 for _ in range(num_resamples)
             ]
             skill = [1 - own[i, column].mean() / others[best][i].mean() for i in drawn]

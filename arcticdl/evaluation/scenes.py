@@ -93,23 +93,14 @@ def evaluate_scenes(
         return evaluate_objects(finder, store, indices, progress=progress, **scored)
     predictor = Predictor(model, tta=tta, mc_dropout=mc_dropout, **windows)
     labels = match_labels(predictor.heads, store)
-    evaluations = {
-        labels[name].name: evaluation_for(
-            head,
-            bands=store.bands,
-            seed=seed,
-            **({} if head.spec.dense else {"num_pictures": 0}),
-        )
-        for name, head in predictor.heads.items()
-    }
     if within:
         further = {str(b) for s in (beside or {}).values() for b in s["band"].values}
         classes = scored_classes(predictor.heads.values())
         check_within(within, further | set(store.bands), classes)
-        for name, head in predictor.heads.items():
-            if head.spec.dense:
-                strata = StrataWithin(within, head, seed=seed)
-                evaluations[labels[name].name].within = strata
+    evaluations = {
+        labels[name].name: _begun(head, store, within, seed)
+        for name, head in predictor.heads.items()
+    }
     manifest = store.manifest.iloc[np.asarray(indices)]
     groups = manifest.groupby("scene_id", sort=True)
     for scene_id, rows in track(groups, "evaluate", shown=progress):
@@ -120,22 +111,18 @@ def evaluate_scenes(
         for name, head in predictor.heads.items():
             info = labels[name]
             evaluation, truth = evaluations[info.name], truths[info.name]
+            answer = answers.get(name)
             extra: dict[str, float] = {}
-            if head.conformal is not None and name in answers:
-                extra |= set_scores(answers[name], truth, head)
+            if head.conformal is not None and answer is not None:
+                extra |= set_scores(answer, truth, head)
             if not head.spec.dense:
-                answer = answers.get(name)
                 _add_image(evaluation, str(scene_id), truth, answer, extra)
                 continue
+            extra |= _of_whole_scene(head, truth, answers[name], line)
             start = _restored(predictor, name)
             if start is not None:
                 values = head.form.outputs["value"].read(answers[name], head)
                 extra |= restoration_scores(scene, truth, values, start, info.units)
-            if head.spec.kind == "members":
-                extra |= ensemble_scores(truth, answers[name])
-            if line is not None and line in head.classes:
-                code = head.classes.index(line)
-                extra |= _line_scores(answers[name], truth, code)
             _add_tiles(evaluation, store, tiles, scene, truth, answers[name], extra)
             image = np.moveaxis(scene["image"].values, 0, -1)
             valid = scene["valid"].values
@@ -145,6 +132,29 @@ def evaluate_scenes(
                 pixels = Pixels(scene, truth, head.classes, cell_m, wide)
                 evaluation.within.add(pixels, answers[name])
     return evaluations
+
+
+def _begun(
+    head: Head, store: TileStore, within: Sequence[Within], seed: int
+) -> Evaluation:
+    """An evaluation of a head that nothing was added to."""
+    few: dict[str, int] = {} if head.spec.dense else {"num_pictures": 0}
+    evaluation = evaluation_for(head, bands=store.bands, seed=seed, **few)
+    if within and head.spec.dense:
+        evaluation.within = StrataWithin(within, head, seed=seed)
+    return evaluation
+
+
+def _of_whole_scene(
+    head: Head, truth: np.ndarray, answer: np.ndarray, line: str | None
+) -> dict[str, float]:
+    """Scores of a map that its pixels do not add up to."""
+    found: dict[str, float] = {}
+    if head.spec.kind == "members":
+        found |= ensemble_scores(truth, answer)
+    if line is not None and line in head.classes:
+        found |= _line_scores(answer, truth, head.classes.index(line))
+    return found
 
 
 def scored_classes(heads: Iterable[Head]) -> set[str]:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from rich.progress import track
 
 from arcticdl.errors import TaskError
 from arcticdl.evaluation.autoice.damage import Damage, damaged
@@ -12,6 +11,7 @@ from arcticdl.evaluation.scenes import answer_heads, match_labels
 from arcticdl.inference.predictor import Predictor
 from arcticdl.metrics.autoice import AUTOICE_CLASSES, in_tenths
 from arcticdl.metrics.confusion import confusion_matrix
+from arcticdl.progress import track
 from arcticdl.tasks import Head
 from arcticdl.tiles import TileStore
 from arcticdl.tiles.views.assemble import assemble_scene
@@ -111,7 +111,7 @@ def tally_charts(
     manifest = store.manifest.iloc[np.asarray(indices)]
     found = {}
     groups = manifest.groupby("scene_id", sort=True)
-    for scene_id, rows in track(groups, "score", disable=not progress):
+    for scene_id, rows in track(groups, "score", shown=progress):
         tiles = store.manifest.index.get_indexer(rows.index)
         scene, truths = assemble_scene(store, tiles)
         stats = store.scene_stats(scene_id)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from rich.progress import track
 
 from arcticdl.choices import check_choices
 from arcticdl.config import Experiment
@@ -15,6 +14,7 @@ from arcticdl.experiment.evaluate import chosen_folds
 from arcticdl.experiment.folder import fold_path, load_run, write_json
 from arcticdl.experiment.icecharts.score import predictor_of, tested_parts, told_scenes
 from arcticdl.plots import house_style, new_figure, write_figure
+from arcticdl.progress import track
 
 FILE = "robustness"
 _LEAST = -10.0  # below, a score says no more than that it is lost
