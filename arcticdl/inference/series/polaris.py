@@ -51,7 +51,7 @@ def measure_polaris(
         path: GeoTIFF of ice types, as ``predict`` writes it (tags ``class_0``, ...), on
             a grid in metres.
         out: ``NAME.tif`` with the bands lowest and highest; ``NAME.json`` beside it
-            has the share of the area of each operation, and what the numbers mean.
+            has the share of the cells of each operation, and what the numbers mean.
         ship: A key of ``arcticdl.seaice.polaris.RISK_VALUES``; ``"none"``: no ice
             class.
         cell_km: Side of a cell, the regime of ice that is judged together.
