@@ -123,7 +123,9 @@ def build_policy(
         bands: Names of the image's bands, so that steps may name them.
         vectors: Pairs of bands ``(u, v)`` that turn with the image; ``None`` finds
             pairs such as ``u10`` and ``v10`` among `bands`.
-        angles: Bands in degrees clockwise from up that turn with the image.
+        angles: Bands in degrees clockwise from up that turn with the image. Between
+            pixels they are read as plain numbers: where they cross north, give their
+            two components as `vectors` instead.
 
     Returns:
         A callable ``policy(image, labels, valid, rng)``, as `TileFeed` takes it.

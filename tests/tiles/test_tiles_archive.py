@@ -233,7 +233,10 @@ def test_a_join_follows_its_stores_and_moves_with_them(prepared, tmp_path, make_
     assert json.loads((tmp_path / "moved/j").read_text())["stores"] == [
         "a.tiles", "b.tiles"
     ]  # fmt: skip
+    frozen = pickle.dumps(joined)
     tiles.append(tmp_path / "moved/a.tiles", [make_scene(2)], progress=False)
+    with pytest.raises(StoreError, match="written anew"):
+        pickle.loads(frozen)  # whose tile 12 would be another
     joined.refresh()
     same_tiles(joined, prepared("c.tiles", 0, 2, 1))
     tiles.drop(tmp_path / "moved/a.tiles", ["scene_0"])

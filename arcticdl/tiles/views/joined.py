@@ -85,10 +85,18 @@ class JoinedStore(TileStore):
         self.fingerprint = self.about["fingerprint"]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"stores": self.stores, "where": self.where, "path": self.path}
+        return {**self._given, "fingerprint": self.fingerprint}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
+        known = {key: value for key, value in state.items() if key != "fingerprint"}
+        self.__init__(**known)  # type: ignore[misc]
+        # Scenes that came into the first store move the tiles of the second.
+        if len(self.stores) > 1 and self.fingerprint != state["fingerprint"]:
+            raise self._replaced()
+
+    @property
+    def _given(self) -> dict[str, Any]:
+        return {"stores": self.stores, "where": self.where, "path": self.path}
 
     @property
     def parts(self) -> Sequence[TileStore]:
@@ -121,9 +129,9 @@ class JoinedStore(TileStore):
         """Takes note of what has changed on disk, in any of the stores."""
         for store in self.stores:
             store.refresh()
-        state = self.__getstate__()
+        given = self._given
         self.__dict__.clear()
-        self.__setstate__(state)
+        self.__init__(**given)  # type: ignore[misc]
 
     def read_async(
         self,
