@@ -6,13 +6,11 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     ConfigDict,
     Field,
-    GetJsonSchemaHandler,
     PositiveFloat,
     PositiveInt,
     field_validator,
     model_validator,
 )
-from pydantic_core import core_schema
 
 from arcticdl.config.section import FileRef, Fraction, Section
 
@@ -58,6 +56,8 @@ class SidesConfig(Section):
 class BoxesConfig(Section):
     """Objects with a box each, in place of a map; the form alone may stand for all."""
 
+    alone = "form"
+
     form: Literal["horizontal", "oriented"] = Field(
         "horizontal", description="Upright boxes, or turned ones around outlines."
     )
@@ -79,22 +79,11 @@ class BoxesConfig(Section):
         description="What becomes of annotations of images (COCO) that are no scenes.",
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _form_alone(cls, value: Any) -> Any:
-        return {"form": value} if isinstance(value, str) else value
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        whole = handler(schema)
-        form = handler.resolve_ref_schema(whole)["properties"]["form"]
-        return {"anyOf": [form, whole]}
-
 
 class RestoresConfig(Section):
     """Bands that a label is the better form of; a list of bands alone may stand."""
+
+    alone = "bands"
 
     bands: tuple[str, ...] = Field(
         min_length=1,
@@ -107,19 +96,6 @@ class RestoresConfig(Section):
         description="Side of the blocks whose means the answer must keep: of a coarse "
         "band how many pixels one of its own spans.",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bands_alone(cls, value: Any) -> Any:
-        return {"bands": value} if isinstance(value, list | tuple) else value
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        whole = handler(schema)
-        bands = handler.resolve_ref_schema(whole)["properties"]["bands"]
-        return {"anyOf": [bands, whole]}
 
 
 class LabelConfig(Section):

@@ -4,13 +4,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
-    GetJsonSchemaHandler,
     PositiveInt,
     ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic_core import core_schema
 
 from arcticdl.choices import check_choice
 from arcticdl.config.names import (
@@ -27,21 +25,12 @@ from arcticdl.config.section import Section
 class WarmStartConfig(Section):
     """A trained run whose weights are the first ones; its folder alone may stand."""
 
+    alone = "run"
+
     run: str = Field(min_length=1, description="Its folder, such as runs/NAME.")
     fold: Annotated[int, Field(ge=0)] | Literal["full"] | None = Field(
         None, description="Which of its models; null: that of the fold in training."
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _run_alone(cls, value: Any) -> Any:
-        return {"run": value} if isinstance(value, str) else value
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return {"anyOf": [{"type": "string"}, handler(schema)]}
 
 
 class DiffusionConfig(Section):

@@ -1,6 +1,7 @@
 """What all sections of a configuration share: they are frozen, and refuse typos."""
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     BaseModel,
@@ -23,37 +24,45 @@ class Section(BaseModel):
         frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False
     )
 
+    alone: ClassVar[str | None] = None
+    """Key whose value may stand for the whole section."""
+
     @model_validator(mode="before")
     @classmethod
-    def _empty(cls, value: Any) -> Any:
+    def _whole(cls, value: Any) -> Any:
         """A section whose keys are all commented out has its defaults."""
-        return {} if value is None else value
-
-
-class Named(Section):
-    """A choice by name with its options; the name alone may stand for both."""
-
-    name: str = Field(description="Which one.")
-    options: dict[str, Any] = Field(
-        default_factory=dict, description="Arguments of what is named, by keyword."
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_alone(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
+        if value is None:
+            return {}
+        if cls.alone is None or isinstance(value, Mapping | Section):
+            return value
+        return {cls.alone: value}
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         whole = handler(schema)
-        name = handler.resolve_ref_schema(whole)["properties"]["name"]
-        return {"anyOf": [name, whole]}
+        if cls.alone is None:
+            return whole
+        known = handler.resolve_ref_schema(whole)["properties"]
+        return {"anyOf": [known[cls.alone], whole]}
+
+
+class Named(Section):
+    """A choice by name with its options; the name alone may stand for both."""
+
+    alone = "name"
+
+    name: str = Field(description="Which one.")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Arguments of what is named, by keyword."
+    )
 
 
 class FileRef(Section):
     """A file that goes with a scene; a path alone is one file for all scenes."""
+
+    alone = "path"
 
     replace: dict[str, str] | None = Field(
         None,
@@ -67,20 +76,9 @@ class FileRef(Section):
         None, min_length=1, description="Column of `data.table` that tells the file."
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _path_alone(cls, value: Any) -> Any:
-        return {"path": value} if isinstance(value, str) else value
-
     @model_validator(mode="after")
     def _one_way(self) -> "FileRef":
         ways = (self.replace, self.path, self.column)
         if sum(way is not None for way in ways) != 1:
             raise ValueError("give one of `replace`, `path` and `column`")
         return self
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return {"anyOf": [{"type": "string"}, handler(schema)]}
