@@ -114,9 +114,10 @@ def open_array(path: Path, name: str, *, write: bool = False) -> Any:
     """Opens one array through TensorStore."""
     import tensorstore as ts
 
+    whole = (path / name).resolve()  # TensorStore refuses `..`
     spec = {
         "driver": "zarr3",
-        "kvstore": {"driver": "file", "path": str(path / name) + "/"},
+        "kvstore": {"driver": "file", "path": f"{whole}/"},
         "store_data_equal_to_fill_value": True,
         # Every tile is stored: a shard that is not there was lost.
         "fill_missing_data_reads": False,

@@ -95,6 +95,14 @@ def test_a_store_becomes_a_dataset(map_store):
     assert map_store.to_xarray(chunks={})["image"].chunks is not None
 
 
+def test_a_store_is_found_by_a_path_that_goes_up(tmp_path, plain_store, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "store").symlink_to(plain_store.path.absolute())
+    monkeypatch.chdir(tmp_path / "here")
+    found = tiles.open_store("../store").read([3])["image"]
+    assert np.array_equal(found, plain_store.read([3])["image"])
+
+
 def test_a_store_travels_to_another_process(plain_store):
     again = pickle.loads(pickle.dumps(plain_store))
     assert np.array_equal(again.read([3])["ice"], plain_store.read([3])["ice"])
