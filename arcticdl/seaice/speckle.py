@@ -127,13 +127,14 @@ FILTERS: dict[str, Callable[[Power, float], dict[int, Callable[[], Power]]]] = {
 """Name -> from power and looks to what each size of window would give."""
 
 
-def equivalent_looks(
+def remaining_looks(
     power: ArrayLike, truth: ArrayLike, *, block_px: int = 16, share: float = 0.1
 ) -> float:
-    """Equivalent number of looks, where the truth is most even.
+    """Equivalent number of looks that are left where the truth is most even.
 
     In each block it is the squared mean over the variance; the median over those blocks
-    whose truth varies least stands for the image.
+    whose truth varies least stands for the image. `sar.equivalent_looks` needs no
+    truth, and takes the median over all.
 
     Args:
         power: ``(y, x)`` linear power, NaN where void.
@@ -148,7 +149,7 @@ def equivalent_looks(
     Example:
         >>> rng = np.random.default_rng(0)
         >>> power = rng.gamma(4.0, 0.25, (256, 256))
-        >>> round(equivalent_looks(power, np.ones_like(power)))
+        >>> round(remaining_looks(power, np.ones_like(power)))
         4
     """
     known = np.asarray(power, np.float64), np.asarray(truth, np.float64)

@@ -12,6 +12,10 @@ from arcticdl.tiles.table import NORMALIZERS
 FITTED = ("db", "log", "minmax", "percentile", "robust", "zscore")
 """The methods that are fitted to the statistics of a training fold."""
 
+INVERTIBLE = ("constants", "minmax", "none", "robust", "zscore")
+"""The methods whose scaling is the same everywhere and straight, so that answers can be
+brought back to the units of a band."""
+
 _IQR_OF_NORMAL = 1.3489795003921634
 _TRANSFORMS = {"db": "db", "log": "log"}
 DB_FLOOR = 1e-10

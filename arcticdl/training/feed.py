@@ -10,7 +10,7 @@ import numpy as np
 
 from arcticdl.choices import check_choice
 from arcticdl.tiles import Normalizer, TileStore, compute_stats
-from arcticdl.tiles.normalize import FITTED
+from arcticdl.tiles.normalize import FITTED, INVERTIBLE
 from arcticdl.training.batches import (
     BatchFeed,
     check_at_least,
@@ -325,11 +325,10 @@ def undo(bands: Sequence[str], normalizer: Normalizer) -> dict[str, list[float]]
     Raises:
         ValueError: It cannot be undone, or has no such band.
     """
-    if normalizer.method not in ("constants", "minmax", "none", "robust", "zscore"):
+    if normalizer.method not in INVERTIBLE:
         raise ValueError(
             "An answer that starts from a band needs a normaliser that can be undone: "
-            "constants, minmax, none, robust or zscore. Received: "
-            f"{normalizer.method!r}."
+            f"{', '.join(INVERTIBLE)}. Received: {normalizer.method!r}."
         )
     for band in bands:
         check_choice("band", band, normalizer.bands)

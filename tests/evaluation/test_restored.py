@@ -39,7 +39,7 @@ def test_scores_are_those_of_the_filter_on_whole_scenes(speckled, filtered):
     train = [s for s in scenes[:2]]
     looks = np.median(
         [
-            speckle.equivalent_looks(
+            speckle.remaining_looks(
                 *(from_db(s[v].values[k]) for v in ("image", "clean"))
             )
             for s in train

@@ -6,7 +6,7 @@ import rasterio
 
 from arcticdl import simulate
 from arcticdl.scene import check_scene
-from arcticdl.seaice.speckle import equivalent_looks
+from arcticdl.seaice.speckle import remaining_looks
 from arcticdl.simulate import restore
 
 
@@ -20,7 +20,7 @@ def test_speckle_multiplies_what_is_clean():
     assert np.isnan(scene["clean"].values[:, ~valid]).all()
     truth = np.ones(valid.shape)
     ratio = 10 ** ((scene["image"] - scene["clean"].values).values[0] / 10)
-    assert equivalent_looks(ratio, truth) == pytest.approx(restore.LOOKS, rel=0.2)
+    assert remaining_looks(ratio, truth) == pytest.approx(restore.LOOKS, rel=0.2)
 
 
 def test_a_coarse_pixel_is_the_mean_of_its_fine_ones():

@@ -20,7 +20,7 @@ from arcticdl.evaluation.restored.scores import (
     restoration_scores,
 )
 from arcticdl.seaice.sar import from_db, to_db
-from arcticdl.seaice.speckle import FILTERS, equivalent_looks
+from arcticdl.seaice.speckle import FILTERS, remaining_looks
 from arcticdl.tasks import Head
 from arcticdl.tiles import LabelInfo, TileStore
 from arcticdl.tiles.views.assemble import assemble_scene
@@ -125,7 +125,7 @@ def _choose(
 
 
 def _looks_of(given_db: np.ndarray, true_db: np.ndarray) -> float:
-    return equivalent_looks(from_db(given_db), from_db(true_db))
+    return remaining_looks(from_db(given_db), from_db(true_db))
 
 
 def _filtered(

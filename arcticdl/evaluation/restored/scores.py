@@ -13,7 +13,7 @@ from arcticdl.metrics.images.restoration import (
     structural_similarity,
 )
 from arcticdl.seaice.sar import from_db
-from arcticdl.seaice.speckle import equivalent_looks
+from arcticdl.seaice.speckle import remaining_looks
 
 DECIBELS = "dB"
 """Unit of labels that are powers, of which means are taken as such."""
@@ -39,7 +39,7 @@ def restoration_scores(
         ``psnr_db``, ``ssim``, ``edges`` (see ``metrics.images.restoration``);
         ``coarse_rmse``, in the label's unit, how far the means of blocks lie from those
         of the bands that were given; of powers in dB ``looks``, see
-        ``speckle.equivalent_looks``.
+        ``speckle.remaining_looks``.
     """
     true = truth[..., None] if truth.ndim == 2 else truth
     given = given_bands(scene, start)
@@ -76,5 +76,5 @@ def _of_one(
         ),
     }
     if in_db:
-        scores["looks"] = equivalent_looks(from_db(known), from_db(true))
+        scores["looks"] = remaining_looks(from_db(known), from_db(true))
     return scores

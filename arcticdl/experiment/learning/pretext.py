@@ -6,6 +6,7 @@ from arcticdl.config import Experiment
 from arcticdl.config.read import check_tree
 from arcticdl.experiment.data.anchors import find_anchors
 from arcticdl.experiment.scenes import open_configured
+from arcticdl.tiles.normalize import INVERTIBLE
 
 LABEL = "bands"
 """Name of the label that is the image itself."""
@@ -13,7 +14,6 @@ LABEL = "bands"
 SUFFIX = "_pretrained"
 """What the pretext's name ends with, after that of the experiment."""
 
-_UNDONE = ("constants", "minmax", "none", "robust", "zscore")
 _MIXING = ("classmix", "copy_paste", "cutmix", "mixup")
 _OF_LABELS = (
     *("label", "loss", "heads", "predict", "baselines", "strata", "strata_within"),
@@ -62,7 +62,7 @@ def pretext(
     tree.get("tiles", {}).pop("store", None)
     tree.get("model", {}).pop("warm_start", None)
     train = {k: v for k, v in tree.get("train", {}).items() if k not in _OF_SCORES}
-    if train.get("normalizer", "zscore") not in _UNDONE:
+    if train.get("normalizer", "zscore") not in INVERTIBLE:
         train["normalizer"] = "zscore"
     hide = {"name": "hide_patches", "share": share, "patch_px": patch_px}
     steps: list[dict[str, Any]] = list(train.get("augment", ()))
