@@ -10,6 +10,7 @@ import numpy as np
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.prepared import open_prepared
+from arcticdl.experiment.data.run_split import folds_of_run, refuse_seen
 from arcticdl.experiment.data.series import as_series
 from arcticdl.experiment.data.within import scenes_beside, strata_within
 from arcticdl.experiment.ensembles.joined import evaluate_file
@@ -20,7 +21,7 @@ from arcticdl.experiment.folder import (
     trained_folds,
     write_json,
 )
-from arcticdl.experiment.split import Split, folds_of_run
+from arcticdl.experiment.split import Split
 from arcticdl.tasks import SCORES
 from arcticdl.tiles import TileStore, open_store
 
@@ -39,12 +40,14 @@ def evaluate(
 
     Returns:
         The chosen folds' result, pooled. ``summary.json`` pools all folds that are
-        scored; with another store each fold has ``metrics_STORE.json`` instead.
+        scored; with another store each fold has ``metrics_STORE.json`` and
+        ``pictures_STORE`` instead.
 
     Raises:
         FileNotFoundError: No such run, or no trained fold.
         ConfigError: The fold is not trained, or a file is to be scored without a store.
-        SplitError: A member of an ensemble has seen a scene of the store.
+        SplitError: A fold, or a member of an ensemble, has seen a scene of the store;
+            or the experiment's own store would deal a fold's scenes anew.
     """
     if Path(run).suffix == ".keras":
         return evaluate_file(run, data)
@@ -53,19 +56,21 @@ def evaluate(
 
     folder, config = load_run(run)
     numbers = chosen_folds(folder, fold)
-    store = (
-        open_prepared(config) if data is None else as_series(open_store(data), config)
-    )
+    if data is None:
+        store = open_prepared(config)
+    else:
+        refuse_seen(folder, config, numbers, data)
+        store = as_series(open_store(data), config)
     splits = folds_of_run(folder, store, config, numbers) if data is None else None
     results = []
     for number in numbers:
         fold_dir = fold_path(folder, number)
         model = load_model(fold_dir / "model.keras")
         split = splits[number] if splits else None
-        result = _evaluate_fold(config, store, split, model, fold_dir)
+        end = "" if data is None else f"_{Path(data).stem}"
+        result = _evaluate_fold(config, store, split, model, fold_dir, end)
         result |= {"fold": number}
-        name = "metrics" if data is None else f"metrics_{Path(data).stem}"
-        write_json(fold_dir / f"{name}.json", result)
+        write_json(fold_dir / f"metrics{end}.json", result)
         results.append(result)
     if data is None:
         write_json(folder / "summary.json", pool_folds(_scored(folder)))
@@ -106,10 +111,16 @@ def chosen_folds(folder: Path, fold: str | int) -> list[int]:
 
 
 def _evaluate_fold(
-    config: Experiment, store: TileStore, split: Split | None, model: Any, path: Path
+    config: Experiment,
+    store: TileStore,
+    split: Split | None,
+    model: Any,
+    path: Path,
+    end: str,
 ) -> dict[str, Any]:
     """One result a head; of a single head the result itself.
 
+    Pictures are written beside it, in a folder of their own for another store.
     Models and baselines are scored on labels that no model's confidence has corrected.
     """
     from arcticdl.evaluation.baselines.beside import score_baselines
@@ -139,7 +150,8 @@ def _evaluate_fold(
     heads = list(model_heads(model).values())
     results = {}
     for (label, evaluation), head in zip(evaluations.items(), heads, strict=True):
-        folder = path / "pictures" / label if several else path / "pictures"
+        folder = path / f"pictures{end}"
+        folder = folder / label if several else folder
         result = evaluation.result()
         result["pictures"] = evaluation.write_pictures(folder)
         if head.spec.dense:

@@ -65,6 +65,7 @@ _FOLD_ENTRIES = (
     "model.keras",
     "novelty.npz",
     "pictures",
+    "pictures_*",
     "snapshots",
     "tensorboard",
     "wandb",

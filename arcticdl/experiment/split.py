@@ -1,8 +1,6 @@
 """Which tiles of a store train, validate and test each fold."""
 
-import json
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,6 @@ from arcticdl.config import Experiment
 from arcticdl.errors import SplitError
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.data.series import purged
-from arcticdl.experiment.folder import FULL, fold_path
 from arcticdl.experiment.labels.boxes import refuse_empty
 from arcticdl.experiment.options import SPLIT_GIVEN, call_with, parameters
 from arcticdl.tiles import (
@@ -25,7 +22,7 @@ from arcticdl.tiles import (
 from arcticdl.tiles.folds.drift import mark_drift
 from arcticdl.tiles.table import SPLITTERS
 
-_PARTS = ("train", "validation", "test")
+PARTS = ("train", "validation", "test")
 
 
 class Split:
@@ -105,63 +102,6 @@ def choose_folds(
         number: _choose_fold(store, config, number, *(among[part] for part in parts))
         for number, parts in folds
     }
-
-
-def folds_of_run(
-    folder: Path,
-    store: TileStore,
-    config: Experiment,
-    numbers: Collection[int | str],
-) -> dict[int | str, Split]:
-    """Finds the parts that trained folds had, in a store that may have changed since.
-
-    A splitter deals a store that grew anew, and might then test a fold on scenes that
-    it was trained on. Scenes that were added are therefore in no part, and the others
-    must be where the fold's ``split.json`` names them.
-
-    Args:
-        folder: Run folder.
-        store: The experiment's store.
-        config: The experiment.
-        numbers: Folds that were trained; or ``full`` alone.
-
-    Returns:
-        Number of the fold -> its parts, in rising order.
-
-    Raises:
-        SplitError: Scenes would be in another part than they were.
-    """
-    return {
-        number: _fold_of_run(folder, store, config, number)
-        for number in sorted(numbers, key=str)
-    }
-
-
-def _fold_of_run(
-    folder: Path, store: TileStore, config: Experiment, number: int | str
-) -> Split:
-    text = (fold_path(folder, number) / "split.json").read_text(encoding="utf-8")
-    was = {part: set(json.loads(text)[part]) for part in _PARTS}
-    ids = store.manifest["scene_id"].astype(str).to_numpy()
-    known = np.isin(ids, sorted(set().union(*was.values())))
-    # With all of the store first: a share of the groups may be in no part.
-    for among in (None, np.flatnonzero(known)):
-        if number == FULL:
-            split = choose_everything(store, config)
-        else:
-            split = choose_folds(store, config, [int(number)], among)[int(number)]
-        now = {part: set(ids[getattr(split, part)]) for part in _PARTS}
-        if now == was:
-            return split
-    there = {scene for part in was.values() for scene in part}
-    moved = [s for s in there if any((s in was[p]) != (s in now[p]) for p in _PARTS)]
-    raise SplitError(
-        f"Fold {number} must find its scenes in the parts that they had. Received: a "
-        f"store that deals {len(moved)} of them anew, such as {min(moved)!r}; "
-        f"{len(there - set(ids))} are no longer in it, {len(set(ids) - there)} were in "
-        "no part. Prepare the store with the scenes of then, name other scenes as "
-        "`data` (--data), or train again."
-    )
 
 
 def refuse_leaks(
@@ -257,20 +197,30 @@ def _refuse_cut_scenes(
         )
 
 
-def choose_everything(store: TileStore, config: Experiment) -> Split:
-    """All tiles that ``folds`` lets train, but for those that validate."""
+def choose_everything(
+    store: TileStore, config: Experiment, among: NDArray[np.int64] | None = None
+) -> Split:
+    """All tiles that ``folds`` lets train, but for those that validate.
+
+    Args:
+        store: The experiment's store.
+        config: The experiment.
+        among: Tiles that are dealt; default: all of the store.
+    """
     settings = config.folds
-    tiles = _only(store, np.arange(len(store)), settings.train_only)
+    among = np.arange(len(store)) if among is None else among
+    tiles = _only(store, among, settings.train_only)
     if settings.validation is not None:
         splitter = build_splitter(config)
         ((_, parts),) = splitter.parts(_manifest(store, config))
-        rest = np.setdiff1d(tiles, parts.validation)
-        apart = splitter.keep_apart(store.manifest, rest, parts.validation)
-        apart = purged(store, apart, parts.validation, "full")
+        validation = np.intersect1d(parts.validation, among)
+        rest = np.setdiff1d(tiles, validation)
+        apart = splitter.keep_apart(store.manifest, rest, validation)
+        apart = purged(store, apart, validation, "full")
         apart = _part_of(store, apart, config)
         if config.train.feed == "scenes":
             _refuse_cut_scenes(store, apart, "full")
-        return Split(apart, parts.validation, tiles[:0])
+        return Split(apart, validation, tiles[:0])
     train_part, validation = _hold_groups(
         store, tiles, settings.group, settings.validation_groups, settings.n_splits
     )
@@ -323,7 +273,8 @@ def _hold_groups(
     return train_part[~held], train_part[held]
 
 
-def describe_split(store: TileStore, split: Split) -> dict[str, list[str]]:
-    """Names of the scenes of each part, for ``split.json``."""
+def describe_split(store: TileStore, split: Split) -> dict[str, Any]:
+    """Names of the scenes of each part, and the tiles' fingerprint: ``split.json``."""
     ids = store.manifest["scene_id"].astype(str).to_numpy()
-    return {part: sorted(set(ids[getattr(split, part)])) for part in _PARTS}
+    parts = {part: sorted(set(ids[getattr(split, part)])) for part in PARTS}
+    return {"store": store.fingerprint, **parts}

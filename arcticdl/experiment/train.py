@@ -17,6 +17,7 @@ from arcticdl.experiment.build import (
 )
 from arcticdl.experiment.check import check_options
 from arcticdl.experiment.data.prepared import open_prepared
+from arcticdl.experiment.data.run_split import refuse_other_tiles
 from arcticdl.experiment.devices.fold import (
     check_together,
     folder_to_show,
@@ -96,6 +97,8 @@ def train(
         check_together(config)
         check_options(config)
     store = open_prepared(config)
+    if not overwrite:
+        refuse_other_tiles(folder, store, todo)
     if todo:
         found = check_store(store.path, deep=False).findings
         refuse_errors(found, allow=config.tiles.allow)

@@ -83,6 +83,7 @@ def test_given_parts_go_from_yaml_to_the_report(here, capsys):
     told = capsys.readouterr().out
     assert "leakage: no leak found" in told and "overlapping pairs" in told
     split = json.loads(Path("run/fold0/split.json").read_text())
+    assert split.pop("store") == open_prepared(config).fingerprint
     assert {k: [s[-1] for s in v] for k, v in split.items()} == {
         "train": ["0", "3"], "validation": ["1"], "test": ["2"]
     }  # fmt: skip

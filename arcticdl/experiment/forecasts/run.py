@@ -9,9 +9,9 @@ import numpy as np
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.prepared import open_prepared
+from arcticdl.experiment.data.run_split import folds_of_run
 from arcticdl.experiment.evaluate import chosen_folds
 from arcticdl.experiment.folder import fold_path, load_run
-from arcticdl.experiment.split import folds_of_run
 from arcticdl.files import atomic_folder, write_json, write_text
 from arcticdl.metrics import cell_areas_km2
 from arcticdl.tiles import ForecastStore

@@ -9,10 +9,10 @@ import numpy as np
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.prepared import open_prepared
+from arcticdl.experiment.data.run_split import folds_of_run, refuse_seen
 from arcticdl.experiment.data.series import as_series
 from arcticdl.experiment.evaluate import chosen_folds
 from arcticdl.experiment.folder import fold_path, load_run, write_json
-from arcticdl.experiment.split import folds_of_run
 from arcticdl.metrics.autoice import AUTOICE_CLASSES
 from arcticdl.tiles import open_store
 
@@ -39,6 +39,7 @@ def score_autoice(
         FileNotFoundError: No such run, or no trained fold.
         ConfigError: The fold is not trained; or several are to score one store.
         TaskError: No head answers with a chart.
+        SplitError: The fold has learnt from a scene of the store.
     """
     from arcticdl.evaluation.autoice.score import score_tallies
     from arcticdl.evaluation.autoice.tally import tally_charts
@@ -60,6 +61,7 @@ def score_autoice(
     if data is None:
         store, parts = tested_parts(folder, config, numbers)
     else:
+        refuse_seen(folder, config, numbers, data)
         store = as_series(open_store(data), config)
         parts = {numbers[0]: np.arange(len(store))}
     tallies: dict[str, Any] = {}

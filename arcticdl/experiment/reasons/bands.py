@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from arcticdl.experiment.data.prepared import open_prepared
+from arcticdl.experiment.data.run_split import folds_of_run
 from arcticdl.experiment.evaluate import chosen_folds
 from arcticdl.experiment.folder import fold_path, load_run
-from arcticdl.experiment.split import folds_of_run
 from arcticdl.files import write_json
 
 FILE = "importance.json"
