@@ -24,6 +24,9 @@ Fold = Annotated[
         help="Number of the fold from 0, all of them, or full: every scene.",
     ),
 ]
+RunDir = Annotated[
+    Path | None, typer.Option(help="Run folder. Default: runs/, and the run's name.")
+]
 Resume = Annotated[
     bool,
     typer.Option(
@@ -44,9 +47,7 @@ Jobs = Annotated[
 def train(
     config: Config,
     fold: Fold = "all",
-    run_dir: Annotated[
-        Path | None, typer.Option(help="Run folder. Default: runs/NAME.")
-    ] = None,
+    run_dir: RunDir = None,
     resume: Resume = False,
     jobs: Jobs = 1,
     set_: Set = None,
@@ -108,6 +109,7 @@ def pretrain(
     patch_px: Annotated[
         int, typer.Option("--patch", help="Side of a patch, in pixels.")
     ] = 16,
+    run_dir: RunDir = None,
     resume: Resume = False,
     jobs: Jobs = 1,
     set_: Set = None,
@@ -118,7 +120,8 @@ def pretrain(
     Patches of the images are hidden, and the network learns to tell them from what is
     around them. Scenes, tiles, folds, network and training are those of the
     configuration, whose labels need not be there; tiles are prepared first, where they
-    are not yet. Writes runs/NAME_pretrained, from which the experiment then begins:
+    are not yet, and anew with --overwrite. Writes runs/NAME_pretrained, from which the
+    experiment then begins:
 
     `arcticdl train CONFIG --set model.warm_start=runs/NAME_pretrained`
 
@@ -132,10 +135,11 @@ def pretrain(
 
     checked = load_config(config, tuple(set_ or ()))
     derived = experiment.pretext(checked, share=share, patch_px=patch_px)
-    if not derived.store_path.exists():
-        experiment.prepare(derived)
-    _train(derived, fold, None, resume, jobs, overwrite)
-    typer.echo(f"begin with it: --set model.warm_start=runs/{derived.name}")
+    if overwrite or not derived.store_path.exists():
+        experiment.prepare(derived, overwrite=overwrite)
+    _train(derived, fold, run_dir, resume, jobs, overwrite)
+    folder = run_dir or Path("runs") / derived.name
+    typer.echo(f"begin with it: --set model.warm_start={folder}")
 
 
 def rate(

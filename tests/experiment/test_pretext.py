@@ -91,6 +91,19 @@ def test_the_experiment_begins_as_its_pretext(place, words, capsys):
     assert "must not have seen" in " ".join(capsys.readouterr().err.split())
 
 
+def test_what_is_there_is_replaced_only_if_asked(place, words, capsys):
+    told = ["pretrain", *words, "--fold", "0", "--set", "tiles.size_px=16"]
+    assert main(told) != 0  # 16 px are a patch
+    assert "smaller than a tile" in " ".join(capsys.readouterr().err.split())
+    told += ["--patch", "4"]
+    assert main(told) != 0
+    assert "--run-dir" in " ".join(capsys.readouterr().err.split())
+    assert main([*told, "--run-dir", "runs/other", "--overwrite"]) == 0
+    assert "warm_start=runs/other" in "".join(capsys.readouterr().out.split())
+    _, config = load_run("runs/other")
+    assert open_prepared(config).tile_size_px == (16, 16)
+
+
 def test_a_series_has_no_such_pretext(place, words):
     series = ("data.series={history: 1}",)
     _, config = load_run("runs/demo", series)

@@ -4,6 +4,7 @@ from typing import Any
 
 from arcticdl.config import Experiment
 from arcticdl.config.read import check_tree
+from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.anchors import find_anchors
 from arcticdl.experiment.scenes import open_configured
 from arcticdl.tiles.normalize import INVERTIBLE
@@ -45,11 +46,17 @@ def pretext(
     Raises:
         FileNotFoundError: There is no scene, whose bands are asked.
         ConfigError: The experiment is a series, whose label is an image already; or
-            the share or the patch is out of range.
+            the patch is no smaller than a tile.
 
     Reference:
         SimMIM, Xie et al. 2022, doi:10.1109/CVPR52688.2022.00943.
     """
+    size = config.tiles.size_px
+    if patch_px >= max(size if isinstance(size, tuple) else (size,)):
+        raise ConfigError(
+            "`patch_px` (--patch) must be smaller than a tile. Received: "
+            f"patch_px={patch_px}, `tiles.size_px` {size}."
+        )
     tree = config.model_dump(mode="json", exclude_unset=True)
     for key in _OF_LABELS:
         tree.pop(key, None)
