@@ -216,11 +216,9 @@ class ValueEvaluation(ImageEvaluation):
 
     def _intervals(self, images: Sequence[Sequence[Moments]]) -> dict[str, list[float]]:
         # One image resampled is the same image: an interval of no width says nothing.
-        if len(images) < 2 or len(self.head.outputs) > 1:
+        if len(images) < 2:
             return {}
-        return bootstrap_moments(
-            [parts[0] for parts in images], self.num_resamples, self.seed
-        )
+        return bootstrap_moments(images, self.num_resamples, self.seed)
 
     def _entries(self) -> list[dict[str, Any]]:
         return [
@@ -261,23 +259,26 @@ class _Sample:
 
 
 def bootstrap_moments(
-    images: Sequence[Moments], num_resamples: int, seed: int
+    images: Sequence[Sequence[Moments]], num_resamples: int, seed: int
 ) -> dict[str, list[float]]:
     """Percentile intervals of 95 % from images drawn with replacement.
 
     Args:
-        images: Moments of each image.
+        images: Moments of each image, one for each of the head's outputs.
         num_resamples: How often as many images are drawn.
         seed: Of the draw.
 
     Returns:
-        ``{score: [low, high]}`` for ``rmse``, ``mae``, ``bias`` and ``r2``; NaN where a
-        score is never defined.
+        ``{score: [low, high]}`` for ``rmse``, ``mae``, ``bias`` and ``r2``, of several
+        outputs their mean; NaN where a score is never defined.
     """
     rng = np.random.default_rng(seed)
     size = (num_resamples, len(images))
     drawn = rng.integers(0, len(images), size)
     times = np.zeros(size)
     np.add.at(times, (np.arange(num_resamples)[:, None], drawn), 1)
-    scores = scores_of_sums(times @ moment_sums(images))
-    return {name: interval_of(values) for name, values in scores.items()}
+    each = [scores_of_sums(times @ moment_sums(o)) for o in zip(*images, strict=True)]
+    means = {
+        name: np.mean([scores[name] for scores in each], axis=0) for name in each[0]
+    }
+    return {name: interval_of(values) for name, values in means.items()}

@@ -7,6 +7,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from arcticdl import simulate, tiles
 from arcticdl.evaluation import filter_baselines, restoration_scores
+from arcticdl.evaluation.choose import evaluation_for
 from arcticdl.seaice import speckle
 from arcticdl.seaice.sar import from_db, to_db
 from arcticdl.tasks import read_head
@@ -104,3 +105,19 @@ def test_void_and_what_is_not_valid_move_no_score():
         return restoration_scores(scene, truth, values, start, "K")
 
     assert scored(0.0) == scored(99.0)
+
+
+def test_several_quantities_have_intervals_over_scenes():
+    head = read_head("clean", {"task": "dense_regression", "outputs": ["HH", "HV"]})
+    evaluation = evaluation_for(head, seed=3, num_pictures=0)
+    rng = np.random.default_rng(1)
+    truth = rng.normal(size=(5, 6, 7, 2))
+    answer = truth + rng.normal(0, np.arange(1, 6), (6, 7, 2, 5)).transpose(3, 0, 1, 2)
+    for k in range(5):
+        evaluation.add(f"scene_{k}", truth[k], answer[k])
+    found = evaluation.result()
+    squares = ((answer - truth) ** 2).mean((1, 2))  # (scene, quantity)
+    assert found["scores"]["rmse"] == pytest.approx(np.sqrt(squares.mean(0)).mean())
+    drawn = np.random.default_rng(3).integers(0, 5, (evaluation.num_resamples, 5))
+    each = np.sqrt(squares[drawn].mean(1)).mean(-1)
+    assert found["intervals"]["rmse"] == pytest.approx(np.percentile(each, [2.5, 97.5]))

@@ -13,12 +13,17 @@ SHOWN = {
 """Score -> its title and unit; ``None`` is the label's own."""
 
 
-def title_of(name: str) -> str:
+def title_of(name: str, own: str = "") -> str:
     """The title of a further score of an image, whatever it is.
 
+    Args:
+        name: Of the score.
+        own: Unit of the label.
+
     Example:
-        >>> title_of("psnr_db"), title_of("line_threshold")
-        ('PSNR (dB)', 'line threshold')
+        >>> title_of("psnr_db"), title_of("crps", "K"), title_of("line_threshold")
+        ('PSNR (dB)', 'CRPS (K)', 'line threshold')
     """
     title, units = SHOWN.get(name, (name.replace("_", " "), ""))
+    units = own if units is None else units
     return f"{title} ({units})" if units else title
