@@ -1,6 +1,7 @@
 """The charts of the AutoICE challenge: from files to the exact score."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.metrics import f1_score, r2_score
 
 from arcticdl.cli import main
 from arcticdl.config import load_config
-from arcticdl.errors import ConfigError, TaskError
+from arcticdl.errors import ConfigError, SplitError, TaskError
 from arcticdl.evaluation.autoice.score import score_tallies
 from arcticdl.evaluation.autoice.tally import chart_heads
 from arcticdl.experiment import (
@@ -24,6 +25,7 @@ from arcticdl.experiment import (
 from arcticdl.sources import open_scene
 from arcticdl.sources.charts.polygons import read_ice_chart
 from arcticdl.tasks import read_head
+from arcticdl.tiles import drop
 
 NET = (
     "model={backbone: plain, options: {backbone_options: {width: 4, depth: 2}, "
@@ -209,11 +211,15 @@ def test_a_scene_without_charts_is_charted(small, work):
 def test_another_store_is_scored_by_one_fold(small):
     with pytest.raises(ConfigError, match="run folder"):
         score_autoice("some.keras")
-    found = score_autoice(small, data="data/autoice_small.tiles", fold=0)
-    assert found["num_scenes"] == 3
-    # The scene without floe sizes counts with the charts that it has.
-    assert "FLOE" in found["charts"]
-    assert (small / "autoice_autoice_small.json").is_file()
+    with pytest.raises(SplitError, match="what it has learnt from"):
+        score_autoice(small, data="data/autoice_small.tiles", fold=0)
+    split = json.loads((small / "fold0" / "split.json").read_text())
+    shutil.copytree("data/autoice_small.tiles", "data/others.tiles")
+    drop("data/others.tiles", sorted({*split["train"], *split["validation"]}))
+    found = score_autoice(small, data="data/others.tiles", fold=0)
+    assert found["num_scenes"] == len(split["test"])
+    assert found["charts"] == score_autoice(small)["charts"]
+    assert (small / "autoice_others.json").is_file()
 
 
 def test_the_card_scores_what_the_scenes_lose(small, capsys):
