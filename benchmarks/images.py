@@ -2,6 +2,7 @@
 
     python benchmarks/images.py speckle
     python benchmarks/images.py coarse
+    python benchmarks/images.py cloudy
 
 Simulates, trains fold 0 of the configurations for these scenes, evaluates them and
 prints a table in Markdown. Everything is written to a temporary folder.
@@ -17,10 +18,11 @@ from time import process_time
 from arcticdl.cli import main
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-SCENES = {"speckle": (18, 256), "coarse": (48, 64)}
+SCENES = {"speckle": (18, 256), "coarse": (48, 64), "cloudy": (48, 128)}
 NETWORKS = {
     "speckle": {"speckle": "**U-Net**"},
     "coarse": {"sharpen": "**U-Net**", "diffusion": "**mean of 8 members**"},
+    "cloudy": {"gaps": "**U-Net**", "gaps_gan": "**U-Net with an adversary**"},
 }
 COLUMNS = {
     "psnr_db": "PSNR, dB",
@@ -29,6 +31,8 @@ COLUMNS = {
     "looks": "looks",
     "coarse_rmse": "coarse signal, RMSE",
     "spread_skill": "spread over error",
+    "spectrum_db": "spectrum off by, dB",
+    "seam": "step at edges",
 }
 
 

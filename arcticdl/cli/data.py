@@ -21,6 +21,7 @@ class Schema(StrEnum):
     icebergs = "icebergs"
     speckle = "speckle"
     coarse = "coarse"
+    cloudy = "cloudy"
 
 
 def simulate(
@@ -54,9 +55,10 @@ def simulate(
     melt ponds. amsr2: brightness temperatures (K) of eight days a place, with the
     concentration. monthly: a year of monthly concentration a file. icebergs: HH and HV
     (dB) of icebergs at sea, with their outlines. speckle: HH and HV (dB) with strong
-    speckle, and without. coarse: brightness temperatures (K), coarse and fine. So every
-    later step can be tried without a download. Simulated results say nothing about
-    real ice.
+    speckle, and without. coarse: brightness temperatures (K), coarse and fine. cloudy:
+    reflectance of four days a place, with gaps under clouds, and without. So every
+    later step can be tried without a download. Simulated results say nothing about real
+    ice.
 
     Example: `arcticdl simulate data/demo --scenes 6 --size 512`
     """

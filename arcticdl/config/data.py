@@ -9,6 +9,7 @@ from arcticdl.config.labels import LabelConfig, VoidConfig
 from arcticdl.config.names import READER
 from arcticdl.config.section import FileRef, Section
 from arcticdl.config.sources import (
+    GapsConfig,
     GridConfig,
     SeriesConfig,
     SourceConfig,
@@ -54,6 +55,9 @@ class DataConfig(Section):
     )
     derive: tuple[dict[str, Any], ...] = Field(
         (), description="Bands made of bands, and masks; each step names a formula."
+    )
+    gaps: GapsConfig | None = Field(
+        None, description="Gaps that labels with `restores` fill; null: none."
     )
     series: SeriesConfig | None = Field(
         None, description="Scenes as dates of series; null: each is for itself."
@@ -103,6 +107,16 @@ class DataConfig(Section):
         told = [name for name, ref in refs.items() if ref and ref.column]
         if told and self.table is None:
             raise ValueError(f"{told} name columns of `table`, which is absent")
+        return self
+
+    @model_validator(mode="after")
+    def _gaps_are_filled(self) -> "DataConfig":
+        filled = any(label.restores for label in self.labels.values())
+        if self.gaps is not None and not filled:
+            raise ValueError(
+                "`gaps` are filled by a label with `band` and `restores`, which name "
+                "the bands that have them; no label has `restores`"
+            )
         return self
 
     @model_validator(mode="after")

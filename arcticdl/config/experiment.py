@@ -204,6 +204,7 @@ class Experiment(Section):
                 "further heads and `outputs` out"
             )
         asked = {
+            "data.gaps": self.data.gaps,
             "data.series": self.data.series,
             "model.architecture": self.model.architecture,
             "model.warm_start": self.model.warm_start,
@@ -219,6 +220,30 @@ class Experiment(Section):
             raise ValueError(
                 f"{given} do not go with the task dense_ensemble, whose network sees "
                 "noise beside the image; leave them out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _adversaries_restore(self) -> "Experiment":
+        if self.model.adversarial is None:
+            return self
+        heads = list(self.each_head)
+        fits = len(heads) == 1 and self.task_of(heads[0]) == "dense_regression"
+        if not fits or not self.data.answered[heads[0]].restores:
+            raise ValueError(
+                "`model.adversarial` judges the answer of one head, of the task "
+                "dense_regression and a label with `restores`; give that, or leave it "
+                "out"
+            )
+        asked = {
+            "model.architecture": self.model.architecture,
+            "train.ensemble": self.train.ensemble,
+            "train.devices": self.train.devices != 1,
+        }
+        given = [key for key, value in asked.items() if value]
+        if given:
+            raise ValueError(
+                f"{given} do not go with `model.adversarial`; leave one of them out"
             )
         return self
 

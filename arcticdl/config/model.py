@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
+    PositiveFloat,
     PositiveInt,
     ValidationInfo,
     field_validator,
@@ -54,6 +55,19 @@ class DiffusionConfig(Section):
         return self
 
 
+class AdversarialConfig(Section):
+    """A second network judges patches of what a head restores; both learn together."""
+
+    contest: Literal["hinge", "least_squares"] = Field(
+        "hinge", description="What the two networks want of its scores."
+    )
+    weight: PositiveFloat = Field(
+        0.01,
+        description="Of the adversarial loss beside `loss`, which is in the label's "
+        "unit.",
+    )
+
+
 class ModelConfig(Section):
     """The network; ``options`` go to ``build_multitask``, or ``build_detector``."""
 
@@ -88,6 +102,11 @@ class ModelConfig(Section):
         None,
         description="How members are drawn, of the task dense_ensemble; null: its "
         "defaults.",
+    )
+    adversarial: AdversarialConfig | None = Field(
+        None,
+        description="A network that judges what a label with `restores` is given "
+        "(conditional GAN); null: none.",
     )
     options: dict[str, Any] = Field(
         default_factory=dict,

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from arcticdl.config.names import READER
 from arcticdl.config.section import FileRef, Section
@@ -119,6 +119,27 @@ class SeriesConfig(Section):
     def steps(self) -> Steps:
         """The dates of a sequence."""
         return Steps(self.history, self.step_h, self.tolerance_h, self.answers)
+
+
+class GapsConfig(Section):
+    """Gaps, such as under clouds, which labels that `restores` bands are to fill.
+
+    Pixels without data become gaps that a network sees as such, by a band `gap`. For
+    training and scores, simulated clouds hide further pixels, whose truth is known.
+    """
+
+    share: float = Field(
+        0.3, gt=0.0, lt=1.0, description="Share of each scene that is hidden."
+    )
+    size_px: float = Field(
+        24.0, ge=1.0, description="Scale of the largest parts of a cloud, pixels."
+    )
+    reach_px: PositiveInt = Field(
+        32,
+        description="Distance from the nearest observed pixel up to which gaps are "
+        "filled; deeper ones stay void.",
+    )
+    seed: int = Field(0, ge=0, description="Of the simulated clouds.")
 
 
 class GridConfig(Section):

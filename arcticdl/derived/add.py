@@ -50,12 +50,12 @@ def add_bands(scene: xr.Dataset, steps: Sequence[Step]) -> xr.Dataset:
         (['HH', 'HV', 'HV_HH'], -5.0)
     """
     check_steps(steps)
-    scene = _with_valid(check_scene(scene)) if steps else check_scene(scene)
+    scene = with_valid(check_scene(scene)) if steps else check_scene(scene)
     for step in steps:
         module, _, name = FORMULAS[step["formula"]].maker.partition(":")
         made = getattr(import_module(module), name)(Source(scene, step))
         masks = FORMULAS[step["formula"]].units == "mask"
-        scene = _voided(scene, made) if masks else _appended(scene, made)
+        scene = _voided(scene, made) if masks else append_layers(scene, made)
     return scene
 
 
@@ -80,7 +80,12 @@ class _Joined:
         return out
 
 
-def _appended(scene: xr.Dataset, layers: Sequence[Layer]) -> xr.Dataset:
+def append_layers(scene: xr.Dataset, layers: Sequence[Layer]) -> xr.Dataset:
+    """Puts further bands behind those of a scene.
+
+    Raises:
+        SceneError: The scene has a band of that name.
+    """
     names = [str(band) for band in scene["band"].values]
     taken = sorted({layer.name for layer in layers} & set(names))
     if taken:
@@ -108,7 +113,7 @@ def _appended(scene: xr.Dataset, layers: Sequence[Layer]) -> xr.Dataset:
     return result
 
 
-def _with_valid(scene: xr.Dataset) -> xr.Dataset:
+def with_valid(scene: xr.Dataset) -> xr.Dataset:
     """The scene with ``valid`` as it is read where a scene has none.
 
     Without, a pixel is valid where all its bands are finite, and a derived band that
@@ -117,14 +122,15 @@ def _with_valid(scene: xr.Dataset) -> xr.Dataset:
     if "valid" in scene:
         return scene
     image = scene["image"].variable
-    return _with_layer(scene, _Finite(image).read)
+    return with_validity(scene, _Finite(image).read)
 
 
 def _voided(scene: xr.Dataset, masked: Read) -> xr.Dataset:
-    return _with_layer(scene, _Kept(scene["valid"].variable, masked).read)
+    return with_validity(scene, _Kept(scene["valid"].variable, masked).read)
 
 
-def _with_layer(scene: xr.Dataset, read: Read) -> xr.Dataset:
+def with_validity(scene: xr.Dataset, read: Read) -> xr.Dataset:
+    """The scene with another ``valid``, of which a window is read by a function."""
     lazy = WindowArray(scene["image"].shape[1:], bool, read)
     result = scene.assign(valid=lazy.variable(("y", "x")))
     result.set_close(scene.close)

@@ -13,7 +13,11 @@ from arcticdl.evaluation.choose import Evaluation, evaluation_for
 from arcticdl.evaluation.images import counted_pixels
 from arcticdl.evaluation.objects.scenes import evaluate_objects
 from arcticdl.evaluation.restored.ensembles import ensemble_scores
-from arcticdl.evaluation.restored.scores import restoration_scores
+from arcticdl.evaluation.restored.scores import (
+    complete,
+    given_bands,
+    restoration_scores,
+)
 from arcticdl.evaluation.strata.within import (
     Pixels,
     StrataWithin,
@@ -126,7 +130,10 @@ def evaluate_scenes(
             _add_tiles(evaluation, store, tiles, scene, truth, answers[name], extra)
             image = np.moveaxis(scene["image"].values, 0, -1)
             valid = scene["valid"].values
-            evaluation.show(str(scene_id), truth, answers[name], image, valid)
+            shown = truth, answers[name]
+            if start is not None and "gap" in start:
+                shown = _filled(scene, *shown, start)
+            evaluation.show(str(scene_id), *shown, image, valid)
             if evaluation.within is not None:
                 cell_m, wide = cell_of(store, tiles[0]), (beside or {}).get(scene_id)
                 pixels = Pixels(scene, truth, head.classes, cell_m, wide)
@@ -220,6 +227,17 @@ def _restored(predictor: Predictor, head: str) -> Mapping[str, Any] | None:
     starts: Mapping[str, Any] = (predictor.card or {}).get("starts", {})
     start: Mapping[str, Any] = starts.get(head, {})
     return start if "coarse_px" in start else None
+
+
+def _filled(
+    scene: xr.Dataset, truth: np.ndarray, answer: np.ndarray, start: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and answer as pictures show them, with what was observed about gaps."""
+    given = given_bands(scene, start)
+    if answer.shape != given.shape:  # no value a band, but quantiles or the like
+        return truth, answer
+    true = truth[..., None] if truth.ndim == 2 else truth
+    return complete(given, true, answer)
 
 
 def _line_scores(prob: np.ndarray, truth: np.ndarray, code: int) -> dict[str, float]:

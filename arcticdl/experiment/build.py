@@ -219,6 +219,7 @@ def describe_training(
             else decoder_of(config, heads),
         ),
         *(_head_in_words(config, n, h, counts.get(n)) for n, h in heads.items()),
+        *_judge_in_words(config),
         *_optimisation_in_words(
             config.train, len(feed), feed.batch_size * feed.shard[1]
         ),
@@ -245,8 +246,10 @@ def describe_card(config: Experiment, feed: Any) -> dict[str, Any]:
             scaling = undo(bands, feed.normalizer)
         except ValueError as error:
             raise ConfigError(f"`data.labels.{name}.restores`: {error}") from None
-        coarse = {"coarse_px": label.restores.coarse_px}
-        starts[name] = {"band": bands, **scaling, "gain": scaling["scale"], **coarse}
+        told: dict[str, Any] = {"coarse_px": label.restores.coarse_px}
+        if config.data.gaps is not None:
+            told["gap"] = {"reach_px": config.data.gaps.reach_px}
+        starts[name] = {"band": bands, **scaling, "gain": scaling["scale"], **told}
     card |= {"starts": starts} if starts else {}
     if draws_members(read_heads(config)):
         card["diffusion"] = {"mean": feed.scaling.mean, "std": feed.scaling.std}
@@ -258,6 +261,14 @@ def _head_in_words(config: Experiment, name: str, head: Head, counts: Any) -> st
     loss = describe_loss(loss_of(config, name, head), head, counts)
     metrics = ", ".join(metric.name for metric in metrics_of(settings, head)) or "none"
     return f"{name}: {head.task}, loss {loss}, metrics {metrics}"
+
+
+def _judge_in_words(config: Experiment) -> list[str]:
+    judge = config.model.adversarial
+    if judge is None:
+        return []
+    told = f"{judge.contest.replace('_', ' ')}, weight {judge.weight:g}"
+    return [f"judged by a discriminator of patches, whose weights count too: {told}"]
 
 
 def _network_in_words(config: Experiment, model: Any, decoder: str | None) -> str:

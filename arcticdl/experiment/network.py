@@ -82,6 +82,10 @@ def build_network(
     else:
         model = _build_whole(config, card, heads)
     _freeze(config, model)
+    if config.model.adversarial is not None:
+        from arcticdl.models import build_adversarial
+
+        model = build_adversarial(model, **config.model.adversarial.model_dump())
     losses = {
         name: build_loss(
             loss_of(config, name, head),

@@ -23,6 +23,7 @@ from arcticdl.experiment.data.further import (
     void_attributes,
     void_outside,
 )
+from arcticdl.experiment.data.gaps import open_gaps
 from arcticdl.experiment.labels.boxes import add_objects, check_annotated
 from arcticdl.experiment.labels.corrections import correct_labels, corrected_labels
 from arcticdl.experiment.labels.image_labels import image_label
@@ -121,6 +122,7 @@ def open_configured(
     scene = void_outside(scene, data, anchor)
     if data.use_bands is not None:
         scene = scene.sel(band=list(data.use_bands))
+    scene = open_gaps(scene, data, hide=with_labels)
     columns = {k: v for k, v in attrs.items() if k not in (*ATTRIBUTES, "time")}
     columns |= scene.attrs.get("columns", {})
     if with_labels:

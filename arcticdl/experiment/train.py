@@ -24,7 +24,7 @@ from arcticdl.experiment.devices.fold import (
     hold_together,
     say_first,
 )
-from arcticdl.experiment.diffusion.network import build_answering, draws_members
+from arcticdl.experiment.diffusion.network import build_answering
 from arcticdl.experiment.ensembles.members import (
     Part,
     join_members,
@@ -47,7 +47,7 @@ from arcticdl.experiment.machine.batch_size import (
     with_batch_size,
 )
 from arcticdl.experiment.machine.environment import write_environment
-from arcticdl.experiment.network import build_network, read_heads
+from arcticdl.experiment.network import build_network
 from arcticdl.experiment.optimisers import build_optimizer
 from arcticdl.experiment.split import (
     Split,
@@ -297,12 +297,9 @@ class _Training:
             counts = count_classes(config, store, part.split)
             num_steps = len(feed) * config.train.epochs
             self.model = build_network(config, card, num_steps, counts)
-            self.answering = (
-                build_answering(config, self.model, card, part.seed)
-                if draws_members(read_heads(config))
-                else None
-            )
-            begun = [] if start is None else [_begin(self.model, start)]
+            self.answering = build_answering(config, self.model, card, part.seed)
+            begins = self.answering or self.model
+            begun = [] if start is None else [_begin(begins, start)]
             self.stopping = build_stopping(config)
             self.callbacks = [
                 *build_callbacks(config, shown, validation_feed, feed),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from arcticdl.inference.blend import blend_weights, window_starts
 from arcticdl.inference.forward import Answers
+from arcticdl.inference.gaps.layers import OBSERVED, gap_starts, read_observed
 from arcticdl.inference.maps import SceneMaps
 from arcticdl.inference.predictor import AnyModel, Predictor
 from arcticdl.inference.strips import read_strips
@@ -165,10 +166,14 @@ def map_scene(
     try:
         with ThreadPoolExecutor(1, "maps") as pool:
             writing: Future[None] | None = None
+            fills = bool(gap_starts(predictor.card))
             for rows in _rows(predictor, scene, image_stats, overlap, shown=progress):
+                row, answers, valid = rows
+                if fills:  # not blended, which would change the last bit
+                    answers[OBSERVED] = read_observed(scene, row, len(valid))
                 if writing is not None:
                     writing.result()
-                writing = pool.submit(maps.write, *rows)
+                writing = pool.submit(maps.write, row, answers, valid)
             if writing is not None:
                 writing.result()
         return maps.finish()

@@ -19,6 +19,7 @@ from arcticdl.inference.forward import (
     SourcePixels,
     build_forward,
 )
+from arcticdl.inference.gaps.layers import keep_observed, with_gaps
 from arcticdl.inference.load import load_model
 from arcticdl.inference.maps import MapLayer, plan_layers
 from arcticdl.models.card import get_card, model_heads
@@ -87,9 +88,8 @@ class Predictor:
         if outputs is None:
             outputs = self._shown(with_spread)
         scalings = [choose_normalizer(normalizer, get_card(m)) for m in models]
-        self.layers = _novelty_once(
-            plan_layers(self.heads, outputs, thresholds, postprocess)
-        )
+        planned = plan_layers(self.heads, outputs, thresholds, postprocess)
+        self.layers = keep_observed(_novelty_once(planned), self.card)
         _check_members(self.layers, len(models), tta, mc_dropout)
         self.averaged = {"tta": tta, "mc_dropout": mc_dropout}
         self.window = window_size(tile_size_px, self.card)
@@ -164,7 +164,7 @@ class Predictor:
             SceneError: The scene breaks its contract.
             BandNotFoundError: It lacks a band of the card.
         """
-        scene = choose_bands(check_scene(scene), self.card)
+        scene = choose_bands(with_gaps(check_scene(scene), self.card), self.card)
         if image_stats is None and self._needs_stats:
             image_stats = scene_band_stats(scene)
         return scene, image_stats

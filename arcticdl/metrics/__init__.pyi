@@ -42,6 +42,8 @@ from .images.restoration import coarse_difference as coarse_difference
 from .images.restoration import edge_keeping as edge_keeping
 from .images.restoration import peak_signal_to_noise as peak_signal_to_noise
 from .images.restoration import structural_similarity as structural_similarity
+from .images.texture import seam_contrast as seam_contrast
+from .images.texture import spectral_distance as spectral_distance
 from .intervals import bootstrap_scores as bootstrap_scores
 from .labels import label_counts as label_counts
 from .labels import label_scores as label_scores

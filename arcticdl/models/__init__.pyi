@@ -1,4 +1,6 @@
 # What the package offers, for its lazy loader, for mypy and for editors.
+from .adversarial.discriminator import build_discriminator as build_discriminator
+from .adversarial.model import build_adversarial as build_adversarial
 from .backbones.table import BACKBONES as BACKBONES
 from .backbones.table import build_backbone as build_backbone
 from .build import build_classifier as build_classifier

@@ -347,7 +347,7 @@ def _starts(card: Options | None) -> dict[str, dict[str, Any]]:
     known = card or {}
     found = {}
     for head, start in known.get("starts", {}).items():
-        bands, own = list(known["bands"]), ("band", "coarse_px")
+        bands, own = list(known["bands"]), ("band", "coarse_px", "gap")
         told = start["band"]
         index: Any = (
             bands.index(told)

@@ -1,4 +1,7 @@
 # What the package offers, for its lazy loader, for mypy and for editors.
+from .clouds import cloud_mask as cloud_mask
+from .clouds import cloudy_scene as cloudy_scene
+from .clouds import hide_clouds as hide_clouds
 from .daily import daily_scene as daily_scene
 from .icebergs import iceberg_scene as iceberg_scene
 from .monthly import monthly_year as monthly_year

@@ -148,7 +148,7 @@ def optical_scene(
     grid = ("y", "x")
     return xr.Dataset(
         {
-            "image": (("band", *grid), _reflectance(rng, truth), {"units": "1"}),
+            "image": (("band", *grid), _beneath_clouds(rng, truth), {"units": "1"}),
             "valid": (grid, np.ones(surface.shape, bool)),
             "surface": (grid, label, class_attributes(SURFACES, _COLOURS)),
             "cloud": (
@@ -170,16 +170,28 @@ def optical_scene(
     )
 
 
-def _reflectance(rng: np.random.Generator, truth: OpticalTruth) -> np.ndarray:
+def reflectance(rng: np.random.Generator, surface: np.ndarray) -> np.ndarray:
+    """Draws what surfaces reflect, with texture, in full light and without clouds.
+
+    Args:
+        rng: Source of randomness.
+        surface: uint8 (y, x), numbers in ``SURFACES``.
+
+    Returns:
+        float32 (band, y, x), of ``OPTICAL_BANDS``.
+    """
+    texture = fields.fractal_noise(rng, surface.shape, 5.0, octaves=3)
+    brightness = 1.0 + _VARIATION[surface] * texture
+    return np.moveaxis(_REFLECTANCE[surface], -1, 0) * brightness
+
+
+def _beneath_clouds(rng: np.random.Generator, truth: OpticalTruth) -> np.ndarray:
     """Surface with texture, then shadow and cloud over it, float32 (band, y, x)."""
     shape = truth.surface.shape
-    texture = fields.fractal_noise(rng, shape, 5.0, octaves=3)
-    brightness = 1.0 + _VARIATION[truth.surface] * texture
     clear = 1.0 - truth.cloud
-    image = np.empty((len(OPTICAL_BANDS), *shape), np.float32)
+    image = reflectance(rng, truth.surface)
     for band in range(len(OPTICAL_BANDS)):
-        ground = _REFLECTANCE[truth.surface, band] * brightness
-        ground *= 1.0 - truth.shadow
+        ground = image[band] * (1.0 - truth.shadow)
         image[band] = clear * ground + truth.cloud * _CLOUD[band]
         image[band] += 0.003 * rng.standard_normal(shape, np.float32)
     return np.clip(image, 0.0, 1.0)

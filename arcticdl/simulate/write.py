@@ -7,6 +7,7 @@ from typing import NamedTuple
 from arcticdl.choices import check_choice
 from arcticdl.simulate.ai4arctic import write_ai4arctic
 from arcticdl.simulate.chart import write_chart
+from arcticdl.simulate.clouds import cloudy_scene
 from arcticdl.simulate.daily import write_daily
 from arcticdl.simulate.geotiff import write_geotiff
 from arcticdl.simulate.icebergs import write_icebergs
@@ -101,6 +102,14 @@ def _write_coarse(
     return write_restored(coarse_scene(size_px, seed, index=index), "fine", folder)
 
 
+def _write_cloudy(
+    folder: Path, size_px: int, seed: int, index: int, extra: Extra
+) -> Path:
+    _refuse_charts(extra, "cloudy")
+    _refuse_ponds(extra)
+    return write_restored(cloudy_scene(size_px, seed, index=index), "clear", folder)
+
+
 def _refuse_charts(extra: Extra, schema: str) -> None:
     if extra.charts:
         raise ValueError(
@@ -119,6 +128,7 @@ def _refuse_ponds(extra: Extra) -> None:
 SCHEMAS: dict[str, Callable[[Path, int, int, int, Extra], Path]] = {
     "ai4arctic": _RadarSchema(write_ai4arctic).write_scene,
     "amsr2": _write_amsr2,
+    "cloudy": _write_cloudy,
     "coarse": _write_coarse,
     "geotiff": _RadarSchema(_write_radar_geotiff).write_scene,
     "icebergs": _write_icebergs,
@@ -147,8 +157,8 @@ def simulate_scenes(
         out_dir: Folder to write to; made if absent.
         num_scenes: Number of scenes, at least 1.
         size_px: Side of a scene in pixels, at least 16; of 80 m, 40 m for
-            ``"safe"``, ``"speckle"`` and ``"icebergs"``, 10 m for ``"optical"``, 12.5
-            km for ``"amsr2"`` and ``"coarse"`` and 25 km for ``"monthly"``.
+            ``"safe"``, ``"speckle"`` and ``"icebergs"``, 10 m for ``"optical"`` and
+            ``"cloudy"``, 12.5 km for ``"amsr2"`` and ``"coarse"`` and 25 km for ``"monthly"``.
         seed: Seed; the same seed gives the same scenes, whatever ``num_scenes`` is.
         schema: ``"geotiff"``, Sentinel-1 like HH, HV and incidence angle;
             ``"ai4arctic"``, the same with AMSR2, ERA5 and chart labels in NetCDF;
@@ -159,7 +169,9 @@ def simulate_scenes(
             ``"icebergs"``, HH and HV of icebergs at sea, their outlines as
             ``NAME.gpkg``; ``"speckle"``, HH and HV with strong speckle, and without any
             as ``NAME_clean.tif``; ``"coarse"``, brightness temperatures of which one is
-            coarse, and the same fine as ``NAME_fine.tif``.
+            coarse, and the same fine as ``NAME_fine.tif``; ``"cloudy"``, reflectance of
+            four days at each place with gaps under clouds, and without clouds as
+            ``NAME_clear.tif``.
         charts: Writes the ice chart of each scene as ``NAME_chart.gpkg`` (SIGRID-3).
         pond_fraction: Of optical scenes, the share of melt ponds in the area of floes,
             0 to 1; 0.25 unless told.

@@ -89,6 +89,18 @@ def test_a_misspelt_name_is_refused_with_its_key_and_what_was_meant(
         (["data.labels.sic.codes={0: 1}"], "need `classes`"),
         (["data.labels.sic.restores=[HH, HV]"], "a band for each of 1 quantities"),
         (["data.labels.sic.outputs=[a, a]"], "must differ"),
+        (["data.gaps={share: 0.3}"], "no label has `restores`"),
+        (["data.gaps={share: 1}"], r"data\.gaps\.share: .*less than 1"),
+        (["model.adversarial={}"], "a label with `restores`"),
+        (
+            [
+                "label=sic",
+                "data.labels.sic.restores=[HH]",
+                "model.adversarial={weight: 0.1}",
+                "train.devices=2",
+            ],
+            r"\['train.devices'\] do not go with `model.adversarial`",
+        ),
         (["model.diffusion={steps: 50}"], "is of the task dense_ensemble"),
         (
             ["label=sic", "task=dense_ensemble", "model.diffusion={steps: 5}"],

@@ -222,3 +222,25 @@ def test_ice_charts_are_labels(project_root):
     true, found = pairs(test, maps, drawn)
     matrix = metrics.confusion_matrix(true, found, labels=range(6))
     np.testing.assert_array_equal(result["confusion_matrix"], matrix)
+
+
+def test_gaps_are_filled_and_all_else_stays(project_root, monkeypatch):
+    beside = "arcticdl.evaluation.baselines.beside.classical_baselines"
+    monkeypatch.setattr(beside, lambda *given, **options: {})  # they take most time
+    simulate("data/cloudy", "cloudy", 6, 64)  # two places
+    result, test, maps = run_through(project_root, "gaps", PLAIN, "tiles.size_px=32")
+    for name in test:
+        with (
+            rasterio.open(f"data/cloudy/{name}.tif") as given,
+            rasterio.open(maps / f"{name}.tif") as map_,
+        ):
+            before, after = given.read(), map_.read()
+        gap = np.isnan(before)
+        np.testing.assert_array_equal(after[~gap], before[~gap])
+        np.testing.assert_array_equal(read(maps / f"{name}_filled.tif") == 0, ~gap[0])
+    # A quarter of each scene is hidden, less what was a gap before.
+    share = result["num_pixels"] / (2 * len(test) * 64 * 64)
+    assert 0.1 < share < 0.25
+    assert {"psnr_db", "ssim", "spectrum_db", "seam"} == set(result["extra"])
+    beside = {"constant", "nearest", "harmonic", "biharmonic", "other_dates"}
+    assert set(result["baselines"]) == beside

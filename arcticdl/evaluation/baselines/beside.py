@@ -14,6 +14,7 @@ from arcticdl.evaluation.baselines.constant import constant_baseline
 from arcticdl.evaluation.baselines.incidence import fits_store, incidence_baseline
 from arcticdl.evaluation.baselines.pixels import fitted_normalizer, pixel_baselines
 from arcticdl.evaluation.restored.filters import filter_baselines
+from arcticdl.evaluation.restored.gaps import gap_baselines
 from arcticdl.files import write_json
 from arcticdl.tasks import Head
 from arcticdl.tiles import LabelInfo, TileStore
@@ -40,7 +41,7 @@ def score_baselines(
     of classes each pixel by itself, and linear models, random forests and gradient
     boosting on neighbourhoods; of radar scenes with their incidence angle also Gaussian
     mixtures, unless they are simulated, as the mixtures assume. Where the network
-    restores bands, filters of these stand there too.
+    restores bands, filters of these stand there too, or what fills their gaps.
 
     Args:
         store: A tile store.
@@ -96,9 +97,11 @@ def score_baselines(
         results |= incidence_baseline(
             store, train, test, info, head, normalizer=normalizer, seed=seed
         )
-    restored = start is not None and "coarse_px" in start
-    if start is not None and restored and head.spec.kind in ("values", "members"):
-        results |= filter_baselines(store, train, test, info, head, start, seed=seed)
+    told, kind = start or {}, head.spec.kind
+    if "gap" in told and kind == "values":
+        results |= gap_baselines(store, test, info, head, told, seed=seed)
+    elif "coarse_px" in told and kind in ("values", "members"):
+        results |= filter_baselines(store, train, test, info, head, told, seed=seed)
     if kept is not None:
         write_json(kept, {"rests_on": rests_on, "results": results})
     return results

@@ -7,6 +7,8 @@ SHOWN = {
     "psnr_db": ("PSNR", "dB"),
     "ssim": ("SSIM", ""),
     "edges": ("edges kept", ""),
+    "seam": ("step at the edges of gaps over the truth's", ""),
+    "spectrum_db": ("spectrum off by", "dB"),
     "looks": ("looks", ""),
     "coarse_rmse": ("coarse signal, RMSE", None),
 }

@@ -66,7 +66,7 @@ def void_outside(scene: xr.Dataset, data: DataConfig, anchor: Anchor) -> xr.Data
         label = scene[name]
         if {"y", "x"} <= set(label.dims):
             lazy = WindowArray(
-                label.shape, label.dtype, partial(_kept, label.variable, inside)
+                label.shape, label.dtype, partial(kept_inside, label.variable, inside)
             )
             attrs = label.attrs | void_attributes(label)
             changed[name] = lazy.variable(tuple(map(str, label.dims)), attrs)
@@ -201,7 +201,8 @@ def _both(
     return here if valid is None else here & valid[rows, cols].values
 
 
-def _kept(label: xr.Variable, inside: xr.Variable, *window: Any) -> np.ndarray:
+def kept_inside(label: xr.Variable, inside: xr.Variable, *window: Any) -> np.ndarray:
+    """Reads a window of a label, void where a mask ``(y, x)`` is not 1."""
     rows, cols = window[-2:]
     values = label[window].values
     void = np.nan if values.dtype.kind == "f" else VOID_CLASS

@@ -7,7 +7,7 @@ from arcticdl.config import Experiment
 from arcticdl.config.model import DiffusionConfig
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.options import call_with
-from arcticdl.tasks import Head
+from arcticdl.tasks import TASKS, Head
 
 FIXED = frozenset(("backbone", "decoder", "num_bands"))
 """Arguments of ``build_denoiser`` that have keys of their own, or come from data."""
@@ -89,22 +89,28 @@ def build_diffusion(config: Experiment, card: Mapping[str, Any]) -> Any:
 
 
 def build_answering(
-    config: Experiment, denoiser: Any, card: Mapping[str, Any], seed: int
+    config: Experiment, trained: Any, card: Mapping[str, Any], seed: int
 ) -> Any:
-    """Builds the network around it that answers for a scene, with the same weights.
+    """Builds what answers for a scene, with the weights of what is trained.
 
     Args:
         config: The experiment.
-        denoiser: From ``build_diffusion``.
+        trained: From ``build_network``.
         card: Of the training feed.
         seed: Of the noise that members begin as.
+
+    Returns:
+        A sampler around a denoiser, the network that a discriminator judges, or
+        ``None`` where what is trained answers itself.
     """
+    if all(TASKS[config.task_of(name)].kind != "members" for name in config.each_head):
+        return getattr(trained, "generator", None)
     from arcticdl.models import build_sampler
 
     settings = settings_of(config)
     (name,) = config.each_head
     return build_sampler(
-        denoiser,
+        trained,
         name=name,
         card=card,
         num_members=settings.members,

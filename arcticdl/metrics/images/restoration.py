@@ -26,7 +26,7 @@ def peak_signal_to_noise(
         >>> round(peak_signal_to_noise([[0.0, 10.0]], [[1.0, 9.0]]), 6)
         20.0
     """
-    y, p, known = _pair(true, answer)
+    y, p, known = image_pair(true, answer)
     if not known.any():
         return float("nan")
     span = np.ptp(y[known]) if data_range is None else data_range
@@ -36,7 +36,11 @@ def peak_signal_to_noise(
 
 
 def structural_similarity(
-    true: ArrayLike, answer: ArrayLike, *, data_range: float | None = None
+    true: ArrayLike,
+    answer: ArrayLike,
+    *,
+    data_range: float | None = None,
+    within: ArrayLike | None = None,
 ) -> float:
     """How alike two images are in brightness, contrast and structure, at most 1.
 
@@ -48,6 +52,8 @@ def structural_similarity(
         true: ``(y, x)``, NaN where void.
         answer: Likewise.
         data_range: Greatest less least value that can be; ``None``: of this truth.
+        within: Boolean ``(y, x)``: the mean is over windows about these pixels alone,
+            such as those of gaps; ``None``: over all.
 
     Returns:
         The mean; NaN where no window is whole, or the truth has no range.
@@ -60,10 +66,11 @@ def structural_similarity(
     from scipy import ndimage
     from skimage.metrics import structural_similarity as similarity
 
-    y, p, known = _pair(true, answer)
+    y, p, known = image_pair(true, answer)
     span = float(np.ptp(y[known])) if known.any() else 0.0
     span = span if data_range is None else data_range
     whole = ndimage.binary_erosion(known, np.ones((11, 11), bool), border_value=0)
+    whole = whole if within is None else whole & np.asarray(within, bool)
     if not whole.any() or not span > 0:
         return float("nan")
     middle = y[known].mean()
@@ -96,7 +103,7 @@ def edge_keeping(true: ArrayLike, answer: ArrayLike) -> float:
         >>> round(edge_keeping(step, 3.0 * step + 1.0), 6)
         1.0
     """
-    y, p, _ = _pair(true, answer)
+    y, p, _ = image_pair(true, answer)
     one, other = _laplacian(y), _laplacian(p)
     known = np.isfinite(one) & np.isfinite(other)
     if not known.any():
@@ -134,7 +141,7 @@ def coarse_difference(
     """
     if block_px < 2:
         raise ValueError(f"`block_px` must be at least 2. Received: {block_px}.")
-    y, p, _ = _pair(given, answer)
+    y, p, _ = image_pair(given, answer)
     if decibels:
         means = (
             10.0 * np.log10(_block_means(10.0 ** (v / 10.0), block_px)) for v in (p, y)
@@ -162,9 +169,14 @@ def _laplacian(image: FloatArray) -> FloatArray:
     return found
 
 
-def _pair(
+def image_pair(
     true: ArrayLike, answer: ArrayLike
 ) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+    """Two images as float64, NaN where either is not known, and where both are known.
+
+    Raises:
+        ValueError: They are not ``(y, x)``, or not alike.
+    """
     y, p = np.asarray(true, np.float64), np.asarray(answer, np.float64)
     if y.shape != p.shape or y.ndim != 2:
         raise ValueError(

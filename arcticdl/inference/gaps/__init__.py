@@ -1,0 +1,1 @@
+"""Maps in which gaps are filled, and nothing else is changed."""

@@ -1,0 +1,1 @@
+"""Networks that are judged by another network, which learns to tell them from truth."""

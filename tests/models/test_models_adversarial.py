@@ -1,0 +1,198 @@
+"""Generator and discriminator: what each wants, what neither may see, what is kept."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from arcticdl import losses
+from arcticdl.models import build_adversarial, build_discriminator, build_multitask
+from arcticdl.models.adversarial.discriminator import CONTESTS
+
+pytestmark = pytest.mark.backend
+
+START = {"band": ["HV"], "offset": [-20.0], "scale": [4.0], "gain": [4.0]}
+CARD = {
+    "bands": ["HH", "HV"],
+    "heads": {"clean": {"task": "dense_regression", "outputs": [""], "units": "dB"}},
+    "starts": {"clean": START},
+}
+
+
+def generator(seed=0):
+    keras.utils.set_random_seed(seed)
+    return build_multitask(
+        "plain",
+        "unet",
+        heads={"clean": {"task": "dense_regression", "num_outputs": 1}},
+        bands=CARD["bands"],
+        card=CARD,
+        backbone_options={"width": 4, "depth": 2},
+        decoder_options={"channels": (8, 4)},
+    )
+
+
+def contest(name="hinge", **options):
+    return build_adversarial(generator(), contest=name, width=4, depth=2, **options)
+
+
+def batch(size=32, number=2, void=0):
+    rng = np.random.default_rng(1)
+    image = rng.normal(size=(number, size, size, 2)).astype("float32")
+    truth = (image[..., 1] * 4 - 20 + rng.normal(size=image.shape[:3])).astype("float32")
+    truth[:, :void] = np.nan
+    return image, truth
+
+
+def numbers(tensors):
+    return [np.array(ops.convert_to_numpy(t)) for t in tensors]
+
+
+def test_losses_are_those_written_down_by_hand():
+    real, fake = np.float32([2.0, 0.5]), np.float32([-2.0, 0.5])
+    hinge, squares = CONTESTS["hinge"], CONTESTS["least_squares"]
+    assert numbers([hinge.real(real), hinge.fake(fake), hinge.fool(fake)]) == [
+        pytest.approx([0.0, 0.5]),
+        pytest.approx([0.0, 1.5]),
+        pytest.approx([2.0, -0.5]),
+    ]
+    assert numbers([squares.real(real), squares.fake(fake), squares.fool(fake)]) == [
+        pytest.approx([0.5, 0.125]),
+        pytest.approx([2.0, 0.125]),
+        pytest.approx([4.5, 0.125]),
+    ]
+
+
+def test_the_compiled_loss_is_that_of_the_answer_and_of_both_wishes():
+    model = contest("least_squares", weight=0.5)
+    model.compile("sgd", losses.MeanAbsoluteError(), jit_compile=False)
+    image, truth = batch(void=12)
+    answer = model.generator(image)
+    real, fake, patches = model.pairs(image, truth, answer)
+    scores = numbers(model.discriminator(v) for v in (real, fake))
+    weights = numbers([patches])[0]
+    # By hand: shares of known pixels in patches of four, of which three rows are void.
+    assert weights.shape == (2, 8, 8, 1)
+    np.testing.assert_array_equal(weights[:, :3], 0)
+    np.testing.assert_array_equal(weights[:, 3:], 1)
+    judging = (0.5 * (scores[0] - 1) ** 2 + 0.5 * scores[1] ** 2)[:, 3:].mean()
+    fooling = (0.5 * (scores[1] - 1) ** 2)[:, 3:].mean()
+    known = np.isfinite(truth)
+    own = np.abs(numbers([answer])[0][..., 0] - truth)[known].mean()
+    found = float(model.compute_loss(image, truth, answer, training=False))
+    assert found == pytest.approx(own + 0.5 * fooling + judging, rel=1e-4)
+
+
+def test_void_is_never_judged():
+    model = contest()
+    image, truth = batch(void=11)
+    answer = numbers([model.generator(image)])[0]
+    other = answer.copy()
+    other[:, :11] = 1e6
+
+    def wishes(values, truths):
+        real, fake, patches = model.pairs(image, truths, values)
+        return (
+            float(model.judge(real, fake, patches, training=False)),
+            float(model.fool(fake, patches)),
+        )
+
+    assert wishes(answer, truth) == wishes(other, truth)
+    assert wishes(answer, np.full_like(truth, np.nan)) == (0.0, 0.0)
+    # Patches that reach into void are judged by what is known there alone.
+    real, fake, _ = model.pairs(image, truth, answer)
+    both = numbers([real, fake])
+    np.testing.assert_array_equal(both[0][:, :11], both[1][:, :11])
+
+
+def test_a_kernel_has_a_spectral_norm_of_one():
+    model = build_discriminator(3, width=4, depth=2)
+    image = np.random.default_rng(0).normal(size=(1, 16, 16, 3)).astype("float32")
+    trained, fixed = model.trainable_variables, model.non_trainable_variables
+    for _ in range(30):  # one step of the power iteration each
+        _, values = model.stateless_call(trained, fixed, image, training=True)
+        for variable, value in zip(fixed, values, strict=True):
+            variable.assign(value)
+        model(image, training=True)
+    for layer in model.layers:
+        if hasattr(layer, "layer"):
+            _, kernel = layer.normalized_weights()
+            matrix = numbers([kernel])[0].reshape(-1, kernel.shape[-1])
+            largest = np.linalg.svd(matrix, compute_uv=False)[0]
+            assert largest == pytest.approx(1, abs=0.02)
+
+
+def trained(name, steps, rate=0.02, **options):
+    model = contest(name, **options)
+    optimizer = keras.optimizers.SGD(rate)
+    model.compile(optimizer, losses.MeanAbsoluteError(), jit_compile=False)
+    image, truth = batch(void=4)
+    for _ in range(steps):
+        model.train_on_batch(image, truth)
+    return model, image, truth
+
+
+@pytest.mark.parametrize("name", CONTESTS)
+def test_a_step_lowers_the_loss_of_each_against_the_other_as_it_was(name):
+    before, image, truth = trained(name, 3, weight=5.0)
+    after, _, _ = trained(name, 4, weight=5.0)
+    answers = [m.generator(image) for m in (before, after)]
+    real, old, patches = before.pairs(image, truth, answers[0])
+    _, new, _ = before.pairs(image, truth, answers[1])
+    judged = [float(m.judge(real, old, patches, False)) for m in (before, after)]
+    assert judged[1] < judged[0]
+    # The generator also wants the compiled loss to be low; its sum falls.
+    def sum_of(answer, fake):
+        known = np.isfinite(truth)
+        own = np.abs(numbers([answer])[0][..., 0] - truth)[known].mean()
+        return own + 5.0 * float(before.fool(fake, patches))
+
+    assert sum_of(answers[1], new) < sum_of(answers[0], old)
+
+
+def test_neither_loss_moves_the_weights_of_the_other():
+    changed = {}
+    for weight in (1e-9, 50.0):
+        model, _, _ = trained("hinge", 1, weight=weight)
+        changed[weight] = [
+            numbers(part.trainable_variables)
+            for part in (model.discriminator, model.generator)
+        ]
+    (judge, made), (other_judge, other_made) = changed.values()
+    for one, other in zip(judge, other_judge, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert any(not np.allclose(*pair) for pair in zip(made, other_made, strict=True))
+
+
+def test_what_is_kept_is_the_same_to_the_bit(tmp_path):
+    model, image, truth = trained("hinge", 2)
+    answer = numbers([model.generator(image)])[0]
+    model.generator.save(tmp_path / "generator.keras")
+    again = keras.saving.load_model(tmp_path / "generator.keras")
+    np.testing.assert_array_equal(numbers([again(image)])[0], answer)
+    assert "discriminator" not in [layer.name for layer in again.layers]
+    model.save(tmp_path / "both.keras")
+    both = keras.saving.load_model(tmp_path / "both.keras")
+    np.testing.assert_array_equal(numbers([both.generator(image)])[0], answer)
+    wishes = [m.evaluate(image, truth, verbose=0, return_dict=True) for m in (model, both)]
+    assert wishes[0] == pytest.approx(wishes[1])
+    assert {"adversarial_loss", "discriminator_loss"} <= set(wishes[0])
+
+
+def test_contests_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="hinge"):
+        contest("hing")
+    with pytest.raises(ValueError, match=r"`weight` must be above 0.*Received: 0"):
+        contest(weight=0)
+    with pytest.raises(ValueError, match=r"depth=0"):
+        build_discriminator(2, depth=0)
+    plain = build_multitask(
+        "plain",
+        "unet",
+        heads={"clean": {"task": "dense_regression", "num_outputs": 1}},
+        num_bands=2,
+        backbone_options={"width": 4, "depth": 1},
+        decoder_options={"channels": (4,)},
+    )
+    with pytest.raises(ValueError, match=r"card's `starts`.*Received: starts of \[\]"):
+        build_adversarial(plain)
