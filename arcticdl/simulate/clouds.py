@@ -1,4 +1,4 @@
-"""Clouds over scenes: masks as ragged as real ones, hidden pixels, series under cloud."""
+"""Clouds over scenes: ragged masks, hidden pixels, series with gaps."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -152,13 +152,14 @@ def cloudy_scene(size_px: int = 128, seed: int = 0, *, index: int = 0) -> xr.Dat
     where = np.random.default_rng([seed, place, 16])
     names = list(CLOUDY_BANDS)
     units = {"units": "1"}
+    label = xr.DataArray(
+        clear, dims=("channel", "y", "x"), coords={"channel": names}, attrs=units
+    )
     return xr.Dataset(
         {
             "image": (("band", "y", "x"), np.where(cloud, np.nan, clear), units),
             "valid": (("y", "x"), ~cloud),
-            "clear": xr.DataArray(
-                clear, dims=("channel", "y", "x"), coords={"channel": names}, attrs=units
-            ),
+            "clear": label,
         },
         coords={
             "band": names,

@@ -158,7 +158,8 @@ def simulate_scenes(
         num_scenes: Number of scenes, at least 1.
         size_px: Side of a scene in pixels, at least 16; of 80 m, 40 m for
             ``"safe"``, ``"speckle"`` and ``"icebergs"``, 10 m for ``"optical"`` and
-            ``"cloudy"``, 12.5 km for ``"amsr2"`` and ``"coarse"`` and 25 km for ``"monthly"``.
+            ``"cloudy"``, 12.5 km for ``"amsr2"`` and ``"coarse"`` and 25 km for
+            ``"monthly"``.
         seed: Seed; the same seed gives the same scenes, whatever ``num_scenes`` is.
         schema: ``"geotiff"``, Sentinel-1 like HH, HV and incidence angle;
             ``"ai4arctic"``, the same with AMSR2, ERA5 and chart labels in NetCDF;

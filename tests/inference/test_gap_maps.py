@@ -1,4 +1,4 @@
-"""Maps with filled gaps: all else as observed, to the bit, and a flag that says which."""
+"""Maps with filled gaps: all else to the bit, and a flag that says which."""
 
 import keras
 import numpy as np
@@ -82,7 +82,10 @@ def test_what_was_observed_stays_to_the_bit_and_is_told(model, cloudy):
 def test_files_say_which_pixels_were_filled(model, cloudy, tmp_path):
     out = tmp_path / "clear.tif"
     predict_scene(model, cloudy, out, overlap_px=8, progress=False)
-    with rasterio.open(out) as values, rasterio.open(tmp_path / "clear_filled.tif") as f:
+    with (
+        rasterio.open(out) as values,
+        rasterio.open(tmp_path / "clear_filled.tif") as f,
+    ):
         found, flag = values.read(), f.read(1)
         assert f.nodata == 255
     observed = flag == 0

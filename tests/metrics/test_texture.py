@@ -58,7 +58,9 @@ def test_only_blocks_in_gaps_count():
     answer[:, 64:] *= 3.0
     inside = np.zeros(image.shape, bool)
     inside[:, :48] = True
-    assert metrics.spectral_distance(image, answer, inside) == pytest.approx(0, abs=1e-9)
+    assert metrics.spectral_distance(image, answer, inside) == pytest.approx(
+        0, abs=1e-9
+    )
     assert metrics.spectral_distance(image, answer) > 1.0
     void = np.where(np.arange(96) >= 64, np.nan, image)
     assert metrics.spectral_distance(void, answer) == pytest.approx(0, abs=1e-9)

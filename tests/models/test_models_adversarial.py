@@ -39,7 +39,9 @@ def contest(name="hinge", **options):
 def batch(size=32, number=2, void=0):
     rng = np.random.default_rng(1)
     image = rng.normal(size=(number, size, size, 2)).astype("float32")
-    truth = (image[..., 1] * 4 - 20 + rng.normal(size=image.shape[:3])).astype("float32")
+    truth = (image[..., 1] * 4 - 20 + rng.normal(size=image.shape[:3])).astype(
+        "float32"
+    )
     truth[:, :void] = np.nan
     return image, truth
 
@@ -141,6 +143,7 @@ def test_a_step_lowers_the_loss_of_each_against_the_other_as_it_was(name):
     _, new, _ = before.pairs(image, truth, answers[1])
     judged = [float(m.judge(real, old, patches, False)) for m in (before, after)]
     assert judged[1] < judged[0]
+
     # The generator also wants the compiled loss to be low; its sum falls.
     def sum_of(answer, fake):
         known = np.isfinite(truth)
@@ -174,7 +177,9 @@ def test_what_is_kept_is_the_same_to_the_bit(tmp_path):
     model.save(tmp_path / "both.keras")
     both = keras.saving.load_model(tmp_path / "both.keras")
     np.testing.assert_array_equal(numbers([both.generator(image)])[0], answer)
-    wishes = [m.evaluate(image, truth, verbose=0, return_dict=True) for m in (model, both)]
+    wishes = [
+        m.evaluate(image, truth, verbose=0, return_dict=True) for m in (model, both)
+    ]
     assert wishes[0] == pytest.approx(wishes[1])
     assert {"adversarial_loss", "discriminator_loss"} <= set(wishes[0])
 

@@ -120,9 +120,7 @@ def fill_biharmonic(image: FloatArray) -> FloatArray:
     gap = np.isnan(image)
     if gap.all() or not gap.any():
         return image
-    filled = inpaint_biharmonic(
-        np.where(gap, 0.0, image), gap, split_into_regions=True
-    )
+    filled = inpaint_biharmonic(np.where(gap, 0.0, image), gap, split_into_regions=True)
     return np.asarray(filled, np.float64)
 
 

@@ -1,4 +1,4 @@
-"""Maps of bands whose gaps are filled: observed pixels to the bit, and which they are."""
+"""Maps of bands whose gaps are filled: all else to the bit, and which is which."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -60,7 +60,9 @@ class AdversarialModel(keras.Model):
         self.index, self.offset, self.scale = list(index), list(offset), list(scale)
         self.contest, self.weight = contest, weight
         self._wanted = wanted
-        wrapped = [each.layer for each in discriminator.layers if hasattr(each, "layer")]
+        wrapped = [
+            each.layer for each in discriminator.layers if hasattr(each, "layer")
+        ]
         self._patch_px = math.prod(convolution.strides[0] for convolution in wrapped)
         self.fooling = keras.metrics.Mean(name="adversarial_loss")
         self.judging = keras.metrics.Mean(name="discriminator_loss")
