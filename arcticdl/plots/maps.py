@@ -211,7 +211,8 @@ def _default_bands(names: list[str]) -> Sequence[str]:
     for composite in _KNOWN_COMPOSITES:
         if set(composite) <= set(names):
             return composite
-    return names[:3] if len(names) >= 3 else names[:1]
+    shown = [name for name in names if name != "gap"]  # which tells where none is
+    return shown[:3] if len(shown) >= 3 else shown[:1]
 
 
 def _position(band: str | int, names: list[str]) -> int:
