@@ -61,7 +61,8 @@ def cloud_mask(
     veil = fields.fractal_noise(rng, shape, size_px, octaves=5).ravel()
     count = round(share * veil.size)
     covered = np.zeros(veil.size, bool)
-    covered[np.argpartition(veil, veil.size - count)[veil.size - count :]] = True
+    first = veil.size - count
+    covered[np.argpartition(veil, min(first, veil.size - 1))[first:]] = True
     return covered.reshape(shape)
 
 

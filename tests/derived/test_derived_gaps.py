@@ -67,7 +67,7 @@ def test_any_window_reads_the_same():
 
 def test_gaps_that_cannot_be_are_refused():
     scene = scene_of(clouded())
-    with pytest.raises(ValueError, match=r"`reach_px` must be at least 1.*reach_px=0"):
+    with pytest.raises(ValueError, match=r"`reach_px` must be at least 1.*Received: 0"):
         mark_gaps(scene, ["B03"], reach_px=0)
     with pytest.raises(ValueError, match="B3"):
         mark_gaps(scene, ["B3"])

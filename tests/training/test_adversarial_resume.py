@@ -60,7 +60,7 @@ def compiled():
     model.compile(
         build_optimizer(0.01, num_steps=6),
         losses.MeanAbsoluteError(),
-        jit_compile=keras.backend.backend() == "jax",
+        run_eagerly=True,  # a graph of so little takes longer to make than to run
     )
     return model
 
@@ -82,7 +82,7 @@ def test_a_training_of_both_goes_on_to_the_bit(tmp_path):
         np.testing.assert_array_equal(
             *(keras.ops.convert_to_numpy(v) for v in (one, other))
         )
-    moments = [v for v in whole.optimizer.variables if "scores" in v.path]
+    moments = [v for v in whole.optimizer.variables if "scores_kernel_" in v.path]
     assert moments and all(np.any(keras.ops.convert_to_numpy(v)) for v in moments)
     image, _ = Pairs()[0]
     answers = [

@@ -74,7 +74,8 @@ def build_discriminator(
     x = image
     for level in range(depth):
         x = _convolve(x, width * 2**level, 2, f"patches{level + 1}")
-        x = layers.LeakyReLU(0.2, name=f"patches{level + 1}_relu", dtype="float32")(x)
+        # As LeakyReLU(0.2), which TensorFlow fails to fuse with what is normalised.
+        x = ops.maximum(x, 0.2 * x)
     scores = _convolve(x, 1, 1, "scores")
     return keras.Model(image, scores, name="discriminator")
 
