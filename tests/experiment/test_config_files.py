@@ -244,3 +244,14 @@ def test_gaps_are_filled_and_all_else_stays(project_root, monkeypatch):
     assert {"psnr_db", "ssim", "spectrum_db", "seam"} == set(result["extra"])
     beside = {"constant", "nearest", "harmonic", "biharmonic", "other_dates"}
     assert set(result["baselines"]) == beside
+
+
+def test_gaps_are_filled_by_a_network_that_another_judges(project_root):
+    simulate("data/cloudy", "cloudy", 5, 64)  # two places
+    small = (PLAIN, "tiles.size_px=64", "baselines=false")
+    result, test, _ = run_through(project_root, "gaps_gan", *small)
+    assert set(result["extra"]) == {"psnr_db", "ssim", "spectrum_db", "seam"}
+    history = Path("runs/gaps_gan/fold0/history.csv").read_text()
+    assert "discriminator_loss" in history.splitlines()[0]
+    model = arcticdl.inference.load_model("runs/gaps_gan/fold0/model.keras")
+    assert not any("discriminator" in layer.name for layer in model.layers)
