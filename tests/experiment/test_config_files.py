@@ -249,7 +249,7 @@ def test_gaps_are_filled_and_all_else_stays(project_root, monkeypatch):
 def test_gaps_are_filled_by_a_network_that_another_judges(project_root):
     simulate("data/cloudy", "cloudy", 5, 64)  # two places
     small = (PLAIN, "tiles.size_px=64", "baselines=false")
-    result, test, _ = run_through(project_root, "gaps_gan", *small)
+    result, *_ = run_through(project_root, "gaps_gan", *small)
     assert set(result["extra"]) == {"psnr_db", "ssim", "spectrum_db", "seam"}
     history = Path("runs/gaps_gan/fold0/history.csv").read_text()
     assert "discriminator_loss" in history.splitlines()[0]
