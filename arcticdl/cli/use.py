@@ -109,8 +109,9 @@ def evaluate(
     together. Beside it stand macro F1, both F1 over pixels of ice alone, each class,
     and the scores by the configuration's `strata`; all in autoice.json.
     --score robustness scores the same scenes with more wind, melt, noise and speckle,
-    with another slope over the incidence angle, and without AMSR2 or ERA5; it writes
-    robustness.json and robustness.png.
+    with another slope over the incidence angle, and without AMSR2 or ERA5; with
+    `baselines: true` in the configuration, baselines on the very same scenes too. It
+    writes robustness.json and robustness.png.
 
     Example: `arcticdl evaluate runs/demo`
     """

@@ -82,7 +82,8 @@ class Experiment(Section):
     baselines: bool = Field(
         False,
         description="Score classical methods on the same folds as well: majority or "
-        "mean, linear models, forests and boosting.",
+        "mean, linear models, forests and boosting, thresholds of Otsu; beside radar "
+        "textures; concentration from brightness temperatures.",
     )
     strata: tuple[str, ...] = Field(
         (),

@@ -5,6 +5,7 @@ from .baselines.beside import score_baselines as score_baselines
 from .baselines.classical import classical_baselines as classical_baselines
 from .baselines.constant import constant_baseline as constant_baseline
 from .baselines.incidence import IncidenceGaussians as IncidenceGaussians
+from .baselines.methods import scene_methods as scene_methods
 from .baselines.pixels import pixel_baselines as pixel_baselines
 from .calibrate.conformal import control_risk as control_risk
 from .calibrate.fit import fit_scaling as fit_scaling

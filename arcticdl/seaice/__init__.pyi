@@ -9,3 +9,4 @@ from . import polaris as polaris
 from . import sar as sar
 from . import schemes as schemes
 from . import speckle as speckle
+from . import texture as texture

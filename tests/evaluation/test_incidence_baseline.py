@@ -10,7 +10,9 @@ from threadpoolctl import threadpool_limits
 
 from arcticdl import tiles
 from arcticdl.evaluation import IncidenceGaussians, score_baselines
-from arcticdl.evaluation.baselines.incidence import fits_store, incidence_baseline
+from arcticdl.evaluation.baselines.incidence import common_slope, fit_mixtures
+from arcticdl.evaluation.baselines.methods import scene_methods
+from arcticdl.evaluation.baselines.sample import Sample
 from arcticdl.tasks import read_head
 
 SLOPES = np.array([[-0.65, 0.0], [-0.24, -0.16]])
@@ -123,18 +125,26 @@ def test_it_stands_beside_a_network_scored_on_the_same_pixels(tmp_path):
 
 def test_it_is_never_scored_on_its_own_assumption(tmp_path):
     simulated = made(tmp_path / "b.tiles", "simulated")
-    assert not fits_store(simulated, HEAD)
-    real = made(tmp_path / "c.tiles", "dmi")
-    assert fits_store(real, HEAD)
-    value = read_head("sic", {"task": "dense_regression"})
-    assert not fits_store(real, value)
-    few = np.arange(1)
-    with np.errstate(all="raise"):
-        found = incidence_baseline(
-            real, few, few, real.labels["ice"], HEAD, normalizer=unscaled(real)
-        )
-    assert set(found) <= {"incidence_gaussians"}
+    everything = np.arange(len(simulated))
+    info = simulated.labels["ice"]
+    found = scene_methods(simulated, everything, info, HEAD, max_samples=500)
+    assert list(found) == ["otsu", "textures"]
+    few = Sample(np.zeros((3, 3)), np.zeros(3, int), np.zeros(3, int))
+    assert fit_mixtures(few, ("HH", "HV", "incidence_angle"), 2, seed=0) is None
+    assert fit_mixtures(few, ("HH", "HV", "red"), 2, seed=0) is None
 
 
-def unscaled(store):
-    return tiles.Normalizer("none", store.bands)
+def test_a_common_slope_is_not_tilted_by_where_the_classes_lie():
+    rng = np.random.default_rng(3)
+    truth = rng.integers(0, 2, 5000)
+    # The brighter class is seen at steeper angles: a plain line would mistake the one
+    # for the other.
+    angle = rng.uniform(20, 35, 5000) + 12 * truth
+    db = -20 + 6 * truth - 0.2 * angle + rng.normal(0, 0.3, 5000)
+    assert common_slope(db, angle, truth) == pytest.approx(-0.2, abs=0.005)
+    assert np.polyfit(angle, db, 1)[0] > 0
+    amount = rng.uniform(0, 1, 5000)
+    db = 5 * amount - 0.1 * (angle + 20 * amount)
+    found = common_slope(db, angle + 20 * amount, amount, of_classes=False)
+    assert found == pytest.approx(-0.1)
+    assert common_slope(db, np.full(5000, 30.0), truth) == 0.0

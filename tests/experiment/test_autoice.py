@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.metrics import f1_score, r2_score
 from arcticdl.cli import main
 from arcticdl.config import load_config
 from arcticdl.errors import ConfigError, SplitError, TaskError
+from arcticdl.evaluation.autoice import beside
 from arcticdl.evaluation.autoice.score import score_tallies
 from arcticdl.evaluation.autoice.tally import chart_heads
 from arcticdl.experiment import (
@@ -25,7 +27,7 @@ from arcticdl.experiment import (
 from arcticdl.sources import open_scene
 from arcticdl.sources.charts.polygons import read_ice_chart
 from arcticdl.tasks import read_head
-from arcticdl.tiles import drop
+from arcticdl.tiles import drop, open_store
 
 NET = (
     "model={backbone: plain, options: {backbone_options: {width: 4, depth: 2}, "
@@ -222,7 +224,9 @@ def test_another_store_is_scored_by_one_fold(small):
     assert (small / "autoice_others.json").is_file()
 
 
-def test_the_card_scores_what_the_scenes_lose(small, capsys):
+def test_the_card_scores_what_the_scenes_lose(small, monkeypatch):
+    few = partial(beside.chart_baselines, max_samples=600)
+    monkeypatch.setattr(beside, "chart_baselines", few)
     found = robustness_card(small, damages=("no AMSR2",))
     assert found["whole"] == score_autoice(small)["official"]
     (level,) = found["damages"]["no AMSR2"]["levels"]
@@ -232,6 +236,27 @@ def test_the_card_scores_what_the_scenes_lose(small, capsys):
     assert json.loads((small / "robustness.json").read_text()) == found
     lines = describe_card(found)
     assert f"{level['official']['combined']:.1f}" in lines[1]
+    methods = found["baselines"]
+    names = ["constant", "random_forest", "otsu", "textures", "bootstrap"]
+    assert list(methods) == names
+    split = json.loads((small / "fold0" / "split.json").read_text())
+    store = open_store("data/autoice_small.tiles")
+    parts = {part: store.manifest["scene_id"].isin(split[part]).to_numpy()
+             for part in ("train", "test")}  # fmt: skip
+    read = {p: store.read(np.flatnonzero(m), ["SOD"])["SOD"] for p, m in parts.items()}
+    seen = read["train"][read["train"] != 255]
+    truth = read["test"][read["test"] != 255]
+    usual = np.full(len(truth), np.bincount(seen).argmax())
+    f1 = f1_score(truth, usual, average="weighted", zero_division=0)
+    constant = methods["constant"]
+    assert constant["whole"]["SOD"] == round(100 * f1, 3)
+    # It does not look at the scene; the radar's textures do not look at AMSR2.
+    for name in ("constant", "textures"):
+        assert methods[name]["damages"]["no AMSR2"] == [methods[name]["whole"]]
+    cold = methods["bootstrap"]
+    assert cold["damages"]["no AMSR2"][0]["SIC"] < cold["whole"]["SIC"]
+    assert cold["whole"]["SOD"] is None
+    assert f"{methods['textures']['title']}:" in lines
     with pytest.raises(ValueError, match="Did you mean 'wind'"):
         robustness_card(small, damages=("winds",))
     words = ["evaluate", str(small), "--score", "robustness", "--data", "a.tiles"]

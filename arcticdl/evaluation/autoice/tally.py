@@ -1,9 +1,10 @@
 """Counts of predicted against charted classes, by scene and chart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from arcticdl.errors import TaskError
 from arcticdl.evaluation.autoice.damage import Damage, damaged
@@ -12,6 +13,7 @@ from arcticdl.inference.predictor import Predictor
 from arcticdl.metrics.autoice import AUTOICE_CLASSES, in_tenths
 from arcticdl.metrics.confusion import confusion_matrix
 from arcticdl.progress import track
+from arcticdl.scene import BandStats
 from arcticdl.tasks import Head
 from arcticdl.tiles import TileStore
 from arcticdl.tiles.views.assemble import assemble_scene
@@ -19,6 +21,9 @@ from arcticdl.void import VOID_CLASS
 
 Tallies = Mapping[str, Mapping[str, np.ndarray]]
 """Scene -> chart -> counts (true, predicted)."""
+
+Answering = Callable[[xr.Dataset, BandStats], Mapping[str, np.ndarray]]
+"""From a scene and its statistics to activated answers ``(y, x, channel)`` by chart."""
 
 
 def chart_heads(heads: Mapping[str, Head]) -> dict[str, Head]:
@@ -80,7 +85,6 @@ def tally_charts(
     indices: Sequence[int] | np.ndarray,
     *,
     overlap_px: int | None = None,
-    change: tuple[Damage, float] | None = None,
     progress: bool = True,
     **options: Any,
 ) -> dict[str, dict[str, np.ndarray]]:
@@ -92,8 +96,6 @@ def tally_charts(
         store: The tile store, with a label for each of these heads.
         indices: Tiles to score; each belongs to a scene, which is put together again.
         overlap_px: Overlap of windows; default: a quarter.
-        change: A damage that applies to the bands, and its level, which each scene
-            suffers first; it needs the label ``SIC``.
         progress: Whether to show a progress bar.
         **options: Of the ``Predictor``: ``batch_size``, ``tile_size_px``, ``tta``, ...
 
@@ -106,22 +108,59 @@ def tally_charts(
     """
     ready = isinstance(model, Predictor)
     predictor = model if ready else Predictor(model, **options)
+    answering = {"": charting(predictor, overlap_px)}
     heads = chart_heads(predictor.heads)
+    return tally_each(answering, heads, store, indices, progress=progress)[""]
+
+
+def charting(predictor: Predictor, overlap_px: int | None) -> Answering:
+    """What a network answers about a scene, for ``tally_each``."""
+    return lambda scene, stats: answer_heads(predictor, scene, stats, overlap_px)
+
+
+def tally_each(
+    answering: Mapping[str, Answering],
+    heads: Mapping[str, Head],
+    store: TileStore,
+    indices: Sequence[int] | np.ndarray,
+    *,
+    change: tuple[Damage, float] | None = None,
+    progress: bool = True,
+) -> dict[str, dict[str, dict[str, np.ndarray]]]:
+    """Counts the charts that several answer with, about the very same scenes.
+
+    Args:
+        answering: By name a network or a baseline; it may leave out charts.
+        heads: What is answered, from ``chart_heads``.
+        store: The tile store, with a label for each of these heads.
+        indices: Tiles to score.
+        change: A damage that applies to the bands, and its level, which each scene
+            suffers first; it needs the label ``SIC``.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        Name -> the counts of ``tally_charts``.
+
+    Raises:
+        TaskError: A head does not fit its label.
+    """
     labels = match_labels(heads, store)
     manifest = store.manifest.iloc[np.asarray(indices)]
-    found = {}
+    found: dict[str, dict[str, dict[str, np.ndarray]]] = {n: {} for n in answering}
     groups = manifest.groupby("scene_id", sort=True)
     for scene_id, rows in track(groups, "score", shown=progress):
         tiles = store.manifest.index.get_indexer(rows.index)
         scene, truths = assemble_scene(store, tiles)
-        stats = store.scene_stats(scene_id)
         if change is not None:
             scene = damaged(scene, _tenths(truths["SIC"]), *change)
-        answers = answer_heads(predictor, scene, stats, overlap_px)
-        found[str(scene_id)] = {
-            name: _counted(truths[labels[name].name], answers[name], head, name)
-            for name, head in heads.items()
-        }
+        stats = store.scene_stats(scene_id)
+        for name, answer in answering.items():
+            answers = answer(scene, stats)
+            found[name][str(scene_id)] = {
+                chart: _counted(truths[labels[chart].name], answers[chart], head, chart)
+                for chart, head in heads.items()
+                if chart in answers
+            }
     return found
 
 

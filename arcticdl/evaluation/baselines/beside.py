@@ -11,7 +11,7 @@ import numpy as np
 
 from arcticdl.evaluation.baselines.classical import MAX_SAMPLES, classical_baselines
 from arcticdl.evaluation.baselines.constant import constant_baseline
-from arcticdl.evaluation.baselines.incidence import fits_store, incidence_baseline
+from arcticdl.evaluation.baselines.methods import scene_methods, score_methods
 from arcticdl.evaluation.baselines.pixels import fitted_normalizer, pixel_baselines
 from arcticdl.evaluation.restored.filters import filter_baselines
 from arcticdl.evaluation.restored.gaps import gap_baselines
@@ -19,7 +19,7 @@ from arcticdl.files import write_json
 from arcticdl.tasks import Head
 from arcticdl.tiles import LabelInfo, TileStore
 
-FORMAT = 2
+FORMAT = 3
 """Number of the methods' making; kept results of another one are made anew."""
 
 
@@ -39,9 +39,10 @@ def score_baselines(
 
     That is what the training labels alone say (the majority class, the mean), of maps
     of classes each pixel by itself, and linear models, random forests and gradient
-    boosting on neighbourhoods; of radar scenes with their incidence angle also Gaussian
-    mixtures, unless they are simulated, as the mixtures assume. Where the network
-    restores bands, filters of these stand there too, or what fills their gaps.
+    boosting on neighbourhoods, and the methods of whole scenes that suit the bands
+    (`scene_methods`): thresholds of Otsu, textures of radar, mixtures about lines of
+    incidence, concentration from brightness temperatures. Where the network restores
+    bands, filters of these stand there instead of the last, or what fills their gaps.
 
     Args:
         store: A tile store.
@@ -93,15 +94,14 @@ def score_baselines(
     results |= classical_baselines(
         store, train, test, info, head, normalizer=normalizer, seed=seed
     )
-    if fits_store(store, head):
-        results |= incidence_baseline(
-            store, train, test, info, head, normalizer=normalizer, seed=seed
-        )
     told, kind = start or {}, head.spec.kind
     if "gap" in told and kind == "values":
         results |= gap_baselines(store, test, info, head, told, seed=seed)
     elif "coarse_px" in told and kind in ("values", "members"):
         results |= filter_baselines(store, train, test, info, head, told, seed=seed)
+    elif not {"gap", "coarse_px"} & set(told):
+        methods = scene_methods(store, train, info, head, seed=seed)
+        results |= score_methods(methods, store, test, info, head, seed=seed)
     if kept is not None:
         write_json(kept, {"rests_on": rests_on, "results": results})
     return results

@@ -42,7 +42,7 @@ def constant_baseline(
     Raises:
         ValueError: No training tile holds a scored label.
     """
-    answer, title = _marginal(store, train_indices, info, head, seed)
+    answer, title = marginal(store, train_indices, info, head, seed)
     evaluation = evaluation_for(head, seed=seed, num_pictures=0)
     for scene_id, truth, counted in read_truths(store, test_indices, info):
         shape = (*counted.shape, answer.size)
@@ -90,14 +90,28 @@ def even_levels(count: int) -> np.ndarray:
     return (np.arange(count) + 0.5) / count
 
 
-def _marginal(
+def marginal(
     store: TileStore,
     indices: Sequence[int] | np.ndarray,
     info: LabelInfo,
     head: Head,
     seed: int,
 ) -> tuple[np.ndarray, str]:
-    """The training labels' distribution in the form of the head's activated answer."""
+    """The training labels' distribution in the form of the head's activated answer.
+
+    Args:
+        store: A tile store.
+        indices: Tiles whose labels are looked at.
+        info: The label.
+        head: What is answered.
+        seed: Seed of the sample of values.
+
+    Returns:
+        ``(channel,)``, and what it is, in words.
+
+    Raises:
+        ValueError: No tile holds a scored label.
+    """
     parts = [
         label.reshape(-1, max(info.num_channels, 1))[counted.reshape(-1)]
         for _, label, counted in read_truths(store, indices, info)

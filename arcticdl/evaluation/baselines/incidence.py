@@ -1,15 +1,13 @@
-"""Gaussian mixtures of backscatter whose means follow the incidence angle."""
+"""Backscatter that falls with the incidence angle: one line for all, or one a class."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from arcticdl.derived.radar import INCIDENCE_BANDS
-from arcticdl.evaluation.baselines.pixels import read_tiles
-from arcticdl.evaluation.choose import evaluation_for
-from arcticdl.tasks import Head
-from arcticdl.tiles import LabelInfo, TileStore
+from arcticdl.evaluation.baselines.sample import Method, Sample
+from arcticdl.seaice.sar import flatten_incidence
 
 _POLARISATIONS = ("HH", "HV", "VH", "VV")
 _LEAST_PIXELS = 50  # of a class, below which it has no mixture
@@ -89,86 +87,149 @@ class IncidenceGaussians:
         return found
 
 
-def fits_store(store: TileStore, head: Head) -> bool:
-    """Whether the method can stand beside a head: radar, its angle, real scenes.
+@dataclass(frozen=True)
+class Flattening:
+    """Brings backscatter to one incidence angle along one slope for all surfaces.
 
-    Simulated backscatter follows such lines by construction: the method would be scored
-    on its own assumption, so it is not.
+    Attributes:
+        radar: Positions of the bands of backscatter.
+        angle: Position of the incidence angle; ``None``: bands stay as they are.
+        slopes_db: Of each band of backscatter, dB per degree.
     """
-    told = [store.manifest[c] for c in ("sensor", "service") if c in store.manifest]
-    made = any(text.astype(str).str.contains("simulated").any() for text in told)
-    chosen = _bands(store)
-    classes = head.spec.dense and head.form.scored_by == "classes"
-    return classes and chosen is not None and not made
+
+    radar: tuple[int, ...]
+    angle: int | None
+    slopes_db: tuple[float, ...]
+
+    def band(self, image: np.ndarray, band: int) -> np.ndarray:
+        """One band ``(..., band)`` -> float64 ``(...)``, flattened where it is radar.
+
+        Args:
+            image: ``(..., band)`` in source units.
+            band: Position of the band.
+        """
+        values = image[..., band].astype(np.float64)
+        if self.angle is None or band not in self.radar:
+            return values
+        slope_db = self.slopes_db[self.radar.index(band)]
+        return flatten_incidence(values, image[..., self.angle], slope_db=slope_db)
 
 
-def incidence_baseline(
-    store: TileStore,
-    train_indices: Sequence[int] | np.ndarray,
-    test_indices: Sequence[int] | np.ndarray,
-    info: LabelInfo,
-    head: Head,
-    *,
-    normalizer: Any,
-    max_samples: int = 50_000,
-    seed: int = 0,
-) -> dict[str, dict[str, Any]]:
-    """Scores the mixtures on the test tiles, fitted on the training tiles.
+def fit_flattening(
+    sample: Sample, bands: Sequence[str], *, of_classes: bool
+) -> Flattening:
+    """Fits the slopes of backscatter over the incidence angle to training pixels.
+
+    One slope a band, by least squares beside a level for each class (of a quantity
+    beside a line in it): that the classes lie at other angles does not tilt it. No
+    constant of the literature takes part, nor one of a simulator.
 
     Args:
-        store: A tile store with bands of backscatter in dB and of incidence angles.
-        train_indices: Tiles to fit on.
-        test_indices: Tiles to score; pixels that overlap count once.
-        info: The label.
-        head: What the network that they stand beside answers.
-        normalizer: The network's own scaling, which is not used: slopes are in dB.
-        max_samples: Training pixels to draw, evenly from all tiles.
-        seed: Seed of the draw and of the mixtures.
+        sample: Training pixels.
+        bands: Names of their bands.
+        of_classes: Whether the truth is of classes.
+    """
+    radar, angle = radar_bands(bands), angle_band(bands)
+    slopes = []
+    for band in radar:
+        slope = 0.0
+        if angle is not None:
+            db, theta = sample.values[:, band], sample.values[:, angle]
+            known = np.isfinite(db) & np.isfinite(theta)
+            slope = common_slope(
+                db[known], theta[known], sample.truth[known], of_classes=of_classes
+            )
+        slopes.append(slope)
+    return Flattening(radar, angle, tuple(slopes))
+
+
+def common_slope(
+    backscatter_db: np.ndarray,
+    incidence_deg: np.ndarray,
+    truth: np.ndarray,
+    *,
+    of_classes: bool = True,
+) -> float:
+    """The slope that all classes share, each about a level of its own.
+
+    Args:
+        backscatter_db: ``(n,)``, finite.
+        incidence_deg: ``(n,)``, finite.
+        truth: ``(n,)`` class codes, or a quantity.
+        of_classes: Which of the two.
 
     Returns:
-        ``incidence_gaussians`` -> the layout of an evaluation's ``result``, with a
-        ``title``; empty where no class has enough pixels.
+        dB per degree; 0 where the angle does not vary, or there is no pixel.
+
+    Example:
+        >>> angle = np.array([20.0, 30.0, 40.0, 30.0, 40.0])
+        >>> common_slope(np.array([-10.0, -12, -14, -22, -24]), angle,
+        ...              np.array([0, 0, 0, 1, 1])).__round__(3)
+        -0.2
     """
-    chosen = _bands(store)
-    assert chosen is not None  # `fits_store`
-    radar, angle = chosen
-    rng = np.random.default_rng(seed)
-    share = max(1, max_samples // len(train_indices))
-    rows, truths = [], []
-    for tile in read_tiles(store, train_indices, info.name, normalizer):
-        known = np.isfinite(tile.source[..., [*radar, angle]]).all(-1)
-        known &= tile.counted & info.scored(tile.label)
-        drawn = rng.permutation(np.flatnonzero(known))[:share]
-        rows.append(tile.source.reshape(-1, tile.source.shape[-1])[drawn])
-        truths.append(tile.label.reshape(-1)[drawn])
-    pixels, truth = np.concatenate(rows).astype(np.float64), np.concatenate(truths)
-    if not len(truth) or np.unique(truth, return_counts=True)[1].max() < _LEAST_PIXELS:
-        return {}
+    if not len(truth):
+        return 0.0
+    codes = np.unique(truth)
+    beside = (
+        (truth[:, None] == codes).astype(np.float64)
+        if of_classes
+        else np.stack([np.ones(len(truth)), truth], axis=-1)
+    )
+    angle = incidence_deg - incidence_deg.mean()
+    table = np.concatenate([angle[:, None], beside], axis=1)
+    return float(np.linalg.lstsq(table, backscatter_db)[0][0])
+
+
+def fit_mixtures(
+    sample: Sample, bands: Sequence[str], num_classes: int, *, seed: int
+) -> Method | None:
+    """Fits Gaussian mixtures about lines of incidence to training pixels.
+
+    Args:
+        sample: Training pixels.
+        bands: Names of their bands.
+        num_classes: Classes of the head.
+        seed: Seed of the mixtures.
+
+    Returns:
+        The method; ``None`` without backscatter or its angle, or where no class has
+        enough pixels. A pixel that lacks one of the bands has the classes' shares.
+    """
+    radar, angle = list(radar_bands(bands)), angle_band(bands)
+    if not radar or angle is None:
+        return None
+    known = np.isfinite(sample.values[:, [*radar, angle]]).all(-1)
+    values, truth = sample.values[known], sample.truth[known].astype(int)
+    if not len(truth) or np.bincount(truth).max() < _LEAST_PIXELS:
+        return None
     model = IncidenceGaussians(seed=seed)
-    model.fit(pixels[:, radar], pixels[:, angle], truth)
-    evaluation = evaluation_for(head, seed=seed, num_pictures=0)
-    usual = np.bincount(truth.astype(int), minlength=len(head.classes)) / len(truth)
-    for tile in read_tiles(store, test_indices, info.name, normalizer):
-        known = np.isfinite(tile.source[..., [*radar, angle]]).all(-1)
-        said = np.broadcast_to(usual, (*known.shape, len(usual))).copy()
-        found = tile.source[known].astype(np.float64)
+    model.fit(values[:, radar], values[:, angle], truth)
+    usual = np.bincount(truth, minlength=num_classes) / len(truth)
+
+    def answer(image: np.ndarray) -> np.ndarray:
+        there = np.isfinite(image[..., [*radar, angle]]).all(-1)
+        said = np.broadcast_to(usual, (*there.shape, num_classes)).astype(np.float32)
+        found = image[there].astype(np.float64)
         if len(found):
-            prob = np.zeros((len(found), len(usual)))
+            prob = np.zeros((len(found), num_classes), np.float32)
             prob[:, model.classes_] = model.predict_proba(
                 found[:, radar], found[:, angle]
             )
-            said[known] = prob
-        evaluation.add(tile.scene_id, tile.label, said, counted=tile.counted)
-    title = "Gaussian mixtures about lines of incidence"
-    return {"incidence_gaussians": {"title": title} | evaluation.result()}
+            said[there] = prob
+        return said
+
+    return Method("Gaussian mixtures about lines of incidence", answer)
 
 
-def _bands(store: TileStore) -> tuple[list[int], int] | None:
-    """Positions of backscatter and of the incidence angle, if both are there."""
-    radar = [
+def radar_bands(bands: Sequence[str]) -> tuple[int, ...]:
+    """Positions of bands of backscatter, corrected or not."""
+    return tuple(
         k
-        for k, name in enumerate(store.bands)
+        for k, name in enumerate(bands)
         if name.removesuffix("_corrected") in _POLARISATIONS
-    ]
-    angle = [k for k, name in enumerate(store.bands) if name in INCIDENCE_BANDS]
-    return (radar, angle[0]) if radar and angle else None
+    )
+
+
+def angle_band(bands: Sequence[str]) -> int | None:
+    """Position of the incidence angle, if it is there."""
+    return next((k for k, name in enumerate(bands) if name in INCIDENCE_BANDS), None)

@@ -2,23 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from matplotlib.figure import Figure
+from typing import Any, NamedTuple
 
 from arcticdl.choices import check_choices
 from arcticdl.config import Experiment
 from arcticdl.errors import TaskError
+from arcticdl.experiment.data.prepared import open_prepared
+from arcticdl.experiment.data.run_split import folds_of_run
 from arcticdl.experiment.evaluate import chosen_folds
 from arcticdl.experiment.folder import fold_path, load_run, write_json
-from arcticdl.experiment.icecharts.score import predictor_of, tested_parts, told_scenes
-from arcticdl.plots import house_style, new_figure, write_figure
+from arcticdl.experiment.icecharts.card_figure import draw_card
+from arcticdl.experiment.icecharts.score import predictor_of
+from arcticdl.experiment.split import Split
+from arcticdl.plots import write_figure
 from arcticdl.progress import track
 
 FILE = "robustness"
-_LEAST = -10.0  # below, a score says no more than that it is lost
-_LINES = {"SIC": ("#0072b2", "o"), "SOD": ("#d55e00", "s"), "FLOE": ("#009e73", "^")}
+_NETWORK = ""
 
 
 def robustness_card(
@@ -35,14 +35,19 @@ def robustness_card(
         ``whole``: the score of the scenes as they are, ``num_scenes`` of them;
         ``simulated``: whether they are; ``damages``: by name ``about``,
         ``unit`` and ``levels``, a list of ``level`` and ``official``; ``left_out``:
-        those for which the run has no bands. It is written to ``robustness.json``, and
-        drawn as ``robustness.png``, in the run folder.
+        those for which the run has no bands; ``baselines``: where the configuration
+        says ``baselines: true``, by name ``title``, and of the same damaged scenes
+        ``whole`` and ``damages``, by name a list of official scores, level by level.
+        Baselines are fitted to the fold's training tiles, undamaged as the network's.
+        It is written to ``robustness.json``, and drawn as ``robustness.png``, in the
+        run folder.
 
     Raises:
         ValueError: No such damage.
         TaskError: The run has no concentration, from which wind and melt are told.
     """
     from arcticdl.evaluation.autoice.damage import DAMAGES, applies
+    from arcticdl.evaluation.baselines.methods import is_simulated
 
     names = tuple(DAMAGES) if damages is None else damages
     check_choices("damages", names or [None], DAMAGES)
@@ -53,52 +58,95 @@ def robustness_card(
             f"melt changes ice. Received: {sorted(config.each_head)}."
         )
     numbers = chosen_folds(folder, fold)
-    store, parts = tested_parts(folder, config, numbers)
+    store = open_prepared(config)
+    splits = folds_of_run(folder, store, config, numbers)
     kept = [name for name in names if applies(DAMAGES[name], store.bands)]
     models = {n: fold_path(folder, n) / "model.keras" for n in numbers}
-    scores, num_scenes = _scores(config, store, parts, models, kept)
+    scored = _scores(config, store, splits, models, kept)
     found: dict[str, Any] = {
         "folds": numbers,
-        "num_scenes": num_scenes,
-        "simulated": _is_simulated(store),
-        "whole": scores[None, 0.0],
-        "damages": {name: _levels(name, scores) for name in kept},
+        "num_scenes": scored.num_scenes,
+        "simulated": is_simulated(store),
+        "whole": scored.official[_NETWORK][None, 0.0],
+        "damages": {name: _levels(name, scored.official[_NETWORK]) for name in kept},
         "left_out": [name for name in names if name not in kept],
+        "baselines": {
+            method: {
+                "title": title,
+                "whole": scored.official[method][None, 0.0],
+                "damages": {
+                    name: [
+                        scored.official[method][name, level]
+                        for level in DAMAGES[name].levels
+                    ]
+                    for name in kept
+                },
+            }
+            for method, title in scored.titles.items()
+        },
     }
     write_json(folder / f"{FILE}.json", found)
     write_figure(draw_card(found), folder / f"{FILE}.png")
     return found
 
 
+class _Scored(NamedTuple):
+    """Official scores by method, damage and level; titles of the baselines."""
+
+    official: dict[str, dict[Any, dict[str, Any]]]
+    titles: dict[str, str]
+    num_scenes: int
+
+
 def _scores(
     config: Experiment,
     store: Any,
-    parts: Mapping[int, np.ndarray],
+    splits: Mapping[int | str, Split],
     models: Mapping[int, Path],
     names: Sequence[str],
-) -> tuple[dict[Any, dict[str, Any]], int]:
-    """The score of each damage and level, with the scenes as they are; their number."""
+) -> _Scored:
+    """The score of each damage and level, with the scenes as they are."""
+    from arcticdl.evaluation.autoice.beside import chart_baselines
     from arcticdl.evaluation.autoice.damage import DAMAGES
     from arcticdl.evaluation.autoice.score import score_tallies
-    from arcticdl.evaluation.autoice.tally import tally_charts
+    from arcticdl.evaluation.autoice.tally import chart_heads, charting, tally_each
     from arcticdl.labelling.unaided import for_tests
 
     steps: list[tuple[str | None, float]] = [(None, 0.0)]
     steps += [(name, level) for name in names for level in DAMAGES[name].levels]
-    tallies: dict[Any, dict[str, Any]] = {step: {} for step in steps}
-    options: Any = {"overlap_px": config.predict.overlap_px, "progress": False}
-    for number, test in parts.items():
-        predictor = predictor_of(config, models[number])
-        for name, level in track(steps, f"fold {number}"):
+    tallies: dict[str, dict[Any, dict[str, Any]]] = {}
+    titles: dict[str, str] = {}
+    store = for_tests(store)
+    for number, model in models.items():
+        predictor = predictor_of(config, model)
+        heads = chart_heads(predictor.heads)
+        answering = {_NETWORK: charting(predictor, config.predict.overlap_px)}
+        if config.baselines:
+            train = splits[number].train
+            beside = chart_baselines(store, train, heads, seed=config.seed)
+            answering |= {name: one.answering for name, one in beside.items()}
+            titles |= {name: one.title for name, one in beside.items()}
+        for step in track(steps, f"fold {number}"):
+            name, level = step
             change = None if name is None else (DAMAGES[name], level)
-            tallies[name, level] |= tally_charts(
-                predictor, for_tests(store), test, change=change, **options
+            each = tally_each(
+                answering,
+                heads,
+                store,
+                splits[number].test,
+                change=change,
+                progress=False,
             )
-    scored = {
-        step: score_tallies(each, num_resamples=1)["official"]
-        for step, each in tallies.items()
+            for method, counted in each.items():
+                tallies.setdefault(method, {}).setdefault(step, {}).update(counted)
+    official = {
+        method: {
+            step: score_tallies(counted, num_resamples=1)["official"]
+            for step, counted in by_step.items()
+        }
+        for method, by_step in tallies.items()
     }
-    return scored, len(tallies[None, 0.0])
+    return _Scored(official, titles, len(tallies[_NETWORK][None, 0.0]))
 
 
 def _levels(name: str, scores: Mapping[Any, Any]) -> dict[str, Any]:
@@ -107,11 +155,6 @@ def _levels(name: str, scores: Mapping[Any, Any]) -> dict[str, Any]:
     damage = DAMAGES[name]
     levels = [{"level": at, "official": scores[name, at]} for at in damage.levels]
     return {"about": damage.about, "unit": damage.unit, "levels": levels}
-
-
-def _is_simulated(store: Any) -> bool:
-    told = [store.manifest[c] for c in ("sensor", "service") if c in store.manifest]
-    return any(text.astype(str).str.contains("simulated").any() for text in told)
 
 
 def describe_card(found: Mapping[str, Any]) -> list[str]:
@@ -130,47 +173,15 @@ def describe_card(found: Mapping[str, Any]) -> list[str]:
         ]
         lines.append(f"{name:>18} {', '.join(parts)}  {one['about']}")
     lines += [f"{name:>18} left out: no such bands" for name in found["left_out"]]
+    for one in found["baselines"].values():
+        lines.append(f"{one['title']}:")
+        lines += [f"{'as they are':>18} {_told(one['whole'])}"]
+        for name, levels in one["damages"].items():
+            told = ", ".join(_told(official) for official in levels)
+            lines.append(f"{name:>18} {told}")
     return lines
 
 
 def _told(official: Mapping[str, Any]) -> str:
     value = official["combined"]
     return "none" if value is None else f"{value:.1f}"
-
-
-def draw_card(found: Mapping[str, Any]) -> Figure:
-    """Draws the scores of each chart against the levels of each damage.
-
-    Args:
-        found: From ``robustness_card``, with one damage at least.
-    """
-    shown = found["damages"]
-    columns = min(4, max(1, len(shown)))
-    rows = max(1, -(-len(shown) // columns))
-    with house_style():
-        figure = new_figure((3.1 * columns, 2.7 * rows + 0.7))
-        axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
-        for ax in axes.ravel()[len(shown) :]:
-            ax.axis("off")
-        for ax, (name, one) in zip(axes.ravel(), shown.items(), strict=False):
-            levels = [f"{each['level']:g}" for each in one["levels"]]
-            ticks = ["as is", *(levels if one["unit"] else ["without"])]
-            for chart, (color, marker) in _LINES.items():
-                values = [found["whole"][chart]]
-                values += [each["official"][chart] for each in one["levels"]]
-                if all(value is not None for value in values):
-                    height = np.maximum(values, _LEAST)
-                    ax.plot(height, marker=marker, color=color, label=chart)
-            ax.set_xticks(range(len(ticks)), ticks)
-            ax.set_title(name)
-            ax.set_xlabel(one["about"] + (f" ({one['unit']})" if one["unit"] else ""))
-        for row in axes[:, 0]:
-            row.set_ylabel(f"score (%), at least {_LEAST:g}")
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="upper right", ncols=3)
-        figure.suptitle("What the score loses", x=0.01, ha="left", fontweight="bold")
-        caption = f"{told_scenes(found['num_scenes'])}, damaged"
-        if found["simulated"]:
-            caption += " · simulated: it says nothing about real ice"
-        figure.supxlabel(caption, x=0.01, ha="left", fontsize=8.5)
-    return figure

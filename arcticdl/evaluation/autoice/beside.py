@@ -1,0 +1,97 @@
+"""Baselines that chart scenes beside a network, on the very same pixels."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from arcticdl.evaluation.autoice.tally import Answering
+from arcticdl.evaluation.baselines.classical import MAX_SAMPLES
+from arcticdl.evaluation.baselines.constant import marginal
+from arcticdl.evaluation.baselines.methods import (
+    neighbourhood_forest,
+    scene_methods,
+    source_pixels,
+)
+from arcticdl.evaluation.baselines.sample import Method
+from arcticdl.scene import BandStats
+from arcticdl.tasks import Head
+from arcticdl.tiles import TileStore
+
+
+class Baseline(NamedTuple):
+    """A baseline of some charts or of all.
+
+    Attributes:
+        title: What people read.
+        answering: For ``tally_each``.
+    """
+
+    title: str
+    answering: Answering
+
+
+def chart_baselines(
+    store: TileStore,
+    train_indices: Sequence[int] | np.ndarray,
+    heads: Mapping[str, Head],
+    *,
+    max_samples: int = MAX_SAMPLES,
+    seed: int = 0,
+) -> dict[str, Baseline]:
+    """Fits baselines of each chart to the training tiles.
+
+    Args:
+        store: A tile store with a label for each head.
+        train_indices: Tiles to fit on: those of the network.
+        heads: What is answered, from ``chart_heads``.
+        max_samples: Training pixels to draw for each method.
+        seed: Seed of draws and fits.
+
+    Returns:
+        Name -> baseline: ``constant`` (the commonest class, or the mean),
+        ``random_forest`` on neighbourhoods, and those of ``scene_methods``. A chart
+        whose training labels are of one class has the first alone.
+    """
+    by_chart = {
+        chart: _methods(store, train_indices, chart, head, max_samples, seed)
+        for chart, head in heads.items()
+    }
+    names = dict.fromkeys(name for each in by_chart.values() for name in each)
+    found = {}
+    for name in names:
+        charts = {c: each[name] for c, each in by_chart.items() if name in each}
+        title = next(iter(charts.values())).title
+        found[name] = Baseline(title, _answering(charts))
+    return found
+
+
+def _methods(
+    store: TileStore,
+    train: Sequence[int] | np.ndarray,
+    chart: str,
+    head: Head,
+    max_samples: int,
+    seed: int,
+) -> dict[str, Method]:
+    info = store.labels[chart]
+    usual = marginal(store, train, info, head, seed)[0].astype(np.float32)
+    constant = Method(
+        "commonest class, or mean",
+        lambda image: np.broadcast_to(usual, (*image.shape[:2], usual.size)),
+    )
+    drawn: dict[str, int] = {"max_samples": max_samples, "seed": seed}
+    fitted = scene_methods(store, train, info, head, **drawn)
+    if fitted:
+        forest = neighbourhood_forest(store, train, info, head, **drawn)
+        fitted = {"random_forest": forest, **fitted}
+    return {"constant": constant, **fitted}
+
+
+def _answering(charts: Mapping[str, Method]) -> Answering:
+    def answer(scene: xr.Dataset, stats: BandStats) -> dict[str, np.ndarray]:
+        image = source_pixels(scene)
+        return {chart: method.answer(image) for chart, method in charts.items()}
+
+    return answer

@@ -1,0 +1,131 @@
+"""Random crops from whole scenes: windows of the file against the whole file.
+
+    python benchmarks/autoice_crops.py FOLDER [--size 5000] [--crops 64]
+
+One simulated AI4Arctic file with all 24 bands. Crops of 256 x 256 pixels at random
+places, each with its three charts, ways of reading taking turns:
+
+- whole: the scene is read and decoded, and one crop is cut of it
+- window: `open_scene` and a window of it, which decodes the chunks that it touches
+- feed: `training.SceneFeed`, which cuts several crops from each window that it decodes,
+  scales them and makes batches
+
+Wall time and processor time a crop, medians of rounds; figures of different machines
+cannot be compared.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from arcticdl.cli import main as arcticdl
+from arcticdl.scene import read_values
+from arcticdl.sources import open_scene
+
+CROP_PX, CHARTS = 256, ("SIC", "SOD", "FLOE")
+
+
+def whole(path: Path, rng: np.random.Generator, count: int) -> None:
+    for _ in range(count):
+        scene = open_scene(path)
+        image = read_values(scene["image"], "y", "x", "band")
+        charts = [scene[name].values for name in CHARTS]
+        rows, cols = place(rng, image.shape[:2])
+        check(image[rows, cols], [chart[rows, cols] for chart in charts])
+        scene.close()
+
+
+def windows(path: Path, rng: np.random.Generator, count: int) -> None:
+    scene = open_scene(path)
+    shape = (scene.sizes["y"], scene.sizes["x"])
+    for _ in range(count):
+        rows, cols = place(rng, shape)
+        part = scene.isel(y=rows, x=cols)
+        image = read_values(part["image"], "y", "x", "band")
+        check(image, [part[name].values for name in CHARTS])
+    scene.close()
+
+
+def place(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    corner = [int(rng.integers(0, side - CROP_PX + 1)) for side in shape[:2]]
+    return slice(corner[0], corner[0] + CROP_PX), slice(corner[1], corner[1] + CROP_PX)
+
+
+def check(image: np.ndarray, charts: list[np.ndarray]) -> None:
+    assert image.shape == (CROP_PX, CROP_PX, 24), image.shape
+    assert all(chart.shape == (CROP_PX, CROP_PX) for chart in charts)
+
+
+def timed(
+    read: Callable[[Path, np.random.Generator, int], None],
+    path: Path,
+    seed: int,
+    count: int,
+) -> tuple[float, float]:
+    """Seconds of the clock and of the processor for a crop."""
+    rng = np.random.default_rng(seed)
+    wall, cpu = time.perf_counter(), time.process_time()
+    read(path, rng, count)
+    return (time.perf_counter() - wall) / count, (time.process_time() - cpu) / count
+
+
+def feed_of(path: Path) -> Callable[[Path, np.random.Generator, int], None]:
+    """Reads batches of a feed whose scaling is fitted before the clock starts."""
+    from arcticdl.training import SceneFeed
+
+    feed = SceneFeed([path], tile_size_px=CROP_PX, batch_size=8, labels=list(CHARTS))
+    epochs = iter(range(1_000))
+
+    def read(path: Path, rng: np.random.Generator, count: int) -> None:
+        left, epoch = count, next(epochs)
+        for batch in range(len(feed)):
+            image, _ = feed[batch]
+            assert image.shape[1:] == (CROP_PX, CROP_PX, 24), image.shape
+            left -= len(image)
+            if left <= 0:
+                break
+        assert left <= 0, f"an epoch ({epoch}) is {count - left} crops long"
+        feed.on_epoch_end()
+
+    return read
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    for name, usual in (("size", 5000), ("crops", 64), ("rounds", 3)):
+        parser.add_argument(f"--{name}", type=int, default=usual)
+    asked = parser.parse_args()
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    os.chdir(asked.folder)
+    if not list(Path("scene").glob("*_prep.nc")):
+        words = ["simulate", "scene", "--schema", "ai4arctic", "--scenes", "1"]
+        assert arcticdl([*words, "--size", str(asked.size)]) == 0
+    (path,) = Path("scene").glob("*_prep.nc")
+    print(f"{path.stat().st_size / 2**20:.0f} MiB, {asked.size} x {asked.size} px")
+    ways = {
+        "whole": (whole, 1),
+        "window": (windows, asked.crops),
+        "feed": (feed_of(path), asked.crops),
+    }
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for turn in range(asked.rounds):
+        for name, (read, count) in ways.items():
+            found[name].append(timed(read, path, turn, count))
+            print(name, turn, [round(v, 4) for v in found[name][-1]], flush=True)
+    middle = {name: np.median(each, axis=0) for name, each in found.items()}
+    print("\n| way | s a crop | processor s a crop | times as fast as whole |")
+    print("|---|---|---|---|")
+    for name, (wall, cpu) in middle.items():
+        times = middle["whole"][0] / wall
+        print(f"| {name} | {wall:.3f} | {cpu:.3f} | {times:.1f} |")
+    even = middle["whole"][0] / middle["window"][0]
+    print(f"\nreading the whole pays from {even:.0f} crops a read on")
+
+
+if __name__ == "__main__":
+    main()
