@@ -20,6 +20,7 @@ from arcticdl.cli import (
 from arcticdl.cli.config import config
 from arcticdl.cli.datasets import data as data_sets
 from arcticdl.cli.faults import INTERRUPTED, explain, say
+from arcticdl.cli.runs.anomalies import anomalies
 from arcticdl.cli.runs.bundle import bundle, verify
 from arcticdl.cli.runs.calibrate import calibrate
 from arcticdl.cli.runs.charts import charts
@@ -66,6 +67,7 @@ for command in (
     charts,
     explain_run,
     novelty,
+    anomalies,
     use.export,
     bundle,
     verify,

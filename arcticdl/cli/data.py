@@ -47,6 +47,14 @@ def simulate(
             "unless told.",
         ),
     ] = None,
+    icebergs: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Icebergs in each scene of icebergs, 0 for the open sea alone; one "
+            "for each 104 x 104 px unless told.",
+        ),
+    ] = None,
 ) -> None:
     """Write simulated polar scenes with known truth.
 
@@ -72,6 +80,7 @@ def simulate(
         schema=schema.value,
         charts=charts,
         pond_fraction=ponds,
+        num_icebergs=icebergs,
     )
     for path in paths:
         typer.echo(path)

@@ -32,6 +32,7 @@ from .pool import pool_folds as pool_folds
 from .report import write_report as write_report
 from .restored.filters import filter_baselines as filter_baselines
 from .restored.gaps import gap_baselines as gap_baselines
+from .restored.principal import principal_baseline as principal_baseline
 from .restored.scores import restoration_scores as restoration_scores
 from .scenes import evaluate_scenes as evaluate_scenes
 from .strata.bias import audit_strata as audit_strata

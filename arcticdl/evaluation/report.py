@@ -169,6 +169,7 @@ def _block(run: RunFolder, name: str, result: Mapping[str, Any]) -> dict[str, An
         else "",
         "ranking": _ranking(run, result) if result.get("ranking") else [],
         "importance": _importance(run, name),
+        "codes": _codes(run),
         "bias": describe_bias(result.get("bias") or []),
         "scatter": _drawn(
             run, "The scatter", lambda: plots.truth_scatter(sample, units=units)
@@ -224,6 +225,17 @@ def _importance(run: RunFolder, label: str) -> list[dict[str, Any]]:
             draw = partial(plots.band_bars, told)
             drawn = _drawn(run, f"The importance of bands, fold {fold.number},", draw)
             found.append({"fold": fold.number, "told": told, "bars": drawn})
+    return found
+
+
+def _codes(run: RunFolder) -> list[dict[str, Any]]:
+    """What the codes of autoencoders mean, where `arcticdl anomalies` was asked."""
+    found = []
+    for fold in run.folds:
+        picture = fold.path / "latent.png"
+        if fold.anomalies and picture.is_file():
+            shown = as_picture(picture, "")
+            found.append(shown | {"fold": fold.number, "told": fold.anomalies})
     return found
 
 

@@ -26,6 +26,7 @@ class FoldFolder:
     pictures: list[dict[str, Any]] = field(default_factory=list)
     scenes: list[dict[str, Any]] = field(default_factory=list)
     importance: dict[str, Any] = field(default_factory=dict)
+    anomalies: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -109,6 +110,8 @@ def _read_fold(run: RunFolder, number: int) -> FoldFolder:
     fold.leakage = leakage if isinstance(leakage, dict) else None
     importance = _read_json(run, path / "importance.json", optional=True)
     fold.importance = importance if isinstance(importance, dict) else {}
+    anomalies = _read_json(run, path / "anomalies.json", optional=True)
+    fold.anomalies = anomalies if isinstance(anomalies, dict) else {}
     fold.pictures = _read_pictures(run, path / "pictures")
     for folder in (path / "pictures", *sorted((path / "pictures").glob("*/"))):
         head = "" if folder.name == "pictures" else folder.name

@@ -32,6 +32,9 @@ from .train import find_rate as find_rate
 from .train import folds_to_train as folds_to_train
 from .train import split_folds as split_folds
 from .train import train as train
+from .uncertainty.anomalies import describe_anomalies as describe_anomalies
+from .uncertainty.anomalies import fit_anomalies as fit_anomalies
+from .uncertainty.anomalies import measure_anomalies as measure_anomalies
 from .uncertainty.calibrate import calibrate as calibrate
 from .uncertainty.calibrate import describe_calibration as describe_calibration
 from .uncertainty.novelty import describe_novelty as describe_novelty

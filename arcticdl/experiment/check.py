@@ -38,6 +38,7 @@ from arcticdl.models.backbones.table import BACKBONES
 from arcticdl.models.decoders.table import DECODERS
 from arcticdl.sources.core.assemble import ATTRIBUTES
 from arcticdl.sources.reader import READERS
+from arcticdl.tasks.outputs import OF_CODE
 from arcticdl.tiles.folds.given import read_names
 from arcticdl.tiles.table import SAMPLERS, SPLITTERS
 
@@ -166,6 +167,7 @@ def check_maps(config: Experiment) -> None:
         write = PRODUCTS[product.name].write
         check_call(write, product.options, key, {"maps", "scene", "stem"})
     heads = read_heads(config)
+    _check_codes_are_there(config)
     known = {n: o for h in heads.values() for n, o in h.form.outputs.items()}
     check_choices("predict.outputs", settings.outputs or (), known)
     # Whether a model is calibrated for sets, its card says.
@@ -178,6 +180,51 @@ def check_maps(config: Experiment) -> None:
         raise ConfigError(f"`predict`: {error}") from None
 
 
+def _check_codes_are_there(config: Experiment) -> None:
+    """Refuses outputs of an autoencoder that a network is not.
+
+    Raises:
+        ConfigError: One is asked for.
+    """
+    asked = sorted(set(config.predict.outputs or ()) & set(OF_CODE))
+    if asked and config.model.options.get("latent") is None:
+        raise ConfigError(
+            f"`predict.outputs` {asked} are told by the code of an autoencoder. Set "
+            "`model.options.latent`, such as {size: 8}. Received: a network without."
+        )
+
+
+def _check_latent(config: Experiment) -> None:
+    """Refuses a code that is none, or that no image would be rebuilt from.
+
+    Raises:
+        ConfigError: It is.
+    """
+    from arcticdl.models.options import Latent
+
+    options = config.model.options.get("latent")
+    if options is None:
+        return
+    check_call(Latent, options, "model.options.latent")
+    try:
+        Latent.read(options)
+    except ValueError as error:
+        raise ConfigError(f"`model.options.latent`: {error}") from None
+    told = {name: config.task_of(name) for name in config.each_head}
+    restoring = [n for n in told if n in config.data.labels]
+    restoring = [n for n in restoring if config.data.labels[n].restores is not None]
+    series = config.data.series is not None or "series" in config.model.options
+    others = series or config.data.gaps is not None
+    if list(told.values()) != ["dense_regression"] or not restoring or others:
+        raise ConfigError(
+            "`model.options.latent` makes an autoencoder of single images without "
+            "`data.gaps`. It has one label, of task dense_regression, which is bands "
+            "of the image: `bands: {band: [HH, HV], restores: [HH, HV]}`. Received: "
+            f"tasks {told}, restoring {restoring}, series: {series}, gaps: "
+            f"{config.data.gaps is not None}."
+        )
+
+
 def _check_model(config: Experiment) -> None:
     from arcticdl.models import build_multitask
     from arcticdl.models.options import Regularization, Series, Style
@@ -185,6 +232,7 @@ def _check_model(config: Experiment) -> None:
     settings = config.model
     if settings.warm_start is not None:
         load_run(settings.warm_start.run)
+    _check_latent(config)
     heads = read_heads(config)
     if finds_objects(heads):
         check_finder(config, heads)

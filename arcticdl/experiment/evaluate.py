@@ -172,13 +172,20 @@ def _evaluate_fold(
                 store.labels[label],
                 head,
                 normalizer=_normalizer(model),
-                start=(get_card(model) or {}).get("starts", {}).get(label),
+                start=_start(get_card(model) or {}, label),
                 seed=config.seed,
                 kept=path
                 / (f"baselines_{label}.json" if several else "baselines.json"),
             )
         results[label] = result
     return {"heads": results} if several else results[label]
+
+
+def _start(card: Mapping[str, Any], label: str) -> dict[str, Any] | None:
+    """What a card says of the bands that a head starts from, and of its code."""
+    start = card.get("starts", {}).get(label)
+    code = {"latent": card["latent"]} if "latent" in card else {}
+    return None if start is None else {**start, **code}
 
 
 def _strata(

@@ -55,11 +55,13 @@ _RUN_ENTRIES = (
 _FOLD_ENTRIES = (
     "*.csv",
     "*.json",
+    "anomalies.npz",
     "checkpoint",
     "gradients",
     "images",
     "best.keras",
     "last_good.keras",
+    "latent.png",
     "member[0-9]*",
     "mlflow",
     "model.keras",

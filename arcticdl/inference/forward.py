@@ -93,10 +93,14 @@ def spread_of(head: str) -> str:
 NOVELTY = "/novelty"
 """Key of how unlike the training scenes a place is, whatever the head."""
 
+OF_CODE = {name: f"/{name}" for name in ("anomaly", "cluster", "latent")}
+"""Keys of what an autoencoder tells beside the image that it rebuilds."""
+
 
 def keys_of(head: str, reads: str) -> list[str]:
     """Keys of the answers that an output of a head reads; see ``tasks.Output``."""
     one = {"answer": [head], "spread": [spread_of(head)], "novelty": [NOVELTY]}
+    one |= {name: [key] for name, key in OF_CODE.items()}
     return one["answer"] + one["spread"] if reads == "both" else one[reads]
 
 

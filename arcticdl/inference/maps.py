@@ -115,6 +115,7 @@ class MapLayer:
 
 _AXES = {
     "interval": "bound",
+    "latent": "feature",
     "prob": "prob_class",
     "quantiles": "quantile",
     "set": "set_class",

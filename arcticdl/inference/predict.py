@@ -167,7 +167,9 @@ def map_scene(
         with ThreadPoolExecutor(1, "maps") as pool:
             writing: Future[None] | None = None
             fills = bool(gap_starts(predictor.card))
-            for rows in _rows(predictor, scene, image_stats, overlap, shown=progress):
+            for rows in finished_rows(
+                predictor, scene, image_stats, overlap, shown=progress
+            ):
                 row, answers, valid = rows
                 if fills:  # not blended, which would change the last bit
                     answers[OBSERVED] = read_observed(scene, row, len(valid))
@@ -211,7 +213,7 @@ def answer_scene(
         channels = head.form.activated(head.size)
         unknown = 1 / channels if head.form.codes is not None else 0.0
         found[name] = np.full((*shape, channels), unknown, np.float32)
-    for row, answers, valid in _rows(predictor, scene, image_stats, overlap):
+    for row, answers, valid in finished_rows(predictor, scene, image_stats, overlap):
         for name, values in answers.items():
             if name in found:
                 here = found[name][row : row + len(valid)]
@@ -219,7 +221,7 @@ def answer_scene(
     return found
 
 
-def _rows(
+def finished_rows(
     predictor: Predictor,
     scene: xr.Dataset,
     image_stats: BandStats | None,
@@ -227,7 +229,22 @@ def _rows(
     *,
     shown: bool = False,
 ) -> Iterator[tuple[int, Answers, NDArray[np.bool_]]]:
-    """Yields finished rows: (first row, blended heads (y, x, class), validity)."""
+    """Maps a scene strip by strip, in bounded memory.
+
+    Args:
+        predictor: The models.
+        scene: A scene that ``predictor.prepare`` gave back.
+        image_stats: Statistics of the whole scene, where the normaliser needs them.
+        overlap: Pixels shared by neighbouring windows.
+        shown: Whether to show a progress bar.
+
+    Yields:
+        Finished rows: the first one's number, blended answers (y, x, channel) by key,
+        and validity (y, x).
+
+    Raises:
+        ValueError: The scene has no valid pixel.
+    """
     rows, cols = scene.sizes["y"], scene.sizes["x"]
     window, batch_size = predictor.window, predictor.batch_size
     height, width = window

@@ -12,6 +12,7 @@ import xarray as xr
 from arcticdl.errors import BandNotFoundError, TaskError
 from arcticdl.inference.forward import (
     NOVELTY,
+    OF_CODE,
     TTA,
     Answers,
     Forward,
@@ -105,8 +106,33 @@ class Predictor:
             spread=any(layer.output.reads in _OF_MEMBERS for layer in self.layers),
             mc_dropout=mc_dropout,
         )
-        if any(layer.output.reads == "novelty" for layer in self.layers):
+        reads = {layer.output.reads for layer in self.layers}
+        if "novelty" in reads:
             self.forward = self._with_novelty(model, self.forward)
+        if reads & set(OF_CODE):
+            self._tell_codes(model, reads & set(OF_CODE))
+
+    def _tell_codes(self, model: Any, wanted: set[str]) -> None:
+        """Makes the forward pass tell what the code of an autoencoder tells."""
+        from arcticdl.inference.anomalies import measure
+        from arcticdl.plots import default_colors
+
+        (network, normalizer), *_ = self.members
+        found = measure.find_anomalies(model, network, wanted)
+        self.forward = measure.with_codes(
+            self.forward, network, normalizer, found, wanted
+        )
+        count, size = len(found.centres), measure.Codes(network).parts.size
+        named: dict[str, dict[str, Any]] = {
+            "latent": {"outputs": tuple(str(n + 1) for n in range(size))}
+        }
+        if "cluster" in wanted:
+            names = tuple(f"cluster {number + 1}" for number in range(count))
+            named["cluster"] = {"classes": names, "colors": default_colors(count)}
+        self.layers = [
+            replace(layer, head=replace(layer.head, **named.get(layer.kind, {})))
+            for layer in self.layers
+        ]
 
     def _with_novelty(self, model: Any, forward: Forward) -> Forward:
         """The forward pass, with how unlike the training scenes its pictures are."""

@@ -28,9 +28,12 @@ from .finetune import GradualUnfreezing as GradualUnfreezing
 from .finetune import freeze_stages as freeze_stages
 from .finetune import layer_factors as layer_factors
 from .fusions import FUSIONS as FUSIONS
+from .latents.code import LatentCode as LatentCode
+from .latents.parts import LatentParts as LatentParts
 from .layers.temporal import ConvGru as ConvGru
 from .layers.temporal import ConvLstm as ConvLstm
 from .layers.temporal import TimeAttention as TimeAttention
+from .options import Latent as Latent
 from .options import Regularization as Regularization
 from .options import Series as Series
 from .options import Style as Style

@@ -12,9 +12,10 @@ from arcticdl.models.contracts import Decoded, Pyramid, pyramid_levels
 from arcticdl.models.decoders.table import DECODERS
 from arcticdl.models.encode import build_encoder, check_fusion, encode
 from arcticdl.models.heads import HeadSpec, check_head, dense_head, pooled_head
+from arcticdl.models.latents.code import add_code, coarsest_alone, describe_code
 from arcticdl.models.layers.temporal import UnfoldTime
 from arcticdl.models.leads import build_by_lead
-from arcticdl.models.options import Regularization, Series, Style
+from arcticdl.models.options import Latent, Regularization, Series, Style
 from arcticdl.models.penalties import initialise_weights, penalise_weights
 from arcticdl.tasks import reconcile
 
@@ -127,6 +128,7 @@ def build_multitask(
     adapter: str = "by_band",
     input_size: tuple[int, int] | None = None,
     series: Series | Options | None = None,
+    latent: Latent | Options | None = None,
     style: Style | Options | None = None,
     regularization: Regularization | Options | None = None,
     backbone_options: Options | None = None,
@@ -161,6 +163,10 @@ def build_multitask(
             ``num_context`` further bands, as a ``ForecastStore`` has them, are given to
             each date, and ``starts`` says to which of them an answer is added.
             ``leads`` makes one network answer for all leads of a forecast.
+        latent: ``Latent``, likewise: ``size``, ``kind``, ``weight``, ``warmup_steps``
+            and ``rate`` of the code of an autoencoder. The decoder then sees that code
+            alone, made of the backbone's coarsest level; a head whose card tells the
+            bands that it restores begins as their means, not as the bands.
         style: ``Style``, likewise: ``norm``, ``activation`` and ``initializer`` of the
             layers, where a network leaves the choice.
         regularization: ``Regularization``, likewise: ``dropout`` before each head,
@@ -190,8 +196,10 @@ def build_multitask(
     series, style = Series.read(series), Style.read(style)
     kept = Regularization.read(regularization)
     specs = _check_heads(heads, decoder, kept.dropout)
+    code = None if latent is None else Latent.read(latent)
     if series.leads != "direct":
         _check_unforked(fork)
+        describe_code(code, 1, series, [])
         described = {**(card or {}), "heads": _describe_heads(specs, card)}
         build = partial(
             build_multitask,
@@ -221,7 +229,7 @@ def build_multitask(
     names = every[count - told - one : count - told] or None
     encoder = build_encoder(
         backbone,
-        decoder,
+        decoder if code is None else coarsest_alone(decoder),
         one * folded + told,
         bands=names and names * folded + every[count - told :],
         weights=weights,
@@ -234,6 +242,7 @@ def build_multitask(
     times = () if series.fusion is None or dates > 1 else (series.num_times,)
     image = keras.Input((*times, *(input_size or (None, None)), count), name="image")
     known = {**(encoder.card(card) or {}), "heads": _describe_heads(specs, card)}
+    known |= describe_code(code, encoder.stride, series, list(specs.values()))
     x = Card(known, name="card")(image)
     fusion = series.fusion
     if dates > 1 and told and fusion == "fold":
@@ -241,8 +250,12 @@ def build_multitask(
     elif dates > 1:
         x = UnfoldTime(dates, told, name="unfold_time")(x)
     features, reference = encode(encoder, x, fusion)
+    if code is not None:
+        features = add_code(features, x, code)
     common = {"norm": style.norm, "activation": style.activation or "relu"}
     decoded = decode(features, decoder, {**common, **(decoder_options or {})})
+    if decoded is not None:
+        decoded = decoded._replace(from_code=code is not None)
     shared = _share(features, decoded, specs, fork)
     starts = _starts(card)
     outputs = _answer(shared, decoded, image if starts else reference, specs, starts)

@@ -27,12 +27,15 @@ class Decoded(NamedTuple):
         level: Binary logarithm of its stride; the head enlarges its logits by it.
         kernel_size: Kernel of the head's convolution in the reference architecture.
         auxiliary: Coarser results for deep supervision, each with its own head.
+        from_code: Whether all of it comes from the code of an autoencoder, so that no
+            band of the image may be added to an answer.
     """
 
     features: Any
     level: int
     kernel_size: int
     auxiliary: tuple[Decoded, ...] = ()
+    from_code: bool = False
 
 
 @dataclass(frozen=True)

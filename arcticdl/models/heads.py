@@ -100,7 +100,8 @@ def dense_head(
         image: The image, for its size, and for the band that the answer starts from.
         name: Name of the head and of the model's output.
         spec: Checked description.
-        start: Options of ``StartFrom``; the answer then begins as that band alone.
+        start: Options of ``StartFrom``; the answer then begins as that band alone, or,
+            of an autoencoder, as the mean of it, in its units.
     """
     x = decoded.features
     if spec.dropout:
@@ -125,6 +126,11 @@ def dense_head(
         x = spec.finish(x, f"{name}_answer")
     values = spec.head.size if spec.head.spec.kind == "gaussian" else None
     x = CropLike(dtype="float32", name=f"{name}_crop")([x, image])
+    if decoded.from_code:
+        scaling = layers.Rescaling(
+            list(start["scale"]), list(start["offset"]), dtype="float32", name=name
+        )
+        return scaling(x)
     started = StartFrom(**start, num_values=values, dtype="float32", name=name)
     return started([x, image])
 

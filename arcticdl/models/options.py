@@ -6,6 +6,9 @@ from typing import Any, Self
 
 from arcticdl.choices import check_choices
 
+LATENTS = ("plain", "sparse_kl", "sparse_l1", "variational")
+"""Kinds of code of an autoencoder; see ``Latent``."""
+
 LEADS = ("conditioned", "direct", "rollout")
 """How the leads of a forecast are answered; see ``Series``."""
 
@@ -67,6 +70,49 @@ class Regularization(_Options):
     drop_path: float | None = None
     l1: float = 0.0
     l2: float = 0.0
+
+
+@dataclass(frozen=True)
+class Latent(_Options):
+    """The code of an autoencoder, which all of the answer is made of.
+
+    Attributes:
+        size: Numbers of a place of the backbone's coarsest level.
+        kind: One of ``LATENTS``; ``models.latents.code.LatentCode`` says what they are.
+        weight: Factor of what the kind adds to the loss, not negative. Of a variational
+            code and a squared error it is beta (Higgins et al. 2017) times twice the
+            variance of a pixel's noise, in the label's units.
+        warmup_steps: Batches over which that factor grows from 0, not negative.
+        rate: How often each number of a ``sparse_kl`` code shall be on, in (0, 1).
+
+    Raises:
+        ValueError: An unknown kind, or a number out of its range.
+
+    Example:
+        >>> Latent.read({"size": 4, "kind": "variational"}).weight
+        1.0
+    """
+
+    size: int = 8
+    kind: str = "plain"
+    weight: float = 1.0
+    warmup_steps: int = 0
+    rate: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_choices("latent.kind", (self.kind,), LATENTS)
+        rules = {
+            "size": (self.size >= 1, "at least 1"),
+            "weight": (0 <= self.weight < float("inf"), "finite and not negative"),
+            "warmup_steps": (self.warmup_steps >= 0, "not negative"),
+            "rate": (0 < self.rate < 1, "within (0, 1)"),
+        }
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                raise ValueError(
+                    f"`latent.{name}` must be {rule}. Received: "
+                    f"latent.{name}={getattr(self, name)}."
+                )
 
 
 @dataclass(frozen=True)

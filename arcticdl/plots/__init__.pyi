@@ -39,6 +39,7 @@ from .style import figure_svg as figure_svg
 from .style import house_style as house_style
 from .style import new_figure as new_figure
 from .style import write_figure as write_figure
+from .tiles import latent_traversal as latent_traversal
 from .tiles import show_answers as show_answers
 from .tiles import show_tiles as show_tiles
 from .values import coverage_curve as coverage_curve

@@ -217,3 +217,84 @@ def _draw_numbers(axes: Any, maps: Sequence[np.ndarray], head: Any) -> None:
     several = head.spec.label == "labels"
     words = "classes that hold" if several else f"value ({head.units or '1'})"
     axes[0][0].figure.colorbar(shown, ax=list(np.ravel(axes)), label=words)
+
+
+_STEPS = (-2, -1, 0, 1, 2)
+_MOST_FEATURES = 6
+
+
+def latent_traversal(
+    parts: Any,
+    scaled: np.ndarray,
+    image: np.ndarray,
+    *,
+    mean: np.ndarray,
+    std: np.ndarray,
+    seed: int = 0,
+) -> Figure:
+    """Draws what the numbers of an autoencoder's code mean.
+
+    The first row has a tile, the tile rebuilt and, of a variational code, images drawn.
+    Below, a row for each of the numbers that vary most: the tile rebuilt with that one
+    number set, at all places, to so many deviations from its mean.
+
+    Args:
+        parts: The `models.LatentParts` of an autoencoder.
+        scaled: The tile ``(1, y, x, band)`` as a feed scales it.
+        image: The first of the bands that are rebuilt ``(y, x)``, in its units, NaN
+            where void; nothing is drawn there.
+        mean: ``(feature,)`` of codes of the training scenes.
+        std: Their deviation, likewise.
+        seed: Of the images that are drawn.
+
+    Returns:
+        The figure; all panels share one scale.
+    """
+    code = parts.encode(scaled)
+    rows, columns = image.shape
+    void = np.isnan(image)
+
+    def rebuilt(codes: np.ndarray) -> list[np.ndarray]:
+        found = parts.decode(codes)[:, :rows, :columns, 0]
+        return [np.where(void, np.nan, one) for one in found]
+
+    chosen = np.argsort(-std, kind="stable")[:_MOST_FEATURES]
+    first = {"tile": image, "rebuilt": rebuilt(code)[0]}
+    if parts.kind == "variational":
+        drawn = parts.sample(len(_STEPS) - 2, code.shape[1:3], seed=seed)
+        first |= {f"drawn {n + 1}": d[:rows, :columns, 0] for n, d in enumerate(drawn)}
+    panels: list[dict[str, np.ndarray]] = [first]
+    for feature in chosen:
+        moved = np.repeat(code, len(_STEPS), axis=0)
+        values = mean[feature] + np.array(_STEPS) * std[feature]
+        moved[..., feature] = values[:, None, None]
+        names = [f"{step:+d} s" if step else "mean" for step in _STEPS]
+        panels.append(dict(zip(names, rebuilt(moved), strict=True)))
+    labels = ["", *(f"{feature + 1} (s = {std[feature]:.2g})" for feature in chosen)]
+    units = f" ({parts.head.units})" if parts.head.units not in ("", "1") else ""
+    return _draw_grid(panels, labels, f"{parts.head.outputs[0] or 'value'}{units}")
+
+
+def _draw_grid(
+    panels: Sequence[dict[str, np.ndarray]], labels: Sequence[str], what: str
+) -> Figure:
+    """Panels by row on one scale, which the first row's tile and its answers span."""
+    every = np.concatenate([one.ravel() for row in panels for one in row.values()])
+    low, high = np.nanpercentile(every, (1, 99))
+    height, width = next(iter(panels[0].values())).shape
+    across = len(_STEPS)
+    size = (1.5 * across + 2.2, (1.5 * height / width + 0.22) * len(panels) + 0.3)
+    with house_style():
+        figure = new_figure(size)
+        axes = figure.subplots(len(panels), across, squeeze=False)
+        for row, label, line in zip(panels, labels, axes, strict=True):
+            for ax in line[len(row) :]:
+                ax.set_visible(False)
+            for ax, (title, one) in zip(line, row.items(), strict=False):
+                ax.set_facecolor(VOID_COLOR)
+                shown = ax.imshow(one, vmin=low, vmax=high, cmap="gray")
+                ax.set_title(title, fontsize="small")
+                ax.set(xticks=[], yticks=[])
+            line[0].set_ylabel(label, fontsize="small")
+        figure.colorbar(shown, ax=list(np.ravel(axes)), label=what, shrink=0.5)
+    return figure

@@ -68,15 +68,17 @@ def iceberg_scene(
     return _draw(size_px, seed, index, num_icebergs, resolution_m, looks)[0]
 
 
-def write_icebergs(folder: Path, size_px: int, seed: int, index: int) -> Path:
+def write_icebergs(
+    folder: Path, size_px: int, seed: int, index: int, *, count: int | None = None
+) -> Path:
     """Writes a scene as ``NAME.tif``, and the outlines of its icebergs as GeoPackage.
 
     Args:
         folder: To write to; it exists.
-        size_px: Side of the scene, at least 32; there is an iceberg for each 104 x 104
-            pixels, one at least.
+        size_px: Side of the scene, at least 32.
         seed: Seed of the set.
         index: Number of the scene in the set.
+        count: Icebergs; unless told one for each 104 x 104 pixels, one at least.
 
     Returns:
         Path of the image; ``NAME.gpkg`` lies beside it.
@@ -90,7 +92,8 @@ def write_icebergs(folder: Path, size_px: int, seed: int, index: int) -> Path:
         )
     import geopandas
 
-    count = max(1, (size_px // 104) ** 2)
+    if count is None:
+        count = max(1, (size_px // 104) ** 2)
     scene, outlines = _draw(size_px, seed, index, count, 40.0, LOOKS)
     path = write_bands(scene, folder)
     affine = scene_geobox(scene).affine  # type: ignore[union-attr]

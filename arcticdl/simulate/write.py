@@ -23,6 +23,7 @@ class Extra(NamedTuple):
 
     charts: bool = False
     pond_fraction: float | None = None
+    num_icebergs: int | None = None
 
 
 class _RadarSchema(NamedTuple):
@@ -83,7 +84,7 @@ def _write_icebergs(
 ) -> Path:
     _refuse_charts(extra, "icebergs")
     _refuse_ponds(extra)
-    return write_icebergs(folder, size_px, seed, index)
+    return write_icebergs(folder, size_px, seed, index, count=extra.num_icebergs)
 
 
 def _write_speckle(
@@ -149,6 +150,7 @@ def simulate_scenes(
     schema: str = "geotiff",
     charts: bool = False,
     pond_fraction: float | None = None,
+    num_icebergs: int | None = None,
     progress: bool = True,
 ) -> list[Path]:
     """Writes simulated scenes of sea ice with known truth.
@@ -176,6 +178,8 @@ def simulate_scenes(
         charts: Writes the ice chart of each scene as ``NAME_chart.gpkg`` (SIGRID-3).
         pond_fraction: Of optical scenes, the share of melt ponds in the area of floes,
             0 to 1; 0.25 unless told.
+        num_icebergs: In each scene of ``"icebergs"``, at least 0; one for each 104 x
+            104 pixels unless told.
         progress: Shows a progress bar.
 
     Returns:
@@ -185,15 +189,22 @@ def simulate_scenes(
 
     Raises:
         ValueError: An unknown schema, no scene, a size below 16, charts of scenes that
-            are no radar's, or ponds of scenes that are not optical.
+            are no radar's, ponds of scenes that are not optical, or icebergs of others
+            than ``"icebergs"``.
     """
     check_choice("schema", schema, SCHEMAS)
+    if num_icebergs is not None and (schema != "icebergs" or num_icebergs < 0):
+        raise ValueError(
+            "`num_icebergs` is at least 0, of schema='icebergs'. Received: "
+            f"num_icebergs={num_icebergs}, schema={schema!r}."
+        )
     if num_scenes < 1:
         raise ValueError(f"`num_scenes` must be at least 1. Received: {num_scenes}.")
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    extra = Extra(charts, pond_fraction, num_icebergs)
     return [
-        SCHEMAS[schema](folder, size_px, seed, index, Extra(charts, pond_fraction))
+        SCHEMAS[schema](folder, size_px, seed, index, extra)
         for index in _counted(num_scenes, progress)
     ]
 

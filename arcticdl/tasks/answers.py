@@ -20,6 +20,7 @@ from arcticdl.tasks.objects import (
 )
 from arcticdl.tasks.outputs import (
     NOVELTY,
+    OF_CODE,
     HeadInfo,
     Interval,
     Output,
@@ -312,7 +313,7 @@ FORMS: dict[str, Form] = {
         channels=int,
         activate=unchanged,
         activated=int,
-        outputs=value_outputs(lambda values, head: values, around_values),
+        outputs=value_outputs(lambda values, head: values, around_values, **OF_CODE),
         shown=("value",),
         spread="deviation",
         scored_by="values",

@@ -70,7 +70,8 @@ class Output(NamedTuple):
         needs_margin: Whether only a calibrated head tells it.
         reads: Which numbers are read: ``"answer"``, the activated ones; ``"spread"``,
             the disagreement of members; ``"both"``, one after the other;
-            ``"novelty"``, how unlike the training scenes the network's features are.
+            ``"novelty"``, how unlike the training scenes the network's features are;
+            ``"anomaly"``, ``"cluster"`` and ``"latent"``, what an autoencoder tells.
     """
 
     read: Callable[[np.ndarray, HeadInfo], np.ndarray]
@@ -96,6 +97,32 @@ NOVELTY = Output(
     reads="novelty",
 )
 """What any head can tell beside its answer, where it was fitted."""
+
+
+OF_CODE = {
+    "anomaly": Output(
+        lambda error, head: error,
+        "error of the rebuilt image, over the limit of normal scenes",
+        limits=None,
+        reads="anomaly",
+    ),
+    "cluster": Output(
+        lambda share, head: likeliest(share)[..., None].astype(np.uint8),
+        "cluster of the latent code",
+        dtype="uint8",
+        limits=None,
+        palette=True,
+        reads="cluster",
+    ),
+    "latent": Output(
+        lambda code, head: code,
+        "latent code",
+        limits=None,
+        bands=lambda head: head.outputs,
+        reads="latent",
+    ),
+}
+"""What an autoencoder tells beside the image that it rebuilds."""
 
 
 class Interval(NamedTuple):

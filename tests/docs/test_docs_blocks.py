@@ -48,6 +48,7 @@ USE_A_RUN = {
 }
 TRAIN = USE_A_RUN | {
     "howto/forecast",
+    "howto/autoencoders",
     "howto/autoice",
     "howto/find-objects",
     "howto/graphs",

@@ -51,6 +51,7 @@ def test_every_configuration_is_tested(project_root):
     here = {"calving_front", "demo", "meltpond", "modis_seaice"}
     here |= {"demo_search"}  # in test_search.py
     here |= {"seals"}  # in test_experiment_objects.py
+    here |= {"anomalies"}  # in test_anomalies_run.py
     here |= {"sea_ice_forecast"}  # in tests/forecasting/test_forecast_run.py
     here |= {"autoice", "autoice_nrt", "autoice_small"}  # in test_autoice.py
     tasks = {"concentration", "forecast", "ice_chart", "ordinal", "thaw"}

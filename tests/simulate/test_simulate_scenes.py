@@ -1,3 +1,4 @@
+import geopandas
 import numpy as np
 import pytest
 import rasterio
@@ -70,3 +71,14 @@ def test_grid_coordinates_are_pixel_centres_of_the_written_transform(tmp_path):
 def test_bad_arguments_are_refused(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         simulate.simulate_scenes(tmp_path, progress=False, **change)
+
+
+def test_as_many_icebergs_are_drawn_as_asked_for_and_none_on_the_open_sea(tmp_path):
+    options = {"schema": "icebergs", "num_scenes": 1, "size_px": 64, "progress": False}
+    for count in (0, 2):
+        (path,) = simulate.simulate_scenes(
+            tmp_path / str(count), num_icebergs=count, **options
+        )
+        assert len(geopandas.read_file(path.with_suffix(".gpkg"))) == count
+    with pytest.raises(ValueError, match="schema='icebergs'"):
+        simulate.simulate_scenes(tmp_path, num_icebergs=1)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from arcticdl.metrics import RMSE
+from arcticdl.models import build_regressor
 from arcticdl.training import (
     Checkpoint,
     Preempted,
@@ -97,6 +98,40 @@ def test_resumed_training_ends_where_an_uninterrupted_one_does(tmp_path, action)
     assert (folder / "history.csv").read_text() == (
         tmp_path / "run" / "whole" / "history.csv"
     ).read_text()
+
+
+class Images(Feed):
+    """The same of images, to be rebuilt."""
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng((self.epoch, index, 1))
+        image = rng.normal(size=(2, 8, 8, 2)).astype("float32")
+        return image, image
+
+
+def autoencoder():
+    keras.utils.set_random_seed(3)
+    model = build_regressor(
+        "plain", num_bands=2, num_outputs=2,
+        latent={"size": 2, "kind": "variational", "warmup_steps": 9},
+        backbone_options={"width": 4, "depth": 1}, decoder_options={"channels": (4,)},
+    )  # fmt: skip
+    rate = build_optimizer(0.01, num_steps=3 * EPOCHS)
+    model.compile(rate, "mse", jit_compile=False)
+    return model
+
+
+def test_warm_up_and_noise_of_a_code_go_on_where_a_training_was_cut(tmp_path):
+    whole = autoencoder()
+    fit(whole, Images(), tmp_path / "run" / "whole", epochs=EPOCHS)
+    assert float(np.asarray(whole.get_layer("latent").steps)) == 3 * EPOCHS
+    folder = tmp_path / "run" / "parts"
+    with pytest.raises(KeyboardInterrupt):
+        fit(autoencoder(), Images(), folder, epochs=EPOCHS,
+            callbacks=[Stop(interrupt, 2)])  # fmt: skip
+    resumed = autoencoder()
+    fit(resumed, Images(), folder, epochs=EPOCHS)
+    np.testing.assert_array_equal(weights(resumed), weights(whole))
 
 
 def test_what_keras_begins_before_training_is_no_epoch():

@@ -15,6 +15,7 @@ from arcticdl.evaluation.baselines.methods import scene_methods, score_methods
 from arcticdl.evaluation.baselines.pixels import fitted_normalizer, pixel_baselines
 from arcticdl.evaluation.restored.filters import filter_baselines
 from arcticdl.evaluation.restored.gaps import gap_baselines
+from arcticdl.evaluation.restored.principal import principal_baseline
 from arcticdl.files import write_json
 from arcticdl.tasks import Head
 from arcticdl.tiles import LabelInfo, TileStore
@@ -43,6 +44,8 @@ def score_baselines(
     (`scene_methods`): thresholds of Otsu, textures of radar, mixtures about lines of
     incidence, concentration from brightness temperatures. Where the network restores
     bands, filters of these stand there instead of the last, or what fills their gaps.
+    Beside an autoencoder stand the mean and as many principal components; whatever else
+    sees the image gives it back.
 
     Args:
         store: A tile store.
@@ -52,7 +55,8 @@ def score_baselines(
         head: What the network answers.
         normalizer: The network's own scaling, or the name of a method that is fitted
             on the training tiles.
-        start: What the network's card says of the bands that the head starts from.
+        start: What the network's card says of the bands that the head starts from, and
+            as ``latent`` of its code.
         seed: Seed of samples, methods and intervals.
         kept: A JSON file that holds results until store, tiles, head, scaling or seed
             change; ``None`` keeps none.
@@ -83,6 +87,31 @@ def score_baselines(
     found = _read(kept, rests_on)
     if found is not None:
         return found
+    if start is not None and "latent" in start:
+        results = constant_baseline(store, train, test, info, head, seed=seed)
+        results = {"constant": results} | principal_baseline(
+            store, train, test, info, head, start, seed=seed
+        )
+    else:
+        options = {"normalizer": normalizer, "seed": seed}
+        results = _usual(store, train, test, info, head, start=start, **options)
+    if kept is not None:
+        write_json(kept, {"rests_on": rests_on, "results": results})
+    return results
+
+
+def _usual(
+    store: TileStore,
+    train: np.ndarray,
+    test: np.ndarray,
+    info: LabelInfo,
+    head: Head,
+    *,
+    normalizer: Any,
+    start: Mapping[str, Any] | None,
+    seed: int,
+) -> dict[str, Any]:
+    """What stands beside any network but an autoencoder."""
     results: dict[str, Any] = {}
     if head.spec.dense and head.form.scored_by == "classes":
         options = {"normalizer": normalizer, "seed": seed}
@@ -102,8 +131,6 @@ def score_baselines(
     elif not {"gap", "coarse_px"} & set(told):
         methods = scene_methods(store, train, info, head, seed=seed)
         results |= score_methods(methods, store, test, info, head, seed=seed)
-    if kept is not None:
-        write_json(kept, {"rests_on": rests_on, "results": results})
     return results
 
 

@@ -24,6 +24,8 @@ _COPIED = (
     "calibration.json",
     "split.json",
     "leakage.json",
+    "anomalies.json",
+    "anomalies.npz",
     "novelty.json",
     "novelty.npz",
 )

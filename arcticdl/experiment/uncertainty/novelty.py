@@ -53,14 +53,14 @@ def fit_novelty(
         predictor = Predictor(path)
         seen = features.Features(predictor.members[0].model)
         fitted = distance.fit_novelty(
-            _by_scene(seen, predictor, store, splits[number].train),
+            features_by_scene(seen, predictor, store, splits[number].train),
             layer=seen.layer,
             weights=seen.weights,
             quantile=quantile,
             seed=config.seed,
         )
         distance.write_novelty(fitted, path.with_name(distance.FILE))
-        tested = _by_scene(seen, predictor, store, splits[number].test)
+        tested = features_by_scene(seen, predictor, store, splits[number].test)
         told[number] = {
             "layer": fitted.layer,
             "quantile": fitted.quantile,
@@ -111,10 +111,17 @@ def measure_novelty(
     return [scene_novelty(novelty, features, predictor, scene) for scene in scenes]
 
 
-def _by_scene(
+def features_by_scene(
     features: Any, predictor: Any, store: TileStore, tiles: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Features (place, channel) of some tiles by their scene."""
+    """Features (place, channel) of some tiles by their scene.
+
+    Args:
+        features: What tells the features of pictures, as ``places(scaled, valid)``.
+        predictor: The network made ready, for its scaling.
+        store: The tile store.
+        tiles: Its tiles.
+    """
     normalizer = predictor.members[0].normalizer
     scenes = store.manifest["scene_id"].astype(str).to_numpy()
     found: dict[str, list[np.ndarray]] = {}

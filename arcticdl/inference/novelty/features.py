@@ -36,7 +36,7 @@ class Features:
         self.layer = deepest(found)
         self.stride = found[self.layer].stride
         self._watched = with_features(model, [self.layer])
-        self.weights = _digest(model)
+        self.weights = weights_digest(model)
 
     def __call__(self, scaled: Floats) -> Floats:
         """(n, y, x, channel) of scaled pixels (n, y, x, band)."""
@@ -45,7 +45,7 @@ class Features:
     def places(self, scaled: Floats, valid: NDArray[np.bool_]) -> list[Floats]:
         """Features (place, channel) of each picture, where most of a place is valid."""
         found = self(scaled)
-        share = _pooled(valid, self.stride)[:, : found.shape[1], : found.shape[2]]
+        share = pooled_share(valid, self.stride)[:, : found.shape[1], : found.shape[2]]
         return [one[here > 0.5] for one, here in zip(found, share, strict=True)]
 
     def map(self, novelty: Novelty, scaled: Floats) -> Floats:
@@ -58,8 +58,16 @@ class Features:
         return np.asarray(large)[:, : scaled.shape[1], : scaled.shape[2]]
 
 
-def _pooled(valid: NDArray[np.bool_], stride: int) -> Floats:
-    """Share of valid pixels of each place; what a picture lacks is not valid."""
+def pooled_share(valid: NDArray[np.bool_], stride: int) -> Floats:
+    """Share of valid pixels of each place; what a picture lacks is not valid.
+
+    Args:
+        valid: ``(n, y, x)``.
+        stride: Pixels by a place, each way.
+
+    Returns:
+        ``(n, y / stride, x / stride)``, rounded up, 0-1.
+    """
     lacking = [(0, -side % stride) for side in valid.shape[1:]]
     filled = np.pad(valid, [(0, 0), *lacking])
     rows, columns = (side // stride for side in filled.shape[1:])
@@ -67,8 +75,12 @@ def _pooled(valid: NDArray[np.bool_], stride: int) -> Floats:
     return blocks.mean(axis=(2, 4), dtype=np.float32)
 
 
-def _digest(model: keras.Model) -> str:
-    """A digest of a network's own weights, which a scaling of its logits is none of."""
+def weights_digest(model: keras.Model) -> str:
+    """A digest of a network's own weights, which a scaling of its logits is none of.
+
+    Args:
+        model: The network.
+    """
     total = hashlib.sha256()
     for layer in model.layers:
         if type(layer).__name__ != "ScaledLogits":

@@ -9,6 +9,7 @@ from arcticdl.inference.products.cf import stem_file
 from arcticdl.inference.products.product import Product
 
 _MAX_PANELS = 3
+_OF_CODE = ("anomaly", "cluster")
 
 
 def write_png(maps: xr.Dataset, scene: xr.Dataset | None, stem: Path) -> None:
@@ -28,17 +29,23 @@ def write_png(maps: xr.Dataset, scene: xr.Dataset | None, stem: Path) -> None:
 
 
 def _panels(maps: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Maps of classes and values, else the first probabilities; at most three."""
+    """Maps of classes and values, else the first probabilities; at most three.
+
+    Those of an autoencoder come last.
+    """
     panels: dict[str, xr.DataArray] = {}
     for name, variable in maps.data_vars.items():
         shown = str(name).rpartition("_")[2]
-        if shown in ("class", "value") and variable.ndim == 2:
+        if shown in ("class", "value", *_OF_CODE) and variable.ndim == 2:
             panels[str(name)] = variable
         elif shown in ("prob", "value") and "class" not in "".join(panels):
             for band in variable[:_MAX_PANELS]:
                 title = f"{name}_{band[variable.dims[0]].item()}"
                 panels[title] = band.drop_vars(variable.dims[0])
-    return dict(list(panels.items())[:_MAX_PANELS])
+    last = [name for name in panels if name in _OF_CODE]  # none is crowded out
+    first = [name for name in panels if name not in last]
+    kept = [*first[: _MAX_PANELS - len(last)], *last]
+    return {name: panels[name] for name in kept}
 
 
 PRODUCT = Product(write_png, stem_file(".png"))
