@@ -76,7 +76,8 @@ class BoxesConfig(Section):
     )
     absent_images: Literal["refuse", "leave_out"] = Field(
         "refuse",
-        description="What becomes of annotations of images (COCO) that are no scenes.",
+        description="What becomes of annotations of images (COCO) that are no scenes, "
+        "or that the file does not list.",
     )
 
 

@@ -112,6 +112,15 @@ def test_annotations_of_absent_images_are_refused_unless_left_out():
     assert len(prepare(configure(left))) == 5
 
 
+def test_annotations_of_images_that_are_not_listed_are_left_out_by_the_same_key():
+    images, annotations = read()
+    write(images, [*annotations, {**annotations[0], "id": 77, "image_id": 99}])
+    with pytest.raises(ValueError, match=r"annotation 77 with image_id=99.*leave_out"):
+        prepare(configure())
+    left = {"boxes": {"form": "horizontal", "absent_images": "leave_out"}}
+    assert len(prepare(configure(left))) == 6
+
+
 def test_images_absent_from_the_annotations_are_refused():
     shutil.copy("images/tile_0.png", "images/other.png")
     with pytest.raises(ValueError, match=r"other\.png', which 0 of them match"):

@@ -14,7 +14,7 @@ from arcticdl import boxes as bx
 from arcticdl.boxes import BoxRule
 from arcticdl.errors import LabelError, SourceError
 from arcticdl.scene import check_scene, grid_coords, pixel_coords
-from arcticdl.sources import add_boxes
+from arcticdl.sources import add_boxes, read_coco_boxes
 
 TURNED = bx.box_corners([12, 10, 8, 4, 0.5])
 """Corners of one oriented box in an image of 20 rows and 40 columns."""
@@ -172,13 +172,27 @@ def test_vectors_need_a_scene_with_a_grid(scene, tmp_path):
         ({"bbox": [4, 2, 4, 6]}, {"ignore": "seal"}, "must list names"),
         ({"bbox": [4, 2, 4, 6]}, {"colour": 1}, "takes .*'columns'"),
         ({"bbox": [4, 2, 4, 6]}, {"format": "cvat"}, "`format` must be one of"),
-        ({"bbox": [4, 2, 4, 6], "image_id": 9}, {}, "image_id. Received: 9"),
+        ({"bbox": [4, 2, 4, 6], "image_id": 9}, {}, "1 of 1 .* annotation 1 with im"),
     ],
 )
 def test_what_does_not_fit_is_refused(scene, tmp_path, entry, options, says):
     path = coco(tmp_path / "a.json", [entry])
     with pytest.raises(ValueError, match=says):
         add_boxes(scene, "seals", path, **options)
+
+
+def test_annotations_of_images_that_are_not_listed_may_be_left_out(scene, tmp_path):
+    entries = [{"bbox": [4, 2, 8, 6]}, {"bbox": [0, 0, 4, 4], "image_id": 9}]
+    path = coco(tmp_path / "a.json", entries)
+    ways = r"absent_images='leave_out'.*`data\.labels\.NAME\.boxes\.absent_images: leave"
+    with pytest.raises(ValueError, match=ways):
+        add_boxes(scene, "seals", path)
+    added = add_boxes(scene, "seals", path, absent_images="leave_out")
+    assert held(added)[:, :4].tolist() == [[8, 5, 8, 6]]
+    found = read_coco_boxes(path, 1, absent_images="leave_out")
+    assert found["boxes"].tolist() == [[4, 2, 12, 8]]
+    with pytest.raises(ValueError, match="`absent_images` must be one of"):
+        add_boxes(scene, "seals", path, absent_images="drop")
 
 
 def test_classes_may_be_ignored_or_left_out_and_faults_dropped(scene, tmp_path):

@@ -122,6 +122,8 @@ def _options(label: LabelConfig, anchor: Anchor, path: str) -> dict[str, Any]:
                 "`data.table`."
             )
         options["columns"] = label.boxes.columns
+    if label.boxes.absent_images == "leave_out" and _format(path, label) == "coco":
+        options["absent_images"] = "leave_out"
     return options
 
 

@@ -23,6 +23,7 @@ def read_boxes(
     classes: Sequence[str],
     *,
     columns: Sequence[str] = (),
+    absent_images: str = "refuse",
 ) -> FoundImage:
     """Reads the objects of one image.
 
@@ -33,12 +34,14 @@ def read_boxes(
         classes: Not needed: the file names its own.
         columns: What of the entry of the image is kept, such as a flight by which
             images are split.
+        absent_images: What becomes of annotations whose image the file does not list:
+            ``"refuse"`` or ``"leave_out"``.
 
     Raises:
         SourceError: The file or an annotation is not as COCO's, or the image is not in
             it, or lacks one of `columns`.
     """
-    coco = read_coco(path)
+    coco = read_coco(path, absent_images=absent_images)
     image_id = coco.find(image)
     entry = coco.images[image_id]
     found = []
@@ -88,12 +91,16 @@ def _column(entry: Mapping[str, Any], name: str, path: Path) -> Any:
     return value
 
 
-def read_coco_boxes(path: str | Path, image: Any = None) -> dict[str, Any]:
+def read_coco_boxes(
+    path: str | Path, image: Any = None, *, absent_images: str = "refuse"
+) -> dict[str, Any]:
     """Reads the boxes of the objects of one image.
 
     Args:
         path: The JSON file.
         image: File name or identifier of the image; may be left out where there is one.
+        absent_images: What becomes of annotations whose image the file does not list:
+            ``"refuse"`` or ``"leave_out"``.
 
     Returns:
         ``boxes`` (object, 4) float32 ``x_min, y_min, x_max, y_max`` in pixels, by
@@ -104,7 +111,7 @@ def read_coco_boxes(path: str | Path, image: Any = None) -> dict[str, Any]:
     Raises:
         SourceError: The file, the image or an annotation is not as COCO's.
     """
-    coco = read_coco(path)
+    coco = read_coco(path, absent_images=absent_images)
     image_id = coco.find(image)
     order = list(coco.categories)
     found = coco.outlines(image_id)

@@ -59,8 +59,8 @@ def add_boxes(
             decide; ``ignore``, classes that are neither object nor background;
             ``leave_out``, classes that are background; ``faulty``, one of `FAULTY`;
             and those of the
-            format, such as ``columns`` (COCO), ``first_pixel`` (VOC), ``attribute``
-            (vectors).
+            format, such as ``columns`` and ``absent_images`` (COCO), ``first_pixel``
+            (VOC), ``attribute`` (vectors).
 
     Returns:
         The scene with the label; with ``columns``, its attribute ``columns`` has these.

@@ -35,6 +35,9 @@ CROWDS = ("object", "void")
 """What a crowd region (``iscrowd``) is: of its category, or void. Objects lie on top of
 crowds in either case."""
 
+ABSENT_IMAGES = ("leave_out", "refuse")
+"""What becomes of annotations whose image the file does not list."""
+
 
 @dataclass(frozen=True)
 class CocoFile:
@@ -97,28 +100,32 @@ class CocoFile:
         ]  # fmt: skip
 
 
-def read_coco(path: str | Path) -> CocoFile:
+def read_coco(path: str | Path, *, absent_images: str = "refuse") -> CocoFile:
     """Reads a file of annotations; a second call for an unchanged file costs nothing.
 
     Args:
         path: The JSON file.
+        absent_images: One of ``ABSENT_IMAGES``.
 
     Returns:
         Its content, by image.
 
     Raises:
         SourceError: It is no COCO annotation file, or contradicts itself.
+        ValueError: An unknown choice.
     """
+    check_choice("absent_images", absent_images, ABSENT_IMAGES)
     state = Path(path).stat()
     if state.st_size > MAX_JSON_BYTES:
         raise SourceError(
             f"{path} must be at most {MAX_JSON_BYTES} bytes. Received: {state.st_size}."
         )
-    return _read(str(path), state.st_size, state.st_mtime_ns)
+    leave_out = absent_images == "leave_out"
+    return _read(str(path), state.st_size, state.st_mtime_ns, leave_out)
 
 
 @lru_cache(maxsize=4)
-def _read(path: str, size: int, changed_ns: int) -> CocoFile:
+def _read(path: str, size: int, changed_ns: int, leave_out: bool) -> CocoFile:
     try:
         content = json.loads(Path(path).read_bytes())
     except (ValueError, RecursionError) as error:
@@ -137,14 +144,14 @@ def _read(path: str, size: int, changed_ns: int) -> CocoFile:
             f"Received: {sorted(content)[:8]}; unusable: {wrong}."
         )
     try:
-        return _by_image(path, lists)
+        return _by_image(path, lists, leave_out)
     except TypeError:  # an identifier that is a list, or of mixed kinds
         raise SourceError(
             f"Identifiers of {path} must be numbers or text. Received: something else."
         ) from None
 
 
-def _by_image(path: str, lists: Mapping[str, Any]) -> CocoFile:
+def _by_image(path: str, lists: Mapping[str, Any], leave_out: bool) -> CocoFile:
     images = {entry.get("id"): entry for entry in lists["images"]}
     for key, entry in images.items():
         _check_image(path, key, entry)
@@ -158,11 +165,18 @@ def _by_image(path: str, lists: Mapping[str, Any]) -> CocoFile:
             f"Received: {categories}."
         )
     by_image: dict[Any, list[dict[str, Any]]] = {}
+    orphans = [e for e in lists["annotations"] if e.get("image_id") not in images]
+    if orphans and not leave_out:
+        raise SourceError(_orphaned(path, orphans, lists))
     for entry in lists["annotations"]:
         if entry.get("image_id") not in images:
-            raise SourceError(_unknown(path, entry, "image_id", images))
+            continue
         if entry.get("category_id") not in categories:
-            raise SourceError(_unknown(path, entry, "category_id", categories))
+            raise SourceError(
+                f"Annotation {entry.get('id')!r} of {path} must name one of "
+                f"{len(categories)} known as category_id. Received: "
+                f"{entry.get('category_id')!r}."
+            )
         by_image.setdefault(entry["image_id"], []).append(entry)
     return CocoFile(path, images, categories, by_image)
 
@@ -177,10 +191,18 @@ def _check_image(path: str, key: Any, entry: Mapping[str, Any]) -> None:
         )
 
 
-def _unknown(path: str, entry: Mapping[str, Any], key: str, known: Any) -> str:
+def _orphaned(
+    path: str, orphans: Sequence[Mapping[str, Any]], lists: Mapping[str, Any]
+) -> str:
+    first = orphans[0]
     return (
-        f"Annotation {entry.get('id')!r} of {path} must name one of {len(known)} known "
-        f"as {key}. Received: {entry.get(key)!r}."
+        f"Each annotation of {path} must be of one of its {len(lists['images'])} "
+        f"images. Received: {len(orphans)} of {len(lists['annotations'])} that are of "
+        f"none, such as annotation {first.get('id')!r} with image_id="
+        f"{first.get('image_id')!r}. List their images, or leave them out: in Python "
+        "by absent_images='leave_out' (label_options={'absent_images': 'leave_out'} of "
+        "`open_scene`), in YAML by `data.labels.NAME.boxes.absent_images: leave_out`, "
+        "of a label map by `data.labels.NAME.options: {absent_images: leave_out}`."
     )
 
 
@@ -228,6 +250,7 @@ def open_coco(
     background: str | None = "background",
     on_top: str = "area",
     crowd: str = "object",
+    absent_images: str = "refuse",
 ) -> xr.Dataset:
     """Opens the annotations of one image as a scene whose band holds class codes.
 
@@ -245,6 +268,7 @@ def open_coco(
             categories from 1 on; ``None``: such pixels are void, categories from 0 on.
         on_top: One of ``ORDERS``.
         crowd: One of ``CROWDS``.
+        absent_images: One of ``ABSENT_IMAGES``.
 
     Returns:
         A plain scene ``category`` (1, y, x), uint8 unless codes need more, void 255 not
@@ -258,7 +282,7 @@ def open_coco(
     """
     check_choice("on_top", on_top, ORDERS)
     check_choice("crowd", crowd, CROWDS)
-    coco = read_coco(path)
+    coco = read_coco(path, absent_images=absent_images)
     image_id = coco.find(image)
     names = _chosen(coco, categories)
     classes = ([] if background is None else [background]) + names
