@@ -18,6 +18,7 @@ class Schema(StrEnum):
     optical = "optical"
     amsr2 = "amsr2"
     monthly = "monthly"
+    floes = "floes"
     icebergs = "icebergs"
     speckle = "speckle"
     coarse = "coarse"
@@ -61,12 +62,12 @@ def simulate(
     geotiff, ai4arctic and safe: HH and HV backscatter (dB), incidence angle (degrees)
     and ice types, in the layouts of real files. optical: reflectance of summer ice with
     melt ponds. amsr2: brightness temperatures (K) of eight days a place, with the
-    concentration. monthly: a year of monthly concentration a file. icebergs: HH and HV
-    (dB) of icebergs at sea, with their outlines. speckle: HH and HV (dB) with strong
-    speckle, and without. coarse: brightness temperatures (K), coarse and fine. cloudy:
-    reflectance of four days a place, with gaps under clouds, and without. So every
-    later step can be tried without a download. Simulated results say nothing about real
-    ice.
+    concentration. monthly: a year of monthly concentration a file. floes: reflectance
+    of floes that touch, with the number of each. icebergs: HH and HV (dB) of icebergs
+    at sea, with their outlines. speckle: HH and HV (dB) with strong speckle, and
+    without. coarse: brightness temperatures (K), coarse and fine. cloudy: reflectance
+    of four days a place, with gaps under clouds, and without. So every later step can
+    be tried without a download. Simulated results say nothing about real ice.
 
     Example: `arcticdl simulate data/demo --scenes 6 --size 512`
     """

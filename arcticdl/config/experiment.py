@@ -83,7 +83,8 @@ class Experiment(Section):
         False,
         description="Score classical methods on the same folds as well: majority or "
         "mean, linear models, forests and boosting, thresholds of Otsu; beside radar "
-        "textures; concentration from brightness temperatures.",
+        "textures, and beside a detector on radar a constant false-alarm rate; "
+        "concentration from brightness temperatures.",
     )
     strata: tuple[str, ...] = Field(
         (),
@@ -94,6 +95,12 @@ class Experiment(Section):
         (),
         description="What the pixels of a scene are told apart by, such as the angle "
         "of incidence or the distance to an edge, to score each part by itself.",
+    )
+    instances: str | None = Field(
+        None,
+        description="Label that numbers the objects one by one (a quantity: 0 is "
+        "background, NaN void), by which `evaluate` scores the product `instances`; "
+        "null: nothing does.",
     )
     search: SearchConfig | None = Field(
         None, description="What `arcticdl tune` tries; null: nothing."
@@ -180,6 +187,38 @@ class Experiment(Section):
         for name, head in self.each_head.items():
             check_task(name, self.task_of(name), self.data.answered[name])
             check_fit(self.task_of(name), head.loss, head.metrics)
+        return self
+
+    @model_validator(mode="after")
+    def _instances_are_mapped(self) -> "Experiment":
+        if self.instances is None:
+            return self
+        products = [p for p in self.predict.products if p.name == "instances"]
+        if not products or not products[0].options.get("of"):
+            raise ValueError(
+                "`instances` scores the product `instances`; add it to "
+                "`predict.products` with the classes that objects are made of: "
+                "{name: instances, options: {of: [floe]}}"
+            )
+        check_choice("instances", self.instances, self.data.labels)
+        label = self.data.labels[self.instances]
+        if label.kind != "value" or label.target != "pixel" or label.outputs:
+            raise ValueError(
+                f"`instances` must name a label that is one quantity of each pixel, "
+                f"the number of its object; {self.instances!r} is not"
+            )
+        if self.instances in self.each_head or self.data.series is not None:
+            raise ValueError(
+                f"`instances` goes with single scenes, and with a label that is not "
+                f"learnt; leave {self.instances!r} out of the heads, and `data.series`"
+            )
+        of = {str(name).replace(" ", "_") for name in products[0].options["of"]}
+        heads = [self.data.answered[name].classes for name in self.each_head]
+        if not any(of <= {c.replace(" ", "_") for c in classes} for classes in heads):
+            raise ValueError(
+                f"the product `instances` is of {sorted(of)}, and no label that is "
+                f"learnt has these classes: {[list(classes) for classes in heads]}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -338,7 +377,8 @@ class Experiment(Section):
     def stored_labels(self) -> list[str]:
         """The labels that the store must hold: of a series without their dates."""
         learnt = [self.data.answered[name] for name in self.each_head]
-        return [n for n, label in self.data.labels.items() if label in learnt]
+        labels = self.data.labels.items()
+        return [n for n, label in labels if label in learnt or n == self.instances]
 
     @property
     def line_class(self) -> str | None:

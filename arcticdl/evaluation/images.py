@@ -26,6 +26,8 @@ class ImageEvaluation:
     Attributes:
         within: The ``StrataWithin`` of whole scenes that were scored by some; else
             ``None``.
+        instances: The ``InstanceScores`` of objects that were scored one by one; else
+            ``None``.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class ImageEvaluation:
     ) -> None:
         self.num_resamples, self.seed = num_resamples, seed
         self.within: Any = None
+        self.instances: Any = None
         self._num_void = 0
         self._extras: dict[str, list[dict[str, float | None]]] = {}
         self._scenes = ScenePictures(paint, bands=tuple(bands), seed=seed)

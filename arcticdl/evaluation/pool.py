@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from arcticdl.evaluation.choose import empty_evaluation, head_of
+from arcticdl.evaluation.objects.instances import pool_instances
 from arcticdl.evaluation.strata.bias import audit_strata, mean_trained
 from arcticdl.evaluation.strata.scenes import pool_strata
 from arcticdl.evaluation.strata.within import pool_within
@@ -20,8 +21,8 @@ def pool_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Args:
         folds: The folds' results, as an evaluation's ``result`` gives them, with
-            ``fold``, ``baselines``, ``strata`` and ``strata_within`` where they hold
-            these; or, of several heads, ``{"fold": ..., "heads": {name: result}}``. At
+            ``fold``, ``baselines``, ``strata``, ``strata_within`` and ``instances``
+            where they hold these; or, of several heads, ``{"fold": ..., "heads": {name: result}}``. At
             least one.
 
     Returns:
@@ -67,6 +68,8 @@ def _pool_head(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     pooled["strata"] = pool_strata(folds, pooled)
     if within := pool_within(folds, pooled):
         pooled["strata_within"] = within
+    if instances := pool_instances(folds):
+        pooled["instances"] = instances
     pooled["bias"] = audit_strata(pooled, mean_trained(folds))
     promised = {(fold.get("conformal") or {}).get("coverage") for fold in folds}
     if len(promised) == 1 and None not in promised:

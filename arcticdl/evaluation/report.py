@@ -144,6 +144,7 @@ def _block(run: RunFolder, name: str, result: Mapping[str, Any]) -> dict[str, An
         if kind not in ("boxes", "values")
         else [],
         "objects": found,
+        "instances": result.get("instances"),
         "per_class": result["num_pixels"]
         / (len(result["counts"]) if "counts" in result else 1),
         "absent": _absent(result) if kind == "classes" else [],

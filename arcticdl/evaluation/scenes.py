@@ -11,6 +11,7 @@ from arcticdl.errors import TaskError
 from arcticdl.evaluation.calibrate.conformal import set_scores
 from arcticdl.evaluation.choose import Evaluation, evaluation_for
 from arcticdl.evaluation.images import counted_pixels
+from arcticdl.evaluation.objects.instances import InstanceRule, InstanceScores
 from arcticdl.evaluation.objects.scenes import evaluate_objects
 from arcticdl.evaluation.restored.ensembles import ensemble_scores
 from arcticdl.evaluation.restored.scores import (
@@ -54,6 +55,7 @@ def evaluate_scenes(
     objects: Mapping[str, Any] | None = None,
     within: Sequence[Within] = (),
     beside: Mapping[str, xr.Dataset] | None = None,
+    instances: InstanceRule | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -74,6 +76,8 @@ def evaluate_scenes(
             ``inference.Finder``, such as ``max_overlap``.
         within: Strata within scenes, by which pixels are scored apart as well.
         beside: The scenes by their names, with bands of `within` that the store lacks.
+        instances: Objects that are taken from the map of the head with their classes,
+            and scored against a label that numbers them.
         seed: Seed of the bootstrap.
         progress: Whether to show a progress bar.
 
@@ -82,7 +86,8 @@ def evaluate_scenes(
         once. With ``line`` each image has ``distance_px`` (see
         ``arcticdl.metrics.front_distance``: the mean of both directions),
         ``distance_matched_px`` and ``line_threshold``; of `within` each evaluation of
-        pixels has ``within.result()``. Of a model that finds objects
+        pixels has ``within.result()``, of `instances` that head's
+        ``instances.result()``. Of a model that finds objects
         see ``evaluation.objects``.
 
     Raises:
@@ -105,6 +110,10 @@ def evaluate_scenes(
         labels[name].name: _begun(head, store, within, seed)
         for name, head in predictor.heads.items()
     }
+    if instances is not None:
+        _check_numbers(store, instances.label)
+        told = InstanceScores(instances, predictor.heads)
+        evaluations[labels[told.head_name].name].instances = told
     manifest = store.manifest.iloc[np.asarray(indices)]
     groups = manifest.groupby("scene_id", sort=True)
     for scene_id, rows in track(groups, "evaluate", shown=progress):
@@ -138,7 +147,34 @@ def evaluate_scenes(
                 cell_m, wide = cell_of(store, tiles[0]), (beside or {}).get(scene_id)
                 pixels = Pixels(scene, truth, head.classes, cell_m, wide)
                 evaluation.within.add(pixels, answers[name])
+            if evaluation.instances is not None and instances is not None:
+                evaluation.instances.add(
+                    str(scene_id),
+                    truths[instances.label],
+                    answers[name],
+                    valid=valid,
+                    pixel_area_m2=_pixel_area_m2(store, tiles[0]),
+                )
     return evaluations
+
+
+def _check_numbers(store: TileStore, label: str) -> None:
+    """Refuses a label that does not number objects.
+
+    Raises:
+        TaskError: The store has no such label, or it is no quantity of each pixel.
+    """
+    info = store.labels.get(label)
+    if info is None or not info.is_pixel or info.classes or info.num_channels > 1:
+        raise TaskError(
+            "Objects are scored against a label that numbers them, one quantity of "
+            f"each pixel. Received: {label!r} of the labels {sorted(store.labels)}."
+        )
+
+
+def _pixel_area_m2(store: TileStore, tile: int) -> float | None:
+    cell = cell_of(store, tile)
+    return None if cell is None else cell[0] * cell[1]
 
 
 def _begun(

@@ -21,6 +21,7 @@ from arcticdl.experiment.folder import (
     trained_folds,
     write_json,
 )
+from arcticdl.experiment.objects.instances import instance_rule
 from arcticdl.experiment.split import Split
 from arcticdl.tasks import SCORES
 from arcticdl.tiles import TileStore, open_store
@@ -144,6 +145,7 @@ def _evaluate_fold(
         objects=config.predict.objects.model_dump(),
         within=strata_within(config),
         beside=scenes_beside(config, store),
+        instances=instance_rule(config),
         seed=config.seed,
     )
     several = len(evaluations) > 1
@@ -158,6 +160,8 @@ def _evaluate_fold(
             evaluation.write_scenes(folder)
         if getattr(evaluation, "within", None) is not None:
             result["strata_within"] = evaluation.within.result()
+        if getattr(evaluation, "instances", None) is not None:
+            result["instances"] = evaluation.instances.result()
         train = None if split is None else split.train
         columns = [f"{label}{GAP_SUFFIX}", *config.strata]
         result |= _strata(result, store.manifest, columns, test, train)
@@ -243,7 +247,7 @@ def _headline(result: Mapping[str, Any]) -> list[str]:
     for name, baseline in (result.get("baselines") or {}).items():
         told = _number(baseline["scores"][chief.key])
         lines.append(f"{baseline.get('title', name):>18} {told}  ({chief.title})")
-    lines += [*_covered(result), *_restored(result)]
+    lines += [*_covered(result), *_restored(result), *_instances(result)]
     lines += [
         f"{'note':>18} {line}" for line in describe_bias(result.get("bias") or [])
     ]
@@ -253,6 +257,20 @@ def _headline(result: Mapping[str, Any]) -> list[str]:
             f"{'distance':>18} median {distance['median']:.2f} px, mean "
             f"{distance['mean']:.2f} px, no line in {distance['num_missing']} of "
             f"{distance['num_images'] + distance['num_missing']}"
+        )
+    return lines
+
+
+def _instances(result: Mapping[str, Any]) -> list[str]:
+    """How well objects are told apart, beside connected parts."""
+    found = result.get("instances")
+    lines = []
+    for entry in (found or {}).get("methods", {}).values():
+        low, high = entry["intervals"].get("pq") or (None, None)
+        spread = f"; 95 % over scenes: {low:.3f}-{high:.3f}" if low is not None else ""
+        lines.append(
+            f"{entry['title']:>18} {_number(entry['pq'])}  (panoptic quality{spread}): "
+            f"{entry['num_found']:,.0f} objects found, {entry['num_truth']:,.0f} there"
         )
     return lines
 

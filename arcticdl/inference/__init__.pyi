@@ -9,6 +9,8 @@ from .load import load_model as load_model
 from .objects.finder import Finder as Finder
 from .objects.finder import find_objects as find_objects
 from .objects.merge import Found as Found
+from .objects.separate import connected_objects as connected_objects
+from .objects.separate import separate_objects as separate_objects
 from .objects.summary import density_map as density_map
 from .objects.summary import describe_objects as describe_objects
 from .objects.vectors import objects_frame as objects_frame

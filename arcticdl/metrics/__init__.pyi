@@ -53,6 +53,9 @@ from .objects.froc import froc as froc
 from .objects.match import Matches as Matches
 from .objects.match import ObjectImage as ObjectImage
 from .objects.match import match_objects as match_objects
+from .objects.panoptic import PanopticCounts as PanopticCounts
+from .objects.panoptic import panoptic_counts as panoptic_counts
+from .objects.panoptic import panoptic_quality as panoptic_quality
 from .objects.precision import average_precision as average_precision
 from .objects.precision import precision_recall as precision_recall
 from .objects.scores import object_scores as object_scores

@@ -14,6 +14,9 @@ from arcticdl.void import VOID_CLASS
 MIN_FLOE_PX = 5
 """Fewer pixels have no shape that could be measured."""
 
+VOID_INSTANCE = -1
+"""Number of pixels of a map of instances of which nothing is known."""
+
 
 def floe_sizes(
     label: ArrayLike,
@@ -77,11 +80,13 @@ def instance_sizes(
 ) -> dict[str, Any]:
     """Measures each object of a map of instances, such as floes or icebergs.
 
-    Objects that reach the frame of the map are cut and left out, and so are those of
-    fewer than ``min_px`` pixels; both are counted.
+    Objects that reach the frame of the map or a void pixel are cut and left out, and so
+    are those of fewer than ``min_px`` pixels; both are counted. One that is both is
+    counted as cut.
 
     Args:
-        instances: Integer ``(y, x)``: 0 is background, each other number one object.
+        instances: Integer ``(y, x)``: 0 is background, below 0 is void, each other
+            number one object.
         pixel_m: Side of a pixel.
         min_px: Least number of pixels.
 
@@ -100,31 +105,59 @@ def instance_sizes(
         >>> found["length_m"].tolist(), found["width_m"].tolist()
         ([50.0], [20.0])
     """
+    found = measure_instances(instances, pixel_m=pixel_m)
+    small = found["area_m2"] < (min_px - 0.5) * float(pixel_m) ** 2
+    kept = ~found["cut"] & ~small
+    measured = {key: values[kept] for key, values in found.items() if key != "cut"}
+    return {
+        **measured,
+        "num_cut": int(found["cut"].sum()),
+        "num_small": int((small & ~found["cut"]).sum()),
+    }
+
+
+def measure_instances(
+    instances: ArrayLike, *, pixel_m: float = 1.0
+) -> dict[str, NDArray[Any]]:
+    """Measures every object of a map of instances, also such as are cut.
+
+    Args:
+        instances: As for `instance_sizes`.
+        pixel_m: Side of a pixel.
+
+    Returns:
+        By rising number ``number``, ``area_m2``, ``diameter_m``, ``length_m`` and
+        ``width_m`` as `instance_sizes`, and ``cut``, boolean: the object reaches the
+        frame or void, and is larger than what is seen of it.
+
+    Raises:
+        ValueError: It is no map of integers.
+    """
     codes = np.asarray(instances)
     if codes.ndim != 2 or codes.dtype.kind not in "iu":
         raise ValueError(
             "`instances` must be an integer map (y, x). "
             f"Received: shape {codes.shape}, dtype {codes.dtype}."
         )
-    numbers, place, counts = np.unique(codes, return_inverse=True, return_counts=True)
-    ranks = place.reshape(codes.shape) + 1
-    frame = np.concatenate([codes[0], codes[-1], codes[:, 0], codes[:, -1]])
-    real = numbers != 0
-    cut = real & np.isin(numbers, frame)
-    kept = np.flatnonzero(real & ~cut & (counts >= min_px))
+    values = np.unique(codes)
+    numbers = values[values > 0]
+    # Ranks from 1 on; whatever is no object has 0.
+    ranks = np.where(codes > 0, np.searchsorted(numbers, codes) + 1, 0)
+    counts = np.bincount(ranks.ravel(), minlength=len(numbers) + 1)[1:]
+    beside = ndimage.binary_dilation(np.pad(codes < 0, 1, constant_values=True))
+    cut = np.zeros(len(numbers) + 1, bool)
+    cut[np.unique(ranks[beside[1:-1, 1:-1]])] = True
     boxes = ndimage.find_objects(ranks)
-    regions = [ranks[boxes[k]] == k + 1 for k in kept]
-    sides = [_sides_px(region) for region in regions]
-    lengths = np.array(sides, np.float64).reshape(-1, 2) * pixel_m
+    regions = [ranks[box] == rank for rank, box in enumerate(boxes, 1)]
+    sides = np.array([_sides_px(region) for region in regions]).reshape(-1, 2)
     calipers = np.array([_caliper_px(region) for region in regions], np.float64)
     return {
-        "number": numbers[kept].astype(np.int64),
-        "area_m2": counts[kept] * float(pixel_m) ** 2,
+        "number": numbers.astype(np.int64),
+        "area_m2": counts * float(pixel_m) ** 2,
         "diameter_m": calipers * pixel_m,
-        "length_m": lengths[:, 0],
-        "width_m": lengths[:, 1],
-        "num_cut": int(cut.sum()),
-        "num_small": int((real & ~cut & (counts < min_px)).sum()),
+        "length_m": sides[:, 0] * pixel_m,
+        "width_m": sides[:, 1] * pixel_m,
+        "cut": cut[1:],
     }
 
 

@@ -23,6 +23,7 @@ from .learning import error_over_scenes as error_over_scenes
 from .learning import error_over_sizes as error_over_sizes
 from .maps import band_composite as band_composite
 from .maps import class_map as class_map
+from .maps import object_map as object_map
 from .objects import count_scatter as count_scatter
 from .objects import detection_curves as detection_curves
 from .objects import froc_curves as froc_curves

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
-from arcticdl.plots.maps import band_composite, class_map
+from arcticdl.plots.maps import band_composite, class_map, object_map
 from arcticdl.plots.style import house_style, new_figure
 from arcticdl.plots.values import value_map
 from arcticdl.void import VOID_CLASS
@@ -50,8 +50,9 @@ def scene_map(
             ``lat``, ``lon``; a plain image is drawn without scale and north.
         label: The label variable, or several; by default the first that names its
             classes (``flag_meanings``). One without classes is drawn as numbers, with
-            a scale in its ``units``, of two colours where it is ``two_sided``. A scene
-            without any is drawn as an image alone.
+            a scale in its ``units``, of two colours where it is ``two_sided``; one that
+            ``numbers_objects`` as `object_map` draws them. A scene without any is drawn
+            as an image alone.
         classes: Class names, where the label does not carry them.
         colors: Class colours, where the label does not carry them.
         bands: Bands of the composite; see `arcticdl.plots.band_composite`.
@@ -95,6 +96,9 @@ def scene_map(
 def _draw_label(
     ax: Axes, label: Any, title: str, classes: Sequence[str], colors: Sequence[str]
 ) -> None:
+    if label.attrs.get("numbers_objects", False):
+        object_map(label.values, ax, title=title)
+        return
     names, paint = _flags(label, classes, colors)
     if names:
         class_map(_codes(label), names, paint, ax, title=title)

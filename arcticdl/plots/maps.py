@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from arcticdl.plots.style import (
+    PALETTE,
     VOID_COLOR,
     checked_colors,
     house_style,
@@ -18,6 +19,7 @@ from arcticdl.plots.style import (
 )
 from arcticdl.void import VOID_CLASS
 
+_GROUND, _OBJECTS = "#f4f6f8", PALETTE[:6]
 _KNOWN_COMPOSITES = (("HV", "HH", "HH"), ("VH", "VV", "VV"), ("B04", "B03", "B02"))
 
 
@@ -118,6 +120,57 @@ def class_map(
             entries = class_legend(classes, colors, with_void=with_void)
             _legend_beside(ax, entries)
     return _figure_of(ax)
+
+
+def object_map(
+    instances: Any, ax: Axes | None = None, *, title: str | None = None
+) -> Figure:
+    """Draws a map of instances, objects that touch in different colours.
+
+    Args:
+        instances: Integer ``(y, x)``: 0 is background, below 0 is void, each other
+            number one object.
+        ax: Axes to draw into; a new figure by default.
+        title: Title above the map.
+
+    Returns:
+        The figure. Colours tell objects apart and mean nothing else.
+
+    Example:
+        >>> import numpy as np
+        >>> figure = object_map(np.array([[1, 2], [0, 2]]))
+        >>> len(figure.axes)
+        1
+    """
+    values = np.asarray(instances)
+    numbers, ranks = np.unique(np.maximum(values, 0), return_inverse=True)
+    ranks = ranks.reshape(values.shape) + int(numbers[0] > 0)
+    shades = _apart(ranks)
+    paint = np.array([to_rgb(c) for c in (_GROUND, *_OBJECTS, VOID_COLOR)])
+    colors = np.where(values < 0, len(paint) - 1, np.where(ranks > 0, shades[ranks], 0))
+    with house_style():
+        ax = _image_axes(ax, values.shape)
+        ax.imshow(paint[colors])
+        _finish(ax, title)
+    return _figure_of(ax)
+
+
+def _apart(ranks: np.ndarray) -> np.ndarray:
+    """A colour for each object, other than those of objects before that it touches."""
+    across = [(ranks[:, :-1], ranks[:, 1:]), (ranks[:-1], ranks[1:])]
+    pairs = np.concatenate(
+        [np.stack([a, b], -1)[(a != b) & (a > 0) & (b > 0)] for a, b in across]
+    )
+    beside: dict[int, set[int]] = {}
+    for low, high in np.unique(np.sort(pairs, axis=1), axis=0).tolist():
+        beside.setdefault(high, set()).add(low)
+    shades = np.zeros(int(ranks.max(initial=0)) + 1, np.int64)
+    count = len(_OBJECTS)
+    for rank in range(1, len(shades)):
+        taken = {int(shades[other]) for other in beside.get(rank, ())}
+        order = [1 + (rank + step) % count for step in range(count)]
+        shades[rank] = next((c for c in order if c not in taken), count)
+    return shades
 
 
 def composite_rgb(

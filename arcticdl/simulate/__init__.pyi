@@ -3,6 +3,7 @@ from .clouds import cloud_mask as cloud_mask
 from .clouds import cloudy_scene as cloudy_scene
 from .clouds import hide_clouds as hide_clouds
 from .daily import daily_scene as daily_scene
+from .floes import floe_scene as floe_scene
 from .icebergs import iceberg_scene as iceberg_scene
 from .monthly import monthly_year as monthly_year
 from .optical import OPTICAL_BANDS as OPTICAL_BANDS

@@ -9,6 +9,7 @@ from arcticdl.simulate.ai4arctic import write_ai4arctic
 from arcticdl.simulate.chart import write_chart
 from arcticdl.simulate.clouds import cloudy_scene
 from arcticdl.simulate.daily import write_daily
+from arcticdl.simulate.floes import write_floes
 from arcticdl.simulate.geotiff import write_geotiff
 from arcticdl.simulate.icebergs import write_icebergs
 from arcticdl.simulate.monthly import write_year
@@ -79,6 +80,14 @@ def _write_monthly(
     return write_year(folder, size_px, seed, index)
 
 
+def _write_floes(
+    folder: Path, size_px: int, seed: int, index: int, extra: Extra
+) -> Path:
+    _refuse_charts(extra, "floes")
+    _refuse_ponds(extra)
+    return write_floes(folder, size_px, seed, index)
+
+
 def _write_icebergs(
     folder: Path, size_px: int, seed: int, index: int, extra: Extra
 ) -> Path:
@@ -131,6 +140,7 @@ SCHEMAS: dict[str, Callable[[Path, int, int, int, Extra], Path]] = {
     "amsr2": _write_amsr2,
     "cloudy": _write_cloudy,
     "coarse": _write_coarse,
+    "floes": _write_floes,
     "geotiff": _RadarSchema(_write_radar_geotiff).write_scene,
     "icebergs": _write_icebergs,
     "monthly": _write_monthly,
@@ -159,9 +169,9 @@ def simulate_scenes(
         out_dir: Folder to write to; made if absent.
         num_scenes: Number of scenes, at least 1.
         size_px: Side of a scene in pixels, at least 16; of 80 m, 40 m for
-            ``"safe"``, ``"speckle"`` and ``"icebergs"``, 10 m for ``"optical"`` and
-            ``"cloudy"``, 12.5 km for ``"amsr2"`` and ``"coarse"`` and 25 km for
-            ``"monthly"``.
+            ``"safe"``, ``"speckle"`` and ``"icebergs"``, 10 m for ``"optical"``,
+            ``"cloudy"`` and ``"floes"``, 12.5 km for ``"amsr2"`` and ``"coarse"`` and
+            25 km for ``"monthly"``.
         seed: Seed; the same seed gives the same scenes, whatever ``num_scenes`` is.
         schema: ``"geotiff"``, Sentinel-1 like HH, HV and incidence angle;
             ``"ai4arctic"``, the same with AMSR2, ERA5 and chart labels in NetCDF;
@@ -169,12 +179,13 @@ def simulate_scenes(
             with melt ponds and clouds as GeoTIFF; ``"amsr2"``, brightness temperatures
             of eight days at each place, with the concentration as ``NAME_sic.tif``;
             ``"monthly"``, a file a year of monthly concentration, as NSIDC's record;
-            ``"icebergs"``, HH and HV of icebergs at sea, their outlines as
-            ``NAME.gpkg``; ``"speckle"``, HH and HV with strong speckle, and without any
-            as ``NAME_clean.tif``; ``"coarse"``, brightness temperatures of which one is
-            coarse, and the same fine as ``NAME_fine.tif``; ``"cloudy"``, reflectance of
-            four days at each place with gaps under clouds, and without clouds as
-            ``NAME_clear.tif``.
+            ``"floes"``, reflectance of floes that touch, with the number of each floe
+            as ``NAME_floes.tif``; ``"icebergs"``, HH and HV of icebergs at sea, their
+            outlines as ``NAME.gpkg``; ``"speckle"``, HH and HV with strong speckle, and
+            without any as ``NAME_clean.tif``; ``"coarse"``, brightness temperatures of
+            which one is coarse, and the same fine as ``NAME_fine.tif``; ``"cloudy"``,
+            reflectance of four days at each place with gaps under clouds, and without
+            clouds as ``NAME_clear.tif``.
         charts: Writes the ice chart of each scene as ``NAME_chart.gpkg`` (SIGRID-3).
         pond_fraction: Of optical scenes, the share of melt ponds in the area of floes,
             0 to 1; 0.25 unless told.

@@ -50,6 +50,8 @@ def test_every_configuration_is_tested(project_root):
     names = {path.stem for path in (project_root / "configs").glob("*.yaml")}
     here = {"calving_front", "demo", "meltpond", "modis_seaice"}
     here |= {"demo_search"}  # in test_search.py
+    here |= {"floes"}  # in test_instances_run.py
+    here |= {"icebergs"}  # in test_cfar_baseline.py
     here |= {"seals"}  # in test_experiment_objects.py
     here |= {"anomalies"}  # in test_anomalies_run.py
     here |= {"sea_ice_forecast"}  # in tests/forecasting/test_forecast_run.py

@@ -249,7 +249,6 @@ def test_turned_boxes_and_anchors_are_learnt_by_their_own_loss(run, tmp_path):
             "radios",
         ),
         ({"predict": {"line": "berg"}}, "answers with boxes"),
-        ({"baselines": True}, "answers with boxes"),
         ({"task": "segmentation"}, "detection"),
         ({"model": {"options": {"decoder_options": {}}}}, "decoder_options"),
         (

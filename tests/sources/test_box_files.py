@@ -184,7 +184,7 @@ def test_what_does_not_fit_is_refused(scene, tmp_path, entry, options, says):
 def test_annotations_of_images_that_are_not_listed_may_be_left_out(scene, tmp_path):
     entries = [{"bbox": [4, 2, 8, 6]}, {"bbox": [0, 0, 4, 4], "image_id": 9}]
     path = coco(tmp_path / "a.json", entries)
-    ways = r"absent_images='leave_out'.*`data\.labels\.NAME\.boxes\.absent_images: leave"
+    ways = r"absent_images='leave_out'.*data\.labels\.NAME\.boxes\.absent_images: leave"
     with pytest.raises(ValueError, match=ways):
         add_boxes(scene, "seals", path)
     added = add_boxes(scene, "seals", path, absent_images="leave_out")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.evaluation.baselines.cfar import cfar_baseline, fits_radar
 from arcticdl.evaluation.baselines.classical import MAX_SAMPLES, classical_baselines
 from arcticdl.evaluation.baselines.constant import constant_baseline
 from arcticdl.evaluation.baselines.methods import scene_methods, score_methods
@@ -45,7 +46,8 @@ def score_baselines(
     incidence, concentration from brightness temperatures. Where the network restores
     bands, filters of these stand there instead of the last, or what fills their gaps.
     Beside an autoencoder stand the mean and as many principal components; whatever else
-    sees the image gives it back.
+    sees the image gives it back. Beside a detector of one class on radar stands a
+    constant false-alarm rate, and nothing else.
 
     Args:
         store: A tile store.
@@ -112,6 +114,10 @@ def _usual(
     seed: int,
 ) -> dict[str, Any]:
     """What stands beside any network but an autoencoder."""
+    if head.form.scored_by == "boxes":
+        if not fits_radar(store.bands, info):
+            return {}
+        return cfar_baseline(store, train, test, info, head, seed=seed)
     results: dict[str, Any] = {}
     if head.spec.dense and head.form.scored_by == "classes":
         options = {"normalizer": normalizer, "seed": seed}

@@ -1,8 +1,9 @@
 """Detectors scored as they will be used: on whole scenes, window by window."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import xarray as xr
 
 from arcticdl.boxes import IGNORE
 from arcticdl.errors import TaskError
@@ -43,17 +44,36 @@ def evaluate_objects(
     evaluation = DetectionEvaluation(
         finder.head, bands=store.bands, count_score=count_score, seed=seed
     )
-    manifest = store.manifest.iloc[np.asarray(indices)]
-    groups = manifest.groupby("scene_id", sort=True)
-    for scene_id, rows in track(groups, "evaluate", shown=progress):
-        tiles = store.manifest.index.get_indexer(rows.index)
-        scene, _ = assemble_scene(store, tiles)
+    count = store.manifest["scene_id"].iloc[np.asarray(indices)].nunique()
+    scenes = boxed_scenes(store, indices, label)
+    for scene_id, scene, truth in track(scenes, "evaluate", count, shown=progress):
         stats = store.scene_stats(scene_id)
         found = find_objects(finder, scene, image_stats=stats, progress=False)
-        truth = _shown(store.scene_boxes(label, scene_id), scene["valid"].values)
         image = np.moveaxis(scene["image"].values, 0, -1)
-        evaluation.add(str(scene_id), truth, found.boxes, found.scores, image=image)
+        evaluation.add(scene_id, truth, found.boxes, found.scores, image=image)
     return {label: evaluation}
+
+
+def boxed_scenes(
+    store: TileStore, indices: Sequence[int] | np.ndarray, label: str
+) -> Iterator[tuple[str, xr.Dataset, np.ndarray]]:
+    """Puts the scenes of tiles together again, each with its boxes.
+
+    Args:
+        store: The tile store.
+        indices: Tiles; objects whose centre lies in none of them are ignored.
+        label: A label of boxes.
+
+    Yields:
+        Name, scene, and boxes ``(n, 6)``, by the names of the scenes.
+    """
+    manifest = store.manifest.iloc[np.asarray(indices)]
+    for scene_id, rows in manifest.groupby("scene_id", sort=True):
+        tiles = store.manifest.index.get_indexer(rows.index)
+        scene, _ = assemble_scene(store, tiles)
+        name = str(scene_id)
+        truth = _shown(store.scene_boxes(label, name), scene["valid"].values)
+        yield name, scene, truth
 
 
 def _label_of(finder: Finder, store: TileStore) -> str:

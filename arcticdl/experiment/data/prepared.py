@@ -5,6 +5,7 @@ from typing import Any
 
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
+from arcticdl.evaluation.baselines.cfar import POLARISATIONS, fits_radar
 from arcticdl.experiment.data.series import as_series
 from arcticdl.experiment.data.within import check_strata_within
 from arcticdl.experiment.scenes import open_scenes
@@ -17,7 +18,8 @@ def open_prepared(config: Experiment) -> TileStore:
     Raises:
         FileNotFoundError: It is not there.
         ConfigError: ``strata`` names what is no column of its scenes,
-            ``strata_within`` no band of them, or ``tiles.select`` is no condition.
+            ``strata_within`` no band of them, ``instances`` no label of it, ``baselines`` asks for some beside a
+            detector that is not on radar, or ``tiles.select`` is no condition.
         StoreError: Its pixels stay in the scenes, which are not those it was made of.
     """
     if not config.store_path.exists():
@@ -30,7 +32,28 @@ def open_prepared(config: Experiment) -> TileStore:
         _check_strata(store.manifest, config.strata)
     if config.strata_within:
         check_strata_within(config, store)
+    _check_baselines(config, store)
+    if config.instances is not None and config.instances not in store.labels:
+        raise ConfigError(
+            f"`instances` names a label that {config.store_path} was prepared without. "
+            f"Received: {config.instances!r}; it holds {sorted(store.labels)}. Make it "
+            "again: arcticdl prepare CONFIG --overwrite"
+        )
     return store
+
+
+def _check_baselines(config: Experiment, store: TileStore) -> None:
+    """Refuses baselines of a detector on anything but radar, before it is trained."""
+    infos = [store.labels[name] for name in config.each_head if name in store.labels]
+    boxed = [info for info in infos if info.is_object]
+    if not config.baselines or not boxed or fits_radar(store.bands, boxed[0]):
+        return
+    raise ConfigError(
+        "`baselines` of a network that finds objects is a constant false-alarm rate, "
+        f"which needs one class and backscatter in dB, a band of {POLARISATIONS}. "
+        f"Received: bands {list(store.bands)}, classes {list(boxed[0].classes)}. Leave "
+        "`baselines` out."
+    )
 
 
 def _open(config: Experiment) -> TileStore:

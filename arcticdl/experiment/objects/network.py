@@ -115,7 +115,6 @@ def check_finder(config: Experiment, heads: Mapping[str, Head]) -> None:
 def _refuse_parts(config: Experiment) -> None:
     """Refuses settings that need an answer for each pixel or each image."""
     asked = {
-        "baselines": config.baselines,
         "model.architecture": config.model.architecture,
         "predict.line": config.predict.line,
         "predict.mc_dropout": config.predict.mc_dropout,

@@ -7,8 +7,8 @@ PRODUCTS = Table(
     {
         name: f"arcticdl.inference.products.{name}:PRODUCT"
         for name in (
-            *("cog", "ice", "netcdf", "png", "polygons", "qgis", "sigrid", "stac"),
-            "zarr",
+            *("cog", "ice", "instances", "netcdf", "png", "polygons", "qgis"),
+            *("sigrid", "stac", "zarr"),
         )
     },
 )
