@@ -22,8 +22,8 @@ def pool_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     Args:
         folds: The folds' results, as an evaluation's ``result`` gives them, with
             ``fold``, ``baselines``, ``strata``, ``strata_within`` and ``instances``
-            where they hold these; or, of several heads, ``{"fold": ..., "heads": {name: result}}``. At
-            least one.
+            where they hold these; or, of several heads, ``{"fold": ..., "heads": {name:
+            result}}``. At least one.
 
     Returns:
         The layout of a single result, whose ``intervals`` are over all images;

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arcticdl.errors import TaskError
-from arcticdl.inference.maps import plan_layers
 from arcticdl.inference.objects.separate import connected_objects, separate_objects
 from arcticdl.inference.postprocess import plain, postprocess
 from arcticdl.metrics.confusion import without_nan
@@ -84,12 +83,15 @@ class InstanceScores:
     """
 
     def __init__(self, rule: InstanceRule, heads: Mapping[str, Head]) -> None:
+        from arcticdl.inference.maps import plan_layers  # a report needs no GDAL
+
         found = {name: rule.codes(head) for name, head in heads.items()}
         fitting = [name for name, codes in found.items() if codes is not None]
         if not fitting:
+            classes = {name: list(head.classes) for name, head in heads.items()}
             raise TaskError(
                 "Objects must be made of classes of a head. Received: "
-                f"{list(rule.of)} of { {n: list(h.classes) for n, h in heads.items()} }."
+                f"{list(rule.of)} of {classes}."
             )
         self.rule, self.head_name = rule, fitting[0]
         self._codes = found[self.head_name]

@@ -18,8 +18,9 @@ def open_prepared(config: Experiment) -> TileStore:
     Raises:
         FileNotFoundError: It is not there.
         ConfigError: ``strata`` names what is no column of its scenes,
-            ``strata_within`` no band of them, ``instances`` no label of it, ``baselines`` asks for some beside a
-            detector that is not on radar, or ``tiles.select`` is no condition.
+            ``strata_within`` no band of them, ``instances`` no label of it,
+            ``baselines`` stand beside a detector that is not on radar, or
+            ``tiles.select`` is no condition.
         StoreError: Its pixels stay in the scenes, which are not those it was made of.
     """
     if not config.store_path.exists():

@@ -1,0 +1,152 @@
+"""A detector of torchvision on the seals of `configs/seals.yaml`, at equal minutes.
+
+    PYTHON benchmarks/seals_torchvision.py DATA [--minutes 10] [--held-out 2]
+
+``PYTHON`` is an interpreter with torch, torchvision and this package; ``DATA`` the
+folder with ``annotations.json`` and ``images/``. Faster R-CNN on MobileNetV3-Large with
+a feature pyramid learns from scratch, since no weights come with torchvision: the
+detector beside it begins with ImageNet's. One flight is held out, the other teaches,
+mirrored and turned by quarters, for so many minutes of wall time; boxes are scored as
+`arcticdl evaluate` scores them. Two trainings at once make each other slower: run this
+when nothing else runs, as the minutes of the other were.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+CLASSES, LEAST_SCORE = ["seal"], 0.05
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--held-out", type=int, default=2, choices=(1, 2))
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--images", type=int, help="At most so many of each part.")
+    asked = parser.parse_args()
+    import torch
+
+    torch.manual_seed(0)
+    torch.set_num_threads(asked.threads)
+    train, test = read(asked.data, asked.held_out)
+    train, test = train[: asked.images], test[: asked.images]
+    model = build()
+    steps = fit(model, train, asked.minutes * 60, asked.batch)
+    print(f"{steps} steps of {asked.batch} in {asked.minutes:g} minutes")
+    print(json.dumps(score(model, test)))
+
+
+def read(folder, held_out):
+    """Path and boxes (x_min, y_min, x_max, y_max) of each image, by flight."""
+    told = json.loads((folder / "annotations.json").read_text())
+    boxes = {image["id"]: [] for image in told["images"]}
+    for entry in told["annotations"]:
+        x, y, width, height = entry["bbox"]
+        boxes[entry["image_id"]].append([x, y, x + width, y + height])
+    parts = [], []
+    for image in told["images"]:
+        flight = int(image["flight"].rpartition("_")[2])
+        rows = np.array(boxes[image["id"]], "float32").reshape(-1, 4)
+        path = folder / "images" / image["file_name"]
+        parts[flight == held_out].append((path, rows))
+    return parts
+
+
+def build():
+    from torchvision.models import detection
+
+    return detection.fasterrcnn_mobilenet_v3_large_fpn(
+        weights=None,
+        weights_backbone=None,
+        num_classes=1 + len(CLASSES),
+        trainable_backbone_layers=6,
+        min_size=640,
+        max_size=640,
+        box_score_thresh=LEAST_SCORE,
+    )
+
+
+def load(path):
+    import torch
+    from PIL import Image
+
+    pixels = np.asarray(Image.open(path).convert("RGB"), "float32") / 255
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def turned(image, boxes, rng):
+    """The image and its boxes, mirrored and turned by quarters at random."""
+    import torch
+
+    side = image.shape[-1]
+    if rng.random() < 0.5:
+        image = image.flip(-1)
+        boxes = np.stack(
+            [side - boxes[:, 2], boxes[:, 1], side - boxes[:, 0], boxes[:, 3]], 1
+        )
+    for _ in range(rng.integers(4)):  # anticlockwise: x, y becomes y, side - x
+        image = torch.rot90(image, 1, (-2, -1))
+        boxes = np.stack(
+            [boxes[:, 1], side - boxes[:, 2], boxes[:, 3], side - boxes[:, 0]], 1
+        )
+    return image, boxes
+
+
+def fit(model, images, seconds, batch):
+    """Trains until the time is over; the rate falls to nothing with it."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=5e-4, weight_decay=5e-4)
+    model.train()
+    start, steps, order = time.perf_counter(), 0, []
+    while (gone := (time.perf_counter() - start) / seconds) < 1:
+        for group in optimiser.param_groups:
+            group["lr"] = 5e-4 * min(1.0, (steps + 1) / 50) * (1 - gone)
+        if len(order) < batch:
+            order = rng.permutation(len(images)).tolist()
+        chosen, order = order[:batch], order[batch:]
+        pairs = [turned(load(images[k][0]), images[k][1], rng) for k in chosen]
+        truth = [
+            {
+                "boxes": torch.from_numpy(np.ascontiguousarray(boxes)),
+                "labels": torch.ones(len(boxes), dtype=torch.int64),
+            }
+            for _, boxes in pairs
+        ]
+        losses = model([image for image, _ in pairs], truth)
+        optimiser.zero_grad()
+        sum(losses.values()).backward()
+        optimiser.step()
+        steps += 1
+    return steps
+
+
+def score(model, images):
+    """AP as `arcticdl evaluate` tells it, with intervals over images."""
+    import torch
+
+    from arcticdl import boxes, metrics
+
+    model.eval()
+    found = []
+    with torch.inference_mode():
+        for path, truth in images:
+            (answer,) = model([load(path)])
+            edges = answer["boxes"].numpy()
+            rows = boxes.boxes_from_edges(edges, np.zeros(len(edges)))
+            true = boxes.boxes_from_edges(truth, np.zeros(len(truth)))
+            found.append((true, rows, answer["scores"].numpy()))
+    scores = metrics.object_scores(metrics.match_objects(found, 1), CLASSES)
+    told = {key: round(scores[key], 3) for key in ("ap50", "ap", "ap75")}
+    return told | {"ap50_95 %": [round(v, 3) for v in scores["intervals"]["ap50"]]}
+
+
+if __name__ == "__main__":
+    main()
