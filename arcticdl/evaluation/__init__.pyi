@@ -28,6 +28,8 @@ from .learning.curve import LearningCurve as LearningCurve
 from .learning.curve import learning_curve as learning_curve
 from .learning.page import write_learning_curve as write_learning_curve
 from .objects.detections import DetectionEvaluation as DetectionEvaluation
+from .objects.instances import InstanceRule as InstanceRule
+from .objects.instances import InstanceScores as InstanceScores
 from .pool import pool_folds as pool_folds
 from .report import write_report as write_report
 from .restored.filters import filter_baselines as filter_baselines

@@ -23,7 +23,7 @@ def discs(radius, neck):
 @pytest.fixture(scope="module")
 def pack():
     """A mask of simulated floes that touch."""
-    return floe_scene(192, 3)["ice"].values == 1
+    return floe_scene(256, 3, touching=0.5)["ice"].values == 1
 
 
 def test_heights_are_distances_to_what_is_known_to_lie_outside(pack):
@@ -65,7 +65,7 @@ def test_there_are_as_many_objects_as_h_maxima_of_logarithms(seed):
 
 def test_objects_that_lie_within_a_window_are_those_of_the_whole_map(pack):
     whole = separate_objects(pack)
-    window = np.s_[20:170, 30:180]
+    window = np.s_[20:230, 30:250]
     part = separate_objects(pack[window])
     joined, _ = ndimage.label(pack[window])
     edge = np.concatenate([joined[0], joined[-1], joined[:, 0], joined[:, -1]])

@@ -194,7 +194,7 @@ def _checked(mask: Any, void: Any, landscape: Any) -> tuple[Any, Any, Any]:
 def _flood(
     heights: NDArray[np.float32], inside: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """The part of each summit, from 1 on, and the summits' heights from 0 on."""
+    """The part of each summit, from 1 on, and the summits' heights by their numbers."""
     from skimage.morphology import local_maxima
     from skimage.segmentation import watershed
 
@@ -205,8 +205,25 @@ def _flood(
     markers, count = ndimage.label(tops)
     summits = np.zeros(count + 1, np.float32)
     summits[markers[tops]] = heights[tops]
-    basins = watershed(-heights, markers, mask=inside, connectivity=1)
-    return np.asarray(basins, np.int32), summits
+    regions, num_regions = ndimage.label(inside)
+    region_of = np.zeros(count + 1, np.int32)
+    region_of[markers[tops]] = regions[tops]
+    summits_in = np.bincount(region_of[1:], minlength=num_regions + 1)
+    own = np.zeros(num_regions + 1, np.int32)
+    own[region_of[1:]] = np.arange(1, count + 1)
+    own[summits_in > 1] = 0
+    basins = own[regions]
+    # Each region by itself: where heights are equal, it would else depend on pixels far
+    # away which of two summits gets one.
+    boxes = ndimage.find_objects(regions)
+    for region in np.flatnonzero(summits_in > 1).tolist():
+        box = boxes[region - 1]
+        mask = regions[box] == region
+        flooded = watershed(
+            -heights[box], np.where(mask, markers[box], 0), mask=mask, connectivity=1
+        )
+        basins[box][mask] = flooded[mask]
+    return basins, summits
 
 
 def _joined(
