@@ -45,3 +45,12 @@ def test_pictures_are_of_the_images_with_the_most_errors(tmp_path):
     assert [entry["image_id"] for entry in told] == ["missed", "unsure"]
     assert all((tmp_path / entry["file"]).is_file() for entry in told)
     assert [entry["score"] for entry in told] == [0, 0]
+
+
+def test_a_box_that_stands_upright_is_read_back_from_a_rounded_result():
+    head = read_head("x", {"task": "oriented_detection", "classes": ["floe"]})
+    evaluation = DetectionEvaluation(head, num_resamples=0)
+    box = np.array([[20.0, 20.0, 12.0, 6.0, -np.pi / 2, 0.0]], "float32")
+    evaluation.add("upright", box, box, [0.9])
+    pooled = pool_folds([evaluation.result()])
+    assert pooled["scores"]["ap50"] == pytest.approx(1)

@@ -126,7 +126,7 @@ def choose_cfar(
     if best is None:
         return None
     _, choice, matches = best
-    return replace(choice, count_ratio=_best_f1(precision_recall(matches, 0, _IOU)))
+    return replace(choice, count_ratio=_best_f1(precision_recall(matches, 0, iou=_IOU)))
 
 
 def _best_f1(curve: dict[str, Any]) -> float:

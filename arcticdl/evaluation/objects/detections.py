@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from arcticdl import plots
-from arcticdl.boxes import IGNORE
+from arcticdl.boxes import IGNORE, wrap_angle
 from arcticdl.evaluation.images import check_same
 from arcticdl.files import atomic_path, write_text
 from arcticdl.metrics.confusion import without_nan
@@ -189,10 +189,13 @@ class DetectionEvaluation:
         self.count_score = float(result["count_score"])
         for entry in result["images"]:
             boxes = np.array(entry["found"], float).reshape(-1, 7)
+            truth = np.array(entry["truth"], float).reshape(-1, 6)
+            for rows in (boxes, truth):  # a result is rounded, at -pi/2 out of range
+                rows[:, 4] = wrap_angle(rows[:, 4])
             name = str(entry["image_id"])
             while name in self._images:  # tested by a further fold, another model
                 name += ", again"
-            self.add(name, entry["truth"], boxes[:, :6], boxes[:, 6])
+            self.add(name, truth, boxes[:, :6], boxes[:, 6])
 
     def matches(self) -> Matches:
         """All detections against all objects, for curves.
