@@ -49,5 +49,5 @@ def test_no_file_is_long(modules):
 
 
 def test_no_room_is_crowded(modules):
-    counts = Counter(path.parent.name for path in modules.values())
-    assert not {room: n for room, n in counts.items() if n > MAX_FILES}
+    counts = Counter(path.parent for path in modules.values())
+    assert not {str(room): n for room, n in counts.items() if n > MAX_FILES}

@@ -107,6 +107,7 @@ def test_a_configuration_shows_it_beside_the_network(
     assert "Beside the baselines" in page
     assert "cannot be drawn" not in page
     ships = ["data.labels.icebergs.classes=[iceberg, ship]", "tiles.store=ships.tiles"]
+    ships += ["data.labels.icebergs.options={attribute: kind}"]
     further = [word for text in ships for word in ("--set", text)]
     assert main(["prepare", config, *SETTINGS, *further]) == 0
     with pytest.raises(ConfigError, match="needs one class and backscatter in dB"):
