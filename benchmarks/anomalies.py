@@ -30,7 +30,7 @@ from arcticdl.evaluation.restored.principal import from_blocks, to_blocks
 from arcticdl.inference.anomalies.fit import fit_limit, rebuild_error
 from arcticdl.seaice.cfar import cfar_ratio
 from arcticdl.seaice.sar import from_db
-from arcticdl.simulate.icebergs import LOOKS
+from arcticdl.simulate.objects.icebergs import LOOKS
 
 CONFIG = Path(__file__).parents[1] / "configs" / "anomalies.yaml"
 _LATENT = "model.options.latent"

@@ -10,7 +10,7 @@ import numpy as np
 from arcticdl import boxes, metrics
 from arcticdl.seaice import cfar
 from arcticdl.simulate import iceberg_scene
-from arcticdl.simulate.icebergs import LOOKS
+from arcticdl.simulate.objects.icebergs import LOOKS
 
 
 def main() -> None:

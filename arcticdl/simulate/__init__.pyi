@@ -3,9 +3,9 @@ from .clouds import cloud_mask as cloud_mask
 from .clouds import cloudy_scene as cloudy_scene
 from .clouds import hide_clouds as hide_clouds
 from .daily import daily_scene as daily_scene
-from .floes import floe_scene as floe_scene
-from .icebergs import iceberg_scene as iceberg_scene
 from .monthly import monthly_year as monthly_year
+from .objects.floes import floe_scene as floe_scene
+from .objects.icebergs import iceberg_scene as iceberg_scene
 from .optical import OPTICAL_BANDS as OPTICAL_BANDS
 from .optical import SURFACES as SURFACES
 from .optical import optical_scene as optical_scene

@@ -9,10 +9,10 @@ from arcticdl.simulate.ai4arctic import write_ai4arctic
 from arcticdl.simulate.chart import write_chart
 from arcticdl.simulate.clouds import cloudy_scene
 from arcticdl.simulate.daily import write_daily
-from arcticdl.simulate.floes import write_floes
 from arcticdl.simulate.geotiff import write_geotiff
-from arcticdl.simulate.icebergs import write_icebergs
 from arcticdl.simulate.monthly import write_year
+from arcticdl.simulate.objects.floes import write_floes
+from arcticdl.simulate.objects.icebergs import write_icebergs
 from arcticdl.simulate.optical import optical_scene
 from arcticdl.simulate.restore import coarse_scene, speckled_scene, write_restored
 from arcticdl.simulate.safe import write_safe

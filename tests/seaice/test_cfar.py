@@ -8,7 +8,7 @@ from arcticdl import boxes as bx
 from arcticdl import metrics
 from arcticdl.seaice import cfar
 from arcticdl.simulate import iceberg_scene
-from arcticdl.simulate.icebergs import LOOKS
+from arcticdl.simulate.objects.icebergs import LOOKS
 
 
 @pytest.mark.parametrize("looks", [1.0, 4.4, 10.7])

@@ -37,8 +37,9 @@ def separate_objects(
     pixels that are known to lie outside. The same holds of the frame. Objects are
     joined by the sides of pixels.
 
-    The whole map is held in memory, about 60 bytes a pixel while it runs, so that the
-    result does not depend on windows; more than ``MAX_PX`` pixels are refused.
+    The whole map is held in memory, so that the result does not depend on windows: 25
+    bytes a pixel while it runs, and twice as much where one region fills the map. More
+    than ``MAX_PX`` pixels are refused.
 
     Args:
         mask: Boolean ``(y, x)``, where there are objects.

@@ -127,7 +127,7 @@ def _classes(maps: xr.Dataset, of: Sequence[str]) -> tuple[str, Legend, list[int
     if isinstance(of, str) or not of:
         raise ValueError(
             "The product 'instances' needs `of`, a list of the classes that objects "
-            f"are made of, of {sorted(known)}. Received: of={of!r}. In a configuration: "
+            f"are made of, of {sorted(known)}. Received: of={of!r}. In YAML: "
             "`predict.products: [{name: instances, options: {of: [NAME]}}]`."
         )
     names = [str(name).replace("_", " ") for name in of]

@@ -1,0 +1,1 @@
+"""Scenes of objects whose outlines are known: icebergs at sea, floes that touch."""
