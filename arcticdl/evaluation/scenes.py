@@ -112,8 +112,8 @@ def evaluate_scenes(
     }
     if instances is not None:
         _check_numbers(store, instances.label)
-        told = InstanceScores(instances, predictor.heads)
-        evaluations[labels[told.head_name].name].instances = told
+        apart = InstanceScores(instances, predictor.heads)
+        evaluations[labels[apart.head_name].name].instances = apart
     manifest = store.manifest.iloc[np.asarray(indices)]
     groups = manifest.groupby("scene_id", sort=True)
     for scene_id, rows in track(groups, "evaluate", shown=progress):

@@ -85,16 +85,16 @@ class InstanceScores:
     def __init__(self, rule: InstanceRule, heads: Mapping[str, Head]) -> None:
         from arcticdl.inference.maps import plan_layers  # a report needs no GDAL
 
-        found = {name: rule.codes(head) for name, head in heads.items()}
-        fitting = [name for name, codes in found.items() if codes is not None]
-        if not fitting:
+        every = {name: rule.codes(head) for name, head in heads.items()}
+        found = [(name, codes) for name, codes in every.items() if codes is not None]
+        if not found:
             classes = {name: list(head.classes) for name, head in heads.items()}
             raise TaskError(
                 "Objects must be made of classes of a head. Received: "
                 f"{list(rule.of)} of {classes}."
             )
-        self.rule, self.head_name = rule, fitting[0]
-        self._codes = found[self.head_name]
+        self.rule = rule
+        self.head_name, self._codes = found[0]
         layers = plan_layers(heads, ("class",), rule.thresholds, rule.steps)
         self._layer = next(one for one in layers if one.head_name == self.head_name)
         self._images: dict[str, dict[str, PanopticCounts]] = {}

@@ -107,8 +107,7 @@ def object_prob(
     """
     prefix = name.removesuffix("class")
     if f"{prefix}prob" in maps:
-        prob = maps[f"{prefix}prob"]
-        found = prob.isel({prob.dims[0]: list(codes)}).sum(prob.dims[0]).values
+        found = maps[f"{prefix}prob"].values[list(codes)].sum(axis=0)
     elif f"{prefix}confidence" in maps and len(codes) == 1:
         found = maps[f"{prefix}confidence"].values
     else:
