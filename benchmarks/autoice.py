@@ -172,14 +172,14 @@ def middle_of(one: Sample) -> np.ndarray:
 
 STAGES = {
     "cross-entropy of the dominant class": ("dominant", losses.Crossentropy),
-    "the same, weighted by its share": ("share", losses.DominanceCrossentropy),
     "shares of the polygon (Proportion)": ("shares", losses.Proportion),
+    "cross-entropy, weighted by the share": ("share", losses.DominanceCrossentropy),
     "truth of the pixel (ceiling)": ("truth", losses.Crossentropy),
 }
 CONCENTRATIONS = {
     "squared error to the charted tenth": middle_of,
     "interval of the charted tenth (Interval)": lambda one: one.bounds,
-    "truth of the pixel (ceiling)": ice_of,
+    "concentration of the pixel (ceiling)": ice_of,
 }
 
 
@@ -195,27 +195,29 @@ def main() -> None:
     print(
         f"{void:.0%} of the training pixels lie in polygons without a dominant class\n"
     )
-    found: dict[str, np.ndarray] = {}
-    for name, (part, loss) in STAGES.items():
-        label = np.stack([getattr(s, part) for s in learnt])
-        label = label.astype("int32") if label.ndim == 3 else label
-        runs = []
-        for seed in range(asked.seeds):
-            model = train(images, label, loss(), NUM_CLASSES, seed, asked.epochs)
-            runs.append(score_stages(model, test_images, tests))
-            print(name, seed, np.nanmean(runs[-1], 0).round(3), flush=True)
-        found[name] = np.stack(runs)
-    tell(found, ("macro F1", "of mixed polygons"))
-    found = {}
-    for name, make in CONCENTRATIONS.items():
-        label = np.stack([make(s) for s in learnt]).astype("float32")
-        runs = []
-        for seed in range(asked.seeds):
-            model = train(images, label, losses.Interval(), 1, seed, asked.epochs)
-            runs.append(score_concentration(model, test_images, tests))
-            print(name, seed, np.nanmean(runs[-1], 0).round(3), flush=True)
-        found[name] = np.stack(runs)
-    tell(found, ("error of the share of ice",))
+    stages = {
+        name: (labels_of(learnt, part), loss) for name, (part, loss) in STAGES.items()
+    }
+    shares = {
+        name: (np.stack([make(s) for s in learnt]).astype("float32"), losses.Interval)
+        for name, make in CONCENTRATIONS.items()
+    }
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in (*stages, *shares)}
+    for seed in range(asked.seeds):  # all of a seed first: a cut run compares as well
+        for name, (label, loss) in (stages | shares).items():
+            outputs = NUM_CLASSES if name in stages else 1
+            model = train(images, label, loss(), outputs, seed, asked.epochs)
+            score = score_stages if name in stages else score_concentration
+            rows[name].append(score(model, test_images, tests))
+            print(name, seed, np.nanmean(rows[name][-1], 0).round(3), flush=True)
+    found = {name: np.stack(each) for name, each in rows.items()}
+    tell({n: found[n] for n in stages}, ("macro F1", "of mixed polygons"))
+    tell({n: found[n] for n in shares}, ("error of the share of ice",))
+
+
+def labels_of(samples: list[Sample], part: str) -> np.ndarray:
+    label = np.stack([getattr(s, part) for s in samples])
+    return label.astype("int32") if label.ndim == 3 else label
 
 
 def tell(found: dict[str, np.ndarray], columns: tuple[str, ...]) -> None:

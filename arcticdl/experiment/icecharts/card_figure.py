@@ -63,13 +63,15 @@ def _alone(found: Mapping[str, Any]) -> Figure:
 def _beside_baselines(found: Mapping[str, Any]) -> Figure:
     shown = found["damages"]
     charts = {c: one for c, one in _CHARTS.items() if found["whole"][c] is not None}
-    figure = new_figure((3.4 * len(charts) + 0.4, 2.2 * len(shown) + 1.4))
+    width = max(3.4 * len(charts) + 0.4, 7.2)
+    figure = new_figure((width, 2.2 * len(shown) + 1.4))
     axes = figure.subplots(len(shown), len(charts), squeeze=False, sharey="col")
     for row, (name, one) in zip(axes, shown.items(), strict=True):
         for ax, (chart, (title, _, _)) in zip(row, charts.items(), strict=True):
             for method, values, style in _methods(found, name):
                 _draw_line(ax, values, chart, label=method, **style)
             _name_levels(ax, one)
+            ax.grid(True, axis="y")
             ax.set_title(f"{name}: {title}", fontsize=9.5)
         row[0].set_ylabel("score (%)")
     lines = {
@@ -77,7 +79,8 @@ def _beside_baselines(found: Mapping[str, Any]) -> Figure:
         for ax in axes[0]
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(lines.values(), lines, loc="upper right", ncols=2, fontsize=8.5)
+    lines = {"network": lines.pop("network"), **lines}  # drawn last, named first
+    figure.legend(lines.values(), lines, loc="outside upper right", ncols=2)
     return figure
 
 
