@@ -15,6 +15,7 @@ from arcticdl.evaluation.baselines.methods import (
     source_pixels,
 )
 from arcticdl.evaluation.baselines.sample import Method
+from arcticdl.progress import track
 from arcticdl.scene import BandStats
 from arcticdl.tasks import Head
 from arcticdl.tiles import TileStore
@@ -56,7 +57,7 @@ def chart_baselines(
     """
     by_chart = {
         chart: _methods(store, train_indices, chart, head, max_samples, seed)
-        for chart, head in heads.items()
+        for chart, head in track(list(heads.items()), "fit baselines")
     }
     names = dict.fromkeys(name for each in by_chart.values() for name in each)
     found = {}

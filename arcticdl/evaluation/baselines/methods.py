@@ -29,6 +29,7 @@ from arcticdl.evaluation.baselines.sample import (
 )
 from arcticdl.evaluation.baselines.textures import fit_textures
 from arcticdl.evaluation.choose import evaluation_for
+from arcticdl.progress import track
 from arcticdl.tasks import Head
 from arcticdl.tiles import LabelInfo, TileStore
 from arcticdl.tiles.views.assemble import assemble_scene
@@ -174,7 +175,8 @@ def score_methods(
         return {}
     evaluations = {n: evaluation_for(head, seed=seed, num_pictures=0) for n in methods}
     manifest = store.manifest.iloc[np.asarray(test_indices)]
-    for scene_id, rows in manifest.groupby("scene_id", sort=True):
+    groups = manifest.groupby("scene_id", sort=True)
+    for scene_id, rows in track(groups, f"baselines of {info.name}"):
         tiles = store.manifest.index.get_indexer(rows.index)
         scene, truths = assemble_scene(store, tiles)
         image, valid = source_pixels(scene), scene["valid"].values
