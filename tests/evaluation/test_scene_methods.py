@@ -15,6 +15,7 @@ from arcticdl.evaluation.baselines.methods import (
     score_methods,
     source_pixels,
 )
+from arcticdl.evaluation.baselines.microwave import concentration_methods
 from arcticdl.evaluation.baselines.otsu import OtsuHalves, scene_threshold
 from arcticdl.evaluation.baselines.sample import STEP_PX
 from arcticdl.metrics.autoice import in_tenths
@@ -212,6 +213,20 @@ def test_bootstrap_answers_with_its_nearest_tenth(pixels, fitted, store, parts):
         store.labels["SIC"], HEADS["SIC"],
     )["bootstrap"]  # fmt: skip
     assert found["scores"]["accuracy"] > 0.99
+
+
+def test_nasa_team_stands_beside_real_scenes_alone():
+    bands = ("HH", "btemp_18_7h", "btemp_18_7v", "btemp_23_8v", "btemp_36_5v")
+    usual = np.array([0.4])
+    assert concentration_methods(bands, usual, simulated=True) == {}
+    found = concentration_methods(bands, usual, simulated=False)
+    assert list(found) == ["nasa_team"]
+    image = np.zeros((1, 3, 5), np.float32)
+    image[0, 0, 1:] = 172.165, 221.81, 224.0, 227.68  # half of it first-year ice
+    image[0, 1, 1:] = 172.165, 185.0, 205.0, 213.0  # wind and clouds over water
+    image[0, 2, 1:] = np.nan
+    said = found["nasa_team"].answer(image)
+    np.testing.assert_allclose(said[0, :, 0], [0.5, 0.0, 0.4], atol=1e-3)
 
 
 def test_a_quantity_has_the_means_of_the_halves(fitted, pixels):
