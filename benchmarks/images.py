@@ -18,7 +18,7 @@ from time import process_time
 from arcticdl.cli import main
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-SCENES = {"speckle": (18, 256), "coarse": (48, 64), "cloudy": (48, 128)}
+SCENES = {"speckle": (18, 256), "coarse": (48, 64), "cloudy": (24, 128)}
 NETWORKS = {
     "speckle": {"speckle": "**U-Net**"},
     "coarse": {"sharpen": "**U-Net**", "diffusion": "**mean of 8 members**"},
@@ -51,7 +51,7 @@ def measure(schema: str, settings: list[str]) -> str:
         notes.append(f"{title} {process_time() - begun:.0f} s")
         _run("evaluate", f"runs/{name}")
         result = json.loads(Path(f"runs/{name}/fold0/metrics.json").read_text())
-        for row in (result | {"title": title}, *result["baselines"].values()):
+        for row in (result | {"title": title}, *(result.get("baselines") or {}).values()):
             rows.setdefault(row["title"], row)
     notes = f"processor time to train: {', '.join(notes)}"
     return table(list(rows.values()), result["units"], notes)
