@@ -51,7 +51,10 @@ def measure(schema: str, settings: list[str]) -> str:
         notes.append(f"{title} {process_time() - begun:.0f} s")
         _run("evaluate", f"runs/{name}")
         result = json.loads(Path(f"runs/{name}/fold0/metrics.json").read_text())
-        for row in (result | {"title": title}, *(result.get("baselines") or {}).values()):
+        for row in (
+            result | {"title": title},
+            *(result.get("baselines") or {}).values(),
+        ):
             rows.setdefault(row["title"], row)
     notes = f"processor time to train: {', '.join(notes)}"
     return table(list(rows.values()), result["units"], notes)
