@@ -6,7 +6,8 @@
 ``PYTHON`` is an interpreter with torch and segmentation-models-pytorch; without it
 their row is left out. U-Net ResNet18, float32, AdamW, cross-entropy, on tiles of
 simulated scenes. Each contestant lives in a process of its own and trains one epoch
-when asked, round by round in turn, after one round to warm up:
+when asked, round by round in turn, after one round to warm up. An epoch visits each
+training tile four times, without a validation:
 
 - ``arcticdl``: `experiment.train_fold`, which is what ``arcticdl train`` runs: tiles
   read from the store and scaled, metrics, history, guard against NaN, checkpoints;
@@ -31,7 +32,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SIZE_PX, BATCH, SCENES = 128, 8, 6
+SIZE_PX, BATCH, SCENES, REPEATS = 128, 8, 6, 4
 KINDS = ("arcticdl", "fit", "torch")
 SET = (
     f"tiles.size_px={SIZE_PX}",
@@ -84,7 +85,8 @@ def load(folder: Path, epochs: int, *more: str):
     from arcticdl.config import load_config
     from arcticdl.experiment import open_prepared, split_folds
 
-    changes = (*SET, f"train={{epochs: {epochs}, batch_size: {BATCH}}}", *more)
+    train = f"train={{epochs: {epochs}, batch_size: {BATCH}, repeats: {REPEATS}}}"
+    changes = (*SET, train, *more)
     config = load_config(
         ROOT / "configs" / "demo.yaml", (*changes, "train.jit_compile=false")
     )
@@ -176,11 +178,12 @@ def train_torch(folder: Path) -> None:
 
     class Tiles(torch.utils.data.Dataset):
         def __len__(self):
-            return len(x)
+            return len(x) * REPEATS
 
         def __getitem__(self, index):
-            image = (x[index] - mean) / std
-            return image.transpose(2, 0, 1).astype("float32"), y[index].astype("int64")
+            at = index % len(x)
+            image = ((x[at] - mean) / std).transpose(2, 0, 1)
+            return image.astype("float32"), y[at].astype("int64")
 
     torch.manual_seed(0)
     loader = torch.utils.data.DataLoader(
@@ -264,7 +267,7 @@ def compare(folder: Path, peers: str | None, rounds: int) -> list[dict[str, obje
         save_arrays(folder)
     import numpy as np
 
-    tiles = len(np.load(folder / "y.npy", mmap_mode="r"))
+    tiles = REPEATS * len(np.load(folder / "y.npy", mmap_mode="r"))
     field = {
         kind: Contestant(
             str(peers) if kind == "torch" else sys.executable, kind, folder

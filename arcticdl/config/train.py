@@ -125,8 +125,8 @@ class TrainConfig(Section):
     )
     batch_size: PositiveInt | Literal["auto"] = Field(
         8,
-        description="Tiles a step, of all devices; auto: the largest of which a step "
-        "fits the memory, found once a run.",
+        description="Tiles a step, of all devices, at most those that an epoch visits; "
+        "auto: the largest of which a step fits the memory, found once a run.",
     )
     epochs: PositiveInt = Field(20, description="Epochs of the whole training.")
     repeats: PositiveInt = Field(1, description="Passes over the tiles in an epoch.")

@@ -10,6 +10,7 @@ from arcticdl.config import Experiment
 from arcticdl.config.train import TrainConfig
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.diffusion.network import add_noise, draws_members
+from arcticdl.experiment.folder import Fold
 from arcticdl.experiment.losses import describe_loss
 from arcticdl.experiment.network import decoder_of, loss_of, metrics_of, read_heads
 from arcticdl.experiment.objects.network import finds_objects
@@ -113,9 +114,7 @@ def _training_feed(
     return TileFeed(
         store,
         tiles,
-        batch_size=placement.share(
-            min(int(settings.batch_size), len(tiles) * settings.repeats)
-        ),
+        batch_size=placement.share(int(settings.batch_size)),
         normalizer=_normalizer(config, store),
         sampler=_build_sampler(config, store, tiles),
         repeats=settings.repeats,
@@ -123,6 +122,32 @@ def _training_feed(
         shard=placement.part,
         **shared,
     )
+
+
+def check_batch_sizes(config: Experiment, splits: Mapping[Fold, Split]) -> None:
+    """Refuses a batch of more tiles than an epoch of a fold visits.
+
+    Args:
+        config: The experiment.
+        splits: Parts of its folds.
+
+    Raises:
+        ConfigError: A fold has too few.
+    """
+    # `auto` finds a size that fits, and windows of scenes are as many as are asked for.
+    settings = config.train
+    if settings.batch_size == "auto" or settings.feed == "scenes":
+        return
+    for number, split in splits.items():
+        visited = len(split.train) * settings.repeats
+        if settings.batch_size > visited:
+            raise ConfigError(
+                "`train.batch_size` must not be larger than what an epoch visits, the "
+                "tiles of a fold times `train.repeats`. Received: "
+                f"{settings.batch_size} for fold {number} of {len(split.train)} tiles "
+                f"x {settings.repeats}. Set it to {visited} or less, or let `auto` "
+                "find it."
+            )
 
 
 def _scenes_of(store: SceneStore, tiles: np.ndarray) -> list[Any]:
@@ -288,8 +313,6 @@ def _optimisation_in_words(
     settings: TrainConfig, num_batches: int, batch_size: int
 ) -> list[str]:
     size = f"{batch_size} tiles"
-    if batch_size < int(settings.batch_size):
-        size += f" (the fold has no {settings.batch_size}, as `train.batch_size` asks)"
     if settings.accumulate > 1:
         size += f", {settings.accumulate} of them a step"
     clip = settings.clip_norm

@@ -10,6 +10,7 @@ from arcticdl.config.train import ScheduleConfig
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.build import (
     build_feeds,
+    check_batch_sizes,
     count_classes,
     describe_card,
     describe_fold,
@@ -82,7 +83,7 @@ def train(
         The run folder.
 
     Raises:
-        ConfigError: ``fold`` is no fold of the configuration.
+        ConfigError: ``fold`` is no fold of the configuration, or has no whole batch.
         FileNotFoundError: The tile store is not there; run ``prepare`` first.
         StoreError: Errors were found in the store, and ``tiles.allow`` does not name
             their checks.
@@ -114,6 +115,7 @@ def split_folds(
     """The parts of folds that are to be trained, once a warm start may begin them.
 
     Raises:
+        ConfigError: A fold has no whole batch.
         FileNotFoundError: The run of a warm start, or its fold, is not trained.
         StoreError: The store was prepared with other corrections of its labels.
         SplitError: It has seen what a fold is tested on; or a part of a fold is empty,
@@ -124,6 +126,7 @@ def split_folds(
         if FULL in todo
         else dict(choose_folds(store, config, [int(n) for n in todo]).items())
     )
+    check_batch_sizes(config, splits)
     check_layers(config, store)
     check_start(config, store, splits)
     refuse_leaks(store, config, splits)
@@ -241,8 +244,8 @@ def train_fold(
         f"corrected, version {told['version']}"
         for name, told in corrected.items()
     ]
-    first = [describe_fold(config, store, split, number), *audit, *mended]
-    told = [*first, *([] if is_found(config) else training.lines)]
+    told = [describe_fold(config, store, split, number), *audit, *mended]
+    told += [] if is_found(config) else training.lines
     with hold_together(
         config, store, split, folder, number, overwrite=overwrite, told=told
     ) as fold_dir:
@@ -372,8 +375,7 @@ def find_rate(
     if is_found(given):
         config = with_batch_size(given, find_for(model, feed).batch_size)
         feed, _ = build_feeds(config, store, split, seed=config.seed + int(number))
-    start = find_start(config, number)
-    if start is not None:
+    if (start := find_start(config, number)) is not None:
         _begin(model, start)
     steady = {"schedule": ScheduleConfig(name="constant"), "warmup_fraction": None}
     settings = config.train.model_copy(update=steady)

@@ -14,7 +14,7 @@ from arcticdl.config import load_config
 TINY = (
     "--set tiles.size_px=64 --set folds.n_splits=2 --set baselines=false "
     "--set predict.overlap_px=16 --set train.epochs=1 --set train.repeats=1 "
-    "--set train.ema=null "
+    "--set train.batch_size=4 --set train.ema=null "
     "--set 'model.options.backbone_options={width: 4, depth: 2}' "
     "--set 'model.options.decoder_options={channels: [4, 4]}'"
 )

@@ -38,7 +38,7 @@ TINY = [
     "tiles.size_px=64",
     "train.epochs=1",
     "train.repeats=1",
-    "train.batch_size=8",
+    "train.batch_size=4",
     "folds.n_splits=2",
     "train.jit_compile=false",
 ]

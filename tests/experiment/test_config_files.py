@@ -127,7 +127,8 @@ def test_speckle_is_taken_from_both_bands(project_root):
     simulate("data/speckle", "speckle", 2, 64)
     small = "model.options={backbone_options: {width: 4, depth: 2}, "
     small += "decoder_options: {channels: [8, 4]}}"
-    result, test, maps = run_through(project_root, "speckle", small, "baselines=false")
+    small = (small, "baselines=false", "train.batch_size=1")
+    result, test, maps = run_through(project_root, "speckle", *small)
     assert result["outputs"] == ["HH", "HV"] and result["units"] == "dB"
     (scene_id,) = test
     with (

@@ -307,6 +307,7 @@ def test_seals_of_a_flight_are_not_trained_on(
         f"data.scenes={real_data}/seals/images/*[0-9]5_1920_640*.jpg",
         "data.labels.seals.boxes={absent_images: leave_out, columns: [flight]}",
         "train.epochs=1",
+        "train.repeats=4",
         "train.augment=[{name: crop, size_px: 128}]",
     )
     words = [word for text in changes for word in ("--set", text)]

@@ -110,7 +110,7 @@ def test_a_run_starts_from_the_weights_of_another_and_remembers_its_scenes(
     told = []
     for name, change in (
         ("second", {"model__warm_start": "runs/first"}),
-        ("third", {"train__batch_size": 20}),
+        ("third", {"train__batch_size": 8}),
     ):
         config = configure(name, seed=9, **change)
         assert main(["train", config, "--fold", "0"]) == 0
@@ -128,10 +128,21 @@ def test_a_run_starts_from_the_weights_of_another_and_remembers_its_scenes(
     assert "loss Crossentropy (classes weigh water " in told[1]
     assert "optimiser: SGD, rate 1e-09 cosine" in told[1]
     assert "epochs: 1 of 2 batches of 4 tiles" in told[0]
-    small = "1 batches of 8 tiles (the fold has no 20, as `train.batch_size` asks)"
-    assert small in told[1]
+    assert "epochs: 1 of 1 batches of 8 tiles" in told[1]
     before = scenes_of("runs/second/fold0")["before"]
     assert before == scenes_of("runs/first/fold0")["train"]
+
+
+def test_a_batch_larger_than_a_fold_is_refused_before_any_is_trained(project, capsys):
+    config = configure("large", train__batch_size=9)
+    for command in ("train", "rate"):
+        assert main([command, config]) == 1
+        error = " ".join(capsys.readouterr().err.split())
+        assert "9 for fold 0 of 8 tiles x 1. Set it to 8 or less" in error
+    assert not Path("runs/large").exists()
+    repeated = configure("large", train__batch_size=9, train__repeats=2)
+    assert main(["train", repeated, "--fold", "0"]) == 0
+    assert "1 batches of 9 tiles" in capsys.readouterr().out
 
 
 def test_a_start_that_has_seen_the_test_fold_is_refused(project, capsys):

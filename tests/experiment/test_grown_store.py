@@ -56,9 +56,11 @@ def test_scenes_that_were_added_are_in_no_part(opened):
         assert getattr(kept, part).tolist() == tiles.tolist()
 
 
-def test_evaluation_scores_the_scenes_that_were_held_out(opened, grown, tiny_run):
+def test_evaluation_scores_the_scenes_that_were_held_out(opened, capsys):
     folder, _, _, split = opened
     assert main(["evaluate", "runs/demo"]) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "3 scenes of data/demo.tiles came after the training" in told
     found = json.loads((folder / "fold0" / "metrics.json").read_text("utf-8"))
     assert [image["image_id"] for image in found["images"]] == split["test"]
 

@@ -12,6 +12,7 @@ import shapely
 import xarray as xr
 from affine import Affine
 from compliance_checker.runner import CheckSuite, ComplianceChecker
+from matplotlib.image import imread
 from odc.geo.geobox import GeoBox
 from rasterio.features import rasterize, sieve
 from rio_cogeo.cogeo import cog_validate
@@ -293,6 +294,17 @@ def test_a_stac_item_is_valid_and_lists_what_lies_beside_it(written):
     to_lonlat = pyproj.Transformer.from_crs(3413, 4326, always_xy=True)
     lon, lat = to_lonlat.transform(-6e5 + 12000, -1.6e6 - 11000)
     assert west < lon < east and south < lat < north
+
+
+def test_a_picture_of_values_shows_their_standard_deviation_beside_them(tmp_path):
+    maps = made()
+    value = maps["confidence"].rename("value")
+    alone = maps.drop_vars(list(maps.data_vars)).assign(value=value)
+    widths = []
+    for name, shown in (("a", alone), ("b", alone.assign(std=value / 9))):
+        write_products(shown, tmp_path / name, ["png"])
+        widths.append(imread(tmp_path / f"{name}.png").shape[1])
+    assert widths[1] > 1.5 * widths[0]
 
 
 @pytest.mark.parametrize(

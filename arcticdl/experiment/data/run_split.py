@@ -51,6 +51,11 @@ def folds_of_run(
     if left:
         known = set().union(*(scenes for n in left for scenes in parts[n].values()))
         among = np.flatnonzero(np.isin(ids, sorted(known)))
+        if came := set(ids) - known:
+            _say(
+                f"note: {len(came)} scenes of {store.path} came after the training, "
+                f"such as {min(came)!r}, and are in no part of its folds."
+            )
         dealt |= _deal(store, config, left, among)
     for number in numbers:
         now = _scenes(dealt[number], ids)
@@ -164,7 +169,6 @@ def refuse_seen(
     Raises:
         SplitError: A fold has learnt from a scene of the store.
     """
-    say = Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print
     other = open_store(data)
     for number in numbers:
         fold_dir = fold_path(folder, number)
@@ -173,7 +177,7 @@ def refuse_seen(
             continue
         own = _store_of(config, _record(fold_dir).get("store"))
         if own is None or own.tile_size_px != other.tile_size_px:
-            say(
+            _say(
                 f"note: fold {number} has learnt from {len(names)} scenes whose names "
                 f"are in {data}, such as {min(names)!r}; whether they are the same "
                 "cannot be told, since its own tiles are gone or of another size."
@@ -187,6 +191,10 @@ def refuse_seen(
                 "`data` (--data) out to score the scenes that it holds out, or drop "
                 "the others: arcticdl archive drop STORE SCENE"
             )
+
+
+def _say(line: str) -> None:
+    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(line)
 
 
 def _store_of(config: Experiment, known: str | None) -> TileStore | None:

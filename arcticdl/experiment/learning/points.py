@@ -163,9 +163,10 @@ def _measured(
     if counted:
         counts = count_classes(config, store, first)
         model = build_network(config, feed.card, len(feed), counts)
-        tiles = min(config.train.batch_size, len(first.train) * config.train.repeats)
         size = store.tile_size_px
-        cost = count_operations(model, (*size, feed.num_bands)) * tiles
+        cost = (
+            count_operations(model, (*size, feed.num_bands)) * config.train.batch_size
+        )
     steps = len(feed) * config.train.epochs
     return Plan(name, name, config, sum(num) / len(num), steps, cost, 1.0)
 

@@ -63,7 +63,8 @@ def settle_batch_size(
                     "tried": [list(step) for step in found.tried],
                 },
             )
-        number = _read(path)
+        # A fold of fewer tiles than the first may have no such batch.
+        number = min(_read(path), len(feed) * feed.batch_size)
     return with_batch_size(config, number), words % number
 
 

@@ -31,13 +31,17 @@ def write_png(maps: xr.Dataset, scene: xr.Dataset | None, stem: Path) -> None:
 def _panels(maps: xr.Dataset) -> dict[str, xr.DataArray]:
     """Maps of classes and values, else the first probabilities; at most three.
 
-    Those of an autoencoder come last.
+    Where there is room, values stand beside their standard deviation. Those of an
+    autoencoder come last.
     """
     panels: dict[str, xr.DataArray] = {}
+    deviations: dict[str, xr.DataArray] = {}
     for name, variable in maps.data_vars.items():
         shown = str(name).rpartition("_")[2]
         if shown in ("class", "value", *_OF_CODE) and variable.ndim == 2:
             panels[str(name)] = variable
+        elif shown == "std" and variable.ndim == 2:
+            deviations[str(name)] = variable
         elif shown in ("prob", "value") and "class" not in "".join(panels):
             for band in variable[:_MAX_PANELS]:
                 title = f"{name}_{band[variable.dims[0]].item()}"
@@ -45,7 +49,8 @@ def _panels(maps: xr.Dataset) -> dict[str, xr.DataArray]:
     last = [name for name in panels if name in _OF_CODE]  # none is crowded out
     first = [name for name in panels if name not in last]
     kept = [*first[: _MAX_PANELS - len(last)], *last]
-    return {name: panels[name] for name in kept}
+    maps_shown = {name: panels[name] for name in kept} | deviations
+    return dict(list(maps_shown.items())[:_MAX_PANELS])
 
 
 PRODUCT = Product(write_png, stem_file(".png"))
