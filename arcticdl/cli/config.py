@@ -1,6 +1,5 @@
 """``arcticdl config``: configurations written, shown, checked and explained."""
 
-import glob
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -106,8 +105,9 @@ def _found(data: Any) -> str:
     if data.scenes is None:
         is_there = Path(data.table.file).is_file()
         return f"data.table {'is there' if is_there else 'is not there'}"
-    found = len(glob.glob(data.scenes, recursive=True))
-    return f"{found} paths match data.scenes"
+    from arcticdl.sources.core.remote import find_files
+
+    return f"{len(find_files(data.scenes))} paths match data.scenes"
 
 
 @config.command("schema")

@@ -21,7 +21,10 @@ class DataConfig(Section):
     """Which scenes, with which bands and labels."""
 
     scenes: str | None = Field(
-        None, min_length=1, description="Path or glob; each match is one scene."
+        None,
+        min_length=1,
+        description="Path, address or glob (of s3:// and gs:// too); each match is one "
+        "scene.",
     )
     table: TableConfig | None = Field(
         None, description="A table of scenes; further columns become attributes."

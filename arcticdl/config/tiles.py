@@ -1,8 +1,9 @@
 """The ``tiles`` section: how scenes are cut."""
 
+import re
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from arcticdl.config.section import Fraction, Section, TileSize
 
@@ -37,6 +38,11 @@ class TilesConfig(Section):
         None,
         description="Folder of tiles, or a file joining some; null: data/NAME.tiles.",
     )
+    pixels_at: str | None = Field(
+        None,
+        description="Address in a bucket, such as s3://bucket/ponds.zarr, that pixels "
+        "are written to and read from; null: they lie in the store's folder.",
+    )
     select: str | None = Field(
         None,
         min_length=1,
@@ -47,6 +53,13 @@ class TilesConfig(Section):
         (),
         description="Checks whose errors are known and accepted.",
     )
+
+    @field_validator("pixels_at")
+    @classmethod
+    def _in_a_bucket(cls, address: str | None) -> str | None:
+        if address is not None and not re.match("(s3|gs|gcs)://[^/]+/.", address):
+            raise ValueError("must be s3://BUCKET/NAME or gs://BUCKET/NAME")
+        return address
 
     @property
     def quality(self) -> dict[str, str]:

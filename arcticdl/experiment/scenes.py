@@ -79,6 +79,7 @@ def how_prepared(config: Experiment) -> dict[str, Any]:
         "labels": [*config.stored_labels, *tested],
         "quality": config.tiles.quality,
         "keep_pixels": config.train.feed == "tiles",
+        "pixels_at": config.tiles.pixels_at,
         "recipe": config.data.model_dump_json(exclude={"scenes"}) + signatures,
     }
 

@@ -2,17 +2,20 @@
 
 import numpy as np
 
-_FEW = 1 << 18
-"""Codes from which counting them two at a time is worth its table."""
+from arcticdl.void import VOID_CLASS
+
+_FEW = 8
+"""Codes that are looked for one by one, which takes a tenth of `np.bincount`'s time."""
 
 _AT_ONCE = 1 << 17
-"""Pairs that are counted at once: what NumPy makes of them then stays in the cache."""
+"""Codes that are gone through at a time, so that they stay in the cache."""
 
 
 def count_codes(codes: np.ndarray) -> np.ndarray:
     """Counts how often each code occurs.
 
-    Many are counted two at a time, in a third of the time of `np.bincount`.
+    The lowest codes and void are looked for one by one; only where others are left are
+    all counted by `np.bincount`.
 
     Args:
         codes: uint8 of any shape.
@@ -24,14 +27,18 @@ def count_codes(codes: np.ndarray) -> np.ndarray:
         >>> count_codes(np.array([0, 2, 2], "uint8"))[:4].tolist()
         [1, 0, 2, 0]
     """
-    flat = codes.ravel()
-    if len(flat) < _FEW:
-        return np.bincount(flat, minlength=256)
-    pairs, both = flat[: len(flat) // 2 * 2].view("uint16"), np.zeros(65536, "int64")
-    for start in range(0, len(pairs), _AT_ONCE):
-        both += np.bincount(pairs[start : start + _AT_ONCE], minlength=65536)
-    table = both.reshape(256, 256)  # of one code and the other, whichever is first
-    counts = table.sum(0) + table.sum(1)
-    if len(flat) % 2:
-        counts[flat[-1]] += 1
+    flat, counts = codes.ravel(), np.zeros(256, "int64")
+    for start in range(0, len(flat), _AT_ONCE):
+        counts += _count(flat[start : start + _AT_ONCE])
     return counts
+
+
+def _count(codes: np.ndarray) -> np.ndarray:
+    counts = np.zeros(256, "int64")
+    left = len(codes)
+    for code in (0, VOID_CLASS, *range(1, _FEW)):
+        counts[code] = np.count_nonzero(codes == code)
+        left -= counts[code]
+        if not left:
+            return counts
+    return np.bincount(codes, minlength=256)

@@ -164,13 +164,14 @@ def is_swath(ds: xr.Dataset) -> bool:
     return all(name in ds.variables and ds[name].ndim == 2 for name in ("lat", "lon"))
 
 
-def read_values(array: xr.DataArray, *dims: str) -> np.ndarray:
+def read_values(array: xr.DataArray | xr.Variable, *dims: str) -> np.ndarray:
     """Reads an array and gives its values with the dimensions in the given order.
 
     Reads first: xarray turns a lazy array into one that gathers pixel by pixel, which
     takes longer than to decode most files.
     """
-    return np.asarray(array.variable).transpose([array.dims.index(d) for d in dims])
+    variable = array.variable if isinstance(array, xr.DataArray) else array
+    return np.asarray(variable).transpose([array.dims.index(d) for d in dims])
 
 
 def class_attributes(

@@ -27,6 +27,9 @@ MAX_SAMPLE_PX = 1_000_000
 
 _STRIP_PX = 1 << 18
 
+_AT_ONCE = 1 << 15
+"""Values that are summed at a time: what the cache of a processor holds."""
+
 
 @dataclass(frozen=True, eq=False)
 class BandStats:
@@ -144,9 +147,12 @@ def scene_band_stats(
     step = max(1, _STRIP_PX // width)
 
     def strip(row: int) -> PartialStats:
-        part = scene.isel(y=slice(row, min(row + step, height)))
-        image = read_values(part["image"], "y", "x", "band")
-        valid = read_values(part["valid"], "y", "x") if "valid" in part else None
+        # Of a variable alone: to cut a scene, xarray cuts its coordinates as well.
+        rows = {"y": slice(row, min(row + step, height))}
+        image = read_values(scene.variables["image"].isel(rows), "y", "x", "band")
+        valid = None
+        if "valid" in scene:
+            valid = read_values(scene.variables["valid"].isel(rows), "y", "x")
         return partial_stats(image, valid, rate, (seed, row))
 
     parts = [strip(row) for row in range(0, height, step)]
@@ -175,18 +181,17 @@ def partial_stats(
         key: Seeds the choice of those pixels.
     """
     num_bands = image.shape[-1]
-    flat = image.reshape(-1, num_bands)
-    ok = None if valid is None or valid.all() else valid.reshape(-1)
-    pixels = flat if ok is None else flat[ok]
-    by_band = np.ascontiguousarray(pixels.T)
-    picked = _systematic_sample(len(flat), rate, key)
-    if ok is not None:
-        picked = picked[ok[picked]]
+    by_band = np.ascontiguousarray(image.transpose(2, 0, 1)).reshape(num_bands, -1)
+    picked = _systematic_sample(by_band.shape[1], rate, key)
+    sample = by_band[:, picked].T
+    if valid is not None and not valid.all():
+        ok = valid.reshape(-1)
+        sample, by_band = sample[ok[picked]], by_band[:, ok]
     rows = [_moments(values) for values in by_band]
     columns = [np.array(column, "float64") for column in zip(*rows, strict=True)]
     count = columns[0].astype("int64")
     mean, m2, low, high = columns[1:]
-    return PartialStats(count, mean, m2, low, high, flat[picked])
+    return PartialStats(count, mean, m2, low, high, sample)
 
 
 def combine(parts: Sequence[PartialStats], bands: tuple[str, ...]) -> BandStats:
@@ -296,19 +301,32 @@ def _shares(at: np.ndarray, edge: Any, steps: np.ndarray, side: Any) -> np.ndarr
 
 def _moments(values: np.ndarray) -> tuple[float, float, float, float, float]:
     """Count, mean, sum of squared deviations, least and greatest of one band."""
-    wide = values.astype("float64")
-    total = wide.sum()
+    total = _sum(values)
     if not np.isfinite(total):
         values = values[np.isfinite(values)]
-        wide = values.astype("float64")
-        total = wide.sum()
+        total = _sum(values)
     if not len(values):
         return 0.0, 0.0, 0.0, np.inf, -np.inf
     mean = total / len(values)
-    wide -= mean
-    # Not `@`: BLAS would start threads of its own inside each of ours.
-    wide *= wide
-    return len(values), mean, wide.sum(), values.min(), values.max()
+    return len(values), mean, _sum(values, mean), values.min(), values.max()
+
+
+def _sum(values: np.ndarray, mean: float | None = None) -> float:
+    """The sum of values, or of their squared deviations from a mean.
+
+    It is halved as NumPy halves a sum, and so to the bit what NumPy makes of all values
+    as float64 at once, which would not stay in the cache.
+    """
+    if len(values) > _AT_ONCE:
+        half = len(values) // 2
+        half -= half % 8
+        return _sum(values[:half], mean) + _sum(values[half:], mean)
+    wide = values.astype("float64")
+    if mean is not None:
+        wide -= mean
+        # Not `@`: BLAS would start threads of its own inside each of ours.
+        wide *= wide
+    return float(wide.sum())
 
 
 def _systematic_sample(size: int, rate: float, key: tuple[int, ...]) -> np.ndarray:

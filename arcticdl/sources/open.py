@@ -33,7 +33,7 @@ from arcticdl.sources.core.assemble import (
     stack_read,
 )
 from arcticdl.sources.core.lazy import WindowArray
-from arcticdl.sources.core.remote import is_remote
+from arcticdl.sources.core.remote import find_files, is_remote
 from arcticdl.sources.formats.in_memory import name_of, open_in_memory
 from arcticdl.sources.labels import Codes, add_label, named_classes
 from arcticdl.sources.reader import (
@@ -180,13 +180,17 @@ def _paths(given: Source | Sequence[Source]) -> list[Source]:
             raise FileNotFoundError("`path_or_paths` must name a file. Received: none.")
         return paths
     text = str(given)
-    is_pattern = not is_remote(given) and any(c in text for c in "*?[")
-    if is_pattern and not Path(given).exists():
-        anchor = Path(text).anchor
-        found = sorted(Path(anchor or ".").glob(text[len(anchor) :]))
-        if not found:
+    if is_remote(text):
+        if not (found := find_files(text)):
             raise FileNotFoundError(f"No file matches {text}.")
         return list(found)
+    is_pattern = any(c in text for c in "*?[")
+    if is_pattern and not Path(given).exists():
+        anchor = Path(text).anchor
+        matching = sorted(Path(anchor or ".").glob(text[len(anchor) :]))
+        if not matching:
+            raise FileNotFoundError(f"No file matches {text}.")
+        return list(matching)
     return [given]
 
 

@@ -12,15 +12,19 @@
         valid            (tile, y, x) bool
         <label>          (tile, y, x), or (tile, y, x, channel), one array a label
                          of pixels
+
+With ``pixels_at`` in ``store.json``, which is an address, that group lies there.
 """
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from arcticdl.errors import StoreError
+from arcticdl.errors import MissingExtraError, StoreError
+from arcticdl.sources.core.remote import folder_spec, is_unreachable, unreachable
 
 FORMAT = "arcticdl-tiles"
 FORMAT_VERSION = 1
@@ -110,14 +114,22 @@ def consolidate(path: Path) -> None:
         zarr.consolidate_metadata(str(path))
 
 
-def open_array(path: Path, name: str, *, write: bool = False) -> Any:
-    """Opens one array through TensorStore."""
+def arrays_of(root: Path, about: Mapping[str, Any]) -> Path | str:
+    """Where the arrays of a store lie: its own folder, or an address in a bucket."""
+    return about.get("pixels_at") or root / ARRAYS
+
+
+def open_array(where: Path | str, name: str, *, write: bool = False) -> Any:
+    """Opens one array through TensorStore; ``where`` is as of `arrays_of`."""
     import tensorstore as ts
 
-    whole = (path / name).resolve()  # TensorStore refuses `..`
+    if isinstance(where, Path):  # TensorStore refuses `..`
+        kvstore = {"driver": "file", "path": f"{(where / name).resolve()}/"}
+    else:
+        kvstore = folder_spec(f"{where}/{name}")
     spec = {
         "driver": "zarr3",
-        "kvstore": {"driver": "file", "path": f"{whole}/"},
+        "kvstore": kvstore,
         "store_data_equal_to_fill_value": True,
         # Every tile is stored: a shard that is not there was lost.
         "fill_missing_data_reads": False,
@@ -127,25 +139,44 @@ def open_array(path: Path, name: str, *, write: bool = False) -> Any:
     return ts.open(spec, read=True, write=write).result()
 
 
-def open_tiles(root: Path, name: str, shape: tuple[int, ...], dtype: str) -> Any:
+def open_tiles(where: Path | str, name: str, shape: tuple[int, ...], dtype: str) -> Any:
     """Opens one array of a store, which must hold tiles of this shape and type.
 
     Raises:
         StoreError: It is absent, or holds others.
     """
     try:
-        array = open_array(root / ARRAYS, name)
+        array = open_array(where, name)
     except ValueError as error:
+        if is_unreachable(error):
+            raise StoreError(unreachable(str(where), error)) from error
         raise StoreError(
-            f"A tile store must hold its arrays. Received: {root} without a "
+            f"A tile store must hold its arrays. Received: {where} without a "
             f"readable {name!r}. Prepare it anew. ({str(error)[:200]})"
         ) from error
     if (array.shape[1:], array.dtype.numpy_dtype) != (shape, np.dtype(dtype)):
         raise StoreError(
             f"Array {name!r} must hold tiles of {shape} and {dtype}. Received: "
-            f"{array.shape[1:]} and {array.dtype.name} in {root}."
+            f"{array.shape[1:]} and {array.dtype.name} in {where}."
         )
     return array
+
+
+def open_dataset(where: Path | str, chunks: Any) -> Any:
+    """Opens all arrays with xarray; ``where`` is as of `arrays_of`.
+
+    Raises:
+        MissingExtraError: They lie at an address, which fsspec cannot read as it is.
+    """
+    import xarray as xr
+
+    try:
+        return xr.open_zarr(where, chunks=chunks)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"xarray reads {where} by fsspec: pip install 'arcticdl[cloud]'. `read` "
+            "needs no more than there is."
+        ) from error
 
 
 def _compressors(codec: str, dtype: np.dtype) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from arcticdl.errors import StoreError
+from arcticdl.sources.core.remote import is_unreachable, unreachable
 
 
 class PendingRead:
@@ -47,6 +48,9 @@ class PendingRead:
             try:
                 future.result()
             except ValueError as error:
+                if is_unreachable(error):
+                    where = self._store.about.get("pixels_at", self._store.path)
+                    raise StoreError(unreachable(str(where), error)) from error
                 self._store.check_current()
                 raise self._name_damage(name, error) from error
         # Last, so that whatever was read is of the store that was opened.

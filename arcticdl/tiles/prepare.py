@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from arcticdl.tiles.quality.checks import check_actions
 from arcticdl.tiles.quality.reports import write_reports
 from arcticdl.tiles.store import TileStore
 from arcticdl.tiles.write import ShardWriter
-from arcticdl.tiles.writing import unfinished
+from arcticdl.tiles.writing import bucket, unfinished
 from arcticdl.tiles.writing.collection import Collection, check_fits, collect
 from arcticdl.tiles.writing.cut import SceneCache, TileCutter, TileTable
 from arcticdl.tiles.writing.records import end_of_arrays, write_records
@@ -50,6 +51,7 @@ def prepare(
     quality: Mapping[str, str] | None = None,
     codec: str = "blosc-lz4",
     keep_pixels: bool = True,
+    pixels_at: str | None = None,
     recipe: str | None = None,
     num_workers: int | None = None,
     scheduler: str | None = None,
@@ -79,6 +81,9 @@ def prepare(
         keep_pixels: Copy the pixels into the store. Without them it holds all the rest:
             manifest, statistics, quality report and the sha-256 of each tile, and is
             read together with its scenes, by `SceneStore`.
+        pixels_at: Address in a bucket, such as ``s3://bucket/ponds.zarr``, that pixels
+            are written to and read from; the store's folder then holds all the rest.
+            ``None``: pixels lie in the folder.
         recipe: How the scenes' pixels were made, such as the ``data`` section of a
             configuration; an unfinished store of another recipe is not gone on with.
         num_workers: Threads; default one a core, at most 8.
@@ -89,7 +94,9 @@ def prepare(
         The store, opened.
 
     Raises:
-        FileExistsError: `out` exists and `overwrite` is false.
+        FileExistsError: `out` exists and `overwrite` is false, or something is at
+            `pixels_at`.
+        SourceError: The bucket of `pixels_at` cannot be reached.
         SceneError: Scenes that differ, or a scene without a valid pixel.
         LabelError: Labels that differ, codes outside their classes, or labels from
             which nothing can be learnt (see ``quality``).
@@ -100,6 +107,11 @@ def prepare(
     """
     path = Path(out)
     check_choice("codec", codec, layout.CODECS)
+    if pixels_at and not keep_pixels:
+        raise ValueError(
+            "`pixels_at` says where pixels are kept. Received: pixels_at="
+            f"{pixels_at!r} with keep_pixels=False. Leave one of them out."
+        )
     if not (path / unfinished.NOTES).exists():
         _check_free(path, overwrite)
     actions = check_actions(quality)
@@ -117,6 +129,7 @@ def prepare(
         "codec": codec,
         "keep_pixels": keep_pixels,
         "recipe": recipe_key(recipe),
+        **({"pixels_at": pixels_at} if pixels_at else {}),
     }
     with write_lock(path), executor(num_workers, scheduler) as pool:
         restore_folder(path)
@@ -215,10 +228,14 @@ def _begin(root: Path, plan: dict[str, Any], overwrite: bool) -> Path:
 
     Raises:
         StoreError: It is of another plan, and `overwrite` is false.
-        FileExistsError: It is no unfinished store.
+        FileExistsError: It is no unfinished store, or something is at the address
+            that pixels are to be written to.
     """
     notes = root / unfinished.NOTES
-    if root.exists() and not unfinished.is_begun(notes, plan):
+    begun = unfinished.is_begun(notes, plan)
+    if "pixels_at" in plan and not begun:
+        bucket.check_address(plan["pixels_at"])
+    if root.exists() and not begun:
         unfinished.check_ours(root)
         if unfinished.read_plan(notes) is not None and not overwrite:
             raise StoreError(
@@ -249,13 +266,14 @@ def _write_new(
         check_classes(collection, scans, kept, selection)
     writer = ShardWriter(
         root,
+        layout.arrays_of(root, plan),
         _cutter(collection, cache, table, collection.labels, selection),
         min(layout.tiles_per_shard(_tile_bytes(collection)), len(table)),
         notes / unfinished.SHARDS,
         keep_pixels=plan["keep_pixels"],
     )
     if not (root / layout.ARRAYS).exists():
-        _create_arrays(root, collection, writer, plan["codec"])
+        _create_arrays(root, collection, writer, plan)
     work.run(_doing(writer), writer.write, writer.pending())
     about = {
         "format": layout.FORMAT,
@@ -267,6 +285,7 @@ def _write_new(
         "plan": {k: plan[k] for k in ("overlap_px", "edge", "selection")},
         "codec": plan["codec"],
         "keeps_pixels": plan["keep_pixels"],
+        **{k: plan[k] for k in ("pixels_at",) if k in plan},
         "shard_tiles": writer.shard_tiles,
         "handled": handled,
         "recipe": plan["recipe"],
@@ -287,9 +306,13 @@ def _write_more(
         keys = store.manifest["image_key"].tolist()
         table, kept, handled = select_tiles(collection, scans, selection, keys)
     first = end_of_arrays(store)
+    if address := store.about.get("pixels_at"):
+        maps = [n for n, info in store.labels.items() if not info.is_image]
+        bucket.extend_arrays(address, ["image", "valid", *maps], first + len(table))
     layout.extend_arrays(store.path / layout.ARRAYS, first + len(table))
     writer = ShardWriter(
         store.path,
+        layout.arrays_of(store.path, store.about),
         _cutter(collection, cache, table, store.labels, selection),
         store.about["shard_tiles"],
         notes / unfinished.SHARDS,
@@ -332,7 +355,7 @@ def _tile_bytes(collection: Collection) -> int:
 
 
 def _create_arrays(
-    root: Path, collection: Collection, writer: ShardWriter, codec: str
+    root: Path, collection: Collection, writer: ShardWriter, plan: dict[str, Any]
 ) -> None:
     size = collection.plans[0].tile_size_px
     dtype = collection.dtype
@@ -345,12 +368,17 @@ def _create_arrays(
         if not info.is_image:
             shape = info.tile_shape(size)
             specs[name] = (shape, info.dtype, info.void, info.dims)
+    options: dict[str, Any] = {
+        "shard_tiles": writer.shard_tiles,
+        "codec": plan["codec"],
+        "attributes": {"bands": list(collection.bands)},
+    }
+    count = len(writer.table)
+    if address := plan.get("pixels_at"):
+        with TemporaryDirectory() as name:
+            layout.create_arrays(Path(name), count, specs, **options)
+            bucket.copy_metadata(Path(name), address)
+        specs = {}
     with atomic_folder(root / layout.ARRAYS) as folder:
-        layout.create_arrays(
-            folder,
-            len(writer.table),
-            specs if writer.keep_pixels else {},
-            shard_tiles=writer.shard_tiles,
-            codec=codec,
-            attributes={"bands": list(collection.bands)},
-        )
+        specs = specs if writer.keep_pixels else {}
+        layout.create_arrays(folder, count, specs, **options)

@@ -347,9 +347,7 @@ class TileStore:
         Args:
             chunks: As in `xarray.open_zarr`; ``{}`` gives dask arrays.
         """
-        import xarray as xr
-
-        data = xr.open_zarr(self.path / layout.ARRAYS, chunks=chunks)
+        data = layout.open_dataset(layout.arrays_of(self.path, self.about), chunks)
         held = ARRAY_ROW in self.manifest
         data = data.isel(tile=self.array_rows if held else slice(len(self)))
         columns = ("scene_id", "group", "row", "col", "time", "valid_fraction")
@@ -376,7 +374,8 @@ class TileStore:
             )
         if name not in self._arrays:
             shape, dtype = self._array_type(name)
-            self._arrays[name] = layout.open_tiles(self.path, name, shape, dtype)
+            where = layout.arrays_of(self.path, self.about)
+            self._arrays[name] = layout.open_tiles(where, name, shape, dtype)
         return self._arrays[name]
 
     def _array_type(self, name: str) -> tuple[tuple[int, ...], str]:

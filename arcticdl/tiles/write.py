@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from arcticdl.errors import StoreError
 from arcticdl.files import write_json
+from arcticdl.sources.core.remote import is_unreachable, unreachable
 from arcticdl.tiles import layout
 from arcticdl.tiles.writing.cut import TileCutter, TileTable, hash_tile
 
@@ -17,6 +19,7 @@ class ShardWriter:
 
     Attributes:
         root: The unfinished store.
+        arrays: Where its arrays lie.
         cutter: Of all tiles that are to be written.
         shard_tiles: Tiles in a shard.
         journals: Folder of the notes which shards are complete.
@@ -25,6 +28,7 @@ class ShardWriter:
     """
 
     root: Path
+    arrays: Path | str
     cutter: TileCutter
     shard_tiles: int
     journals: Path
@@ -75,14 +79,16 @@ class ShardWriter:
     def _write_array(self, name: str, first: int, values: np.ndarray) -> None:
         import tensorstore as ts
 
-        array = layout.open_array(self.root / layout.ARRAYS, name, write=True)
         try:
+            array = layout.open_array(self.arrays, name, write=True)
             # One transaction a shard: encoded and renamed into place in one piece.
             with ts.Transaction() as transaction:
                 target = array.with_transaction(transaction)
                 target[first : first + len(values)].write(values).result()
         except ValueError as error:  # TensorStore's word for a full disk as well
+            if is_unreachable(error):
+                raise StoreError(unreachable(str(self.arrays), error)) from error
             raise OSError(
-                f"A tile store must be writable. Received: {self.root}, of which "
+                f"A tile store must be writable. Received: {self.arrays}, of which "
                 f"array {name!r} could not be written ({error})."
             ) from error

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from arcticdl import tiles
+from arcticdl.scene import count_codes
 from arcticdl.scene.stats import (
     PERCENTILES,
     combine,
@@ -86,6 +87,24 @@ def test_a_precise_mean_of_large_numbers(make_scene):
     scene["image"] = (scene["image"] * 0 + 1e6 + np.arange(30) % 2).astype("float32")
     stats = scene_band_stats(scene)
     assert stats.std == pytest.approx(0.5, rel=1e-9)
+
+
+def test_sums_in_parts_are_to_the_bit_those_of_all_values():
+    values = np.random.default_rng(0).normal(-20, 5, (487, 331, 2)).astype("float32")
+    part = partial_stats(values, None)
+    for band, column in enumerate(np.moveaxis(values.astype("float64"), -1, 0)):
+        column = column.ravel()
+        assert part.mean[band] == column.sum() / column.size
+        assert part.m2[band] == ((column - part.mean[band]) ** 2).sum()
+    np.testing.assert_array_equal(part.sample, values.reshape(-1, 2))
+
+
+@pytest.mark.parametrize("codes", [(0, 1), (0, 2, 7, 255), (255,), range(256)])
+def test_codes_are_counted_however_many_there_are(codes):
+    rng = np.random.default_rng(1)
+    drawn = rng.choice(np.array(codes, "uint8"), (701, 403))
+    expected = np.bincount(drawn.ravel(), minlength=256)
+    np.testing.assert_array_equal(count_codes(drawn), expected)
 
 
 def test_statistics_of_nothing(plain_store, make_scene):

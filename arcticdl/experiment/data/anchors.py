@@ -1,6 +1,5 @@
 """What each scene is found by: a file, an image in it, a row of the table."""
 
-import glob
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 from arcticdl.config import DataConfig, FileRef, LabelConfig
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.table import Row, read_table, row_files
-from arcticdl.sources.core.remote import is_remote
+from arcticdl.sources.core.remote import find_files, is_remote
 from arcticdl.sources.formats.netcdf import count_times
 
 
@@ -45,6 +44,7 @@ def find_anchors(data: DataConfig, paths: list[str] | None = None) -> list[Ancho
         FileNotFoundError: Nothing matches, or a file is not there.
         ConfigError: The table cannot be read, or lacks a file.
     """
+    paths = None if paths is None else _of_buckets(paths)
     if data.table is not None:
         anchors = _anchors_of_table(data)
         if paths is not None:
@@ -54,7 +54,7 @@ def find_anchors(data: DataConfig, paths: list[str] | None = None) -> list[Ancho
         return anchors
     if paths is None:
         assert data.scenes is not None
-        paths = sorted(glob.glob(data.scenes, recursive=True))
+        paths = find_files(data.scenes)
         if not paths:
             raise FileNotFoundError(
                 f"No file matches `data.scenes`: {data.scenes}. Does the folder exist, "
@@ -173,6 +173,21 @@ def _replaced(ref: FileRef, path: str) -> str:
             f"`replace` finds none of {sorted(ref.replace or ())} in the path {path}."
         )
     return path
+
+
+def _of_buckets(paths: list[str]) -> list[str]:
+    """Paths, with the patterns of buckets as the files that they name.
+
+    Raises:
+        FileNotFoundError: A pattern names none.
+    """
+    found = []
+    for path in paths:
+        files = find_files(path) if is_remote(path) else [path]
+        if not files:
+            raise FileNotFoundError(f"No such scene: {path}")
+        found += files
+    return found
 
 
 def _refuse_absent(paths: list[str]) -> None:

@@ -106,6 +106,7 @@ def _check_settings(store: tiles.TileStore, config: Experiment) -> None:
         "tiles.allow": plan["selection"]["quality"],
         "labels": sorted(store.labels),
         "train.feed": "tiles" if store.keeps_pixels else "scenes",
+        "tiles.pixels_at": about.get("pixels_at", ""),
         "data": about.get("recipe"),
     }
     theirs = {
@@ -116,6 +117,7 @@ def _check_settings(store: tiles.TileStore, config: Experiment) -> None:
         "tiles.allow": check_actions(asked["quality"]),
         "labels": sorted(asked["labels"]),
         "train.feed": "tiles" if asked["keep_pixels"] else "scenes",
+        "tiles.pixels_at": asked["pixels_at"] or "",
         "data": recipe_key(asked["recipe"]),
     }
     # Stores of earlier releases do not tell their recipe.

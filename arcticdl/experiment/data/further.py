@@ -1,6 +1,5 @@
 """Further sources of a scene, on its grid; areas that void what is outside."""
 
-import glob
 import json
 from functools import lru_cache, partial
 from typing import Any
@@ -17,6 +16,7 @@ from arcticdl.grid import align, align_reanalysis, stack
 from arcticdl.scene import declares_void, is_swath, label_names
 from arcticdl.sources import open_scene
 from arcticdl.sources.core.lazy import WindowArray, row_strips
+from arcticdl.sources.core.remote import find_files
 from arcticdl.sources.labels import add_label
 from arcticdl.sources.reader import READERS, LabelContext
 from arcticdl.void import VOID_CLASS
@@ -149,7 +149,7 @@ def _weather(
         "resampling": source.resampling,
         "vector_frame": source.vector_frame,
     }
-    files = sorted(glob.glob(file)) if "*" in file else [file]
+    files = find_files(file) if "*" in file else [file]
     refused: SourceError | None = None
     for one in files:  # such as one file a month, of which one holds the time
         try:
@@ -163,7 +163,7 @@ def _weather(
 
 def _nearest(pattern: str, time: Any, source: SourceConfig, key: str) -> str:
     """Of the files of a pattern the one nearest in time, if it is near enough."""
-    files = sorted(glob.glob(pattern, recursive=True))
+    files = find_files(pattern)
     if not files:
         raise FileNotFoundError(f"No file matches `{key}.file`: {pattern}.")
     options = json.dumps(source.reader_options)

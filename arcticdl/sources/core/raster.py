@@ -20,6 +20,7 @@ from arcticdl.errors import SourceError
 from arcticdl.scene import MAX_SIDE_PX
 from arcticdl.sources.core.burn import FILTERS
 from arcticdl.sources.core.lazy import HandlePool, row_strips
+from arcticdl.sources.core.remote import gdal_endpoint
 from arcticdl.sources.core.tiff import check_whole
 from arcticdl.sources.core.validity import RecentMasks, Sentinel, valid_pixels
 from arcticdl.sources.core.zipped import ProductPath, check_member
@@ -160,7 +161,10 @@ class RasterFile:
     @contextmanager
     def _open(self) -> Any:
         """Lends a handle, and tells a failed read from a failed caller."""
-        limits = {k: v for k, v in _LIMITS.items() if k not in os.environ}
+        limits: dict[str, Any] = {
+            k: v for k, v in _LIMITS.items() if k not in os.environ
+        }
+        limits |= gdal_endpoint() if self.path.startswith("/vsis3/") else {}
         try:
             with rasterio.Env(**limits), self.pool.borrow() as src:
                 yield src

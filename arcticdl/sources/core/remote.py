@@ -1,13 +1,27 @@
 """Files that lie on the web or in a cloud's store, by their addresses."""
 
+import glob
+import os
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from typing import Any
+
+from arcticdl.errors import SourceError
 
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://")
 _VSI = {"http": "/vsicurl/http://", "https": "/vsicurl/https://", "s3": "/vsis3/",
         "gs": "/vsigs/", "gcs": "/vsigs/", "az": "/vsiaz/"}  # fmt: skip
 """Schemes of addresses, and the file systems by which GDAL reads them, block by block
 (gdal.org/user/virtual_file_systems.html)."""
+
+LISTED = ("gcs", "gs", "s3")
+"""Schemes of stores that list their files, and that tiles are written to."""
+
+_WILD = re.compile(r"[*?\[]")
+_REFUSED = re.compile("UNAVAILABLE|DENIED|UNAUTHENTICATED|DEADLINE|ABORTED|INTERNAL")
+_RETRIES = {"max_retries": 4, "initial_delay": "0.2s", "max_delay": "4s"}
 
 
 def is_address(path: Any) -> bool:
@@ -37,3 +51,150 @@ def gdal_path(path: Any) -> str:
     if scheme is None or scheme[1] not in _VSI:
         return text
     return _VSI[scheme[1]] + text[scheme.end() :]
+
+
+def find_files(pattern: str) -> list[str]:
+    """The files that a pattern names, on a disk or in a bucket, sorted.
+
+    Args:
+        pattern: A path or address with ``*``, ``?`` or ``[...]``; ``**`` stands for any
+            folders. Without one of these it is the only file, there or not; on the web
+            ``?`` begins a query, which is no pattern.
+
+    Raises:
+        SourceError: A pattern of a scheme that lists no files, or a bucket that cannot
+            be listed.
+    """
+    if not is_remote(pattern):
+        return sorted(glob.glob(pattern, recursive=True))
+    scheme = _ADDRESS.match(pattern)
+    name = scheme[1] if scheme else ""
+    is_web = name.startswith("http")
+    wild = "*" in pattern.split("?")[0] if is_web else _WILD.search(pattern)
+    if not wild:
+        return [pattern]
+    if name not in LISTED:
+        raise SourceError(
+            "A pattern must be of a path, or of a bucket that lists its files (s3://, "
+            f"gs://). Received: {pattern}. Name each file, or give a table of them "
+            "(`data.table`)."
+        )
+    folder = _WILD.split(pattern)[0].rpartition("/")[0]
+    wanted = pattern.removeprefix(f"{folder}/").split("/")
+    found = {
+        _named(key.decode().split("/"), wanted) for key in list_folder(folder)
+    }  # fmt: skip
+    return sorted(f"{folder}/{name}" for name in found if name)
+
+
+def _named(parts: list[str], wanted: Sequence[str]) -> str:
+    """What of a key a pattern names: a file or, such as of a Zarr store, its folder."""
+    parts = parts if "**" in wanted else parts[: len(wanted)]
+    return "/".join(parts) if _fits(parts, wanted) else ""
+
+
+def _fits(parts: Sequence[str], wanted: Sequence[str]) -> bool:
+    if not wanted or not parts:
+        return not wanted and not parts
+    if wanted[0] == "**":
+        return _fits(parts, wanted[1:]) or _fits(parts[1:], wanted)
+    return fnmatchcase(parts[0], wanted[0]) and _fits(parts[1:], wanted[1:])
+
+
+def list_folder(address: str) -> list[bytes]:
+    """Keys of all objects in a folder of a bucket, seen from there.
+
+    Raises:
+        SourceError: The bucket cannot be listed.
+    """
+    with opened_folder(address) as folder:
+        return list(folder.list().result())
+
+
+@contextmanager
+def opened_folder(address: str) -> Iterator[Any]:
+    """A folder in a bucket, as TensorStore's key-value store.
+
+    Raises:
+        SourceError: What is done within fails, as at a bucket that is not there.
+    """
+    import tensorstore as ts
+
+    spec = folder_spec(address)
+    try:
+        yield ts.KvStore.open(spec).result()
+    except (ValueError, RuntimeError) as error:
+        if isinstance(error, SourceError):
+            raise
+        raise SourceError(unreachable(address, error)) from error
+
+
+def unreachable(address: str, error: BaseException) -> str:
+    """What is said where an address does not answer, or not to us."""
+    said = re.sub(r"\s*\[[^\]]*='.*", "", str(error))[:300]
+    return (
+        "An address must be reachable, its bucket exist, and credentials be those that "
+        "may use it (of s3:// as the AWS command line finds them, of gs:// as gcloud). "
+        f"Received: {address} ({said})."
+    )
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Whether TensorStore failed to ask a server, and not at what it answered."""
+    return _REFUSED.search(str(error)) is not None
+
+
+def folder_spec(address: str) -> dict[str, Any]:
+    """A folder in a bucket, as TensorStore opens it.
+
+    As for other tools, ``AWS_ENDPOINT_URL`` names a server that is not Amazon's, and
+    ``AWS_NO_SIGN_REQUEST=YES`` reads public buckets without credentials.
+
+    Args:
+        address: With a scheme of `LISTED`.
+
+    Raises:
+        SourceError: It names no bucket, or has another scheme.
+
+    Example:
+        >>> folder_spec("gs://ice/ponds.zarr")["path"]
+        'ponds.zarr/'
+    """
+    scheme = _ADDRESS.match(address)
+    bucket, _, path = address[scheme.end() if scheme else 0 :].partition("/")
+    if scheme is None or scheme[1] not in LISTED or not bucket:
+        raise SourceError(
+            "A folder in an object store must be s3://BUCKET/... or gs://BUCKET/... "
+            f"Received: {address}."
+        )
+    path = f"{path.strip('/')}/" if path.strip("/") else ""
+    if scheme[1] != "s3":
+        context = {"gcs_request_retries": _RETRIES}
+        return {"driver": "gcs", "bucket": bucket, "path": path, "context": context}
+    context = {"s3_request_retries": _RETRIES}
+    spec: dict[str, Any] = {
+        "driver": "s3", "bucket": bucket, "path": path, "context": context,
+    }  # fmt: skip
+    if endpoint := s3_endpoint():
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        spec |= {"endpoint": endpoint, "aws_region": region or "us-east-1"}
+    if os.environ.get("AWS_NO_SIGN_REQUEST", "").upper() in ("YES", "TRUE", "1"):
+        spec |= {"aws_credentials": {"type": "anonymous"}}
+    elif "AWS_ACCESS_KEY_ID" in os.environ:  # else it complains of files not there
+        spec |= {"aws_credentials": {"type": "environment"}}
+    return spec
+
+
+def s3_endpoint() -> str:
+    """Address of the server behind ``s3://``, where it is not Amazon's; else empty."""
+    told = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    return (told or "").rstrip("/")
+
+
+def gdal_endpoint() -> dict[str, str]:
+    """The same server, in GDAL's words; what is told GDAL itself goes before."""
+    secure, _, host = s3_endpoint().partition("://")
+    if not host or "AWS_S3_ENDPOINT" in os.environ:
+        return {}
+    yes = "YES" if secure == "https" else "NO"
+    return {"AWS_S3_ENDPOINT": host, "AWS_HTTPS": yes, "AWS_VIRTUAL_HOSTING": "FALSE"}

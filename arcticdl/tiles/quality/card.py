@@ -212,7 +212,7 @@ def _distribution(store: "TileStore") -> list[dict[str, Any]]:
         "@id": "arrays",
         "name": "arrays",
         "encodingFormat": "application/vnd.zarr; version=3",
-        "includes": f"{layout.ARRAYS}/**",
+        "includes": f"{store.about.get('pixels_at', layout.ARRAYS)}/**",
     }
     return [*files, arrays]
 

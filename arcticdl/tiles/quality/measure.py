@@ -107,11 +107,11 @@ def perceptual_hash(
         return "0" * 32
     scale = np.where(stats.std > 0, stats.std, 1)
     scale = np.where(np.isfinite(scale), scale, 1) * image.shape[-1]
-    grey = np.zeros(image.shape[:2], "float32")
+    grey: Any = np.float32(0)
     for band, (mean, spread) in enumerate(zip(stats.mean, scale, strict=True)):
         centred = np.subtract(image[..., band], mean, dtype="float32", casting="unsafe")
         centred *= np.float32(1 / spread)
-        grey += centred
+        grey = np.add(grey, centred, out=centred)
     if usable is not None:
         grey[~usable] = 0
     size = height * width

@@ -21,7 +21,7 @@ from arcticdl.tiles.quality.card import CARD_JSON
 from arcticdl.tiles.quality.checks import assess
 from arcticdl.tiles.quality.finding import Finding
 from arcticdl.tiles.views.joined import open_store
-from arcticdl.tiles.writing import unfinished
+from arcticdl.tiles.writing import bucket, unfinished
 from arcticdl.tiles.writing.cut import hash_tile
 from arcticdl.tiles.writing.records import fingerprint
 
@@ -196,10 +196,15 @@ def damaged_tiles(store: "TileStore") -> list[int]:
 def _lost_files(store: "TileStore") -> Iterable[Finding]:
     """Shards that are not there: every tile is stored, so they were lost."""
     shards = np.unique(store.array_rows // store.about["shard_tiles"]).tolist()
+    address = store.about.get("pixels_at")
+    held = bucket.shards_of(address) if address else {}
     for name, rank in _ranks(store).items():
         array = store.path / layout.ARRAYS / name / "c"
         end = Path(*["0"] * rank)
-        lost = [k for k in shards if not (array / str(k) / end).exists()]
+        there = held.get(name, set())
+        if not address:
+            there = {k for k in shards if (array / str(k) / end).exists()}
+        lost = [k for k in shards if k not in there]
         if lost:
             are = "file of array {} is" if len(lost) == 1 else "files of array {} are"
             message = f"{len(lost)} {are.format(repr(name))} lost: shards {lost[:10]}."

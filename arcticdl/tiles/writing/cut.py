@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from arcticdl.scene import read_values
+from arcticdl.sources.core.lazy import row_strips
 from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.plan import TilePlan
 from arcticdl.tiles.writing.objects import cut_tile, fill_tile
@@ -58,10 +59,7 @@ class SceneCache:
             if position in self._kept:
                 self._kept.move_to_end(position)
                 return self._kept[position]
-        if "valid" in scene:
-            # Once it was asked for, readers tell it from the pixels that they decode.
-            np.asarray(scene["valid"].isel(y=slice(1), x=slice(1)))
-        loaded = scene.compute()
+        loaded = _load(scene)
         with self._lock:
             self._kept[position] = loaded
             while sum(s.nbytes for s in self._kept.values()) > self.max_bytes:
@@ -93,7 +91,7 @@ class TileCutter:
 
     def cut(self, tiles: np.ndarray) -> dict[str, np.ndarray]:
         """Cuts tiles out of their scenes, one row of tiles after the other."""
-        pixels = self._empty(len(tiles))
+        pixels = self._empty(tiles)
         source = np.column_stack([self.table.scene[tiles], self.table.start[tiles, 0]])
         rows, which = np.unique(source, axis=0, return_inverse=True)
         for number, (position, top) in enumerate(rows):
@@ -102,16 +100,24 @@ class TileCutter:
             self._cut_row(pixels, slots, int(position), int(top), columns)
         return pixels
 
-    def _empty(self, count: int) -> dict[str, np.ndarray]:
-        size = self.plans[0].tile_size_px
-        fill = np.nan if self.dtype.kind == "f" else 0
+    def _empty(self, tiles: np.ndarray) -> dict[str, np.ndarray]:
+        """Arrays for tiles, filled with void where some of it may be left."""
+        size, count = self.plans[0].tile_size_px, len(tiles)
+        shapes = np.array([plan.shape_px for plan in self.plans])
+        ends = self.table.start[tiles] + size
+        within = bool((ends <= shapes[self.table.scene[tiles]]).all())
+        nodata = np.nan if self.dtype.kind == "f" else 0
         pixels = {
-            "image": np.full((count, *size, self.bands), fill, self.dtype),
-            "valid": np.zeros((count, *size), bool),
+            "image": np.empty((count, *size, self.bands), self.dtype),
+            "valid": np.empty((count, *size), bool),
         }
+        fill: dict[str, Any] = {"image": nodata, "valid": False}
         for name, info in self.labels.items():
             shape = (count, *info.tile_shape(size))
-            pixels[name] = np.full(shape, info.void, info.dtype)
+            pixels[name], fill[name] = np.empty(shape, info.dtype), info.void
+        for name, values in pixels.items():
+            if not within or (name in self.labels and self.labels[name].is_object):
+                values.fill(fill[name])
         return pixels
 
     def _cut_row(
@@ -151,7 +157,8 @@ class TileCutter:
         """Reads a window of a scene: image, ``valid`` and labels."""
         with reading(self.cache.scenes[position]):
             scene = self.cache.get(position)
-            image = read_values(scene["image"].isel(window), "y", "x", "band")
+            part = scene.variables["image"].isel(window)
+            image = read_values(part, "y", "x", "band")
             valid = read_valid(scene, window)
             labels = read_labels(scene, window, self.labels, valid, self.fixes)
         return {"image": image, "valid": valid, **labels}
@@ -164,6 +171,28 @@ def hash_tile(pixels: dict[str, np.ndarray], slot: int) -> str:
     for name in names:
         digest.update(np.ascontiguousarray(pixels[name][slot]).data)
     return digest.hexdigest()
+
+
+def _load(scene: xr.Dataset) -> xr.Dataset:
+    """A scene in memory, read strip by strip, each array in its reader's own order.
+
+    Readers tell validity from the pixels of a strip that they have just decoded, once
+    they were asked for it.
+    """
+    if "valid" in scene:
+        np.asarray(scene["valid"].isel(y=slice(1), x=slice(1)))
+    maps = [n for n, v in scene.data_vars.items() if {"y", "x"} <= set(v.dims)]
+    held: dict[Any, np.ndarray] = {}
+    for rows in row_strips((scene.sizes["y"], scene.sizes["x"])):
+        for name in maps:
+            variable = scene.variables[name]
+            strip = np.asarray(variable.isel(y=rows))
+            if name not in held:
+                held[name] = np.empty_like(strip, shape=variable.shape)
+            axes = [rows if dim == "y" else slice(None) for dim in variable.dims]
+            held[name][tuple(axes)] = strip
+    loaded = {n: scene.variables[n].copy(data=values) for n, values in held.items()}
+    return scene.assign(loaded).compute()
 
 
 def _in_memory(scene: xr.Dataset) -> bool:

@@ -13,7 +13,7 @@ from arcticdl.tiles import layout, signature
 from arcticdl.tiles.manifest import ARRAY_ROW, write_manifest
 from arcticdl.tiles.quality.reports import write_reports
 from arcticdl.tiles.store import TileStore
-from arcticdl.tiles.writing import unfinished
+from arcticdl.tiles.writing import bucket, unfinished
 from arcticdl.tiles.writing.records import fingerprint, write_notes
 from arcticdl.tiles.writing.selection import merge_void
 from arcticdl.tiles.writing.work import write_lock
@@ -122,6 +122,8 @@ def _without(kept: np.ndarray) -> Callable[[dict[str, Any]], dict[str, Any]]:
 def _remove_unused(store: TileStore) -> None:
     """Removes the files of pixels that no tile of the store lies in."""
     used = set((store.array_rows // store.about["shard_tiles"]).tolist())
+    if address := store.about.get("pixels_at"):
+        bucket.keep_shards(address, used)
     for folder in _shards(store.path / layout.ARRAYS):
         if int(folder.name) not in used:
             shutil.rmtree(folder)

@@ -69,11 +69,12 @@ def read_valid(scene: xr.Dataset, window: Mapping[str, slice]) -> np.ndarray:
     Those of the scene's ``valid``; where it has none, pixels finite in every band.
     """
     if "valid" in scene:
-        return read_values(scene["valid"].isel(window), "y", "x").astype(bool)
-    if scene["image"].dtype.kind != "f":
-        sizes = scene["image"].isel(window).sizes
-        return np.ones((sizes["y"], sizes["x"]), bool)
-    image = read_values(scene["image"].isel(window), "y", "x", "band")
+        valid = scene.variables["valid"].isel(window)
+        return read_values(valid, "y", "x").astype(bool, copy=False)
+    part = scene.variables["image"].isel(window)
+    if part.dtype.kind != "f":
+        return np.ones((part.sizes["y"], part.sizes["x"]), bool)
+    image = read_values(part, "y", "x", "band")
     return np.isfinite(image).all(-1)
 
 
@@ -246,8 +247,8 @@ def read_labels(
         if info.is_object:
             found[name] = boxes_of_rows(scene[name], window.get("y"))
             continue
-        part = scene[name].isel(window) if info.is_pixel else scene[name]
-        label = read_values(part, *label_dims(part))
+        part = scene.variables[name].isel(window if info.is_pixel else {})
+        label = read_values(part, *label_dims(scene[name]))
         if not info.is_float:
             label = _void_unknown(label, info.max_code)
         found[name] = label.astype(info.dtype)
@@ -282,14 +283,13 @@ def _scan_row(
 ) -> None:
     """Scans the tiles of one row, which is read once."""
     rows = plan.inside(slots[0])[0]
-    part = scene.isel(y=rows)
-    image = read_values(part["image"], "y", "x", "band")
+    image = read_values(scene.variables["image"].isel(y=rows), "y", "x", "band")
     valid = read_valid(scene, {"y": rows})
     maps = read_labels(scene, {"y": rows}, labels, valid)
     scored = _scored_maps(maps, labels, valid.shape)
-    fixed = np.zeros(valid.shape, "int64")
+    fixed: list[np.ndarray] = []
     if "label_on_nodata" in fixes:
-        fixed += sum(~valid & scored[n] for n, i in labels.items() if i.is_pixel)
+        fixed = [~valid & scored[n] for n, i in labels.items() if i.is_pixel]
         _void_nodata(maps, labels, valid)
         scored = _scored_maps(maps, labels, valid.shape)
     for slot in slots:
@@ -300,11 +300,12 @@ def _scan_row(
         objects = {n: int(labels[n].scored(b).sum()) for n, b in boxes.items()}
         on_pixels = [m for n, m in seen.items() if labels[n].is_pixel]
         tiles[slot] = {
-            "valid_px": int(valid[:, cols].sum()),
+            "valid_px": int(np.count_nonzero(valid[:, cols])),
             "label_px": {n: labels[n].count(c).tolist() for n, c in cut.items()},
-            "scored_px": {n: int(m.sum()) for n, m in seen.items()} | objects,
+            "scored_px": {n: int(np.count_nonzero(m)) for n, m in seen.items()}
+            | objects,
             "num_boxes": {n: len(b) for n, b in boxes.items()},
-            "fixed_px": int(fixed[:, cols].sum()),
+            "fixed_px": sum(int(np.count_nonzero(m[:, cols])) for m in fixed),
             "measures": measure_tile(image[:, cols], valid[:, cols], on_pixels, stats),
         }
 

@@ -1,0 +1,107 @@
+"""Stores whose pixels lie in a bucket, on a server of this machine."""
+
+import numpy as np
+import pytest
+
+from arcticdl import tiles
+from arcticdl.errors import MissingExtraError, SourceError, StoreError
+from arcticdl.tiles import layout
+from arcticdl.tiles.write import ShardWriter
+
+ADDRESS = "s3://ice/ponds.zarr"
+
+
+@pytest.fixture
+def ice_bucket(s3_server, tmp_path):
+    """The folder behind the bucket ``ice``."""
+    folder = tmp_path / "ice"
+    folder.mkdir()
+    return folder
+
+
+def prepare(path, scenes, **options):
+    return tiles.prepare(scenes, path, tile_size_px=10, progress=False, **options)
+
+
+def assert_equal_stores(one, other):
+    assert one.fingerprint == other.fingerprint
+    for name, values in one.read(range(len(one))).items():
+        np.testing.assert_array_equal(values, other.read(range(len(one)))[name])
+
+
+def test_pixels_are_written_to_a_bucket_and_read_from_it(
+    ice_bucket, tmp_path, make_scene, plain_store
+):
+    scenes = [make_scene(k) for k in range(6)]
+    store = prepare(tmp_path / "a.tiles", scenes, pixels_at=ADDRESS)
+    assert_equal_stores(store, plain_store)
+    assert not list((tmp_path / "a.tiles").rglob("c/*"))
+    assert list((ice_bucket / "ponds.zarr" / "image" / "c").iterdir())
+    tiles.refuse_errors(tiles.check_store(store.path).findings)
+    with pytest.raises(MissingExtraError, match=r"arcticdl\[cloud\]"):
+        store.to_xarray()
+
+
+def test_scenes_come_and_go_in_a_bucket(ice_bucket, tmp_path, make_scene, monkeypatch):
+    monkeypatch.setattr(layout, "tiles_per_shard", lambda size: 4)
+    path, scenes = tmp_path / "a.tiles", [make_scene(k) for k in range(3)]
+    prepare(path, scenes[:2], pixels_at=ADDRESS)
+    store = tiles.append(path, scenes[2:], progress=False)
+    assert_equal_stores(store, prepare(tmp_path / "whole.tiles", scenes))
+    shards = ice_bucket / "ponds.zarr" / "image" / "c"
+    before = len(list(shards.rglob("0")))
+    left = tiles.drop(path, ["scene_0"])
+    assert_equal_stores(left, prepare(tmp_path / "rest.tiles", scenes[1:]))
+    assert len(list(shards.rglob("0"))) < before
+    (shards / "4" / "0" / "0" / "0").unlink()
+    found = tiles.check_store(path, deep=False).findings
+    assert any(f.check == "lost" and "[4]" in f.message for f in found)
+
+
+def test_a_killed_write_to_a_bucket_is_resumed(
+    ice_bucket, tmp_path, make_scene, monkeypatch
+):
+    monkeypatch.setattr(layout, "tiles_per_shard", lambda size: 4)
+    path, scenes = tmp_path / "a.tiles", [make_scene(k) for k in range(2)]
+    write, done = ShardWriter.write, []
+
+    def killed(self, shard):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(shard)
+        write(self, shard)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ShardWriter, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(path, scenes, pixels_at=ADDRESS, num_workers=1)
+    store = prepare(path, scenes, pixels_at=ADDRESS)
+    assert_equal_stores(store, prepare(tmp_path / "b.tiles", scenes))
+
+
+def test_an_address_must_be_free_and_reachable(ice_bucket, tmp_path, make_scene):
+    scenes = [make_scene(0)]
+    (ice_bucket / "ponds.zarr").mkdir()
+    (ice_bucket / "ponds.zarr" / "mine").write_text("kept")
+    for address, error, says in (
+        (ADDRESS, FileExistsError, "holds 1 files"),
+        ("s3://absent/ponds.zarr", SourceError, "must be reachable.*NoSuchBucket"),
+        ("s3://private/ponds.zarr", SourceError, "must be reachable.*AccessDenied"),
+        ("https://ice/ponds.zarr", SourceError, "s3://BUCKET/"),
+        ("s3://ice", SourceError, "must name a folder in its bucket"),
+    ):
+        with pytest.raises(error, match=says):
+            prepare(tmp_path / "a.tiles", scenes, pixels_at=address)
+        assert not (tmp_path / "a.tiles.partial").exists()
+    assert (ice_bucket / "ponds.zarr" / "mine").read_text() == "kept"
+    with pytest.raises(ValueError, match="`pixels_at` says where"):
+        prepare(tmp_path / "a.tiles", scenes, pixels_at=ADDRESS, keep_pixels=False)
+
+
+def test_a_server_that_is_gone_is_told_from_damage(
+    ice_bucket, tmp_path, make_scene, monkeypatch
+):
+    store = prepare(tmp_path / "a.tiles", [make_scene(0)], pixels_at=ADDRESS)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(StoreError, match=f"must be reachable.*{ADDRESS}"):
+        tiles.open_store(store.path).read([0])
