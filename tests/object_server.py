@@ -1,4 +1,4 @@
-"""A web server of a folder that also speaks as much S3 as reading and writing need.
+"""A web server of a folder that also speaks as much S3 and Google as reading and writing need.
 
 Usage: python object_server.py FOLDER LOG. It prints its port. Each folder in FOLDER is
 a bucket, addressed by path; that of the name ``private`` answers nobody. The size of
@@ -6,6 +6,7 @@ each answer to a GET goes to LOG, one a line.
 """
 
 import hashlib
+import json
 import re
 import sys
 from functools import partial
@@ -18,7 +19,12 @@ from xml.sax.saxutils import escape
 class ObjectHandler(SimpleHTTPRequestHandler):
     def place(self):
         """Bucket and key of what is asked for."""
-        bucket, _, key = unquote(urlsplit(self.path).path).lstrip("/").partition("/")
+        path = urlsplit(self.path).path
+        google = re.fullmatch(r"(?:/upload)?/storage/v1/b/([^/]+)/o/?(.*)", path)
+        if google:
+            name = parse_qs(urlsplit(self.path).query).get("name", [""])[0]
+            return google[1], name or unquote(google[2])
+        bucket, _, key = unquote(path).lstrip("/").partition("/")
         return bucket, key
 
     def refused(self):
@@ -45,8 +51,8 @@ class ObjectHandler(SimpleHTTPRequestHandler):
         if self.refused():
             return
         asked = parse_qs(urlsplit(self.path).query)
-        if "list-type" in asked:
-            self.send_list(asked.get("prefix", [""])[0])
+        if "list-type" in asked or not self.place()[1]:
+            self.send_list(asked)
             return
         try:
             data = Path(self.directory, *self.place()).read_bytes()
@@ -54,6 +60,7 @@ class ObjectHandler(SimpleHTTPRequestHandler):
             self.fail(404, "NoSuchKey")
             return
         told = {"Accept_Ranges": "bytes", "ETag": f'"{hashlib.md5(data).hexdigest()}"'}
+        told |= {"X_Goog_Generation": "1"}
         found = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
         status, size = 206 if found else 200, len(data)
         if found:
@@ -70,10 +77,15 @@ class ObjectHandler(SimpleHTTPRequestHandler):
 
     do_HEAD = do_GET
 
-    def send_list(self, prefix):
+    def send_list(self, asked):
+        prefix = asked.get("prefix", [""])[0]
         root = Path(self.directory, self.place()[0])
         files = (p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file())
         keys = sorted(name for name in files if name.startswith(prefix))
+        if "list-type" not in asked:
+            items = [{"name": key, "size": "1", "generation": "1"} for key in keys]
+            self.answer(200, json.dumps({"items": items}).encode())
+            return
         items = "".join(f"<Contents><Key>{escape(k)}</Key><Size>1</Size></Contents>"
                         for k in keys)  # fmt: skip
         told = f"<IsTruncated>false</IsTruncated><KeyCount>{len(keys)}</KeyCount>"
@@ -87,7 +99,10 @@ class ObjectHandler(SimpleHTTPRequestHandler):
         path = Path(self.directory, *self.place())
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-        self.answer(200, ETag=f'"{hashlib.md5(data).hexdigest()}"')
+        told = json.dumps({"name": self.place()[1], "generation": "1"}).encode()
+        self.answer(200, told, ETag=f'"{hashlib.md5(data).hexdigest()}"')
+
+    do_POST = do_PUT
 
     def do_DELETE(self):
         if not self.refused():

@@ -5,10 +5,19 @@ import pytest
 
 from arcticdl import tiles
 from arcticdl.errors import MissingExtraError, SourceError, StoreError
+from arcticdl.sources.core.remote import find_files
 from arcticdl.tiles import layout
 from arcticdl.tiles.write import ShardWriter
 
 ADDRESS = "s3://ice/ponds.zarr"
+
+
+@pytest.fixture
+def gs_server(object_server, monkeypatch):
+    """A server on this machine as the place of every ``gs://`` address."""
+    monkeypatch.setenv("TENSORSTORE_GCS_HTTP_URL", f"http://{object_server.url}")
+    monkeypatch.setenv("GOOGLE_AUTH_TOKEN_FOR_TESTING", "token")
+    return object_server
 
 
 @pytest.fixture
@@ -40,6 +49,15 @@ def test_pixels_are_written_to_a_bucket_and_read_from_it(
     tiles.refuse_errors(tiles.check_store(store.path).findings)
     with pytest.raises(MissingExtraError, match=r"arcticdl\[cloud\]"):
         store.to_xarray()
+
+
+def test_google_stores_pixels_as_well(gs_server, tmp_path, make_scene):
+    (tmp_path / "ice").mkdir()
+    scenes, address = [make_scene(k) for k in range(2)], "gs://ice/ponds.zarr"
+    store = prepare(tmp_path / "a.tiles", scenes[:1], pixels_at=address)
+    store = tiles.append(store.path, scenes[1:], progress=False)
+    assert_equal_stores(store, prepare(tmp_path / "b.tiles", scenes))
+    assert f"{address}/image/c/0/0/0/0" in find_files(f"{address}/image/**/0")
 
 
 def test_scenes_come_and_go_in_a_bucket(ice_bucket, tmp_path, make_scene, monkeypatch):

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-_MAX_PIXELS, _MAX_MASKS = 1 << 22, 16
-"""What is kept: 64 MiB at most."""
+_MAX_BYTES = 1 << 26
+"""Of all masks that are kept: those of a scene that is read whole, or of many windows."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _not_finite(data: np.ndarray) -> np.ndarray | None:
 class RecentMasks:
     """Masks of the windows that a file read last, each given out once.
 
-    All files together keep `_MAX_MASKS`, so that many open scenes cost no more memory
+    All files together keep `_MAX_BYTES`, so that many open scenes cost no more memory
     than one.
 
     Attributes:
@@ -103,11 +103,12 @@ class RecentMasks:
 
     def put(self, key: Any, mask: np.ndarray) -> None:
         """Keeps the mask of a window ``(bands, rows, cols)``."""
-        if mask.size > _MAX_PIXELS:
+        if mask.size > _MAX_BYTES:
             return
         self._kept[self._hashable(key)] = mask
-        # No lock, which a fork could leave closed: each step is whole by itself.
-        while len(self._kept) > _MAX_MASKS:
+        # No lock, which a fork could leave closed: each step is whole by itself, and
+        # another thread may take a mask meanwhile.
+        while sum(kept.size for kept in tuple(self._kept.values())) > _MAX_BYTES:
             with suppress(KeyError):
                 self._kept.popitem(last=False)
 

@@ -10,7 +10,6 @@ import numpy as np
 import xarray as xr
 
 from arcticdl.scene import read_values
-from arcticdl.sources.core.lazy import row_strips
 from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.plan import TilePlan
 from arcticdl.tiles.writing.objects import cut_tile, fill_tile
@@ -59,7 +58,10 @@ class SceneCache:
             if position in self._kept:
                 self._kept.move_to_end(position)
                 return self._kept[position]
-        loaded = _load(scene)
+        if "valid" in scene:
+            # Once it was asked for, readers tell it from the pixels that they decode.
+            np.asarray(scene["valid"].isel(y=slice(1), x=slice(1)))
+        loaded = scene.compute()
         with self._lock:
             self._kept[position] = loaded
             while sum(s.nbytes for s in self._kept.values()) > self.max_bytes:
@@ -171,28 +173,6 @@ def hash_tile(pixels: dict[str, np.ndarray], slot: int) -> str:
     for name in names:
         digest.update(np.ascontiguousarray(pixels[name][slot]).data)
     return digest.hexdigest()
-
-
-def _load(scene: xr.Dataset) -> xr.Dataset:
-    """A scene in memory, read strip by strip, each array in its reader's own order.
-
-    Readers tell validity from the pixels of a strip that they have just decoded, once
-    they were asked for it.
-    """
-    if "valid" in scene:
-        np.asarray(scene["valid"].isel(y=slice(1), x=slice(1)))
-    maps = [n for n, v in scene.data_vars.items() if {"y", "x"} <= set(v.dims)]
-    held: dict[Any, np.ndarray] = {}
-    for rows in row_strips((scene.sizes["y"], scene.sizes["x"])):
-        for name in maps:
-            variable = scene.variables[name]
-            strip = np.asarray(variable.isel(y=rows))
-            if name not in held:
-                held[name] = np.empty_like(strip, shape=variable.shape)
-            axes = [rows if dim == "y" else slice(None) for dim in variable.dims]
-            held[name][tuple(axes)] = strip
-    loaded = {n: scene.variables[n].copy(data=values) for n, values in held.items()}
-    return scene.assign(loaded).compute()
 
 
 def _in_memory(scene: xr.Dataset) -> bool:
