@@ -1,4 +1,4 @@
-"""A web server of a folder that also speaks as much S3 and Google as reading and writing need.
+"""A web server of a folder that also speaks a little of S3 and of Google Storage.
 
 Usage: python object_server.py FOLDER LOG. It prints its port. Each folder in FOLDER is
 a bucket, addressed by path; that of the name ``private`` answers nobody. The size of

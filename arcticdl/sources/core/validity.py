@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 _MAX_BYTES = 1 << 26
-"""Of all masks that are kept: those of a scene that is read whole, or of many windows."""
+"""Of all masks that are kept: that of a whole scene, or those of many windows."""
 
 
 @dataclass(frozen=True)
