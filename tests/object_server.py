@@ -51,7 +51,8 @@ class ObjectHandler(SimpleHTTPRequestHandler):
         if self.refused():
             return
         asked = parse_qs(urlsplit(self.path).query)
-        if "list-type" in asked or not self.place()[1]:
+        is_google = self.path.startswith("/storage/") and not self.place()[1]
+        if "list-type" in asked or is_google:
             self.send_list(asked)
             return
         try:
