@@ -1,9 +1,10 @@
 """What a forecast reaches: the tables of benchmarks/forecast.md.
 
 python benchmarks/forecast.py runs/sea_ice_forecast
+python benchmarks/forecast.py runs/extent
 python benchmarks/forecast.py ../shared/data/nsidc_monthly 2002 2014 2015 2017
 
-The second form scores what needs no network from the files alone: the years of
+The last form scores what needs no network from the files alone: the years of
 reference, then the years that are scored.
 """
 
@@ -20,21 +21,24 @@ from arcticdl.metrics import cell_areas_km2, forecast_errors
 VARIABLE = "cdr_seaice_conc_monthly"
 
 SCORES = {"mae": "MAE", "rmse": "RMSE", "iiee": "IIEE", "edge_km": "edge, km",
-          "crps": "CRPS", "sps": "SPS"}  # fmt: skip
+          "crps": "CRPS", "sps": "SPS", "covered": "covered"}  # fmt: skip
+UNRANKED = ("covered",)
 
 
 def table(result):
     """Lines of Markdown: a row a method and lead, the best of each score in bold."""
-    lines = ["| lead | method | " + " | ".join(SCORES.values()) + " |"]
-    lines.append("|---" * (len(SCORES) + 2) + "|")
+    keys = [key for key in SCORES if key in result["scores"][0]]
+    lines = ["| lead | method | " + " | ".join(SCORES[k] for k in keys) + " |"]
+    lines.append("|---" * (len(keys) + 2) + "|")
     for lead in result["leads"]:
         rows = [row for row in result["scores"] if row["lead"] == lead]
-        best = {key: min(row[key] for row in rows) for key in SCORES}
+        best = {k: min(row[k] for row in rows) for k in keys if k not in UNRANKED}
         for row in rows:
             cells = [
-                f"**{row[key]:.4f}**" if row[key] == best[key] else f"{row[key]:.4f}"
-                for key in SCORES
-            ]
+                "" if row[k] is None
+                else f"**{row[k]:.4f}**" if row[k] == best.get(k) else f"{row[k]:.4f}"
+                for k in keys
+            ]  # fmt: skip
             name = row["method"].replace("_", " ")
             lines.append(f"| {lead} | {name} | " + " | ".join(cells) + " |")
     return lines
@@ -42,12 +46,14 @@ def table(result):
 
 def skills(result):
     """Lines of Markdown: each network against the best baseline of each score."""
-    lines = ["| network | lead | score | value | best baseline | skill | 95 % |"]
-    lines.append("|---" * 7 + "|")
+    head = ["region"] if "regions" in result else []
+    head += ["network", "lead", "score", "value", "best baseline", "skill", "95 %"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for row in result["skill"]:
         low, high = row["interval"]
+        region = f"| {row['region']} " if "region" in row else ""
         lines.append(
-            f"| {row['network']} | {row['lead']} | {SCORES[row['score']]} | "
+            f"{region}| {row['network']} | {row['lead']} | {SCORES[row['score']]} | "
             f"{row['value']:.4f} | {row['of_baseline']:.4f} "
             f"({row['baseline'].replace('_', ' ')}) | {row['skill']:+.1%} | "
             f"{low:+.1%} to {high:+.1%} |"

@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
-from arcticdl.cli.options import Overwrite, split_names
+from arcticdl.cli.options import Config, Overwrite, Set, split_names
 
 measure = typer.Typer(
-    help="Measure fronts, snow lines and melt onset through time, and risk in ice.",
+    help="Measure fronts, extents, snow lines and melt onset through time, and risk in "
+    "ice.",
     no_args_is_help=True,
 )
 Table = Annotated[Path, typer.Option("-o", "--out", help="NAME.csv.")]
@@ -44,6 +45,38 @@ def fronts(
     table = measure_fronts(lines, back, out, overwrite=overwrite)
     typer.echo(table.to_string(index=False, float_format="{:.1f}".format))
     typer.echo(out)
+
+
+@measure.command()
+def extent(
+    config: Config,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to make.")] = Path(
+        "data/extent"
+    ),
+    set_: Set = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """How much ice each region has at each date, as a series to be forecast.
+
+    CONFIG forecasts maps of concentration and is prepared: its data.series.context
+    tells the quantity, the regions and the years of reference. Extent is the area of
+    cells with 15 % ice and more, by true cell areas, over the cells that all dates
+    have. Writes extents.csv (million km2) with its definition, and extent_YEAR.nc, the
+    shares that configs/extent.yaml trains on.
+
+    Example: `arcticdl measure extent configs/sea_ice_forecast.yaml -o data/extent`
+    """
+    from arcticdl import experiment
+    from arcticdl.config import load_config
+    from arcticdl.inference.series.extents import TABLE
+
+    checked = load_config(config, tuple(set_ or ()))
+    table = experiment.measure_extents(checked, out, overwrite=overwrite)
+    usual = table.groupby("region", sort=False)["extent_km2"].agg(
+        ["min", "mean", "max"]
+    )
+    typer.echo((usual / 1e6).to_string(float_format="{:.3f}".format))
+    typer.echo(out / TABLE)
 
 
 @measure.command()

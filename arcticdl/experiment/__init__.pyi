@@ -9,6 +9,7 @@ from .ensembles.joined import ensemble as ensemble
 from .evaluate import evaluate as evaluate
 from .evaluate import headline as headline
 from .export import export as export
+from .forecasts.extents import measure_extents as measure_extents
 from .forecasts.run import describe_forecasts as describe_forecasts
 from .forecasts.run import forecast as forecast
 from .icecharts.card import describe_card as describe_card

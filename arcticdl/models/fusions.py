@@ -9,9 +9,12 @@ FUSIONS = Table(
         "convgru": "arcticdl.models.layers.temporal:fuse_convgru",
         "convlstm": "arcticdl.models.layers.temporal:fuse_convlstm",
         "fold": "arcticdl.models.layers.temporal:FoldTime",
+        "gru": "arcticdl.models.layers.recurrent:fuse_gru",
+        "lstm": "arcticdl.models.layers.recurrent:fuse_lstm",
         "mean": "arcticdl.models.layers.temporal:fuse_mean",
         "transformer": "arcticdl.models.layers.space_time:fuse_transformer",
     },
 )
 """``"fold"`` is a layer before the encoder, the others functions after it, level by
-level. All but ``"attention"`` and ``"mean"`` need a known number of times."""
+level. ``"gru"`` and ``"lstm"`` look at each pixel by itself. ``"convgru"``,
+``"convlstm"``, ``"fold"`` and ``"transformer"`` need a known number of times."""

@@ -72,7 +72,11 @@ def scores_over_leads(
 
 
 def extent_curves(
-    rows: Sequence[Mapping[str, Any]], methods: Sequence[str], *, lead: int
+    rows: Sequence[Mapping[str, Any]],
+    methods: Sequence[str],
+    *,
+    lead: int,
+    interval: tuple[str, float] | None = None,
 ) -> Figure:
     """Draws the extent that came and the extents forecast so many steps before.
 
@@ -80,6 +84,8 @@ def extent_curves(
         rows: Of a forecast's result: ``target``, ``lead``, ``truth`` and methods.
         methods: Which are drawn.
         lead: Which lead.
+        interval: A method with ``METHOD_low`` and ``METHOD_high`` in the rows, between
+            which the figure is shaded, and the share that should lie there.
 
     Returns:
         The figure.
@@ -98,6 +104,14 @@ def extent_curves(
                 color=PALETTE[place % len(PALETTE)],
                 label=spelled(name),
             )
+        if interval is not None:
+            name, share = interval
+            low, high = (
+                [row[f"{name}_{side}"] for row in mine] for side in ("low", "high")
+            )
+            label = f"{spelled(name)}, {share:.0%} interval"
+            color = PALETTE[methods.index(name) % len(PALETTE)]
+            ax.fill_between(dates, low, high, color=color, alpha=0.2, lw=0, label=label)
         ax.set(ylabel="extent, million km²")
         ax.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=8))
         ax.grid(True)

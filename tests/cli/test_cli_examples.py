@@ -65,6 +65,7 @@ ELSEWHERE = {
     "drift": "needs a scene that the run does not know; see tests/labelling",
     "forecast": "needs a store of dates and a run on it; see tests/forecasting",
     "measure fronts": "needs maps of dates; see tests/inference/test_measured.py",
+    "measure extent": "needs a store of maps; see tests/forecasting/test_extents.py",
     "measure snow-line": "needs a map and a DEM; see tests/inference/test_measured.py",
     "measure melt-onset": "needs a series; see tests/inference/test_measured.py",
     "measure polaris": "needs a map of ice; see tests/inference/test_polaris.py",

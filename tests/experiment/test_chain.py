@@ -54,7 +54,7 @@ def test_every_configuration_is_tested(project_root):
     here |= {"icebergs"}  # in test_cfar_baseline.py
     here |= {"seals"}  # in test_experiment_objects.py
     here |= {"anomalies"}  # in test_anomalies_run.py
-    here |= {"sea_ice_forecast"}  # in tests/forecasting/test_forecast_run.py
+    here |= {"sea_ice_forecast", "extent"}  # in tests/forecasting
     here |= {"autoice", "autoice_nrt", "autoice_small"}  # in test_autoice.py
     tasks = {"concentration", "forecast", "ice_chart", "ordinal", "thaw"}
     tasks |= {"diffusion", "gaps", "gaps_gan", "sharpen", "speckle"}

@@ -21,8 +21,6 @@ from arcticdl.experiment.split import choose_folds
 from arcticdl.metrics import cell_areas_km2
 from arcticdl.tiles.views.forecast import sensor_changes
 
-SENSORS = {year: "SSM/I" for year in range(2000, 2004)}
-
 
 def configured(**sections):
     name = sections.setdefault("name", "made")
@@ -37,17 +35,6 @@ def with_series(**changes):
         place = data["series"] if key in data["series"] else data["series"]["context"]
         place[key] = value
     return {"data": data}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A store of ten years."""
-    root = tmp_path_factory.mktemp("forecast")
-    write_years(root / "stack", make_sic(), sensors=SENSORS)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        prepare(configured())
-    return root
 
 
 def test_the_configuration_of_the_real_record_trains_a_step(
@@ -80,20 +67,20 @@ def test_the_configuration_of_the_real_record_trains_a_step(
 
 
 @pytest.fixture
-def here(folder, monkeypatch):
-    monkeypatch.chdir(folder)
-    return folder
+def here(made_stack, monkeypatch):
+    monkeypatch.chdir(made_stack)
+    return made_stack
 
 
 @pytest.fixture(scope="module")
-def found(folder):
+def found(made_stack):
     """What the command writes after two epochs, its folder, and what it says."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+        patch.chdir(made_stack)
         configured()
         assert main(["train", "made.yaml", "--fold", "0"]) == 0
         assert main(["forecast", "runs/made"]) == 0
-    return folder / "runs" / "made" / "fold0" / "forecast"
+    return made_stack / "runs" / "made" / "fold0" / "forecast"
 
 
 def test_every_score_is_of_the_cells_and_dates_it_says(found):

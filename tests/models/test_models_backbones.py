@@ -82,7 +82,8 @@ def test_drop_path_grows_with_depth_and_acts_in_training_only():
         ("resnet18", 3, {"output_stride": 4}, r"must be one of \[8, 16, 32\]"),
         ("resnet18", 3, {"drop_path": 1.0}, r"`drop_path` must be in \[0, 1\)"),
         ("resnet18", 3, {"norm": "bath"}, "`norm` must be one of"),
-        ("plain", 3, {"width": 0}, "`width` and `depth` must be at least 1"),
+        ("plain", 3, {"width": 0}, "`width` and `kernel_size` must be at least 1"),
+        ("plain", 3, {"depth": 0, "full_resolution": False}, "or 1 without"),
     ],
 )
 def test_bad_backbones_are_refused(name, num_bands, options, message):

@@ -22,6 +22,21 @@ def test_levels_have_their_strides_and_double_their_channels(full_resolution):
 
 
 @pytest.mark.backend
+def test_kernels_of_one_pixel_without_halving_see_no_neighbour():
+    model = build_segmenter(
+        "plain",
+        "linear",
+        num_bands=2,
+        num_classes=3,
+        backbone_options={"width": 4, "depth": 0, "kernel_size": 1},
+    )
+    image = np.random.default_rng(0).normal(size=(1, 1, 5, 2)).astype("float32")
+    apart = [model.predict(image[:, :, [k]], verbose=0)[0, 0, 0] for k in range(5)]
+    together = model.predict(image, verbose=0)[0, 0]
+    np.testing.assert_allclose(together, apart, atol=1e-6)
+
+
+@pytest.mark.backend
 def test_unet_may_stop_at_half_resolution():
     model = build_segmenter(
         "plain",

@@ -11,6 +11,7 @@ from arcticdl.models import (
     TimeAttention,
     build_segmenter,
 )
+from arcticdl.models.layers.recurrent import RecurrentTime
 from arcticdl.models.layers.temporal import FoldTime, MergeTime, SplitTime
 
 TINY = {
@@ -92,6 +93,44 @@ def test_recurrence_equals_that_of_keras():
     (recurrent,) = ours.from_state.get_weights()
     theirs.set_weights([kernel[..., order], recurrent[..., order], bias[order]])
     np.testing.assert_allclose(np.asarray(ours(x)), np.asarray(theirs(x)), atol=1e-5)
+
+
+def lstm_by_hand(rows, kernel, recurrent, bias):
+    """The last state of an LSTM over rows ``(n, time, channel)``, in NumPy."""
+
+    def squash(x):
+        return 1 / (1 + np.exp(-x))
+
+    state = cell = np.zeros((len(rows), recurrent.shape[0]))
+    for time in range(rows.shape[1]):
+        gates = rows[:, time] @ kernel + state @ recurrent + bias
+        enter, forget, new, leave = np.split(gates, 4, axis=-1)
+        cell = squash(forget) * cell + squash(enter) * np.tanh(new)
+        state = squash(leave) * np.tanh(cell)
+    return state
+
+
+@pytest.mark.backend
+def test_each_pixel_has_an_lstm_of_its_own_with_weights_of_all():
+    x = series(height=2, width=3)
+    layer = RecurrentTime("lstm", 5)
+    found = np.asarray(layer(x))
+    rows = x.transpose(0, 2, 3, 1, 4).reshape(-1, 3, 2)
+    expected = lstm_by_hand(rows, *layer.get_weights()).reshape(2, 2, 3, 5)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.backend
+def test_each_pixel_has_a_gru_as_keras_runs_it():
+    x = series(height=1, width=3)
+    layer = RecurrentTime("gru", 5)
+    found = np.asarray(layer(x))
+    peer = keras.layers.GRU(5)
+    peer.build((None, 3, 2))
+    peer.set_weights(layer.get_weights())
+    for pixel in range(3):
+        expected = np.asarray(peer(x[:, :, 0, pixel]))
+        np.testing.assert_allclose(found[:, 0, pixel], expected, atol=1e-5)
 
 
 @pytest.mark.backend

@@ -1,6 +1,6 @@
 """Forecasts as one file of the CF conventions: issue, lead, place and quantile."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ _CHANCE = {
     "grid_mapping": "spatial_ref",
     "long_name": f"probability of a concentration of {EXTENT_THRESHOLD:.0%} or more",
 }
+_LEVELS = {"standard_name": "quantile", "units": "1", "long_name": "quantile"}
 _EPOCH = "days since 1970-01-01"
 
 
@@ -76,10 +77,56 @@ def forecast_dataset(
             field | long_name,
         )
         levels = np.asarray(issued[0].levels[method])
-        about = {"standard_name": "quantile", "units": "1", "long_name": "quantile"}
-        coords["quantile"] = ("quantile", levels, about)
+        coords["quantile"] = ("quantile", levels, _LEVELS)
         if units == "1":
             data["ice_probability"] = (dims, _chance(quantiles, levels), _CHANCE)
+    return xr.Dataset(data, coords, _globals(issued, method) | (tags or {}))
+
+
+def region_dataset(
+    issued: Sequence[Issued],
+    method: str,
+    regions: Mapping[str, float],
+    *,
+    quantity: str,
+    step_h: float,
+    tags: dict[str, str] | None = None,
+) -> xr.Dataset:
+    """Puts the forecasts of regions by one method into a dataset of CF-1.11.
+
+    Args:
+        issued: Forecasts of shares, in the order of their dates.
+        method: Whose, such as ``"network"``.
+        regions: Name -> its sea in km2, in the order of the cells.
+        quantity: Name of the variable.
+        step_h: Hours of a step, told with the leads.
+        tags: Further global attributes.
+
+    Returns:
+        ``quantity (issue, lead, region)`` in million km2, where the method tells them
+        ``quantity_quantile (issue, lead, region, quantile)``, and ``observed``; with
+        the coordinates of `forecast_dataset`.
+    """
+    sea = np.array(list(regions.values())) / 1e6
+    shape = (len(issued), len(issued[0].leads), len(sea))
+    dims = ("issue", "lead", "region")
+    values = np.stack([one.forecasts[method] for one in issued]).reshape(shape)
+    truth = np.stack([one.truth for one in issued]).reshape(shape)
+    # UDUNITS, in which CF writes units, reads "1e6 km2" as a million of them.
+    field = {"units": "1e6 km2"}
+    data: dict[str, Any] = {
+        quantity: (dims, values * sea, field | {"long_name": f"{quantity} forecast"}),
+        "observed": (dims, truth * sea, field | {"long_name": f"{quantity} that came"}),
+    }
+    coords = _coordinates(issued, step_h) | {"region": list(regions)}
+    if method in issued[0].quantiles:
+        quantiles = np.stack([one.quantiles[method] for one in issued])
+        data[f"{quantity}_quantile"] = (
+            (*dims, "quantile"),
+            quantiles.reshape(*shape, -1) * sea[:, None],
+            field | {"long_name": f"quantiles of the {quantity} forecast"},
+        )
+        coords["quantile"] = ("quantile", np.asarray(issued[0].levels[method]), _LEVELS)
     return xr.Dataset(data, coords, _globals(issued, method) | (tags or {}))
 
 
@@ -95,7 +142,7 @@ def write_forecasts(forecasts: xr.Dataset, path: Path) -> Path:
     """Writes a dataset of forecasts, whole or not at all.
 
     Args:
-        forecasts: As `forecast_dataset` gives it.
+        forecasts: As `forecast_dataset` or `region_dataset` gives it.
         path: The ``.nc`` file; an older one is replaced.
 
     Returns:
@@ -103,7 +150,7 @@ def write_forecasts(forecasts: xr.Dataset, path: Path) -> Path:
     """
     encoding: dict[str, Any] = {}
     for name, variable in forecasts.data_vars.items():
-        if variable.ndim > 2:
+        if {"y", "x"} <= set(variable.dims):
             chunks = (1, 1, *(1,) * (variable.ndim - 4), *variable.shape[-2:])
             encoding[str(name)] = {
                 "zlib": True, "complevel": 4, "shuffle": True, "dtype": "float32",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from arcticdl.errors import SeriesError, TaskError
+from arcticdl.errors import TaskError
 from arcticdl.evaluation.scenes import answer_heads, assemble_scene
 from arcticdl.forecasting import BASELINES, Issue
 from arcticdl.forecasting.reference import date_after
@@ -92,7 +92,7 @@ def issue_forecasts(
         TaskError: A model has no head for a lead.
     """
     chosen = store.check_indices(sequences)
-    _refuse_parts(store)
+    store.refuse_parts()
     predictors = {
         name: Predictor(model, batch_size=batch_size, tta=tta)
         for name, model in models.items()
@@ -101,17 +101,6 @@ def issue_forecasts(
         _check_heads(name, predictor.heads, store)
     for sequence in track(chosen, "forecast", shown=progress):
         yield _issue(predictors, store, int(sequence))
-
-
-def _refuse_parts(store: ForecastStore) -> None:
-    table = store.store.manifest
-    if table["scene_id"].duplicated().any():
-        raise SeriesError(
-            "A forecast is made and scored as a whole field: one tile a scene. "
-            f"Received: {len(table)} tiles of {table['scene_id'].nunique()} scenes in "
-            f"{store.path}. Set `tiles.size_px` to the field's rows and columns, and "
-            "prepare anew."
-        )
 
 
 def _check_heads(name: str, heads: Mapping[str, Head], store: ForecastStore) -> None:
@@ -152,10 +141,10 @@ def _issue(
         heads = [predictor.heads[label] for label in labels]
         _note_answers(issued, name, [answers[label] for label in labels], heads, place)
     for name, make in BASELINES.items():
-        maps = [_map_of(place, make(issue, target)) for target in targets]
+        maps = [place.as_map(make(issue, target)) for target in targets]
         issued.forecasts[name] = np.stack(maps)
     spread = [_climatology_quantiles(issue, target) for target in targets]
-    issued.quantiles["climatology"] = np.stack([_map_of(place, q) for q in spread])
+    issued.quantiles["climatology"] = np.stack([place.as_map(q) for q in spread])
     issued.levels["climatology"] = CLIMATOLOGY_LEVELS
     return issued
 
@@ -196,13 +185,6 @@ def _climatology_quantiles(issue: Issue, target: np.datetime64) -> np.ndarray:
     """(cell, level) over the years of reference."""
     members = issue.usual.members(target)
     return np.asarray(np.quantile(members, CLIMATOLOGY_LEVELS, axis=0).T, np.float32)
-
-
-def _map_of(place: Any, cells: np.ndarray) -> np.ndarray:
-    """Cells of a mask as a map, NaN beyond."""
-    whole = np.full((*place.mask.shape, *cells.shape[1:]), np.nan, "float32")
-    whole[place.mask] = cells
-    return whole
 
 
 def has_answers(store: ForecastStore, sequences: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from arcticdl import plots
 from arcticdl.evaluation.compare.page import number
 from arcticdl.evaluation.forecasts.issue import Issued
+from arcticdl.evaluation.forecasts.tally import CHIEF
 from arcticdl.evaluation.report import page_environment
 from arcticdl.files import write_bytes, write_text
 
@@ -71,24 +72,56 @@ def write_pages(
         drawings["spread"] = plots.spread_skill_plot(mine)
     maps = [_map(one, place, chief, result["threshold"], crop)
             for one, place in _worth_showing(issued, chief, counted)]  # fmt: skip
-    shown = dict(result) | {
-        "chief": chief,
-        "titles": SHOWN,
-        "beside": (chief, *BESIDE),
-        "number": number,
-        "months": _MONTHS,
-        "drawings": {k: Markup(plots.figure_svg(f)) for k, f in drawings.items()},
-        "maps": [_as_image(figure) for figure in maps],
-        "latest": _as_image(_latest(latest[0], chief, crop)),
-        "latest_from": f"{pd.Timestamp(latest[0].when):%Y-%m-%d}",
-        "skills": [row for row in result["skill"] if row["network"] == chief],
-        "others": [row for row in result["skill"] if row["network"] != chief],
-    }
-    page = page_environment().get_template("forecast.html.j2").render(shown)
     film = plots.forecast_film(
         [_map(one, 0, chief, result["threshold"], crop) for one in issued[:_MAX_FRAMES]]
     )
     write_bytes(folder / "forecast.gif", film)
+    return write_page(
+        folder,
+        result,
+        latest[0],
+        drawings,
+        titles=SHOWN,
+        ranked=CHIEF,
+        maps=[_as_image(figure) for figure in maps],
+        latest=_as_image(_latest(latest[0], chief, crop)),
+    )
+
+
+def write_page(
+    folder: Path,
+    result: Mapping[str, Any],
+    last: Issued,
+    drawings: Mapping[str, Any],
+    **more: Any,
+) -> Path:
+    """Writes ``forecast.html``, of maps or of regions.
+
+    Args:
+        folder: Where, an existing folder.
+        result: The scores, with what the run says of itself.
+        last: The forecast from the last date.
+        drawings: Name -> figure.
+        **more: What the page shows besides: ``titles`` of scores, the scores by which
+            methods are ``ranked``, ...
+
+    Returns:
+        Path of the page.
+    """
+    chief = result["networks"][0]
+    whole = next(iter(result.get("regions", ())), None)
+    skills = [row for row in result["skill"] if row.get("region") == whole]
+    shown = dict(result) | {
+        "chief": chief,
+        "beside": (chief, *BESIDE),
+        "number": number,
+        "months": _MONTHS,
+        "drawings": {k: Markup(plots.figure_svg(f)) for k, f in drawings.items()},
+        "latest_from": f"{pd.Timestamp(last.when):%Y-%m-%d}",
+        "skills": [row for row in skills if row["network"] == chief],
+        "others": [row for row in skills if row["network"] != chief],
+    }
+    page = page_environment().get_template("forecast.html.j2").render(shown | more)
     write_text(folder / "forecast.html", page)
     return folder / "forecast.html"
 

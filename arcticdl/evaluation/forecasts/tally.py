@@ -95,7 +95,7 @@ class ForecastTally:
             self._note_spread(
                 method, issued.leads[place], truth, forecast, told, levels
             )
-        when = self._when(issued, place)
+        when = when_of(issued, place)
         crps, chance = self._distribution(truth, forecast, told, levels)
         for region, (window, inside) in self._windows.items():
             part = np.where(inside, truth[window], np.nan)
@@ -116,17 +116,6 @@ class ForecastTally:
             row |= probability_scores(part, chance[window], area, self.threshold)
             self.rows.append(row)
 
-    def _when(self, issued: Issued, place: int) -> dict[str, Any]:
-        target = pd.Timestamp(issued.targets[place])
-        return {
-            "lead": issued.leads[place],
-            "issued": str(issued.when.astype("datetime64[D]")),
-            "target": f"{target:%Y-%m-%d}",
-            "year": int(target.year),
-            "month": int(target.month),
-            "season": SEASONS[target.month],
-        }
-
     def _distribution(
         self, truth: np.ndarray, forecast: np.ndarray, told: Any, levels: Any
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -145,7 +134,7 @@ class ForecastTally:
         area, known = self.ground.area_km2, np.isfinite(truth)
         fields = {"truth": truth}
         fields |= {name: maps[place] for name, maps in issued.forecasts.items()}
-        row = self._when(issued, place)
+        row = when_of(issued, place)
         for name, values in fields.items():
             ice = known & (values >= self.threshold)
             row[name] = float(area[ice].sum() / 1e6)
@@ -193,10 +182,10 @@ class ForecastTally:
         whole = table[table["region"] == WHOLE]
         methods = list(dict.fromkeys(whole["method"]))
         strata = {
-            column: _pooled(whole, ["method", "lead", column])
+            column: pooled(whole, ["method", "lead", column])
             for column in ("month", "season", "year")
         }
-        strata["region"] = _pooled(table, ["method", "lead", "region"])
+        strata["region"] = pooled(table, ["method", "lead", "region"])
         return {
             "methods": methods,
             "networks": list(networks),
@@ -206,9 +195,9 @@ class ForecastTally:
             "area_million_km2": float(
                 self.ground.area_km2[self.ground.counted].sum() / 1e6
             ),
-            "scores": _pooled(whole, ["method", "lead"]),
+            "scores": pooled(whole, ["method", "lead"]),
             "strata": strata,
-            "skill": _skills(whole, networks, self.seed),
+            "skill": skills(whole, networks, seed=self.seed),
             "spread_skill": self._spread_skill(),
             "extents": self.extents,
         }
@@ -230,14 +219,42 @@ def _windowed(cells: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray]:
     return (window[0], window[1]), cells[window]
 
 
-def _pooled(table: pd.DataFrame, keys: list[str]) -> list[dict[str, Any]]:
-    """Means over dates; RMSE and R2 of the means of what they are made of."""
+def when_of(issued: Issued, place: int) -> dict[str, Any]:
+    """The lead of a forecast, and the dates that it was issued at and is for."""
+    target = pd.Timestamp(issued.targets[place])
+    return {
+        "lead": issued.leads[place],
+        "issued": str(issued.when.astype("datetime64[D]")),
+        "target": f"{target:%Y-%m-%d}",
+        "year": int(target.year),
+        "month": int(target.month),
+        "season": SEASONS[target.month],
+    }
+
+
+def pooled(
+    table: pd.DataFrame, keys: list[str], scores: Sequence[str] = MEANS
+) -> list[dict[str, Any]]:
+    """Means over dates; RMSE and R2 of the means of what they are made of.
+
+    Args:
+        table: One row a method, lead, date and region, with ``mse`` and, of fields,
+            ``variance``.
+        keys: Columns by which rows are told apart.
+        scores: Columns that are averaged as they are.
+
+    Returns:
+        A row for each combination of keys, ready for JSON.
+    """
     grouped = table.groupby(keys, sort=False)
-    means = grouped[[*MEANS, "mse", "variance"]].mean()
+    parts = [name for name in ("mse", "variance") if name in table]
+    means = grouped[[*scores, *parts]].mean()
     means["rmse"] = np.sqrt(means["mse"])
-    means["r2"] = 1 - means["mse"] / means["variance"].where(means["variance"] > 0)
+    if "variance" in means:
+        spread = means["variance"].where(means["variance"] > 0)
+        means["r2"] = 1 - means["mse"] / spread
     means["num_dates"] = grouped.size()
-    rows = means.drop(columns=["mse", "variance"]).reset_index().to_dict("records")
+    rows = means.drop(columns=parts).reset_index().to_dict("records")
     return [{k: _plain(v) for k, v in row.items()} for row in rows]
 
 
@@ -247,14 +264,30 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _skills(
-    whole: pd.DataFrame, networks: Sequence[str], seed: int, num_resamples: int = 2000
+def skills(
+    whole: pd.DataFrame,
+    networks: Sequence[str],
+    *,
+    seed: int,
+    chief: Sequence[str] = CHIEF,
+    num_resamples: int = 2000,
 ) -> list[dict[str, Any]]:
-    """One less the ratio of a network's score to the best baseline's."""
+    """One less the ratio of a network's score to the best baseline's.
+
+    Args:
+        whole: One row a method, lead and date.
+        networks: Methods that are networks; the others are baselines.
+        seed: Of the bootstrap over whole years.
+        chief: Scores by which methods are ranked; less is better.
+        num_resamples: Resamples.
+
+    Returns:
+        A row a network, lead and score, with the interval of 95 %.
+    """
     rows = []
     rng = np.random.default_rng(seed)
     for lead, part in whole.groupby("lead"):
-        for score in CHIEF:
+        for score in chief:
             dates = part.pivot(index="target", columns="method", values=score)
             names = [name for name in dates.columns if name not in networks]
             best = str(dates[names].mean().idxmin())

@@ -7,16 +7,18 @@ from typing import Any
 import numpy as np
 
 from arcticdl.config import Experiment
-from arcticdl.errors import ConfigError
-from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.data.run_split import folds_of_run
 from arcticdl.experiment.evaluate import chosen_folds
 from arcticdl.experiment.folder import fold_path, load_run
+from arcticdl.experiment.forecasts.ground import (
+    forecast_store,
+    ground_of,
+    table_regions,
+)
 from arcticdl.files import atomic_folder, write_json, write_text
-from arcticdl.metrics import cell_areas_km2
 from arcticdl.tiles import ForecastStore
 from arcticdl.tiles.views.forecast import sensor_changes
-from arcticdl.tiles.views.places import pixel_lon_lat, pixel_positions
+from arcticdl.tiles.views.places import pixel_positions
 
 NETWORK = "network"
 """Name of the run's model among the methods; its members are ``member 1``, ..."""
@@ -31,7 +33,8 @@ def forecast(
     """Forecasts from every date that a fold was tested on, and from the last one.
 
     The network, each member of an ensemble and all baselines are scored on the same
-    cells and dates; what has not come yet is forecast only.
+    cells and dates; what has not come yet is forecast only. Of a table of extents the
+    cells are regions, and scores are in million km2.
 
     Args:
         run: Run folder of an experiment with ``data.series.context``.
@@ -43,28 +46,35 @@ def forecast(
         The scores, as ``forecast.json`` has them. Beside it are ``forecast.nc``, the
         network's forecasts by date of issue and lead, ``latest.nc``, that from the
         last date of all, ``scores.csv``, a row for each method, lead, date and region,
-        ``forecast.html`` with maps and curves, and ``forecast.gif``.
+        ``forecast.html`` with maps and curves, and, of maps, ``forecast.gif``.
 
     Raises:
         ConfigError: The run does not forecast, or the fold is not trained.
         SeriesError: Scenes are cut into several tiles.
         FileNotFoundError: No such run or store.
     """
+    from arcticdl.evaluation.forecasts.fields import write_forecasts
     from arcticdl.evaluation.forecasts.issue import has_answers, issue_forecasts
     from arcticdl.evaluation.forecasts.page import BESIDE, write_pages
+    from arcticdl.evaluation.forecasts.region_page import write_region_page
+    from arcticdl.evaluation.forecasts.regions import RegionTally
     from arcticdl.evaluation.forecasts.tally import ForecastTally
 
     folder, config = load_run(run)
     (number,) = chosen_folds(folder, fold)
-    store = _store(config)
+    store = forecast_store(config)
     test = folds_of_run(folder, store, config, [number])[number].test
     every = ForecastStore(
         store.store, store.steps, by=store.by, context=store.context, unanswered=True
     )
     tested = np.flatnonzero(np.isin(every.own, store.own[test]))
     models = load_methods(fold_path(folder, number))
-    ground = ground_of(every, config)
-    tally = ForecastTally(ground, seed=config.seed)
+    regions = table_regions(every, config)
+    tally: Any = (
+        ForecastTally(ground_of(every, config), seed=config.seed)
+        if regions is None
+        else RegionTally(regions, seed=config.seed)
+    )
     settings: dict[str, Any] = {
         "batch_size": config.predict.batch_size,
         "tta": config.predict.tta,
@@ -87,8 +97,12 @@ def forecast(
         write_json(part / "forecast.json", result)
         write_text(part / "scores.csv", tally.table().to_csv(index=False))
         for name, some in (("forecast", made), ("latest", latest)):
-            _write_fields(some, part / f"{name}.nc", every, config, folder)
-        write_pages(part, result, made, latest, ground.counted)
+            data = _dataset(some, every, result, regions)
+            write_forecasts(data, part / f"{name}.nc")
+        if regions is None:
+            write_pages(part, result, made, latest, tally.ground.counted)
+        else:
+            write_region_page(part, result, latest, regions)
     return result
 
 
@@ -107,58 +121,6 @@ def load_methods(fold_dir: Path) -> dict[str, Any]:
     return models
 
 
-def ground_of(store: ForecastStore, config: Experiment) -> Any:
-    """The cells that are scored: those that had ice in a year of reference."""
-    from arcticdl.evaluation.forecasts.tally import Ground
-
-    tile = store.store.manifest.iloc[[int(store.own[0])]]
-    place = store.place(int(store.own[0]))
-    x, y, crs = pixel_positions(tile, place.mask.shape)
-    low = store.context.limits[0]
-    counted = np.zeros(place.mask.shape, bool)
-    known = place.usual.values[place.usual.known]
-    counted[place.mask] = (known > low).any(0)
-    assert config.data.series is not None and config.data.series.context is not None
-    regions = config.data.series.context.regions
-    return Ground(
-        cell_areas_km2(x, y, crs),
-        counted,
-        abs(float(x[1] - x[0])) / 1000.0,
-        _regions(pixel_lon_lat(tile, place.mask.shape), regions, counted),
-    )
-
-
-def _regions(
-    lon_lat: tuple[np.ndarray, np.ndarray],
-    regions: Mapping[str, Sequence[float]],
-    counted: np.ndarray,
-) -> dict[str, np.ndarray]:
-    lon, lat = lon_lat
-    found = {}
-    for name, (west, east, south, north) in regions.items():
-        across = west > east
-        between = (
-            (lon >= west) | (lon <= east) if across else (lon >= west) & (lon <= east)
-        )
-        found[name] = counted & between & (lat >= south) & (lat <= north)
-        if not found[name].any():
-            raise ConfigError(
-                f"`data.series.context.regions.{name}` must hold cells with ice. "
-                f"Received: {[west, east, south, north]}, which has none."
-            )
-    return found
-
-
-def _store(config: Experiment) -> ForecastStore:
-    store = open_prepared(config)
-    if not isinstance(store, ForecastStore):
-        raise ConfigError(
-            "Forecasts need a reference by which they are judged: set "
-            f"`data.series.context` and train. Received: {config.name}, without."
-        )
-    return store
-
-
 def _about(folder: Path, config: Experiment, store: ForecastStore) -> dict[str, Any]:
     return {
         "name": folder.resolve().name,
@@ -170,39 +132,40 @@ def _about(folder: Path, config: Experiment, store: ForecastStore) -> dict[str, 
     }
 
 
-def _write_fields(
+def _dataset(
     issued: Sequence[Any],
-    path: Path,
     store: ForecastStore,
-    config: Experiment,
-    folder: Path,
-) -> None:
-    from arcticdl.evaluation.forecasts.fields import forecast_dataset, write_forecasts
+    result: Mapping[str, Any],
+    regions: Mapping[str, float] | None,
+) -> Any:
+    from arcticdl.evaluation.forecasts.fields import forecast_dataset, region_dataset
 
+    about: dict[str, Any] = {
+        "quantity": result["quantity"],
+        "step_h": result["step_h"],
+        "tags": {"arcticdl_run": result["name"]},
+    }
+    if regions is not None:
+        return region_dataset(issued, NETWORK, regions, **about)
     tile = store.store.manifest.iloc[[int(store.own[0])]]
-    data = forecast_dataset(
-        issued,
-        NETWORK,
-        grid=pixel_positions(tile, issued[0].truth.shape[1:]),
-        quantity=store.context.of,
-        units=config.data.labels[store.context.of].units or "1",
-        step_h=store.steps.step_h,
-        tags={"arcticdl_run": folder.resolve().name},
-    )
-    write_forecasts(data, path)
+    grid = pixel_positions(tile, issued[0].truth.shape[1:])
+    return forecast_dataset(issued, NETWORK, grid=grid, units=result["units"], **about)
 
 
 def describe_forecasts(result: Mapping[str, Any]) -> list[str]:
     """The lines that a person reads first: each lead against its best baseline."""
     lines = [f"note: {note}" for note in result["notes"]]
-    titles = {"mae": ("MAE", ""), "iiee": ("IIEE", " million km2")}
+    whole = next(iter(result.get("regions", ())), None)
+    size = " million km2"
+    units = {"iiee": size} if whole is None else {"mae": size, "crps": size}
     for row in result["skill"]:
-        if row["network"] != NETWORK:
+        if row["network"] != NETWORK or row.get("region") != whole:
             continue
-        title, units = titles[row["score"]]
+        score = row["score"]
         low, high = row["interval"]
         lines.append(
-            f"lead {row['lead']}: {title} {row['value']:.4f}{units}, best baseline "
+            f"lead {row['lead']}: {score.upper()} {row['value']:.4f}"
+            f"{units.get(score, '')}, best baseline "
             f"{row['of_baseline']:.4f} ({row['baseline'].replace('_', ' ')}), skill "
             f"{row['skill']:+.1%} (95 % over {row['num_years']} years: {low:+.1%} to "
             f"{high:+.1%})"

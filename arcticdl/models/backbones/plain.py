@@ -18,6 +18,7 @@ def build_plain(
     width: int = 32,
     depth: int = 5,
     full_resolution: bool = True,
+    kernel_size: int = 3,
     norm: str | None = None,
     activation: str | None = None,
 ) -> keras.Model:
@@ -26,7 +27,8 @@ def build_plain(
     Each level has twice the channels of the finer one, at most 16 times ``width``.
     Unlike the other backbones it has ``P0``, features at full resolution, so that thin
     leads and floe edges keep a skip connection. Without ``full_resolution`` a stem of
-    stride 2 comes first: a step then costs about a third.
+    stride 2 comes first: a step then costs about a third. With ``depth=0`` and
+    ``kernel_size=1`` it is a perceptron of each pixel by itself.
 
     Args:
         name: Entry of ``BACKBONES``; there is one, ``"plain"``.
@@ -34,6 +36,7 @@ def build_plain(
         width: Channels of the finest level.
         depth: Halvings of the resolution; the pyramid ends at ``P{depth}``.
         full_resolution: Whether the pyramid starts at ``P0``; else at ``P1``.
+        kernel_size: Side of the convolutions in pixels.
         norm: One of ``contracts.NORMS``; ``None``: batch.
         activation: Keras activation name; ``None``: ReLU.
 
@@ -41,21 +44,23 @@ def build_plain(
         Model from ``(batch, y, x, band)`` to a dict of levels.
 
     Raises:
-        ValueError: ``width`` or ``depth`` below 1.
+        ValueError: ``width`` or ``kernel_size`` below 1, or a pyramid without a level.
 
     Reference:
         Ronneberger et al. 2015, U-Net, doi:10.1007/978-3-319-24574-4_28; here with
         padded convolutions, so that output and input have one size.
     """
-    if width < 1 or depth < 1:
+    finest = 0 if full_resolution else 1
+    if min(width, kernel_size) < 1 or depth < finest:
         raise ValueError(
-            "`width` and `depth` must be at least 1. "
-            f"Received: width={width}, depth={depth}."
+            "`width` and `kernel_size` must be at least 1, and `depth` at least 0, or "
+            f"1 without `full_resolution`. Received: width={width}, "
+            f"kernel_size={kernel_size}, depth={depth}, "
+            f"full_resolution={full_resolution}."
         )
     inputs = keras.Input((None, None, num_bands), name="image")
     x: Any = inputs
     pyramid = {}
-    finest = 0 if full_resolution else 1
     style: dict[str, Any] = {
         "norm": norm or "batch",
         "activation": activation or "relu",
@@ -67,7 +72,9 @@ def build_plain(
             x = layers.MaxPooling2D(2, name=f"level{level}_pool")(x)
         filters = width * min(2 ** (level - finest), MAX_WIDENING)
         for step in (1, 2):
-            x = conv_block(x, filters, name=f"level{level}_{step}", **style)
+            x = conv_block(
+                x, filters, kernel_size, name=f"level{level}_{step}", **style
+            )
         pyramid[f"P{level}"] = x
     return keras.Model(inputs, pyramid, name="backbone")
 

@@ -34,6 +34,14 @@ VALID_FROM = ("all", "any")
 """Which of several bands must hold a value where a pixel is valid."""
 
 
+REGIONS = "regions_km2"
+"""Attribute of files of extents, whose cells are regions: JSON, region -> its sea in
+km2, in the order of the cells."""
+
+COLUMNS = ("product_version", REGIONS)
+"""Global attributes that become columns of a scene."""
+
+
 class Field(NamedTuple):
     """One 2-D layer of a variable."""
 
@@ -357,9 +365,9 @@ def _attributes(
     for name in ("scene_id", "group", "region", "season", "service"):
         if name in raw.attrs:
             attrs[name] = str(raw.attrs[name])
-    version = raw.attrs.get("product_version")
-    if version:
-        attrs["columns"] = {"product_version": str(version)}
+    columns = {n: str(raw.attrs[n]) for n in COLUMNS if raw.attrs.get(n)}
+    if columns:
+        attrs["columns"] = columns
     when = field_time(raw, field.variable, time_index)
     return attrs if when is None else {**attrs, "time": when}
 

@@ -162,6 +162,21 @@ class ForecastStore(SeriesStore):
         }
         return replace(dates, percentiles=percentiles, **added)
 
+    def refuse_parts(self) -> None:
+        """Refuses a store whose scenes are cut into several tiles.
+
+        Raises:
+            SeriesError: They are, so that no tile is a whole field.
+        """
+        table = self.store.manifest
+        if table["scene_id"].duplicated().any():
+            raise SeriesError(
+                "A forecast is made and scored as a whole field: one tile a scene. "
+                f"Received: {len(table)} tiles of {table['scene_id'].nunique()} scenes "
+                f"in {self.path}. Set `tiles.size_px` to the field's rows and columns, "
+                "and prepare anew."
+            )
+
     def refuse_reference(self, test: np.ndarray) -> None:
         """Refuses a test whose truth belongs to the years that made the climatology.
 
@@ -243,6 +258,19 @@ class Place:
         """(cell,) the quantity of a date, ``None`` where it has none."""
         row = self._row.get(tile)
         return None if row is None else self.usual.values[row]
+
+    def as_map(self, cells: np.ndarray) -> np.ndarray:
+        """Values of the cells of the mask as a map, NaN beyond.
+
+        Args:
+            cells: ``(cell, ...)``.
+
+        Returns:
+            ``(y, x, ...)`` float32.
+        """
+        whole = np.full((*self.mask.shape, *cells.shape[1:]), np.nan, "float32")
+        whole[self.mask] = cells
+        return whole
 
     def issue(self, tile: int, limits: tuple[float, float]) -> Issue:
         """The forecast that is issued at the date of a tile."""

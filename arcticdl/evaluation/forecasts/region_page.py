@@ -1,0 +1,112 @@
+"""The page of a run's forecasts of extents by region."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from arcticdl import plots
+from arcticdl.evaluation.forecasts.issue import Issued
+from arcticdl.evaluation.forecasts.page import BESIDE, write_page
+from arcticdl.evaluation.forecasts.regions import CHIEF
+
+SHOWN = {
+    "mae": "MAE", "rmse": "RMSE", "bias": "bias", "crps": "CRPS",
+    "covered": "covered", "width": "width",
+}  # fmt: skip
+"""Key of a score -> its title."""
+
+
+def write_region_page(
+    folder: Path,
+    result: Mapping[str, Any],
+    latest: Sequence[Issued],
+    regions: Mapping[str, float],
+) -> Path:
+    """Writes ``forecast.html`` of a table of extents.
+
+    Args:
+        folder: Where, an existing folder.
+        result: Of a `RegionTally`, with what the run says of itself.
+        latest: The forecast of the last date.
+        regions: Name -> its sea in km2, in the order of the cells.
+
+    Returns:
+        Path of the page.
+    """
+    chief, whole = result["networks"][0], next(iter(regions))
+    rows = result["scores"]
+    drawings = {
+        score: plots.scores_over_leads(
+            rows, [chief], score=score, label=f"{SHOWN[score]}, million km²"
+        )
+        for score in CHIEF
+    }
+    by_region = [
+        row
+        for row in result["skill"]
+        if row["network"] == chief and row["score"] == CHIEF[0]
+    ]
+    return write_page(
+        folder,
+        result,
+        latest[0],
+        drawings,
+        titles=SHOWN,
+        ranked=CHIEF,
+        whole=whole,
+        by_region=by_region,
+        curves=_curves(result, chief, regions),
+        latest=_latest(latest[0], chief, regions),
+        dates=[f"{pd.Timestamp(date):%Y-%m-%d}" for date in latest[0].targets],
+    )
+
+
+def _curves(
+    result: Mapping[str, Any], chief: str, regions: Mapping[str, float]
+) -> list[tuple[str, Markup]]:
+    """Title and picture: the whole at its first and last lead, regions at the first."""
+    whole, first, last = next(iter(regions)), min(result["leads"]), max(result["leads"])
+    wanted = dict.fromkeys(
+        [(whole, first), (whole, last), *((r, first) for r in regions)]
+    )
+    share = result["covering"].get(chief)
+    found = []
+    for region, lead in wanted:
+        figure = plots.extent_curves(
+            [row for row in result["extents"] if row["region"] == region],
+            [chief, BESIDE[0]],
+            lead=lead,
+            interval=None if share is None else (chief, share),
+        )
+        steps = "step" if lead == 1 else "steps"
+        title = f"{region}, {lead} {steps} ahead"
+        found.append((title, Markup(plots.figure_svg(figure))))
+    return found
+
+
+def _latest(
+    one: Issued, chief: str, regions: Mapping[str, float]
+) -> list[tuple[str, list[tuple[float, tuple[float, float] | None]]]]:
+    """Region -> value and interval of each lead, million km2."""
+    shape = (len(one.leads), len(regions))
+    values = one.forecasts[chief].reshape(shape)
+    quantiles = one.quantiles.get(chief)
+    outer = None
+    if quantiles is not None:
+        outer = np.asarray(quantiles).reshape(*shape, -1)[..., [0, -1]]
+    found = []
+    for number, (name, sea_km2) in enumerate(regions.items()):
+        scale = sea_km2 / 1e6
+        cells: list[tuple[float, tuple[float, float] | None]] = []
+        for lead, value in enumerate(values[:, number]):
+            low_high = None
+            if outer is not None:
+                low, high = outer[lead, number] * scale
+                low_high = (float(low), float(high))
+            cells.append((float(value) * scale, low_high))
+        found.append((name, cells))
+    return found

@@ -1,0 +1,112 @@
+"""What forecasts of a run are scored on: cells of maps, or regions of a table."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from arcticdl.config import Experiment
+from arcticdl.errors import ConfigError, SeriesError
+from arcticdl.experiment.data.prepared import open_prepared
+from arcticdl.metrics import cell_areas_km2
+from arcticdl.sources.formats.netcdf import REGIONS
+from arcticdl.tiles import ForecastStore
+from arcticdl.tiles.views.places import pixel_lon_lat, pixel_positions
+
+
+def forecast_store(config: Experiment) -> ForecastStore:
+    """The prepared series of an experiment that forecasts.
+
+    Raises:
+        ConfigError: It has no ``data.series.context``.
+        FileNotFoundError: No store was prepared.
+    """
+    store = open_prepared(config)
+    if not isinstance(store, ForecastStore):
+        raise ConfigError(
+            "Forecasts need a reference by which they are judged: set "
+            f"`data.series.context` and train. Received: {config.name}, without."
+        )
+    return store
+
+
+def ground_of(store: ForecastStore, config: Experiment) -> Any:
+    """The cells that are scored: those that had ice in a year of reference."""
+    from arcticdl.evaluation.forecasts.tally import Ground
+
+    tile = store.store.manifest.iloc[[int(store.own[0])]]
+    place = store.place(int(store.own[0]))
+    x, y, crs = pixel_positions(tile, place.mask.shape)
+    low = store.context.limits[0]
+    counted = np.zeros(place.mask.shape, bool)
+    known = place.usual.values[place.usual.known]
+    counted[place.mask] = (known > low).any(0)
+    return Ground(
+        cell_areas_km2(x, y, crs),
+        counted,
+        abs(float(x[1] - x[0])) / 1000.0,
+        region_masks(store, config, counted),
+    )
+
+
+def region_masks(
+    store: ForecastStore, config: Experiment, counted: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The cells of each of ``data.series.context.regions``.
+
+    Args:
+        store: The series; its first scene lies where all do.
+        config: The experiment.
+        counted: ``(y, x)`` boolean: cells that may belong to a region.
+
+    Returns:
+        Name -> ``(y, x)`` boolean.
+
+    Raises:
+        ConfigError: A region holds none of the cells.
+    """
+    assert config.data.series is not None and config.data.series.context is not None
+    tile = store.store.manifest.iloc[[int(store.own[0])]]
+    lon, lat = pixel_lon_lat(tile, counted.shape)
+    found = {}
+    regions: Mapping[str, Any] = config.data.series.context.regions
+    for name, (west, east, south, north) in regions.items():
+        across = west > east
+        between = (
+            (lon >= west) | (lon <= east) if across else (lon >= west) & (lon <= east)
+        )
+        found[name] = counted & between & (lat >= south) & (lat <= north)
+        if not found[name].any():
+            raise ConfigError(
+                f"`data.series.context.regions.{name}` must hold cells with ice. "
+                f"Received: {[west, east, south, north]}, which has none."
+            )
+    return found
+
+
+def table_regions(store: ForecastStore, config: Experiment) -> dict[str, float] | None:
+    """Region -> its sea in km2, of a series whose cells are regions; else ``None``.
+
+    Raises:
+        ConfigError: The configuration asks for regions by longitude and latitude, which
+            such cells have not.
+    """
+    table = store.store.manifest
+    if REGIONS not in table:
+        return None
+    assert config.data.series is not None and config.data.series.context is not None
+    if config.data.series.context.regions:
+        raise ConfigError(
+            "`data.series.context.regions` is of maps. Received: a series whose cells "
+            f"are the regions {sorted(json.loads(table[REGIONS].iloc[0]))} already. "
+            "Leave it out here, and give it where the extents are measured."
+        )
+    if table[REGIONS].nunique() > 1:
+        raise SeriesError(
+            "All dates must be of the same regions. Received: files that tell "
+            f"{table[REGIONS].nunique()} different ones in {store.path}. Measure them "
+            "anew, all at once."
+        )
+    found: dict[str, float] = json.loads(table[REGIONS].iloc[0])
+    return found
