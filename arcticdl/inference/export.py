@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from arcticdl.errors import MissingExtraError
 from arcticdl.files import atomic_folder, atomic_path
 from arcticdl.inference.exports.card import beside, write_cards
+from arcticdl.inference.gaps.layers import gap_starts
 from arcticdl.inference.layers import ReadAnswer, SourceUnits, WholePixels
 from arcticdl.models.card import get_card, gives_answers, model_heads
 from arcticdl.models.detection.select import DecodeBoxes
@@ -136,11 +137,13 @@ def with_source_units(
     image = keras.Input((None, None, model.inputs[0].shape[-1]), name="image")
     heads = model_heads(model)
     boxes = any(head.spec.kind == "boxes" for head in heads.values())
-    scaling = (
-        WholePixels(name="whole_pixels")
-        if normalizer is None
-        else SourceUnits(normalizer.to_dict(), mark_shown=boxes, name="source_units")
-    )
+    # In gaps some bands are NaN, and the others are seen.
+    gaps = bool(gap_starts(get_card(model)))
+    if normalizer is None:
+        scaling = keras.layers.Identity() if gaps else WholePixels(name="whole_pixels")
+    else:
+        options = {"each_band": gaps, "mark_shown": boxes}
+        scaling = SourceUnits(normalizer.to_dict(), name="source_units", **options)
     outputs = model(scaling(image))
     if not isinstance(outputs, dict):
         outputs = {next(iter(heads)): outputs}

@@ -9,7 +9,9 @@ import xarray as xr
 from arcticdl import simulate
 from arcticdl.derived import mark_gaps
 from arcticdl.inference import predict_scene
-from arcticdl.models import build_multitask
+from arcticdl.inference.export import with_source_units
+from arcticdl.models import build_multitask, get_card
+from arcticdl.tiles import Normalizer
 
 BANDS = ["B03", "B08"]
 
@@ -109,3 +111,16 @@ def test_a_scene_without_clouds_comes_back_as_it_is(model, cloudy):
     maps = predict_scene(model, scene, progress=False)
     np.testing.assert_array_equal(maps["value"].values, clear)
     assert not maps["filled"].values.any()
+
+
+def test_an_exported_network_sees_gaps_as_maps_do(model, cloudy):
+    card = get_card(model)
+    normalizer = Normalizer.from_dict(card["normalizer"])
+    marked = mark_gaps(cloudy, BANDS, reach_px=6).sel(band=card["bands"])
+    valid = marked["valid"].values[None, :64, :64]
+    image = np.moveaxis(marked["image"].values, 0, -1)[None, :64, :64]
+    wanted = model(normalizer(image, valid))
+    found = with_source_units(model, normalizer)(
+        np.where(valid[..., None], image, np.nan).astype("float32")
+    )
+    np.testing.assert_allclose(found, wanted, atol=1e-5)

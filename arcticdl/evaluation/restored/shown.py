@@ -7,7 +7,7 @@ SHOWN = {
     "psnr_db": ("PSNR", "dB"),
     "ssim": ("SSIM", ""),
     "edges": ("edges kept", ""),
-    "seam": ("step at the edges of gaps over the truth's", ""),
+    "seam": ("step at gap edges", ""),
     "spectrum_db": ("spectrum off by", "dB"),
     "looks": ("looks", ""),
     "coarse_rmse": ("coarse signal, RMSE", None),

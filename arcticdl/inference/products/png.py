@@ -9,7 +9,7 @@ from arcticdl.inference.products.cf import stem_file
 from arcticdl.inference.products.product import Product
 
 _MAX_PANELS = 3
-_OF_CODE = ("anomaly", "cluster")
+_KEPT = ("anomaly", "cluster", "filled")
 
 
 def write_png(maps: xr.Dataset, scene: xr.Dataset | None, stem: Path) -> None:
@@ -32,13 +32,13 @@ def _panels(maps: xr.Dataset) -> dict[str, xr.DataArray]:
     """Maps of classes and values, else the first probabilities; at most three.
 
     Where there is room, values stand beside their standard deviation. Those of an
-    autoencoder come last.
+    autoencoder, and where gaps were filled, come last.
     """
     panels: dict[str, xr.DataArray] = {}
     deviations: dict[str, xr.DataArray] = {}
     for name, variable in maps.data_vars.items():
         shown = str(name).rpartition("_")[2]
-        if shown in ("class", "value", *_OF_CODE) and variable.ndim == 2:
+        if shown in ("class", "value", *_KEPT) and variable.ndim == 2:
             panels[str(name)] = variable
         elif shown == "std" and variable.ndim == 2:
             deviations[str(name)] = variable
@@ -46,7 +46,7 @@ def _panels(maps: xr.Dataset) -> dict[str, xr.DataArray]:
             for band in variable[:_MAX_PANELS]:
                 title = f"{name}_{band[variable.dims[0]].item()}"
                 panels[title] = band.drop_vars(variable.dims[0])
-    last = [name for name in panels if name in _OF_CODE]  # none is crowded out
+    last = [name for name in panels if name.endswith(_KEPT)]  # none is crowded out
     first = [name for name in panels if name not in last]
     kept = [*first[: _MAX_PANELS - len(last)], *last]
     maps_shown = {name: panels[name] for name in kept} | deviations
