@@ -249,7 +249,7 @@ def test_gaps_are_filled_and_all_else_stays(project_root, monkeypatch):
 
 def test_gaps_are_filled_by_a_network_that_another_judges(project_root):
     simulate("data/cloudy", "cloudy", 5, 64)  # two places
-    small = (*TINY, PLAIN, "tiles.size_px=64")
+    small = (*TINY, PLAIN, "tiles.size_px=32")
     words = [word for text in small for word in ("--set", text)]
     config = project_root / "configs" / "gaps_gan.yaml"
     run("prepare", config, *words)
