@@ -252,7 +252,7 @@ def _degrees(value: float, hemispheres: tuple[str, str]) -> str:
         value = (value + 180.0) % 360.0 - 180.0
     if abs(value) in (0.0, 180.0):
         return f"{abs(value):.0f}°"
-    return f"{abs(value):.4g}° {hemispheres[int(value > 0)]}"
+    return f"{abs(value):.6g}° {hemispheres[int(value > 0)]}"
 
 
 def _draw_scale_bar(ax: Axes, graticule: _Graticule) -> None:

@@ -53,6 +53,7 @@ TRAIN = USE_A_RUN | {
     "howto/find-objects",
     "howto/graphs",
     "howto/image-to-image",
+    "howto/instances",
     "howto/tune",
     "howto/new-task",
     "howto/own-data",

@@ -306,6 +306,12 @@ def test_default_colours_are_distinct_however_many():
         plots.class_map(np.zeros((1, 1), int), CLASSES, ["red", "green", "nocolour"])
 
 
+def test_degrees_of_neighbouring_lines_differ():
+    """Twentieths of a degree, beyond 100 degrees."""
+    lines = [cartography._degrees(-139.05 - step / 20, ("W", "E")) for step in range(4)]
+    assert lines == ["139.05° W", "139.1° W", "139.15° W", "139.2° W"]
+
+
 def test_degrees_stand_at_the_edges_where_the_lines_meet_them():
     # Northings of a UTM grid: near the central meridian 1 degree is about 111 km.
     scene = make_scene(crs=32624, shape=(60, 60), resolution=5e3, x0=3.5e5, y0=7.9e6)
