@@ -6,10 +6,10 @@
 folder with ``annotations.json`` and ``images/``. FCOS on MobileNetV3-Large with a
 feature pyramid learns from scratch, since no weights come with torchvision: the
 detector beside it begins with ImageNet's. Wheels of torchvision are built for CUDA;
-where their operators do not load, torch itself suppresses boxes. One flight is held out, the other teaches,
-mirrored and turned by quarters, for so many minutes of wall time; boxes are scored as
-`arcticdl evaluate` scores them. Two trainings at once make each other slower: run this
-when nothing else runs, as the minutes of the other were.
+where their operators do not load, torch itself suppresses boxes. One flight is held
+out, the other teaches, mirrored and turned by quarters, for so many minutes of wall
+time; boxes are scored as `arcticdl evaluate` scores them. Two trainings at once make
+each other slower: run this when nothing else runs, as the minutes of the other were.
 """
 
 import argparse
