@@ -22,6 +22,7 @@ TINY = [
     "model.options={backbone_options: {width: 4, depth: 3}, "
     "detector_options: {levels: [2, 3], channels: 8, depth: 1}}",
     "train.epochs=1",
+    "train.batch_size=4",
     "train.augment=[]",
     "tiles.size_px=64",
     "folds.n_splits=2",

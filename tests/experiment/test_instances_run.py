@@ -17,6 +17,7 @@ TINY = [
     "model.options={backbone_options: {width: 4, depth: 2}, "
     "decoder_options: {channels: [8, 4]}}",
     "train.epochs=4",
+    "train.batch_size=4",
     "train.learning_rate=0.02",
     "train.augment=[]",
     "tiles.size_px=64",

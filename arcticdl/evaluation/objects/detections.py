@@ -317,11 +317,10 @@ def object_panels(
         ``precision``, ``froc`` and ``counts``, as drawn; ``colors``, pairs of class and
         colour.
     """
-    kept = {key: result[key] for key in ("task", "classes", "colors")}
-    head = read_head("", kept)
-    evaluation = DetectionEvaluation(head, num_pictures=0)
-    evaluation.merge(result)
-    matches, classes = evaluation.matches(), result["classes"]
+    matches, classes = _matches_of(result), result["classes"]
+    baselines = (result.get("baselines") or {}).values()
+    rates = {"this run" if baselines else "all objects": froc(matches)}
+    rates |= {other["title"]: froc(_matches_of(other)) for other in baselines}
     colors = list(zip(classes, result["colors"], strict=True))
     errors = count_errors(matches, result["count_score"])
     drawings = {
@@ -329,8 +328,16 @@ def object_panels(
             {n: precision_recall(matches, k) for k, n in enumerate(classes)},
             dict(colors),
         ),
-        "froc": lambda: plots.froc_curves({"all objects": froc(matches)}),
+        "froc": lambda: plots.froc_curves(rates),
         "counts": lambda: plots.count_scatter(errors),
     }
     told = {name: drawn(f"The {name}", draw) for name, draw in drawings.items()}
     return told | {"colors": colors}
+
+
+def _matches_of(result: Mapping[str, Any]) -> Matches:
+    """All detections of a result against all objects."""
+    kept = {key: result[key] for key in ("task", "classes", "colors")}
+    evaluation = DetectionEvaluation(read_head("", kept), num_pictures=0)
+    evaluation.merge(result)
+    return evaluation.matches()
