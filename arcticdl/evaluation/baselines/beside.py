@@ -44,7 +44,8 @@ def score_baselines(
     boosting on neighbourhoods, and the methods of whole scenes that suit the bands
     (`scene_methods`): thresholds of Otsu, textures of radar, mixtures about lines of
     incidence, concentration from brightness temperatures. Where the network restores
-    bands, filters of these stand there instead of the last, or what fills their gaps.
+    bands, filters of these stand there instead of the last. Where it fills gaps, so
+    do methods that fill them, and nothing else but the mean.
     Beside an autoencoder stand the mean and as many principal components; whatever else
     sees the image gives it back. Beside a detector of one class on radar stands a
     constant false-alarm rate, and nothing else.
@@ -126,15 +127,18 @@ def _usual(
     if not results:
         constant = constant_baseline(store, train, test, info, head, seed=seed)
         results = {"constant": constant}
+    told, kind = start or {}, head.spec.kind
+    if "gap" in told:
+        # Where a pixel was not observed, it has nothing that a forest could look at.
+        if kind == "values":
+            results |= gap_baselines(store, test, info, head, told, seed=seed)
+        return results
     results |= classical_baselines(
         store, train, test, info, head, normalizer=normalizer, seed=seed
     )
-    told, kind = start or {}, head.spec.kind
-    if "gap" in told and kind == "values":
-        results |= gap_baselines(store, test, info, head, told, seed=seed)
-    elif "coarse_px" in told and kind in ("values", "members"):
+    if "coarse_px" in told and kind in ("values", "members"):
         results |= filter_baselines(store, train, test, info, head, told, seed=seed)
-    elif not {"gap", "coarse_px"} & set(told):
+    elif "coarse_px" not in told:
         methods = scene_methods(store, train, info, head, seed=seed)
         results |= score_methods(methods, store, test, info, head, seed=seed)
     return results
