@@ -66,6 +66,36 @@ def test_the_configuration_of_the_real_record_trains_a_step(
     assert Path("runs/sea_ice_forecast/fold0/model.keras").exists()
 
 
+def test_daily_files_take_that_configuration_with_one_line_changed(
+    project_root, tmp_path, monkeypatch
+):
+    years = (2002, 2003, 2004, 2015, 2016, 2017)
+    sic = make_sic(years)  # taken for twelve days of March a year
+    made = write_years(tmp_path / "made", sic, years)
+    (tmp_path / "nsidc_monthly").mkdir()
+    for year in years:
+        days = np.datetime64(f"{year}-03-01", "ns") + np.arange(12) * np.timedelta64(
+            1, "D"
+        )
+        with xr.open_dataset(made / f"sic_{year}.nc") as stack:
+            daily = stack.rename(sic="cdr_seaice_conc_monthly").assign_coords(time=days)
+            daily.to_netcdf(tmp_path / f"nsidc_monthly/nsidc_cdr_sic_{year}.nc")
+    monkeypatch.setenv("ARCTICDL_SAMPLE_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    smaller = ("tiles.size_px=[24, 20]", "data.series.context.regions={}")
+    path = project_root / "configs" / "sea_ice_forecast.yaml"
+    config = load_config(path, ("data.series.step_h=24", *smaller))
+    prepare(config)
+    store = open_prepared(config)
+    test = choose_folds(store, config)[0].test
+    assert len(test) == 3 * 11  # what follows the last day of a year is not there
+    found = store.read(test[:1])
+    np.testing.assert_array_equal(found["sic_t3"][0], sic[39])
+    usual = found["image"][0][..., store.bands.index("climatology_t3")]
+    # All twelve days lie within 15 days of each other, in each year of reference.
+    np.testing.assert_allclose(usual, sic[:36].mean(0), atol=1e-6)
+
+
 @pytest.fixture
 def here(made_stack, monkeypatch):
     monkeypatch.chdir(made_stack)

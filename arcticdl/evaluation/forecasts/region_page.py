@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from arcticdl import plots
 from arcticdl.evaluation.forecasts.issue import Issued
-from arcticdl.evaluation.forecasts.page import BESIDE, write_page
+from arcticdl.evaluation.forecasts.page import write_page
 from arcticdl.evaluation.forecasts.regions import CHIEF
 
 SHOWN = {
@@ -68,17 +68,25 @@ def write_region_page(
 def _curves(
     result: Mapping[str, Any], chief: str, regions: Mapping[str, float]
 ) -> list[tuple[str, Markup]]:
-    """Title and picture: the whole at its first and last lead, regions at the first."""
+    """Title and picture: the whole at its first and last lead, regions at the first.
+
+    Each shows the baseline of the lowest error beside the network.
+    """
     whole, first, last = next(iter(regions)), min(result["leads"]), max(result["leads"])
     wanted = dict.fromkeys(
         [(whole, first), (whole, last), *((r, first) for r in regions)]
     )
     share = result["covering"].get(chief)
+    rival = {
+        (row["region"], row["lead"]): row["baseline"]
+        for row in result["skill"]
+        if row["network"] == chief and row["score"] == CHIEF[0]
+    }
     found = []
     for region, lead in wanted:
         figure = plots.extent_curves(
             [row for row in result["extents"] if row["region"] == region],
-            [chief, BESIDE[0]],
+            [chief, *([rival[region, lead]] if (region, lead) in rival else [])],
             lead=lead,
             interval=None if share is None else (chief, share),
         )
