@@ -24,7 +24,7 @@ from arcticdl.tasks import read_head
 from arcticdl.tiles.views.assemble import assemble_scene
 
 SIDE = 48
-BANDS = ["HH", "incidence_angle", "btemp_18_7v", "btemp_36_5v", "btemp_36_5h"]
+BANDS = ["HH", "incidence_angle", "btemp_18_7v", "btemp_36_5v", "btemp_36_5h", "t2m"]
 TENTHS = [f"{10 * k} percent" for k in range(11)]
 WATER, ICE = (182.4, 207.2, 131.9), (254.53, 256.3, 235.57)  # on Bootstrap's lines
 
@@ -48,7 +48,8 @@ def scene(number):
     hh = rng.normal(0, np.where(ice, 2.5, 0.4)) - 15 - 0.3 * (angle - 34.5)
     share = 0.7 * ice[..., None]
     temperatures = share * np.array(ICE) + (1 - share) * np.array(WATER)
-    image = np.concatenate([np.stack([hh, angle]), np.moveaxis(temperatures, -1, 0)])
+    temperatures = np.moveaxis(temperatures, -1, 0)
+    image = np.concatenate([[hh, angle], temperatures, [260.0 - 9.0 * ice]])
     image[:, :2, :3] = np.nan
     image[2:, 20, 20] = np.nan  # no temperature of one pixel
     kind, sic = ice.copy(), 7 * ice
@@ -145,6 +146,7 @@ def test_what_suits_a_head_and_its_bands_is_fitted(fitted):
     # NASA Team's tie points are the simulator's own.
     assert list(fitted["SIC"]) == ["otsu", "textures", "bootstrap"]
     assert list(fitted["amount"]) == ["otsu", "textures"]
+    # The air, which tells the ice as well, is no picture of it.
     assert fitted["kind"]["otsu"].detail.startswith("btemp")
 
 
@@ -199,7 +201,7 @@ def test_the_forest_sees_what_it_sees_among_the_baselines(pixels, store, parts):
 
 def test_bootstrap_answers_with_its_nearest_tenth(pixels, fitted, store, parts):
     said = fitted["SIC"]["bootstrap"].answer(pixels)
-    v18, v37, h37 = np.moveaxis(pixels[..., 2:].astype("f8"), -1, 0)
+    v18, v37, h37 = np.moveaxis(pixels[..., 2:5].astype("f8"), -1, 0)
     known = np.isfinite(v18)
     wanted = in_tenths(bootstrap_concentration(v18[known], v37[known], h37[known]))
     np.testing.assert_array_equal(said[known].argmax(-1), wanted)

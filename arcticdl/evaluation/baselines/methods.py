@@ -212,11 +212,16 @@ def _otsu(
     flattening: Flattening,
     bands: Sequence[str],
     num_classes: int | None,
-) -> Method | None:
-    """The halves of the band that tells most; its incidence angle is none."""
-    chosen = [k for k in range(len(bands)) if k != flattening.angle]
-    if not chosen:
-        return None
+) -> Method:
+    """The halves of the band that tells most.
+
+    Beside radar these are backscatter and brightness temperatures: winds or a season
+    part no scene, and tell few scenes apart by chance.
+    """
+    chosen = list(range(len(bands)))
+    if flattening.radar:
+        cold = [k for k, name in enumerate(bands) if name.startswith("btemp")]
+        chosen = sorted({*flattening.radar, *cold})
     values = np.stack([flattening.band(sample.values, k) for k in chosen], axis=-1)
     halves = OtsuHalves()
     halves.fit(values, sample.truth, sample.scene, num_classes=num_classes)

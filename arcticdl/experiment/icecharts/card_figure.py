@@ -73,7 +73,7 @@ def _beside_baselines(found: Mapping[str, Any]) -> Figure:
             _name_levels(ax, one)
             ax.grid(True, axis="y")
             ax.set_title(f"{name}: {title}", fontsize=9.5)
-        row[0].set_ylabel("score (%)")
+        row[0].set_ylabel(f"score (%), at least {_LEAST:g}", fontsize=8.5)
     lines = {
         label: handle
         for ax in axes[0]
