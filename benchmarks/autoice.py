@@ -15,6 +15,7 @@ difference to the usual loss, paired.
 """
 
 import argparse
+import sys
 from typing import Any, NamedTuple
 
 import keras
@@ -173,8 +174,8 @@ def middle_of(one: Sample) -> np.ndarray:
 STAGES = {
     "cross-entropy of the dominant class": ("dominant", losses.Crossentropy),
     "shares of the polygon (Proportion)": ("shares", losses.Proportion),
-    "cross-entropy, weighted by the share": ("share", losses.DominanceCrossentropy),
     "truth of the pixel (ceiling)": ("truth", losses.Crossentropy),
+    "cross-entropy, weighted by the share": ("share", losses.DominanceCrossentropy),
 }
 CONCENTRATIONS = {
     "squared error to the charted tenth": middle_of,
@@ -202,17 +203,21 @@ def main() -> None:
         name: (np.stack([make(s) for s in learnt]).astype("float32"), losses.Interval)
         for name, make in CONCENTRATIONS.items()
     }
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in (*stages, *shares)}
-    for seed in range(asked.seeds):  # all of a seed first: a cut run compares as well
-        for name, (label, loss) in (stages | shares).items():
-            outputs = NUM_CLASSES if name in stages else 1
-            model = train(images, label, loss(), outputs, seed, asked.epochs)
-            score = score_stages if name in stages else score_concentration
-            rows[name].append(score(model, test_images, tests))
-            print(name, seed, np.nanmean(rows[name][-1], 0).round(3), flush=True)
-    found = {name: np.stack(each) for name, each in rows.items()}
-    tell({n: found[n] for n in stages}, ("macro F1", "of mixed polygons"))
-    tell({n: found[n] for n in shares}, ("error of the share of ice",))
+    for learners, outputs, score, columns in (
+        (stages, NUM_CLASSES, score_stages, ("macro F1", "of mixed polygons")),
+        (shares, 1, score_concentration, ("error of the share of ice",)),
+    ):
+        head(columns)
+        first = None
+        for name, (label, loss) in learners.items():
+            runs = []
+            for seed in range(asked.seeds):
+                model = train(images, label, loss(), outputs, seed, asked.epochs)
+                runs.append(score(model, test_images, tests))
+                print(name, seed, np.nanmean(runs[-1], 0).round(3), file=sys.stderr)
+            found = np.stack(runs)
+            first = found if first is None else first
+            tell(name, found, first)
 
 
 def labels_of(samples: list[Sample], part: str) -> np.ndarray:
@@ -220,20 +225,21 @@ def labels_of(samples: list[Sample], part: str) -> np.ndarray:
     return label.astype("int32") if label.ndim == 3 else label
 
 
-def tell(found: dict[str, np.ndarray], columns: tuple[str, ...]) -> None:
-    first = next(iter(found.values())).mean(0)
-    heads = [part for c in columns for part in (c, "seeds", "difference to the first")]
-    print("\n| learns from | " + " | ".join(heads) + " |")
-    print("|---" * (len(heads) + 1) + "|")
-    for name, runs in found.items():
-        cells = []
-        for column in range(len(columns)):
-            each = np.nanmean(runs[..., column], axis=1)
-            cells += [f"{each.mean():.3f}", ", ".join(f"{v:.3f}" for v in each)]
-            away = runs.mean(0)[:, column] - first[:, column]
-            cells.append("" if not np.nansum(abs(away)) else interval(away))
-        print(f"| {name} | " + " | ".join(cells) + " |")
-    print(flush=True)
+def head(columns: tuple[str, ...]) -> None:
+    cells = [part for c in columns for part in (c, "seeds", "difference to the first")]
+    print("\n| learns from | " + " | ".join(cells) + " |")
+    print("|---" * (len(cells) + 1) + "|", flush=True)
+
+
+def tell(name: str, runs: np.ndarray, first: np.ndarray) -> None:
+    """Prints a row as soon as it is known: a run that is cut leaves whole rows."""
+    cells = []
+    for column in range(runs.shape[-1]):
+        each = np.nanmean(runs[..., column], axis=1)
+        cells += [f"{each.mean():.3f}", ", ".join(f"{v:.3f}" for v in each)]
+        away = (runs - first).mean(0)[:, column]
+        cells.append("" if runs is first else interval(away))
+    print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":
