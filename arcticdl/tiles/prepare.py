@@ -22,7 +22,12 @@ from arcticdl.tiles.store import TileStore
 from arcticdl.tiles.write import ShardWriter
 from arcticdl.tiles.writing import bucket, unfinished
 from arcticdl.tiles.writing.collection import Collection, check_fits, collect
-from arcticdl.tiles.writing.cut import SceneCache, TileCutter, TileTable
+from arcticdl.tiles.writing.cut import (
+    SceneCache,
+    TileCutter,
+    TileTable,
+    quarter_of_memory,
+)
 from arcticdl.tiles.writing.records import end_of_arrays, write_records
 from arcticdl.tiles.writing.scan_all import name_classes, scan_all
 from arcticdl.tiles.writing.selection import (
@@ -256,7 +261,7 @@ def _write_new(
     plan: dict[str, Any],
     work: Work,
 ) -> None:
-    cache, notes = SceneCache(collection.scenes), root / unfinished.NOTES
+    cache, notes = _cache(collection), root / unfinished.NOTES
     with unfinished.discard(root, SceneError, LabelError):
         scans = scan_all(notes, collection, selection.fixes, cache, work)
     # No pixel is read here: what is wrong is refused, and nothing is kept of it.
@@ -299,7 +304,7 @@ def _write_more(
     store: TileStore, notes: Path, collection: Collection, work: Work
 ) -> None:
     selection = Selection.from_dict(store.about["plan"]["selection"])
-    cache = SceneCache(collection.scenes)
+    cache = _cache(collection)
     with unfinished.discard(notes, SceneError, LabelError):
         scans = scan_all(notes, collection, selection.fixes, cache, work)
     with unfinished.discard(notes, ValueError):
@@ -330,6 +335,10 @@ def _write_more(
     about["grown_from"] = [*about.get("grown_from", []), store.fingerprint]
     hashes = writer.hashes()
     write_records(store.path, collection, scans, kept, hashes, about, store)
+
+
+def _cache(collection: Collection) -> SceneCache:
+    return SceneCache(collection.scenes, quarter_of_memory())
 
 
 def _cutter(

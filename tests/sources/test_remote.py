@@ -13,6 +13,7 @@ from pyproj import CRS
 from arcticdl import open_scene
 from arcticdl.errors import SourceError
 from arcticdl.scene import scene_geobox
+from arcticdl.sources.core import remote
 from arcticdl.sources.core.remote import find_files
 
 RNG = np.random.default_rng(11)
@@ -79,6 +80,7 @@ def test_what_cannot_be_listed_is_refused(s3_server, monkeypatch):
     for bucket, says in (("absent", "NoSuchBucket"), ("private", "AccessDenied")):
         with pytest.raises(SourceError, match=f"must be reachable.*{says}"):
             find_files(f"s3://{bucket}/*.tif")
+    monkeypatch.setitem(remote._RETRIES, "max_retries", 1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(SourceError, match="must be reachable"):
         find_files("s3://bucket/*.tif")

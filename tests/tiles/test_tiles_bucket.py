@@ -5,6 +5,7 @@ import pytest
 
 from arcticdl import tiles
 from arcticdl.errors import MissingExtraError, SourceError, StoreError
+from arcticdl.sources.core import remote
 from arcticdl.sources.core.remote import find_files
 from arcticdl.tiles import layout
 from arcticdl.tiles.write import ShardWriter
@@ -120,6 +121,7 @@ def test_a_server_that_is_gone_is_told_from_damage(
     ice_bucket, tmp_path, make_scene, monkeypatch
 ):
     store = prepare(tmp_path / "a.tiles", [make_scene(0)], pixels_at=ADDRESS)
+    monkeypatch.setitem(remote._RETRIES, "max_retries", 1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(StoreError, match=f"must be reachable.*{ADDRESS}"):
         tiles.open_store(store.path).read([0])

@@ -1,7 +1,9 @@
 """Cutting tiles out of scenes, as a store holds them."""
 
 import hashlib
+import os
 import threading
+import weakref
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,12 +38,17 @@ class TileTable:
 
 @dataclass(eq=False)
 class SceneCache:
-    """Scenes, the small ones loaded once and kept while there is room."""
+    """Scenes, those up to half of ``max_bytes`` decoded once, while there is room.
+
+    What all threads hold of them together stays within ``max_bytes``: a scene for which
+    no room is left is read window by window.
+    """
 
     scenes: list[xr.Dataset]
     max_bytes: int = _KEPT_BYTES
     _kept: "OrderedDict[int, xr.Dataset]" = field(default_factory=OrderedDict)
     _lock: Any = field(default_factory=threading.Lock)
+    _room: "_Room" = field(default_factory=lambda: _Room())
 
     def __getstate__(self) -> dict[str, Any]:
         return {"scenes": self.scenes, "max_bytes": self.max_bytes}
@@ -50,23 +57,35 @@ class SceneCache:
         self.__init__(**state)  # type: ignore[misc]
 
     def get(self, position: int) -> xr.Dataset:
-        """The scene: in memory when it is small, lazy otherwise."""
-        scene = self.scenes[position]
-        if scene.nbytes > self.max_bytes // 2 or _in_memory(scene):
+        """The scene: in memory where there is room, lazy otherwise."""
+        scene, size = self.scenes[position], self.scenes[position].nbytes
+        if size > self.max_bytes // 2 or _in_memory(scene):
             return scene
         with self._lock:
             if position in self._kept:
                 self._kept.move_to_end(position)
                 return self._kept[position]
+            # The room of what goes is free once no thread uses it any more.
+            while not self._room.take(size, self.max_bytes):
+                if not self._kept:
+                    return scene
+                self._kept.popitem(last=False)
+        try:
+            loaded = self._load(scene)
+        except BaseException:
+            self._room.give_back(size)
+            raise
+        weakref.finalize(loaded, self._room.give_back, size).atexit = False
+        with self._lock:
+            self._kept[position] = loaded
+        return loaded
+
+    @staticmethod
+    def _load(scene: xr.Dataset) -> xr.Dataset:
         if "valid" in scene:
             # Once it was asked for, readers tell it from the pixels that they decode.
             np.asarray(scene["valid"].isel(y=slice(1), x=slice(1)))
-        loaded = scene.compute()
-        with self._lock:
-            self._kept[position] = loaded
-            while sum(s.nbytes for s in self._kept.values()) > self.max_bytes:
-                self._kept.popitem(last=False)
-        return loaded
+        return scene.compute()
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +192,31 @@ def hash_tile(pixels: dict[str, np.ndarray], slot: int) -> str:
     for name in names:
         digest.update(np.ascontiguousarray(pixels[name][slot]).data)
     return digest.hexdigest()
+
+
+class _Room:
+    """Bytes that are in use; it knows nothing of what uses them, and keeps none."""
+
+    def __init__(self) -> None:
+        self._lock, self._used = threading.RLock(), 0
+
+    def take(self, size: int, of: int) -> bool:
+        """Takes so many bytes, where no more than `of` are then in use."""
+        with self._lock:
+            fits = self._used + size <= of
+            self._used += size if fits else 0
+        return fits
+
+    def give_back(self, size: int) -> None:
+        """Gives bytes back."""
+        with self._lock:
+            self._used -= size
+
+
+def quarter_of_memory() -> int:
+    """Bytes that decoded scenes may take where all are gone through: 0.5 to 2 GiB."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return int(np.clip(total // 4, _KEPT_BYTES, 4 * _KEPT_BYTES))
 
 
 def _in_memory(scene: xr.Dataset) -> bool:
