@@ -52,7 +52,7 @@ SIDE, SIZE, WINDOW, QUANTILE = 8, 4, 5, 0.99
 def measure(seed: int) -> dict[str, dict[str, float]]:
     """Scores of all methods with one seed, of data, network and forest."""
     words = ["--schema", "icebergs", "--seed"]
-    sea = ["--icebergs", "0", "--scenes", "24", "--size", "192"]
+    sea = ["--icebergs", "0", "--scenes", "16", "--size", "128"]
     _run("simulate", f"sea{seed}", *words, str(seed), *sea)
     bergs = ["--scenes", "6", "--size", "256", "--icebergs", "12"]
     _run("simulate", f"bergs{seed}", *words, str(seed + 100), *bergs)
@@ -203,5 +203,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
+    found = []
     with tempfile.TemporaryDirectory() as work, chdir(work):
-        print(table([measure(seed) for seed in range(given.seeds)]))
+        for seed in range(given.seeds):
+            found.append(measure(seed))
+            print(table(found), flush=True)

@@ -270,7 +270,7 @@ def latent_traversal(
         moved[..., feature] = values[:, None, None]
         names = [f"{step:+d} s" if step else "mean" for step in _STEPS]
         panels.append(dict(zip(names, rebuilt(moved), strict=True)))
-    labels = ["", *(f"{feature + 1} (s = {std[feature]:.2g})" for feature in chosen)]
+    labels = ["", *(f"number {n + 1}\ns = {std[n]:.2g}" for n in chosen)]
     units = f" ({parts.head.units})" if parts.head.units not in ("", "1") else ""
     return _draw_grid(panels, labels, f"{parts.head.outputs[0] or 'value'}{units}")
 
@@ -295,6 +295,7 @@ def _draw_grid(
                 shown = ax.imshow(one, vmin=low, vmax=high, cmap="gray")
                 ax.set_title(title, fontsize="small")
                 ax.set(xticks=[], yticks=[])
+                ax.spines[:].set_visible(False)
             line[0].set_ylabel(label, fontsize="small")
         figure.colorbar(shown, ax=list(np.ravel(axes)), label=what, shrink=0.5)
     return figure

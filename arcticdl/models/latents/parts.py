@@ -88,7 +88,7 @@ class LatentParts:
         bands = self._model.input.shape[-1]
         size = (batch, rows * self.stride, columns * self.stride, bands)
         blank = np.zeros(size, "float32")  # only its size is looked at
-        return np.asarray(self._decoder.predict_on_batch([blank, code]))
+        return np.asarray(self._decoder([blank, code], training=False))
 
     def sample(self, number: int, places: tuple[int, int], *, seed: int = 0) -> Floats:
         """Draws images: codes from a standard normal distribution, rebuilt.
