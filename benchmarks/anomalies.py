@@ -66,10 +66,16 @@ def measure(seed: int) -> dict[str, dict[str, float]]:
         run = Path(f"runs/{seed}-{title.split()[0]}")
         rows[title] = _of_network(run, common | own, test, truth)
     split = json.loads((run / "fold0" / "split.json").read_text())
+    return rows | _rest(seed, split, test, truth)
+
+
+def _rest(seed: int, split: dict, test: list[Path], truth: list) -> dict:
+    """Scores of what needs no network, fitted to the scenes that trained one."""
     parts = {
         part: [_read(Path(f"sea{seed}", f"{name}.tif")) for name in split[part]]
         for part in ("train", "validation", "test")
     }
+    rows = {}
     for title, (method, cost) in _others(parts["train"], seed).items():
         normal = {str(n): method(s).ravel() for n, s in enumerate(parts["validation"])}
         limit = fit_limit(normal, QUANTILE)
@@ -107,7 +113,7 @@ def _others(train: list[np.ndarray], seed: int) -> dict:
         begun = process_time()
         rows = np.concatenate([_patches(s, side)[:: side**2] for s in scaled])
         rows = rows[rng.choice(len(rows), min(len(rows), 100_000), replace=False)]
-        forest = IsolationForest(200, random_state=seed).fit(rows)
+        forest = IsolationForest(n_estimators=200, random_state=seed).fit(rows)
         cost = process_time() - begun
 
         def score(image, forest=forest, side=side):
@@ -183,7 +189,7 @@ def table(found: list[dict[str, dict[str, float]]]) -> str:
         area = [row["area"] for row in rows]
         mean = {k: np.mean([row[k] for row in rows]) for k in rows[0]}
         lines.append(
-            f"| {title} | {mean['area']:.3f} ({min(area):.3f}-{max(area):.3f}) | "
+            f"| {title} | {mean['area']:.4f} ({min(area):.4f}-{max(area):.4f}) | "
             f"{100 * mean['found']:.0f} % | {100 * mean['false']:.2f} % | "
             f"{mean['seconds']:.0f} |"
         )

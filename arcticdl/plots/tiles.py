@@ -278,10 +278,12 @@ def latent_traversal(
 def _draw_grid(
     panels: Sequence[dict[str, np.ndarray]], labels: Sequence[str], what: str
 ) -> Figure:
-    """Panels by row on one scale, which the first row's tile and its answers span."""
+    """Panels by row on one scale, which holds the tile and what is made of it."""
+    first = next(iter(panels[0].values()))
     every = np.concatenate([one.ravel() for row in panels for one in row.values()])
-    low, high = np.nanpercentile(every, (1, 99))
-    height, width = next(iter(panels[0].values())).shape
+    ends = [np.nanpercentile(one, (1, 99)) for one in (first, every)]
+    low, high = np.min(ends), np.max(ends)
+    height, width = first.shape
     across = len(_STEPS)
     size = (1.5 * across + 2.2, (1.5 * height / width + 0.22) * len(panels) + 0.3)
     with house_style():

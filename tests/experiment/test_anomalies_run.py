@@ -14,7 +14,7 @@ SMALL = (
     "model.options={backbone_options: {width: 4, depth: 2}, decoder_options: "
     "{channels: [4, 4]}, latent: {size: 2, kind: variational, warmup_steps: 3}}",
     "tiles.size_px=32",
-    "train.epochs=2",
+    "train.epochs=1",
     "train.batch_size=4",
     "folds.validation_groups=1",
 )

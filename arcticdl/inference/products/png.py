@@ -49,6 +49,9 @@ def _panels(maps: xr.Dataset) -> dict[str, xr.DataArray]:
     last = [name for name in panels if name.endswith(_KEPT)]  # none is crowded out
     first = [name for name in panels if name not in last]
     kept = [*first[: _MAX_PANELS - len(last)], *last]
+    if "anomaly" in kept:  # the limit, 1, is the middle of the colours
+        drawn = {"valid_range": [0.0, 2.0], "two_sided": True}
+        panels["anomaly"] = panels["anomaly"].assign_attrs(drawn)
     maps_shown = {name: panels[name] for name in kept} | deviations
     return dict(list(maps_shown.items())[:_MAX_PANELS])
 
