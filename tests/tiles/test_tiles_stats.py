@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from arcticdl import tiles
-from arcticdl.scene import count_codes
+from arcticdl.scene import copy_pixels, count_codes
 from arcticdl.scene.stats import (
     PERCENTILES,
     combine,
@@ -97,6 +97,15 @@ def test_sums_in_parts_are_to_the_bit_those_of_all_values():
         assert part.mean[band] == column.sum() / column.size
         assert part.m2[band] == ((column - part.mean[band]) ** 2).sum()
     np.testing.assert_array_equal(part.sample, values.reshape(-1, 2))
+
+
+@pytest.mark.parametrize("num_bands", [1, 2, 30])
+def test_pixels_are_copied_whatever_their_order_in_memory(num_bands):
+    planes = np.random.default_rng(0).random((num_bands, 7, 9))
+    for source in (planes.transpose(1, 2, 0), planes.T, planes[0]):
+        target = np.zeros(source.shape)
+        copy_pixels(source, target)
+        np.testing.assert_array_equal(target, source)
 
 
 @pytest.mark.parametrize("codes", [(0, 1), (0, 2, 7, 255), (255,), range(256)])

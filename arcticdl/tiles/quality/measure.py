@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.scene.contract import copy_pixels
 from arcticdl.scene.stats import BandStats
 
 OUTLIER_Z = 10.0
@@ -47,6 +48,7 @@ def measure_tile(
     """
     # One band after the other, since each is gone through several times.
     planes = np.ascontiguousarray(image.transpose(2, 0, 1))
+    image = _in_order(image)
     pixels, filled = image.reshape(-1, len(planes)), bool(valid.all())
     low, high = _ends(planes.reshape(len(planes), -1))
     usable, nonfinite = None, 0.0
@@ -66,6 +68,15 @@ def measure_tile(
         "image_key": _image_key(image, valid),
         "phash": perceptual_hash(planes.transpose(1, 2, 0), usable, stats),
     }
+
+
+def _in_order(image: np.ndarray) -> np.ndarray:
+    """The image with its pixels one after the other in memory."""
+    if image.flags.c_contiguous:
+        return image
+    ordered = np.empty(image.shape, image.dtype)
+    copy_pixels(image, ordered)
+    return ordered
 
 
 def _usable(planes: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, float]:
@@ -154,6 +165,6 @@ def _saturated(pixels: np.ndarray, low: Any, high: Any, stats: BandStats) -> int
 
 def _image_key(image: np.ndarray, valid: np.ndarray) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(np.ascontiguousarray(image).data)
+    digest.update(image.data)
     digest.update(np.ascontiguousarray(valid).data)
     return digest.hexdigest()

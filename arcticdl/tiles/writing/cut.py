@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from arcticdl.scene import read_values
+from arcticdl.scene import copy_pixels, read_values
 from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.plan import TilePlan
 from arcticdl.tiles.writing.objects import cut_tile, fill_tile
@@ -169,7 +169,8 @@ class TileCutter:
                     pixels[name][slot] = values
                     continue
                 tile = values[:, column : column + width]
-                pixels[name][slot, : tile.shape[0], : tile.shape[1]] = tile
+                target = pixels[name][slot, : tile.shape[0], : tile.shape[1]]
+                copy_pixels(tile, target)
 
     def _name(self, position: int) -> str:
         return str(self.cache.scenes[position].attrs.get("scene_id"))
