@@ -74,9 +74,10 @@ def predict_scene(
             window by window: the mutual information of class and member over its
             maximum, 0-1, else the standard deviation. ``"aleatoric"`` is what is left
             of the entropy without it, the mean entropy of members; of means with
-            variances ``"total"`` is the standard deviation with both parts. A head
-            that has none of what is asked shows its chief output;
-            ``arcticdl.tasks.FORMS`` lists all.
+            variances ``"total"`` is the standard deviation with both parts. Of an
+            autoencoder ``"latent"`` is its code, and ``"anomaly"`` and ``"cluster"``
+            are what ``arcticdl anomalies`` has fitted. A head that has none of what is
+            asked shows its chief output; ``arcticdl.tasks.FORMS`` lists all.
         thresholds: Class -> least probability, 0-1, for maps of classes: the likeliest
             class that reaches its own is taken, and void where none does. The other
             outputs stay as the network answered.

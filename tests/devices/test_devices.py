@@ -140,18 +140,22 @@ def test_a_batch_that_devices_cannot_share_evenly_is_refused():
         ({"scaled": True}, "mixed_float16"),
         ({"callback": "unfreeze"}, "train.unfreeze"),
         ({"callback": "swa"}, "train.swa"),
+        ({"latent": "variational"}, "model.options.latent"),
     ],
 )
 def test_what_replicas_would_compute_otherwise_is_refused(monkeypatch, change, message):
     import keras
 
     from arcticdl import losses
-    from arcticdl.models import GradualUnfreezing
+    from arcticdl.models import GradualUnfreezing, LatentCode
     from arcticdl.training import build_optimizer
     from arcticdl.training.averages.swa import WeightAverage
 
     monkeypatch.setattr(placement, "num_replicas", lambda model: 2)
     model = keras.Sequential([keras.Input((4, 4, 2)), keras.layers.Conv2D(3, 1)])
+    if "latent" in change:
+        inputs = keras.Input((4, 4, 6)), keras.Input((4, 4, 1))
+        model = keras.Model(inputs, LatentCode(change["latent"])(list(inputs)))
     accumulate = change.get("accumulate", 1)
     optimizer = build_optimizer(num_steps=9, accumulate=accumulate)
     if "scaled" in change:

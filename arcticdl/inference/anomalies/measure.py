@@ -133,7 +133,9 @@ def with_codes(
     return measured
 
 
-def find_anomalies(model: Any, network: keras.Model, wanted: Collection[str]) -> Any:
+def find_anomalies(
+    model: Any, network: keras.Model, wanted: Collection[str]
+) -> Anomalies:
     """Reads the fit beside a model's file, and checks that it is of this network.
 
     Args:
@@ -161,7 +163,7 @@ def find_anomalies(model: Any, network: keras.Model, wanted: Collection[str]) ->
     if not isinstance(models[0], str | Path):
         raise ValueError(
             f"The limit of anomalies lies beside the model's file, as {FILE}. "
-            "Received: a model in memory; pass the path of its file, or `anomalies`."
+            "Received: a model in memory; pass the path of its file."
         )
     path = Path(models[0]).with_name(FILE)
     if not path.is_file():

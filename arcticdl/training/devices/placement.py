@@ -15,6 +15,7 @@ from typing import Any
 import keras
 
 from arcticdl.errors import ConfigError
+from arcticdl.models.latents.code import LatentCode
 from arcticdl.training.averages.swa import WeightAverage
 from arcticdl.training.devices.processes import num_processes, process_number
 
@@ -200,7 +201,8 @@ def check_replicas(
 
     Raises:
         ConfigError: A compiled step, accumulated gradients, scaled losses, a loss that
-            ranks the pixels of a batch, or a callback that renews the optimiser.
+            ranks the pixels of a batch, a code that adds to the loss, or a callback
+            that renews the optimiser.
     """
     if num_replicas(model) == 1:
         return
@@ -224,6 +226,10 @@ def check_replicas(
             isinstance(callback, WeightAverage) for callback in callbacks
         ),
         f"losses that rank the pixels of a batch, {ranking}": ranking,
+        "`model.options.latent` of a kind that adds to the loss": any(
+            isinstance(layer, LatentCode) and layer.kind != "plain"
+            for layer in model.layers
+        ),
     }
     wrong = [what for what, is_so in found.items() if is_so]
     if wrong:
