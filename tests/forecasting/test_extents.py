@@ -13,6 +13,7 @@ from made_stack import describe, make_sic
 from arcticdl.cli import main
 from arcticdl.config import load_config
 from arcticdl.errors import ConfigError, SeriesError
+from arcticdl.evaluation.forecasts.region_page import far_off
 from arcticdl.experiment import measure_extents, prepare
 from arcticdl.experiment.build import build_feeds
 from arcticdl.experiment.data.prepared import open_prepared
@@ -206,6 +207,17 @@ def test_files_and_page_are_of_regions(scored):
     page = (scored / "forecast.html").read_text()
     assert "whole field" in page and "IIEE" not in page
     assert not (scored / "forecast.gif").exists()
+
+
+def test_a_rival_far_above_most_is_far_off_at_whatever_lead():
+    errors = {"network": (0.2, 0.3), "trend": (0.4, 0.4), "persistence": (0.3, 1.3)}
+    rows = [
+        {"method": method, "lead": lead, "mae": mae}
+        for method, values in errors.items()
+        for lead, mae in enumerate(values, 1)
+    ]
+    assert far_off(rows) == ["persistence"]
+    assert far_off(rows[:4]) == []
 
 
 def test_a_missing_month_is_void_and_no_error(there, real):

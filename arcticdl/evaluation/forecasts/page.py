@@ -83,6 +83,7 @@ def write_pages(
         drawings,
         titles=SHOWN,
         ranked=CHIEF,
+        unit="",
         maps=[_as_image(figure) for figure in maps],
         latest=_as_image(_latest(latest[0], chief, crop)),
     )
@@ -103,7 +104,7 @@ def write_page(
         last: The forecast from the last date.
         drawings: Name -> figure.
         **more: What the page shows besides: ``titles`` of scores, the scores by which
-            methods are ``ranked``, ...
+            methods are ``ranked``, their ``unit``, ...
 
     Returns:
         Path of the page.

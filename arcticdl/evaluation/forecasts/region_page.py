@@ -20,6 +20,9 @@ SHOWN = {
 """Key of a score -> its title."""
 
 
+_FAR = 3.0  # times the median of the methods' greatest errors
+
+
 def write_region_page(
     folder: Path,
     result: Mapping[str, Any],
@@ -38,7 +41,8 @@ def write_region_page(
         Path of the page.
     """
     chief, whole = result["networks"][0], next(iter(regions))
-    rows = result["scores"]
+    far = far_off(result["scores"])
+    rows = [row for row in result["scores"] if row["method"] not in far]
     drawings = {
         score: plots.scores_over_leads(
             rows, [chief], score=score, label=f"{SHOWN[score]}, million km²"
@@ -58,11 +62,30 @@ def write_region_page(
         titles=SHOWN,
         ranked=CHIEF,
         whole=whole,
+        unit=" million km²",
+        far=far,
         by_region=by_region,
         curves=_curves(result, chief, regions),
         latest=_latest(latest[0], chief, regions),
         dates=[f"{pd.Timestamp(date):%Y-%m-%d}" for date in latest[0].targets],
     )
+
+
+def far_off(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Methods so much worse than most that they would press all others together.
+
+    Args:
+        rows: Of a `RegionTally`: ``method`` and ``mae``.
+
+    Returns:
+        Those whose greatest error is three times the median of all.
+    """
+    worst: dict[str, float] = {}
+    for row in rows:
+        name = str(row["method"])
+        worst[name] = max(worst.get(name, 0.0), float(row[CHIEF[0]]))
+    limit = _FAR * float(np.median(list(worst.values())))
+    return [name for name, score in worst.items() if score >= limit]
 
 
 def _curves(
