@@ -64,8 +64,11 @@ def froc_curves(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
         for number, (name, curve) in enumerate(curves.items()):
             color = PALETTE[number % len(PALETTE)]
             rates = np.array(list(curve["at"]), float)
-            alarms = np.concatenate([[rates[0] / 2], curve["false_alarms"]])
+            # Who raises no more alarms finds no more either.
+            ends = rates[0] / 2, max([rates[-1] * 2, *curve["false_alarms"][-1:]])
+            alarms = np.concatenate([ends[:1], curve["false_alarms"], ends[1:]])
             found = np.concatenate([[0.0], curve["sensitivity"]])
+            found = np.append(found, found[-1])
             label = f"{spelled(name)} (mean {curve['mean']:.2f})"
             style = ("-", "--", "-.", ":")[number % 4]
             ax.step(alarms, found, where="post", color=color, ls=style, label=label)

@@ -45,6 +45,8 @@ def test_curves_of_detectors_are_those_of_the_metrics():
     np.testing.assert_allclose(ax.lines[0].get_ydata(), curve["precision"])
     ax = plots.froc_curves({"seal": metrics.froc(matches)}).axes[0]
     np.testing.assert_allclose(ax.lines[1].get_ydata(), [0.5] * 7)
+    assert ax.lines[0].get_xdata()[-1] >= 16  # beyond the last rate that counts
+    assert ax.lines[0].get_ydata()[-1] == 0.5
     errors = metrics.count_errors(matches, 0.5)
     ax = plots.count_scatter(errors).axes[0]
     assert ax.collections[0].get_offsets().tolist() == [[2, 1]]
