@@ -35,8 +35,8 @@ def evaluate(
     Args:
         run: Run folder; or a ``.keras`` file, such as an ensemble, with ``data``.
         data: Another store, scored whole by the fold (of several: by each); default:
-            each fold's held-out scenes. Columns of ``strata`` that it lacks are left
-            out.
+            each fold's held-out scenes. Columns of ``strata`` and the label of
+            ``instances`` that it lacks are left out.
         fold: Number, or ``all`` that are trained.
 
     Returns:
@@ -132,6 +132,7 @@ def _evaluate_fold(
 
     test = np.arange(len(store)) if split is None else split.test
     store = for_tests(store)
+    lacks_numbers = split is None and config.instances not in store.labels
     evaluations = evaluate_scenes(
         model,
         store,
@@ -145,7 +146,7 @@ def _evaluate_fold(
         objects=config.predict.objects.model_dump(),
         within=strata_within(config),
         beside=scenes_beside(config, store),
-        instances=instance_rule(config),
+        instances=None if lacks_numbers else instance_rule(config),
         seed=config.seed,
     )
     several = len(evaluations) > 1

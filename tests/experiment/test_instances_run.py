@@ -112,3 +112,19 @@ def test_a_store_without_the_numbers_is_refused(floes_run, project_root, monkeyp
     asked = config.model_copy(update={"data": data, "instances": "others"})
     with pytest.raises(ConfigError, match=r"prepared without.*'others'.*--overwrite"):
         open_prepared(asked)
+
+
+def test_another_store_without_numbers_is_scored_by_pixels_alone(
+    floes_run, project_root, monkeypatch
+):
+    monkeypatch.chdir(floes_run.parents[1])
+    schema = ["--schema", "floes", "--scenes", "1", "--size", "64", "--seed", "7"]
+    assert main(["simulate", "data/other", *schema]) == 0
+    config = str(project_root / "configs" / "floes.yaml")
+    words = ["instances=null", "data.scenes=data/other/*[0-9].tif",
+             "tiles.store=data/other.tiles"]  # fmt: skip
+    other = [word for text in words for word in ("--set", text)]
+    assert main(["prepare", config, *SETTINGS, *other]) == 0
+    assert main(["evaluate", "runs/floes", "--data", "data/other.tiles"]) == 0
+    (result,) = floes_run.glob("fold0/metrics_other.json")
+    assert "instances" not in json.loads(result.read_text())
