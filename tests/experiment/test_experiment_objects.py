@@ -100,6 +100,7 @@ def settings_of(folder):
             "jit_compile": False, "augment": [{"name": "hflip"}],
         },
         "predict": {"objects": {"count_score": 0.2}},
+        "baselines": True,
     }  # fmt: skip
 
 
@@ -129,6 +130,22 @@ def test_a_detector_learns_what_bergs_are(run):
     assert result["scores"]["ap50"] > 0.6 and result["num_images"] == 2
     history = pd.read_csv(run / "fold0" / "history.csv")
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+
+
+def test_a_constant_false_alarm_rate_stands_beside_it(run):
+    baselines = metrics_of(run)["baselines"]
+    assert set(baselines) == {"cfar"}
+    assert baselines["cfar"]["scored_by"] == "boxes"
+    assert baselines["cfar"]["num_pixels"] == metrics_of(run)["num_pixels"]
+    page = (run / "report.html").read_text()
+    assert "Beside the baselines" in page
+    assert "cannot be drawn" not in page
+    (line,) = (
+        text
+        for text in experiment.headline(json.loads((run / "summary.json").read_text()))
+        if "CFAR on HH" in text
+    )
+    assert line.endswith("(AP50)")
 
 
 def test_scores_are_those_of_the_reference_implementation(run):
