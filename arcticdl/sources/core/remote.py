@@ -134,7 +134,8 @@ def unreachable(address: str, error: BaseException) -> str:
     said = re.sub(r"\s*\[[^\]]*='.*", "", str(error))[:300]
     return (
         "An address must be reachable, its bucket exist, and credentials be those that "
-        "may use it (of s3:// as the AWS command line finds them, of gs:// as gcloud). "
+        "may use it (of s3:// as the AWS command line finds them, of gs:// the file "
+        "GOOGLE_APPLICATION_CREDENTIALS). "
         f"Received: {address} ({said})."
     )
 
