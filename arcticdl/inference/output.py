@@ -57,7 +57,7 @@ class MapFile:
         path: The file.
         shape: (rows, columns).
         count: Bands.
-        dtype: ``"uint8"`` or ``"float32"``.
+        dtype: ``"uint8"``, ``"int32"`` or ``"float32"``.
         nodata: Value of pixels without input.
         georeference: ``crs`` and ``transform``, or empty.
         tags: Tags of the file.
