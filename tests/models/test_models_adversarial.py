@@ -65,11 +65,13 @@ def test_losses_are_those_written_down_by_hand():
     ]
 
 
-def test_the_compiled_loss_is_that_of_the_answer_and_of_both_wishes():
+def test_what_is_trained_on_is_the_compiled_loss_and_both_wishes():
     model = contest("least_squares", weight=0.5)
     model.compile("sgd", losses.MeanAbsoluteError(), jit_compile=False)
     image, truth = batch(void=12)
     answer = model.generator(image)
+    # First, for it brings the kernels to a spectral norm of 1.
+    found = float(model.compute_loss(image, truth, answer, training=True))
     real, fake, patches = model.pairs(image, truth, answer)
     scores = numbers(model.discriminator(v) for v in (real, fake))
     weights = numbers([patches])[0]
@@ -79,10 +81,36 @@ def test_the_compiled_loss_is_that_of_the_answer_and_of_both_wishes():
     np.testing.assert_array_equal(weights[:, 3:], 1)
     judging = (0.5 * (scores[0] - 1) ** 2 + 0.5 * scores[1] ** 2)[:, 3:].mean()
     fooling = (0.5 * (scores[1] - 1) ** 2)[:, 3:].mean()
-    known = np.isfinite(truth)
-    own = np.abs(numbers([answer])[0][..., 0] - truth)[known].mean()
-    found = float(model.compute_loss(image, truth, answer, training=False))
+    own = error_of(answer, truth)
     assert found == pytest.approx(own + 0.5 * fooling + judging, rel=1e-4)
+    found = float(model.compute_loss(image, truth, answer, training=False))
+    assert found == pytest.approx(own, rel=1e-4)
+
+
+def error_of(answer, truth):
+    known = np.isfinite(truth)
+    return np.abs(numbers([answer])[0][..., 0] - truth)[known].mean()
+
+
+def test_the_loss_that_is_told_is_the_compiled_one():
+    """Else epochs would be chosen, and curves read, by what the judge has learnt."""
+    model, image, truth = trained("hinge", 0, weight=5.0)
+    images, truths = (np.concatenate([v, v[:1]]) for v in (image, truth))
+    first = error_of(model.generator(image), truth)
+    last = error_of(model.generator(images[2:]), truths[2:])
+    mean = (2 * first + last) / 3
+    tested = model.evaluate(images, truths, 2, verbose=0, return_dict=True)
+    assert tested["loss"] == pytest.approx(mean, rel=1e-4)
+    assert tested["discriminator_loss"] > 0
+    model.optimizer.learning_rate = 0.0  # so that what is trained stays as it is
+    told = model.fit(images, truths, 2, shuffle=False, verbose=0).history
+    learnt = [
+        np.abs(numbers([model.generator(v, training=True)])[0][..., 0] - t)
+        for v, t in ((image, truth), (images[2:], truths[2:]))
+    ]
+    mean = (2 * np.nanmean(learnt[0]) + np.nanmean(learnt[1])) / 3
+    assert told["loss"] == [pytest.approx(mean, rel=1e-4)]
+    assert set(told) == {"loss", "adversarial_loss", "discriminator_loss"}
 
 
 def test_void_is_never_judged():

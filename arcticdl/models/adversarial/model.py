@@ -16,11 +16,11 @@ from arcticdl.models.card import get_card
 class AdversarialModel(keras.Model):
     """A network that restores bands, trained against one that judges its patches.
 
-    What it answers, what ``compile`` is told, and what the metrics say is the
-    generator's. Beside the compiled loss stand two others: the generator is to make its
-    patches pass for the truth, the discriminator to tell them apart. Each step moves
-    both, from the same weights, by one optimiser, in whose state each weight has its
-    own part; neither loss moves the other's weights.
+    What it answers, what ``compile`` is told, and what ``loss`` and the metrics say is
+    the generator's. In training two others are added to the compiled loss: the
+    generator is to make its patches pass for the truth, the discriminator to tell them
+    apart. Each step moves both, from the same weights, by one optimiser, in whose state
+    each weight has its own part; neither loss moves the other's weights.
 
     The discriminator sees the image beside what it judges. Where a label is void, truth
     and answer are both replaced by the band itself, and patches count by the share of
@@ -64,6 +64,7 @@ class AdversarialModel(keras.Model):
             each.layer for each in discriminator.layers if hasattr(each, "layer")
         ]
         self._patch_px = math.prod(convolution.strides[0] for convolution in wrapped)
+        self.restoring = keras.metrics.Mean(name="compiled_loss")
         self.fooling = keras.metrics.Mean(name="adversarial_loss")
         self.judging = keras.metrics.Mean(name="discriminator_loss")
 
@@ -75,14 +76,22 @@ class AdversarialModel(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """The compiled loss, and what generator and discriminator want besides."""
+        """The compiled loss; in training also what the two networks want besides."""
         own = super().compute_loss(x, y, y_pred, sample_weight, training)
         real, fake, patches = self.pairs(x, y, y_pred)
         judging = self.judge(real, ops.stop_gradient(fake), patches, training)
         fooling = self.fool(fake, patches)
-        self.fooling.update_state(fooling)
-        self.judging.update_state(judging)
-        return own + self.weight * fooling + judging
+        count = ops.shape(x)[0]
+        self.restoring.update_state(own, sample_weight=count)
+        self.fooling.update_state(fooling, sample_weight=count)
+        self.judging.update_state(judging, sample_weight=count)
+        # What an epoch is chosen by must not rise because the judge has got better.
+        return own + self.weight * fooling + judging if training else own
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """What Keras logs: ``loss`` is the compiled one, in training as elsewhere."""
+        found = super().get_metrics_result()
+        return found | {"loss": found.pop(self.restoring.name)}
 
     def pairs(self, x: Any, y: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         """What is judged, scaled as the bands are, and how much each patch counts.
