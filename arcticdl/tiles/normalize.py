@@ -161,6 +161,28 @@ class Normalizer:
             out[~np.asarray(valid, bool)] = 0
         return out
 
+    def blank(self, image_stats: BandStats | None = None) -> np.ndarray:
+        """What is scaled to 0, as missing values are: (band,) float32, source units.
+
+        Args:
+            image_stats: For the per-image methods: statistics of the whole scene.
+
+        Raises:
+            ValueError: `image_stats` absent.
+
+        Example:
+            >>> constants = {"B4": (10, 2)}
+            >>> Normalizer("constants", ["B4"], constants=constants).blank().tolist()
+            [10.0]
+        """
+        offset, _ = self._constants_of(np.empty(0), image_stats)
+        kind = _TRANSFORMS.get(self.method)
+        if kind == "db":
+            offset = 10.0 ** (offset / 10.0)
+        elif kind == "log":
+            offset = np.expm1(offset)
+        return np.asarray(offset, "float32")
+
     def _constants_of(
         self, image: np.ndarray, image_stats: BandStats | Sequence[BandStats] | None
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -26,7 +26,7 @@ class BatchTransform:
         normalizer: Fitted.
         augment: A name of `FLIPS`, a callable, or None.
         square: Whether tiles are square.
-        scene_stats: {scene_id: statistics}, for per-image methods and missing values.
+        scene_stats: {scene_id: statistics}, for per-image methods.
     """
 
     bands: tuple[str, ...]
@@ -121,14 +121,19 @@ class BatchTransform:
         return {"image": image, "valid": valid, **labels, **whole}
 
     def _fill_missing(self, image: np.ndarray, scene_ids: Sequence[str]) -> np.ndarray:
-        """Gives pixels that are not finite their scene's mean, so that none spreads."""
+        """Gives values that are not finite what is scaled to 0, so that none spreads.
+
+        That is what they are where nothing is augmented, as in tests and maps.
+        """
         for slot, tile in enumerate(image):
             with np.errstate(over="ignore", invalid="ignore"):
                 # One value that is not finite makes the sum so, at a tenth of the cost.
                 finite = np.isfinite(tile.sum())
             if not finite:
-                mean = np.nan_to_num(self.scene_stats(scene_ids[slot]).mean)
-                np.copyto(tile, mean, where=~np.isfinite(tile), casting="same_kind")
+                wanted = self.normalizer.needs_image_stats
+                stats = self.scene_stats(scene_ids[slot]) if wanted else None
+                blank = np.nan_to_num(self.normalizer.blank(stats))
+                np.copyto(tile, blank, where=~np.isfinite(tile))
         return image
 
 
