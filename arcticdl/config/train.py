@@ -149,7 +149,9 @@ class TrainConfig(Section):
         1e-4, ge=0, description="Decay of kernels; biases and norms have none."
     )
     clip_norm: PositiveFloat | None = Field(
-        1.0, description="Largest norm of the whole gradient; null: no limit."
+        1.0,
+        description="Largest norm of the whole gradient, with `model.adversarial` of "
+        "that of each weight; null: no limit.",
     )
     accumulate: PositiveInt = Field(
         1, description="Batches whose gradients are averaged for one step."

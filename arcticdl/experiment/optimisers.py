@@ -29,7 +29,8 @@ def build_optimizer(settings: TrainConfig, num_steps: int, model: Any = None) ->
     Args:
         settings: The section ``train``.
         num_steps: Optimiser steps of the whole training.
-        model: The network, for ``layer_decay``.
+        model: The network, for ``layer_decay``; and one that another judges has the
+            gradient of each weight clipped by itself.
 
     Returns:
         A ``keras.optimizers.Optimizer``. Biases and normalisation do not decay.
@@ -44,6 +45,9 @@ def build_optimizer(settings: TrainConfig, num_steps: int, model: Any = None) ->
     common = common_options(
         settings.weight_decay, settings.clip_norm, settings.ema, settings.accumulate
     )
+    if settings.clip_norm is not None and hasattr(model, "discriminator"):
+        # By one norm, the gradients of either network would scale the other's.
+        common["clipnorm"] = common.pop("global_clipnorm")
     fixed = {"learning_rate": rate, **common}
     key = "train.optimizer.options"
     if settings.layer_decay is not None:

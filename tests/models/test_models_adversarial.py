@@ -6,6 +6,8 @@ import pytest
 from keras import ops
 
 from arcticdl import losses
+from arcticdl.config.train import TrainConfig
+from arcticdl.experiment.optimisers import build_optimizer
 from arcticdl.models import build_adversarial, build_discriminator, build_multitask
 from arcticdl.models.adversarial.discriminator import CONTESTS
 
@@ -194,6 +196,26 @@ def test_neither_loss_moves_the_weights_of_the_other():
     for one, other in zip(judge, other_judge, strict=True):
         np.testing.assert_array_equal(one, other)
     assert any(not np.allclose(*pair) for pair in zip(made, other_made, strict=True))
+
+
+def test_clipping_scales_neither_network_by_the_gradients_of_the_other():
+    plain = {"optimizer": {"name": "SGD"}, "schedule": {"name": "constant"}}
+    settings = TrainConfig(**plain, clip_norm=0.01, weight_decay=0, learning_rate=1)
+    image, truth = batch(void=4)
+    found = []
+    for loudness in (1.0, 1e4):
+        model = contest()
+        judge, before = model.judge, numbers(model.generator.trainable_variables)
+        model.judge = lambda *given, j=judge, by=loudness: by * j(*given)
+        optimizer = build_optimizer(settings, 10, model)
+        model.compile(optimizer, losses.MeanAbsoluteError(), run_eagerly=True)
+        model.train_on_batch(image, truth)
+        after = numbers(model.generator.trainable_variables)
+        found.append([b - a for a, b in zip(before, after, strict=True)])
+    for quiet, loud in zip(*found, strict=True):
+        np.testing.assert_array_equal(quiet, loud)
+        assert np.linalg.norm(quiet) <= 0.01 * 1.001
+    assert max(np.linalg.norm(step) for step in found[0]) == pytest.approx(0.01, 1e-3)
 
 
 def test_what_is_kept_is_the_same_to_the_bit(tmp_path):

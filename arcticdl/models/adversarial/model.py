@@ -20,7 +20,9 @@ class AdversarialModel(keras.Model):
     the generator's. In training two others are added to the compiled loss: the
     generator is to make its patches pass for the truth, the discriminator to tell them
     apart. Each step moves both, from the same weights, by one optimiser, in whose state
-    each weight has its own part; neither loss moves the other's weights.
+    each weight has its own part; neither loss moves the other's weights. Clip gradients
+    by ``clipnorm``, weight by weight: ``global_clipnorm`` would scale those of either
+    network by the norm of both.
 
     The discriminator sees the image beside what it judges. Where a label is void, truth
     and answer are both replaced by the band itself, and patches count by the share of
