@@ -120,10 +120,10 @@ def open_configured(
     if with_labels:
         scene = add_objects(scene, data, anchor)
         _add_labels(scene, data, anchor)
-    scene = void_outside(scene, data, anchor)
     if data.use_bands is not None:
         scene = scene.sel(band=list(data.use_bands))
     scene = open_gaps(scene, data, hide=with_labels)
+    scene = void_outside(scene, data, anchor)  # last: what lies outside is no gap
     columns = {k: v for k, v in attrs.items() if k not in (*ATTRIBUTES, "time")}
     columns |= scene.attrs.get("columns", {})
     if with_labels:

@@ -16,6 +16,8 @@ from shapely import box
 from arcticdl.config import load_config
 from arcticdl.errors import ConfigError, LabelError
 from arcticdl.experiment import append, open_prepared, open_scenes, prepare, train
+from arcticdl.experiment.data.anchors import find_anchors
+from arcticdl.experiment.scenes import open_configured
 from arcticdl.tiles import drop
 from arcticdl.training import TileFeed
 
@@ -122,6 +124,29 @@ def test_what_lies_outside_a_region_is_void():
     np.testing.assert_array_equal(scene["ice"].values == 255, ~inside)
     store = prepare(configure(region="area.gpkg"))
     assert store.manifest.groupby("col")["valid_fraction"].mean().to_dict() == {0: 1.0}
+
+
+@pytest.mark.parametrize("with_labels", [True, False])
+def test_what_lies_outside_a_region_is_no_gap(with_labels):
+    area = gpd.GeoDataFrame(geometry=[box(0, -1600, 800, 0)], crs="EPSG:3413")
+    area.to_file("area.gpkg")
+    values = ramp().copy()
+    values[0, 4:9, 2:5] = np.nan
+    write("sar/a.tif", values, time="2022-04-10T06:00:00Z")
+    label = {"band": ["HH"], "restores": ["HH"], "units": "km"}
+    gaps = {"share": 0.3, "size_px": 4}
+    config = configure({"clear": label}, region="area.gpkg", gaps=gaps)
+    (anchor, _) = find_anchors(config.data)
+    scene = open_configured(config.data, anchor, with_labels=with_labels)
+    inside = np.zeros((SIZE, SIZE), bool)
+    inside[:, :8] = True
+    np.testing.assert_array_equal(scene["valid"].values, inside)
+    gap = scene["image"].sel(band="gap").values == 1
+    if with_labels:
+        learnt = np.isfinite(scene["clear"].values[0])
+        np.testing.assert_array_equal(learnt, inside & gap & np.isfinite(values[0]))
+    else:  # what is seen beyond the region tells of gaps within it
+        np.testing.assert_array_equal(gap, np.isnan(values[0]))
 
 
 def test_a_region_does_not_hide_that_255_may_be_a_class():
