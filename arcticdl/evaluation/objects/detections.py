@@ -297,8 +297,9 @@ class DetectionEvaluation:
                     "num_truth": int(errors["truth"][number]),
                     "num_found": int(errors["found"][number]),
                     "extra": {},
-                    "truth": truth.round(3).tolist(),
-                    "found": rows.round(4).tolist(),
+                    # Coarser, an overlap of a half could be another one when pooled.
+                    "truth": truth.round(6).tolist(),
+                    "found": rows.round(6).tolist(),
                 }
             )
         return entries
