@@ -113,6 +113,9 @@ def test_the_loss_that_is_told_is_the_compiled_one():
     mean = (2 * np.nanmean(learnt[0]) + np.nanmean(learnt[1])) / 3
     assert told["loss"] == [pytest.approx(mean, rel=1e-4)]
     assert set(told) == {"loss", "adversarial_loss", "discriminator_loss"}
+    broken = model.discriminator.trainable_variables[-1]
+    broken.assign(np.full(broken.shape, np.nan, "float32"))
+    assert np.isnan(model.test_on_batch(image, truth, return_dict=True)["loss"])
 
 
 def test_void_is_never_judged():

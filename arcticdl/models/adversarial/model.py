@@ -91,9 +91,14 @@ class AdversarialModel(keras.Model):
         return own + self.weight * fooling + judging if training else own
 
     def get_metrics_result(self) -> dict[str, Any]:
-        """What Keras logs: ``loss`` is the compiled one, in training as elsewhere."""
+        """What Keras logs: ``loss`` is the compiled one, in training as elsewhere.
+
+        It is NaN where one of the others is no number, so that a guard that watches it
+        ends the training before the judge's weights are kept.
+        """
         found = super().get_metrics_result()
-        return found | {"loss": found.pop(self.restoring.name)}
+        others = found[self.fooling.name] + found[self.judging.name]
+        return found | {"loss": found.pop(self.restoring.name) + 0.0 * others}
 
     def pairs(self, x: Any, y: Any, y_pred: Any) -> tuple[Any, Any, Any]:
         """What is judged, scaled as the bands are, and how much each patch counts.
