@@ -120,6 +120,24 @@ def test_the_threshold_parts_the_variance_as_no_other_does():
     assert np.isnan(scene_threshold(np.array([np.nan])))
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_no_value_of_the_dark_half_lies_above_the_threshold(seed):
+    """Few values, or such as repeat: as all ways to part them are tried by hand."""
+    rng = np.random.default_rng(seed)
+    values = np.concatenate([rng.normal(-20, 2, 25), rng.normal(-11, 1, 9)]) + 250
+    values = values.round(seed % 2)  # halves may not part equal values
+
+    def within(threshold):
+        halves = values[values <= threshold], values[values > threshold]
+        return sum(len(half) * half.var() for half in halves)
+
+    found = scene_threshold(values)
+    assert within(found) == pytest.approx(min(map(within, np.unique(values)[:-1])))
+    assert not (values == found).any()
+    assert scene_threshold(np.array([3.0, 3.0])) == 3.0
+    assert scene_threshold(np.array([3.0])) == 3.0
+
+
 def test_halves_are_those_of_the_band_that_tells_most_scene_by_scene():
     rng = np.random.default_rng(1)
     scene_of = np.repeat([0, 1], 500)

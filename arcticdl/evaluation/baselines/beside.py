@@ -21,7 +21,7 @@ from arcticdl.files import write_json
 from arcticdl.tasks import Head
 from arcticdl.tiles import LabelInfo, TileStore
 
-FORMAT = 3
+FORMAT = 4
 """Number of the methods' making; kept results of another one are made anew."""
 
 
