@@ -15,7 +15,7 @@ from arcticdl.config import load_config
 from arcticdl.errors import ConfigError, SplitError, TaskError
 from arcticdl.evaluation.autoice import beside
 from arcticdl.evaluation.autoice.score import score_tallies
-from arcticdl.evaluation.autoice.tally import chart_heads
+from arcticdl.evaluation.autoice.tally import chart_heads, shared_charts
 from arcticdl.experiment import (
     chart_scenes,
     check_options,
@@ -259,8 +259,21 @@ def test_the_card_scores_what_the_scenes_lose(small, monkeypatch):
     assert f"{methods['textures']['title']}:" in lines
     with pytest.raises(ValueError, match="Did you mean 'wind'"):
         robustness_card(small, damages=("winds",))
+    monkeypatch.setattr("arcticdl.evaluation.autoice.damage.applies", lambda *_: False)
+    with pytest.raises(TaskError, match="needs a damage that changes a band"):
+        robustness_card(small, damages=("no AMSR2",))
     words = ["evaluate", str(small), "--score", "robustness", "--data", "a.tiles"]
     assert main(words) == 2
+
+
+def test_a_chart_that_a_baseline_lacks_in_a_fold_is_not_scored_on_fewer_scenes():
+    whole = {name: {"SIC": 1, "SOD": 2, "FLOE": 3} for name in "ab"}
+    assert shared_charts(whole, whole) == whole
+    # Fold 0 tests `a`, fold 1 `b`, in which the forest has no stage of development.
+    forest = {"a": {"SIC": 4, "SOD": 5}, "b": {"SIC": 6}}
+    assert shared_charts(forest, whole) == {"a": {"SIC": 4}, "b": {"SIC": 6}}
+    assert shared_charts({"a": {"SIC": 4}}, whole) == {}
+    assert shared_charts({"a": {"SIC": 4}, "b": {"SOD": 4}}, whole) == {}
 
 
 def test_scores_of_counts_known_by_hand():

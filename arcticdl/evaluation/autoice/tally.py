@@ -164,6 +164,35 @@ def tally_each(
     return found
 
 
+def shared_charts(tallies: Tallies, whole: Tallies) -> dict[str, Any]:
+    """The charts that a method has of every scene that another one has charted.
+
+    A method may be missing in a fold, whose training scenes do not suffice for it: its
+    score of the others would be one of other scenes.
+
+    Args:
+        tallies: Of the method.
+        whole: Of the network that it stands beside.
+
+    Returns:
+        Counts of the same scenes, in which a chart is everywhere or nowhere; empty
+        where none is left.
+
+    Example:
+        >>> part = {"a": {"SIC": 1, "SOD": 2}, "b": {"SIC": 3}}
+        >>> shared_charts(part, {"a": {}, "b": {}})
+        {'a': {'SIC': 1}, 'b': {'SIC': 3}}
+    """
+    each = [set(tallies.get(scene, {})) for scene in whole]
+    kept = set.intersection(*each) if each else set()
+    if not kept:
+        return {}
+    return {
+        scene: {chart: n for chart, n in tallies[scene].items() if chart in kept}
+        for scene in whole
+    }
+
+
 def _tenths(truth: np.ndarray) -> np.ndarray:
     return in_tenths(truth) if truth.dtype.kind == "f" else truth
 

@@ -38,13 +38,15 @@ def robustness_card(
         those for which the run has no bands; ``baselines``: where the configuration
         says ``baselines: true``, by name ``title``, and of the same damaged scenes
         ``whole`` and ``damages``, by name a list of official scores, level by level.
-        Baselines are fitted to the fold's training tiles, undamaged as the network's.
+        Baselines are fitted to the fold's training tiles, undamaged as the network's;
+        a chart that one of them lacks in a fold is none of its charts.
         It is written to ``robustness.json``, and drawn as ``robustness.png``, in the
         run folder.
 
     Raises:
         ValueError: No such damage.
-        TaskError: The run has no concentration, from which wind and melt are told.
+        TaskError: The run has no concentration, from which wind and melt are told, or
+            none of the bands that the damages change.
     """
     from arcticdl.evaluation.autoice.damage import DAMAGES, applies
     from arcticdl.evaluation.baselines.methods import is_simulated
@@ -59,8 +61,13 @@ def robustness_card(
         )
     numbers = chosen_folds(folder, fold)
     store = open_prepared(config)
-    splits = folds_of_run(folder, store, config, numbers)
     kept = [name for name in names if applies(DAMAGES[name], store.bands)]
+    if not kept:
+        raise TaskError(
+            "The robustness card needs a damage that changes a band of the run. "
+            f"Received: damages {list(names)}, bands {list(store.bands)}."
+        )
+    splits = folds_of_run(folder, store, config, numbers)
     models = {n: fold_path(folder, n) / "model.keras" for n in numbers}
     scored = _scores(config, store, splits, models, kept)
     found: dict[str, Any] = {
@@ -109,7 +116,12 @@ def _scores(
     from arcticdl.evaluation.autoice.beside import chart_baselines
     from arcticdl.evaluation.autoice.damage import DAMAGES
     from arcticdl.evaluation.autoice.score import score_tallies
-    from arcticdl.evaluation.autoice.tally import chart_heads, charting, tally_each
+    from arcticdl.evaluation.autoice.tally import (
+        chart_heads,
+        charting,
+        shared_charts,
+        tally_each,
+    )
     from arcticdl.labelling.unaided import for_tests
 
     steps: list[tuple[str | None, float]] = [(None, 0.0)]
@@ -139,14 +151,15 @@ def _scores(
             )
             for method, counted in each.items():
                 tallies.setdefault(method, {}).setdefault(step, {}).update(counted)
-    official = {
-        method: {
-            step: score_tallies(counted, num_resamples=1)["official"]
-            for step, counted in by_step.items()
-        }
-        for method, by_step in tallies.items()
-    }
-    return _Scored(official, titles, len(tallies[_NETWORK][None, 0.0]))
+    whole = tallies[_NETWORK][steps[0]]
+    official: dict[str, dict[Any, dict[str, Any]]] = {}
+    for method, by_step in tallies.items():
+        for step, counted in by_step.items():
+            if kept := shared_charts(counted, whole):
+                scored = score_tallies(kept, num_resamples=1)["official"]
+                official.setdefault(method, {})[step] = scored
+    told = {name: title for name, title in titles.items() if name in official}
+    return _Scored(official, told, len(whole))
 
 
 def _levels(name: str, scores: Mapping[Any, Any]) -> dict[str, Any]:
