@@ -118,6 +118,27 @@ def test_the_probability_may_be_what_parts_objects(tmp_path):
     assert counts == [1, 2]
 
 
+def test_confidence_is_not_the_objects_where_steps_gave_pixels_to_them(tmp_path):
+    """Holes of sure water that a step filled would be summits of the floe."""
+    codes = np.zeros(SIZE, np.uint8)
+    codes[4:20, 6:40] = 1
+    prob = np.zeros((3, *SIZE), np.float32)
+    prob[1] = np.where(codes == 1, 0.7, 0.05)
+    prob[1, 10:13, 10:13] = prob[1, 10:13, 30:33] = 0.02
+    prob[0] = 1 - prob[1]
+    maps = maps_of(codes, prob=prob)
+    maps["confidence"] = (("y", "x"), prob.max(axis=0))
+    maps["class"].attrs["postprocess"] = '[{"name": "fill_holes"}]'
+    apart = {"of": ["floe"], "landscape": "probability"}
+    frame = geopandas.read_file(write(tmp_path, maps, **apart)[1])
+    right = (0.7 * (16 * 34 - 18) + 0.02 * 18) / (16 * 34)
+    assert frame["score"].tolist() == pytest.approx([right], abs=1e-4)
+    alone = maps.drop_vars("prob")
+    assert "score" not in geopandas.read_file(write(tmp_path, alone, of=["floe"])[1])
+    with pytest.raises(ValueError, match=r"add 'prob' to `predict\.outputs`"):
+        write(tmp_path, alone, **apart)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -62,8 +62,8 @@ def write_instances(
         scene: Drawn beneath the objects, where it is given.
         stem: Path without an ending.
         of: Classes that objects are made of.
-        landscape: One of ``LANDSCAPES``; the probability of several classes needs the
-            output ``prob``.
+        landscape: One of ``LANDSCAPES``; the probability of several classes, or of a
+            map that thresholds or steps have changed, needs the output ``prob``.
         max_neck: See ``inference.separate_objects``; of probabilities the share of the
             surer object's that is still no boundary.
         min_area_px: Least pixels of an object.
@@ -102,13 +102,15 @@ def object_prob(
 
     Returns:
         float32 ``(y, x)``, 0 where it is unknown: the output ``prob``, added over the
-        classes; of a single class ``confidence``, which is its own within its objects;
-        else ``None``.
+        classes; of a single class ``confidence``, which is its own within its objects
+        where the map is the network's answer: a pixel that thresholds or steps have
+        given to the class has the confidence of another; else ``None``.
     """
     prefix = name.removesuffix("class")
+    finished = {"thresholds", "postprocess"} & set(maps[name].attrs)
     if f"{prefix}prob" in maps:
         found = maps[f"{prefix}prob"].values[list(codes)].sum(axis=0)
-    elif f"{prefix}confidence" in maps and len(codes) == 1:
+    elif f"{prefix}confidence" in maps and len(codes) == 1 and not finished:
         found = maps[f"{prefix}confidence"].values
     else:
         return None
