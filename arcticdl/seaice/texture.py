@@ -21,7 +21,7 @@ TEXTURES = (
 )
 """What `haralick_textures` tells, in its order."""
 
-_AT_ONCE = 4096  # windows whose matrices are in memory together
+_AT_ONCE = 2**20  # cells of the matrices that are in memory together
 
 
 def grey_levels(
@@ -49,10 +49,7 @@ def grey_levels(
     low, high = limits
     if not low < high:
         raise ValueError(f"`limits` must rise. Received: limits={limits}.")
-    if not 2 <= levels <= UNKNOWN:
-        raise ValueError(
-            f"`levels` must lie in 2...{UNKNOWN}. Received: levels={levels}."
-        )
+    _check_levels(levels)
     found = np.asarray(values, np.float64)
     place = np.floor((found - low) * (levels / (high - low)))
     known = np.isfinite(found)
@@ -87,7 +84,7 @@ def haralick_textures(
             What lies beyond the array is unknown.
         rows: ``(n,)`` rows of the pixels in the middle of the windows.
         cols: ``(n,)`` their columns.
-        levels: Number of grey levels.
+        levels: Number of grey levels, 2 to 255.
         window_px: Side of the windows, odd; both pixels of a pair lie within.
         distance_px: Steps from a pixel to its neighbour, below ``window_px``.
 
@@ -116,14 +113,23 @@ def haralick_textures(
     windows = np.lib.stride_tricks.sliding_window_view(padded, (window_px, window_px))
     rows, cols = np.asarray(rows, np.intp), np.asarray(cols, np.intp)
     found = np.empty((len(rows), len(TEXTURES)), np.float32)
-    for start in range(0, len(rows), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
+    count = _AT_ONCE // (levels + 1) ** 2  # 16 of the most levels
+    for start in range(0, len(rows), count):
+        part = slice(start, start + count)
         pairs = _count_pairs(windows[rows[part], cols[part]], levels, distance_px)
         found[part] = _describe(pairs)
     return found
 
 
+def _check_levels(levels: int) -> None:
+    if not 2 <= levels <= UNKNOWN:
+        raise ValueError(
+            f"`levels` must lie in 2...{UNKNOWN}. Received: levels={levels}."
+        )
+
+
 def _check(codes: np.ndarray, levels: int, window_px: int, distance_px: int) -> None:
+    _check_levels(levels)
     if window_px < 3 or window_px % 2 == 0:
         raise ValueError(
             "`window_px` must be odd and at least 3, so that a pixel is in the middle. "

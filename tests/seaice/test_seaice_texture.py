@@ -93,10 +93,12 @@ def test_nothing_known_is_nothing_told_and_one_level_is_even(grey):
 
 def test_many_windows_are_read_in_parts_with_the_same_numbers(grey):
     rows, cols = (a.ravel() for a in np.indices((30, 40)))
-    rows, cols = np.tile(rows, 4), np.tile(cols, 4)  # 4800, more than are read at once
-    found = haralick_textures(grey, rows, cols, levels=LEVELS, window_px=3)
-    alone = haralick_textures(grey, rows[-9:], cols[-9:], levels=LEVELS, window_px=3)
+    levels = 40  # of which 623 matrices are in memory at once, of 1200
+    found = haralick_textures(grey, rows, cols, levels=levels, window_px=3)
+    alone = haralick_textures(grey, rows[-9:], cols[-9:], levels=levels, window_px=3)
     np.testing.assert_array_equal(found[-9:], alone)
+    some = haralick_textures(grey, rows[:9], cols[:9], levels=255, window_px=3)
+    np.testing.assert_allclose(some, found[:9], rtol=1e-5)
 
 
 def test_levels_are_even_and_hold_what_lies_beyond():
@@ -116,6 +118,8 @@ def test_what_makes_no_sense_is_refused(grey):
             haralick_textures(grey, [5], [5], levels=LEVELS, **options)
     with pytest.raises(ValueError, match="levels from 0 to 3"):
         haralick_textures(grey, [5], [5], levels=4)
+    with pytest.raises(ValueError, match="`levels` must lie in"):  # 255 is unknown
+        haralick_textures(grey, [5], [5], levels=256)
     with pytest.raises(ValueError, match="`limits` must rise"):
         grey_levels([1.0], (2.0, 2.0))
     with pytest.raises(ValueError, match="`levels` must lie in"):
