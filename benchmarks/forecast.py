@@ -3,9 +3,10 @@
 python benchmarks/forecast.py runs/sea_ice_forecast
 python benchmarks/forecast.py runs/extent
 python benchmarks/forecast.py ../shared/data/nsidc_monthly 2002 2014 2015 2017
+python benchmarks/forecast.py data/extent 2002 2014 2015 2017
 
-The last form scores what needs no network from the files alone: the years of
-reference, then the years that are scored.
+The last two forms score what needs no network from the files alone, of maps and of
+extents: the years of reference, then the years that are scored.
 """
 
 import json
@@ -13,6 +14,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from arcticdl.forecasting import BASELINES, Issue, Reference
@@ -122,9 +124,40 @@ def gains(rows, name="damped_median", num_resamples=2000):
     return lines
 
 
+def extents(folder, known, scored):
+    """Lines of Markdown: each baseline's MAE by lead, of the whole and of regions."""
+    table = pd.read_csv(Path(folder) / "extents.csv", parse_dates=["time"])
+    told = json.loads((Path(folder) / "extents.json").read_text(encoding="utf-8"))
+    sea = np.array(list(told["regions_km2"].values())) / 1e6
+    wide = table.pivot(index="time", columns="region", values="extent_million_km2")
+    wide = wide[list(told["regions_km2"])]
+    years = wide.index.year.to_numpy()
+    wide = wide[(years >= min(known[0], scored[0])) & (years <= scored[1])]
+    years, times = wide.index.year, wide.index.to_numpy("datetime64[D]")
+    values = (wide.to_numpy() / sea).astype("float32")
+    usual = Reference(values, times, step_h=730.5, years=known)
+    inside = np.flatnonzero((years >= scored[0]) & (years <= scored[1]))
+    lines = ["| forecast | whole, 1 | 2 | 3 | regions, 1 | 2 | 3 |", "|---" * 7 + "|"]
+    for name, make in BASELINES.items():
+        means = np.array([
+            np.mean([
+                np.abs(make(Issue(usual, times[k], values[k]), times[k + lead])
+                       - values[k + lead]) * sea
+                for k in inside if k + lead in inside
+            ], axis=0)
+            for lead in (1, 2, 3)
+        ])  # fmt: skip
+        cells = [*means[:, 0], *means[:, 1:].mean(1)]
+        told_as = " | ".join(f"{value:.3f}" for value in cells)
+        lines.append(f"| {name.replace('_', ' ')} | {told_as} |")
+    return lines
+
+
 if __name__ == "__main__" and len(sys.argv) == 6:
     first, last, begin, end = map(int, sys.argv[2:])
-    print("\n".join(baselines(sys.argv[1], (first, last), (begin, end))))
+    of_table = (Path(sys.argv[1]) / "extents.csv").exists()
+    scores_of = extents if of_table else baselines
+    print("\n".join(scores_of(sys.argv[1], (first, last), (begin, end))))
 elif __name__ == "__main__":
     found = Path(sys.argv[1]) / "fold0" / "forecast" / "forecast.json"
     scores = json.loads(found.read_text(encoding="utf-8"))
