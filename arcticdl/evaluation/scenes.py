@@ -207,14 +207,17 @@ def scored_classes(heads: Iterable[Head]) -> set[str]:
 
 
 def answer_heads(
-    predictor: Predictor, scene: xr.Dataset, stats: BandStats, overlap_px: int | None
+    predictor: Predictor,
+    scene: xr.Dataset,
+    stats: BandStats | None,
+    overlap_px: int | None,
 ) -> Answers:
     """What every head answers about a scene, for its pixels or for the whole of it.
 
     Args:
         predictor: The model.
         scene: From `assemble_scene`.
-        stats: Statistics of the whole scene.
+        stats: Statistics of the whole scene; ``None``: read where they are needed.
         overlap_px: Overlap of windows; ``None``: a quarter.
 
     Returns:

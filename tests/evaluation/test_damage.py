@@ -1,10 +1,15 @@
 """What damaged scenes look like: each damage changes what it says, and nothing else."""
 
+import keras
 import numpy as np
 import pytest
 import xarray as xr
 
+from arcticdl import tiles
 from arcticdl.evaluation.autoice.damage import DAMAGES, applies, damaged
+from arcticdl.evaluation.autoice.tally import charting, tally_each
+from arcticdl.inference import Predictor
+from arcticdl.models import build_segmenter
 
 BANDS = ("HH", "HV_corrected", "incidence_angle", "btemp_18_7h", "t2m", "distance_map")
 RNG = np.random.default_rng(0)
@@ -85,3 +90,39 @@ def test_a_damage_of_bands_that_are_not_there_does_not_apply():
     assert all(applies(one, BANDS) for one in DAMAGES.values())
     told = {name for name, one in DAMAGES.items() if applies(one, ("HH", "t2m"))}
     assert told == {"wind", "melt", "texture", "no ERA5"}
+
+
+def test_a_network_scaled_by_its_scene_is_told_nothing_of_the_undamaged_one(tmp_path):
+    """Melt over ice alone is an offset, which scaling by the scene takes away."""
+    tenths = [f"{10 * k}_percent" for k in range(11)]
+    flags = {"flag_values": list(range(11)), "flag_meanings": " ".join(tenths)}
+    hh = np.random.default_rng(1).normal(-15, 0.5, (1, 32, 32)).astype("float32")
+    ice = xr.Dataset(
+        {"image": (("band", "y", "x"), hh),
+         "SIC": (("y", "x"), np.full((32, 32), 7, "uint8"), flags)},
+        {"band": ["HH"], "y": np.arange(32) + 0.5, "x": np.arange(32) + 0.5},
+        {"scene_id": "ice", "georeferenced": False, "time": "", "sensor": ""},
+    )  # fmt: skip
+    store = tiles.prepare(
+        [ice], tmp_path / "a.tiles", tile_size_px=32, progress=False,
+        quality={"one_class": "keep"},
+    )  # fmt: skip
+    card = {
+        "bands": ["HH"],
+        "normalizer": tiles.Normalizer("per_image", ("HH",)).to_dict(),
+        "tile_size_px": 32,
+        "heads": {"SIC": {"task": "segmentation", "classes": tenths}},
+    }
+    keras.utils.set_random_seed(1)
+    network = build_segmenter(
+        "plain", num_bands=1, num_classes=11, card=card,
+        backbone_options={"width": 4, "depth": 1}, decoder_options={"channels": (4,)},
+    )  # fmt: skip
+    predictor = Predictor(network)
+    counts = [
+        tally_each({"": charting(predictor, None)}, predictor.heads, store, [0],
+                   change=change, progress=False)[""]["ice"]["SIC"]
+        for change in (None, (DAMAGES["melt"], 4.0))
+    ]  # fmt: skip
+    assert np.count_nonzero(counts[0]) > 1
+    assert np.abs(counts[1] - counts[0]).sum() < 10  # of 1024 px; decibels are float32

@@ -91,7 +91,7 @@ def _methods(
 
 
 def _answering(charts: Mapping[str, Method]) -> Answering:
-    def answer(scene: xr.Dataset, stats: BandStats) -> dict[str, np.ndarray]:
+    def answer(scene: xr.Dataset, stats: BandStats | None) -> dict[str, np.ndarray]:
         image = source_pixels(scene)
         return {chart: method.answer(image) for chart, method in charts.items()}
 

@@ -22,8 +22,9 @@ from arcticdl.void import VOID_CLASS
 Tallies = Mapping[str, Mapping[str, np.ndarray]]
 """Scene -> chart -> counts (true, predicted)."""
 
-Answering = Callable[[xr.Dataset, BandStats], Mapping[str, np.ndarray]]
-"""From a scene and its statistics to activated answers ``(y, x, channel)`` by chart."""
+Answering = Callable[[xr.Dataset, BandStats | None], Mapping[str, np.ndarray]]
+"""From a scene and its statistics, if they are known, to activated answers ``(y, x,
+channel)`` by chart."""
 
 
 def chart_heads(heads: Mapping[str, Head]) -> dict[str, Head]:
@@ -153,7 +154,8 @@ def tally_each(
         scene, truths = assemble_scene(store, tiles)
         if change is not None:
             scene = damaged(scene, _tenths(truths["SIC"]), *change)
-        stats = store.scene_stats(scene_id)
+        # Of a damaged scene nobody has other statistics than its own.
+        stats = store.scene_stats(scene_id) if change is None else None
         for name, answer in answering.items():
             answers = answer(scene, stats)
             found[name][str(scene_id)] = {
