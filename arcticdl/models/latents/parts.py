@@ -42,11 +42,11 @@ class LatentParts:
 
     def __init__(self, model: keras.Model) -> None:
         told = (get_card(model) or {}).get("latent")
-        if told is None:
+        if told is None or NAME not in {layer.name for layer in model.layers}:
             raise ValueError(
                 "`model` must be an autoencoder, built with `latent` "
                 "(`model.options.latent` in a configuration). Received: "
-                f"{model.name!r}, which has no code."
+                f"{model.name!r}, which has no code of its own."
             )
         self.kind, self.size = str(told["kind"]), int(told["size"])
         self.stride = int(told["stride"])
