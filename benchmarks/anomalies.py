@@ -186,11 +186,12 @@ def table(found: list[dict[str, dict[str, float]]]) -> str:
     ]
     for title in titles:
         rows = [f[title] for f in found]
-        area = [row["area"] for row in rows]
         mean = {k: np.mean([row[k] for row in rows]) for k in rows[0]}
+        low, high = ({k: f([r[k] for r in rows]) for k in mean} for f in (min, max))
         lines.append(
-            f"| {title} | {mean['area']:.4f} ({min(area):.4f}-{max(area):.4f}) | "
-            f"{100 * mean['found']:.0f} % | {100 * mean['false']:.2f} % | "
+            f"| {title} | {mean['area']:.4f} ({low['area']:.4f}-{high['area']:.4f}) | "
+            f"{100 * mean['found']:.0f} % | {100 * mean['false']:.2f} % "
+            f"({100 * low['false']:.2f}-{100 * high['false']:.2f}) | "
             f"{mean['seconds']:.0f} |"
         )
     return "\n".join(lines)
