@@ -61,7 +61,7 @@ def bernoulli_kl(rate: float, found: Any) -> Any:
         >>> [round(float(bernoulli_kl(0.5, found)), 4) for found in (0.5, 0.1)]
         [0.0, 0.5108]
     """
-    found = ops.clip(found, _LEAST, 1.0 - _LEAST)
+    found = ops.clip(ops.convert_to_tensor(found), _LEAST, 1.0 - _LEAST)
     on = rate * (ops.log(rate) - ops.log(found))
     return on + (1.0 - rate) * (ops.log(1.0 - rate) - ops.log(1.0 - found))
 
