@@ -7,7 +7,9 @@ import pytest
 import xarray as xr
 
 from arcticdl.sources.core.lazy import WindowArray
-from arcticdl.tiles.writing.cut import SceneCache
+from arcticdl.tiles.plan import plan_tiles
+from arcticdl.tiles.writing import cut
+from arcticdl.tiles.writing.cut import SceneCache, TileCutter, TileTable
 
 
 @pytest.fixture
@@ -46,6 +48,24 @@ def test_scenes_in_use_leave_no_room_for_others(lazy_scenes, decoded):
     held.clear()
     assert cache.get(2) is cache.get(2) and decoded == [0, 1, 2]
     assert SceneCache(lazy_scenes, 150_000).get(3) is lazy_scenes[3]
+
+
+def test_a_scene_takes_its_room_until_its_tiles_are_copied(
+    lazy_scenes, decoded, monkeypatch
+):
+    cache = SceneCache(lazy_scenes, 170_000)
+    table = TileTable(np.zeros(1, int), np.zeros((1, 2), int))
+    plans = [plan_tiles((100, 100), 100)]
+    cutter = TileCutter(cache, plans, table, {}, 1, np.dtype("float64"))
+    copy, held = cut.copy_pixels, []
+
+    def while_others_read(source, target):
+        held.extend(cache.get(number) for number in (1, 2))
+        copy(source, target)
+
+    monkeypatch.setattr(cut, "copy_pixels", while_others_read)
+    cutter.cut(np.array([0]))
+    assert decoded == [0, 1] and held[1] is lazy_scenes[2]
 
 
 def test_a_cache_that_goes_takes_its_scenes_with_it(lazy_scenes):

@@ -156,7 +156,11 @@ class TileCutter:
             "y": slice(top, min(top + height, plan.shape_px[0])),
             "x": slice(left, min(int(columns.max()) + width, plan.shape_px[1])),
         }
-        slab = self._read(position, window)
+        with reading(self.cache.scenes[position]):
+            # Held to the end: the slab shows the scene's own memory, whose room is free
+            # for others as soon as nobody holds the scene.
+            scene = self.cache.get(position)
+            slab = self._read(scene, window)
         for slot, column in zip(slots, columns - left, strict=True):
             for name, values in slab.items():
                 info = self.labels.get(name)
@@ -175,14 +179,14 @@ class TileCutter:
     def _name(self, position: int) -> str:
         return str(self.cache.scenes[position].attrs.get("scene_id"))
 
-    def _read(self, position: int, window: dict[str, slice]) -> dict[str, np.ndarray]:
+    def _read(
+        self, scene: xr.Dataset, window: dict[str, slice]
+    ) -> dict[str, np.ndarray]:
         """Reads a window of a scene: image, ``valid`` and labels."""
-        with reading(self.cache.scenes[position]):
-            scene = self.cache.get(position)
-            part = scene.variables["image"].isel(window)
-            image = read_values(part, "y", "x", "band")
-            valid = read_valid(scene, window)
-            labels = read_labels(scene, window, self.labels, valid, self.fixes)
+        part = scene.variables["image"].isel(window)
+        image = read_values(part, "y", "x", "band")
+        valid = read_valid(scene, window)
+        labels = read_labels(scene, window, self.labels, valid, self.fixes)
         return {"image": image, "valid": valid, **labels}
 
 
