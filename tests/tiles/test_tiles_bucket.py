@@ -9,6 +9,7 @@ from arcticdl.sources.core import remote
 from arcticdl.sources.core.remote import find_files
 from arcticdl.tiles import layout
 from arcticdl.tiles.write import ShardWriter
+from arcticdl.tiles.writing import bucket
 
 ADDRESS = "s3://ice/ponds.zarr"
 
@@ -96,6 +97,43 @@ def test_a_killed_write_to_a_bucket_is_resumed(
             prepare(path, scenes, pixels_at=ADDRESS, num_workers=1)
     store = prepare(path, scenes, pixels_at=ADDRESS)
     assert_equal_stores(store, prepare(tmp_path / "b.tiles", scenes))
+
+
+def test_scenes_that_come_and_go_in_a_bucket_are_whole_after_a_kill(
+    ice_bucket, tmp_path, make_scene, monkeypatch
+):
+    monkeypatch.setattr(layout, "tiles_per_shard", lambda size: 7)
+    path, scenes = tmp_path / "a.tiles", [make_scene(k) for k in range(3)]
+    before = prepare(path, scenes[:1], pixels_at=ADDRESS)
+    write, done = ShardWriter.write, []
+
+    def killed(self, shard):
+        if done:
+            raise KeyboardInterrupt
+        write(self, shard)
+        done.append(shard)  # its pixels are in, its records are not
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ShardWriter, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tiles.append(path, scenes[1:], progress=False, num_workers=1)
+    assert_equal_stores(tiles.open_store(path), before)
+    store = tiles.append(path, scenes[1:], progress=False)
+    assert_equal_stores(store, prepare(tmp_path / "b.tiles", scenes))
+
+    def cut_off(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bucket, "keep_shards", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            tiles.drop(path, ["scene_0"])
+    rest = prepare(tmp_path / "rest.tiles", scenes[1:])
+    assert_equal_stores(tiles.open_store(path), rest)
+    assert_equal_stores(tiles.drop(path, ["scene_0"]), rest)
+    again = tiles.append(path, scenes[:1], progress=False)
+    assert_equal_stores(again, prepare(tmp_path / "c.tiles", [*scenes[1:], scenes[0]]))
+    tiles.refuse_errors(tiles.check_store(path).findings)
 
 
 def test_an_address_must_be_free_and_reachable(ice_bucket, tmp_path, make_scene):
