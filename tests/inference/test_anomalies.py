@@ -16,6 +16,7 @@ from arcticdl.inference.anomalies.fit import (
     unfitted,
     write_anomalies,
 )
+from arcticdl.inference.anomalies.measure import Codes
 from arcticdl.inference.novelty.features import weights_digest
 from arcticdl.models import LatentParts, build_regressor
 from arcticdl.tiles import Normalizer
@@ -104,6 +105,15 @@ def test_each_normal_scene_has_its_share_below_the_limit_and_a_new_one_by_rank()
     assert beyond / repeats == pytest.approx(1 / (count + 1), abs=0.06)
 
 
+@pytest.mark.parametrize("quantile", [0.5, 0.9, 0.99])
+def test_no_more_pixels_of_a_normal_scene_than_told_lie_beyond_the_limit(quantile):
+    rng = np.random.default_rng(4)
+    for count in range(2, 320):
+        errors = rng.random(count)
+        beyond = int((errors > fit_limit({"a": errors}, quantile)).sum())
+        assert beyond <= count * (1 - quantile) + 1e-9
+
+
 def test_clusters_are_the_nearest_centres_the_largest_first():
     rng = np.random.default_rng(3)
     codes = np.concatenate(
@@ -151,6 +161,20 @@ def test_error_code_and_cluster_are_mapped_beside_what_is_rebuilt(network):
     garbage = np.where(valid, image, 1e4)
     again = arcticdl.inference.predict_scene(path, scene_of(garbage, valid), **options)
     xr.testing.assert_equal(again.drop_attrs(), maps.drop_attrs())
+
+
+def test_a_code_is_drawn_to_the_edge_of_what_is_seen(network):
+    _, model, _ = network
+    valid = np.zeros((1, 22, 30), bool)
+    valid[:, 5:, :17] = True  # places are 4 x 4 pixels
+    seen = np.zeros((1, 6, 8, 1), "float32")
+    seen[:, 1:, :5] = 1
+    code = seen * np.array([7.0, -2.0, 0.5], "float32")
+    found = Codes(model).smoothed(code, valid)
+    assert found.shape == (1, 22, 30, 3)
+    np.testing.assert_allclose(
+        found[valid], [[7.0, -2.0, 0.5]] * valid.sum(), rtol=1e-5
+    )
 
 
 def test_overlapping_windows_are_blended_without_seams_in_codes(network):

@@ -48,7 +48,8 @@ def fit_anomalies(
     Returns:
         Fold -> what was fitted, in numbers: ``limit``, ``scenes`` (the quantile of each
         normal scene), ``tested`` (share beyond the limit of each scene that tests the
-        fold), ``std`` of each number of the code.
+        fold), ``unusual`` (those beyond it by more than is normal), ``std`` of each
+        number of the code.
 
     Raises:
         ConfigError: Nothing validates the folds, or the fold is not trained.
@@ -117,14 +118,19 @@ class _Fitting:
             std=codes.std(0),
         )
         fit.write_anomalies(found, self.path.with_name(fit.FILE))
-        tested = self._errors(split.test, "tested scenes")
+        tested, unusual = {}, []
+        for name, each in self._errors(split.test, "tested scenes"):
+            tested[name] = float((each > found.limit).mean())
+            if fit.usual_error(each, quantile) > found.limit:
+                unusual.append(name)
         told = {
             "limit": found.limit,
             "quantile": quantile,
             "window_px": found.window_px,
             "num_scenes": found.num_scenes,
-            "scenes": {n: float(np.quantile(e, quantile)) for n, e in errors.items()},
-            "tested": {n: float((e > found.limit).mean()) for n, e in tested},
+            "scenes": {n: fit.usual_error(e, quantile) for n, e in errors.items()},
+            "tested": tested,
+            "unusual": unusual,
             "kind": self.codes.parts.kind,
             "std": found.std.astype(float).tolist(),
         }
@@ -207,7 +213,7 @@ def measure_anomalies(
         FileNotFoundError: The fold has no fit.
         ValueError: The fit is of other weights, or a scene has no valid pixel.
     """
-    from arcticdl.inference.anomalies.fit import FILE, read_anomalies
+    from arcticdl.inference.anomalies.fit import FILE, read_anomalies, usual_error
     from arcticdl.inference.anomalies.measure import SceneAnomalies
     from arcticdl.inference.predictor import Predictor
 
@@ -218,14 +224,15 @@ def measure_anomalies(
         )
     config, (path,) = model_files(Path(run), fold)
     predictor = Predictor(path, outputs=("anomaly",))
-    usual = 1 - read_anomalies(path.with_name(FILE)).quantile
+    quantile = read_anomalies(path.with_name(FILE)).quantile
     overlap = config.predict.overlap_px if config else None
     found = []
     for scene in open_inputs(config, list(inputs), path.parent / "split.json"):
         errors = scene_errors(predictor, scene, None, overlap)
         share = float((errors > 1).mean())
         name = str(scene.attrs.get("scene_id", "?"))
-        found.append(SceneAnomalies(name, share, share > usual))
+        unusual = usual_error(errors, quantile) > 1
+        found.append(SceneAnomalies(name, share, unusual))
     return found
 
 
@@ -244,6 +251,6 @@ def describe_anomalies(told: Mapping[int, Mapping[str, Any]]) -> list[str]:
             used = sum(std**2 > 0.01 for std in found["std"])
             lines.append(f"  {used} of {len(found['std'])} numbers of the code in use")
         for scene, share in found["tested"].items():
-            word = "  unusual" if share > 1 - found["quantile"] else ""
+            word = "  unusual" if scene in found["unusual"] else ""
             lines.append(f"  {scene}: {100 * share:.2f} % beyond the limit{word}")
     return lines

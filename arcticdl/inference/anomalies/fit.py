@@ -106,6 +106,23 @@ def rebuild_error(
     return np.where(valid, np.sqrt(mean), 0).astype(np.float32)[..., None]
 
 
+def usual_error(errors: Floats, quantile: float) -> float:
+    """The least error that a share of a scene's pixels do not go beyond.
+
+    It is one of the errors: a value between two of them would leave a pixel too many
+    beyond it.
+
+    Args:
+        errors: ``(pixel,)``.
+        quantile: Share of the pixels, in (0, 1).
+
+    Example:
+        >>> usual_error(np.arange(4.0), 0.8)
+        3.0
+    """
+    return float(np.quantile(errors, quantile, method="inverted_cdf"))
+
+
 def fit_limit(errors: Mapping[str, Floats], quantile: float) -> float:
     """The error below which a share of the pixels of each normal scene stay.
 
@@ -130,7 +147,7 @@ def fit_limit(errors: Mapping[str, Floats], quantile: float) -> float:
         raise ValueError(
             f"`quantile` must lie in (0, 1). Received: quantile={quantile}."
         )
-    found = [float(np.quantile(e, quantile)) for e in errors.values() if len(e)]
+    found = [usual_error(e, quantile) for e in errors.values() if len(e)]
     if not found or not max(found) > 0:
         raise ValueError(
             "The limit is set by normal scenes that are rebuilt with some error. "

@@ -46,19 +46,31 @@ class Codes:
         share = pooled_share(valid, self.parts.stride)
         return [one[here > 0.5] for one, here in zip(found, share, strict=True)]
 
-    def enlarged(self, code: Floats, shape: tuple[int, int], *, smooth: bool) -> Floats:
+    def repeated(self, numbers: Floats, shape: tuple[int, int]) -> Floats:
         """Numbers of places (n, y, x, number) at the resolution of pixels."""
         stride = self.parts.stride
-        if not smooth:
-            large = code.repeat(stride, 1).repeat(stride, 2)
-        else:
-            size = [stride * side for side in code.shape[1:3]]
-            large = np.asarray(
-                ops.image.resize(
-                    code, size, interpolation="bilinear", data_format="channels_last"
-                )
+        return numbers.repeat(stride, 1).repeat(stride, 2)[:, : shape[0], : shape[1]]
+
+    def smoothed(self, code: Floats, valid: NDArray[np.bool_]) -> Floats:
+        """A code at the resolution of pixels, drawn smoothly between seen places.
+
+        Args:
+            code: ``(n, y, x, feature)``, of places.
+            valid: ``(n, y, x)``, of pixels. A place without any has no code, and a
+                pixel beside it is that of the places that have.
+
+        Returns:
+            ``(n, y, x, feature)``, of pixels.
+        """
+        seen = (pooled_share(valid, self.parts.stride) > 0)[..., None]
+        both = np.concatenate([code * seen, seen], -1, dtype=np.float32)
+        size = [self.parts.stride * side for side in code.shape[1:3]]
+        large = ops.convert_to_numpy(
+            ops.image.resize(
+                both, size, interpolation="bilinear", data_format="channels_last"
             )
-        return large[:, : shape[0], : shape[1]]
+        )[:, : valid.shape[1], : valid.shape[2]]
+        return np.asarray(large[..., :-1] / np.maximum(large[..., -1:], 1e-6))
 
 
 class Scaling(NamedTuple):
@@ -124,10 +136,10 @@ def with_codes(
             code = codes.parts.encode(normalizer(image, valid, stats))
             size = valid.shape[1:]
             if "latent" in wanted:
-                answers[OF_CODE["latent"]] = codes.enlarged(code, size, smooth=True)
+                answers[OF_CODE["latent"]] = codes.smoothed(code, valid)
             if "cluster" in wanted:
                 shares = found.shares(code)
-                answers[OF_CODE["cluster"]] = codes.enlarged(shares, size, smooth=False)
+                answers[OF_CODE["cluster"]] = codes.repeated(shares, size)
         return answers
 
     return measured
