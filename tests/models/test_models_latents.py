@@ -122,6 +122,17 @@ def test_the_term_grows_over_the_warm_up_and_batches_alone_are_counted():
     np.testing.assert_allclose(found, [0, 0.25, 0.5, 0.75, 1, 1])
 
 
+def test_losses_of_validations_during_the_warm_up_can_be_compared():
+    x, seen = np.ones((1, 2, 2, 4), "float32"), np.ones((1, 2, 2, 1), "float32")
+    layer = LatentCode("sparse_l1", weight=3.0, warmup_steps=4)
+    found = []
+    for _ in range(3):
+        layer([x, seen], training=False)
+        found.append(float(layer.losses[-1]))
+        layer([x, seen], training=True)
+    np.testing.assert_allclose(found, [3, 3, 3])
+
+
 def test_places_without_any_pixel_are_not_seen():
     image = np.zeros((1, 8, 12, 2), "float32")
     image[0, 3, 4, 1] = 0.1

@@ -112,10 +112,11 @@ class LatentCode(layers.Layer):
         Their sigmoid; the loss gets the mean divergence of how often each is on from
         ``rate`` (Ng 2011, Sparse autoencoder, CS294A lecture notes).
 
-    What is added is multiplied by ``weight``, and by a share that grows from 0 to 1
-    over the first ``warmup_steps`` batches (Bowman et al. 2016,
+    What is added is multiplied by ``weight``, and in training by a share that grows
+    from 0 to 1 over the first ``warmup_steps`` batches (Bowman et al. 2016,
     doi:10.18653/v1/K16-1002). They are counted by a weight of the layer, which
-    checkpoints keep.
+    checkpoints keep. The loss of a validation holds all of it from the start, so that
+    its epochs can be compared.
 
     Args:
         kind: One of ``models.options.LATENTS``.
@@ -178,10 +179,9 @@ class LatentCode(layers.Layer):
     def _add(self, term: Any, training: bool | None) -> None:
         """Adds a term to the loss, at its share."""
         share: Any = self.weight
-        if self.warmup_steps:
+        if self.warmup_steps and training:
             share = share * ops.minimum(self.steps / self.warmup_steps, 1.0)
-            if training:
-                self.steps.assign_add(1.0)
+            self.steps.assign_add(1.0)
         self.add_loss(share * term)
 
     def compute_output_shape(self, shapes: list[Shape]) -> Shape:

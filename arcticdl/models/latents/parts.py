@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 from numpy.typing import NDArray
 
 from arcticdl.models.card import get_card, model_heads
@@ -88,7 +89,8 @@ class LatentParts:
         bands = self._model.input.shape[-1]
         size = (batch, rows * self.stride, columns * self.stride, bands)
         blank = np.zeros(size, "float32")  # only its size is looked at
-        return np.asarray(self._decoder([blank, code], training=False))
+        rebuilt = self._decoder([blank, code], training=False)
+        return np.asarray(ops.convert_to_numpy(rebuilt))
 
     def sample(self, number: int, places: tuple[int, int], *, seed: int = 0) -> Floats:
         """Draws images: codes from a standard normal distribution, rebuilt.
