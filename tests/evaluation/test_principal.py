@@ -82,3 +82,11 @@ def test_nothing_that_sees_the_image_stands_beside_an_autoencoder(sea):
         sea, [0], [1], sea.labels["bands"], read_head("bands", HEAD), start=started(4)
     )
     assert set(found) == {"constant", "principal"}
+
+
+def test_a_code_of_more_numbers_than_the_rebuilt_bands_have_loses_nothing(sea):
+    start = started(0) | {"latent": {"size": 9, "kind": "plain", "stride": 2}}
+    label, head = sea.labels["bands"], read_head("bands", HEAD)
+    result = principal_baseline(sea, (0,), (1,), label, head, start)["principal"]
+    assert result["title"] == "principal components, 8 for 2 x 2 px"
+    assert result["scores"]["rmse"] == pytest.approx(0, abs=1e-4)

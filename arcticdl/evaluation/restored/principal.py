@@ -58,6 +58,7 @@ def principal_baseline(
         whole = blocks[np.isfinite(blocks).all(1)]
         found.append(rng.permutation(whole)[:most])
     training = np.concatenate(found)
+    size = min(size, training.shape[1])  # of all bands, of which some are rebuilt
     if len(training) < size:
         return {}
     fitted = PCA(size, random_state=seed).fit(training)
