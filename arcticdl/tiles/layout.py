@@ -148,7 +148,7 @@ def open_tiles(where: Path | str, name: str, shape: tuple[int, ...], dtype: str)
     try:
         array = open_array(where, name)
     except ValueError as error:
-        if is_unreachable(error):
+        if is_unreachable(where, error):
             raise StoreError(unreachable(str(where), error)) from error
         raise StoreError(
             f"A tile store must hold its arrays. Received: {where} without a "

@@ -48,8 +48,8 @@ class PendingRead:
             try:
                 future.result()
             except ValueError as error:
-                if is_unreachable(error):
-                    where = self._store.about.get("pixels_at", self._store.path)
+                where = self._store.about.get("pixels_at", self._store.path)
+                if is_unreachable(where, error):
                     raise StoreError(unreachable(str(where), error)) from error
                 self._store.check_current()
                 raise self._name_damage(name, error) from error

@@ -86,7 +86,7 @@ class ShardWriter:
                 target = array.with_transaction(transaction)
                 target[first : first + len(values)].write(values).result()
         except ValueError as error:  # TensorStore's word for a full disk as well
-            if is_unreachable(error):
+            if is_unreachable(self.arrays, error):
                 raise StoreError(unreachable(str(self.arrays), error)) from error
             raise OSError(
                 f"A tile store must be writable. Received: {self.arrays}, of which "

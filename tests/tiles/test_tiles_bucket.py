@@ -155,6 +155,17 @@ def test_an_address_must_be_free_and_reachable(ice_bucket, tmp_path, make_scene)
         prepare(tmp_path / "a.tiles", scenes, pixels_at=ADDRESS, keep_pixels=False)
 
 
+def test_a_folder_that_denies_to_be_written_to_is_no_bucket(
+    tmp_path, make_scene, monkeypatch
+):
+    def denied(*args, **options):
+        raise ValueError("PERMISSION_DENIED: Error writing local file")
+
+    monkeypatch.setattr(layout, "open_array", denied)
+    with pytest.raises(OSError, match=r"must be writable.*PERMISSION_DENIED"):
+        prepare(tmp_path / "a.tiles", [make_scene(0)])
+
+
 def test_a_server_that_is_gone_is_told_from_damage(
     ice_bucket, tmp_path, make_scene, monkeypatch
 ):

@@ -140,9 +140,15 @@ def unreachable(address: str, error: BaseException) -> str:
     )
 
 
-def is_unreachable(error: BaseException) -> bool:
-    """Whether TensorStore failed to ask a server, and not at what it answered."""
-    return _REFUSED.search(str(error)) is not None
+def is_unreachable(where: Any, error: BaseException) -> bool:
+    """Whether TensorStore failed to ask a server, and not at what it answered.
+
+    Args:
+        where: What was opened. No path is: a folder that denies to be written to has
+            neither a bucket nor credentials.
+        error: What TensorStore raised.
+    """
+    return is_address(where) and _REFUSED.search(str(error)) is not None
 
 
 def folder_spec(address: str) -> dict[str, Any]:
