@@ -126,7 +126,8 @@ class TrainConfig(Section):
     batch_size: PositiveInt | Literal["auto"] = Field(
         8,
         description="Tiles a step, of all devices, at most those that an epoch visits; "
-        "auto: the largest of which a step fits the memory, found once a run.",
+        "auto: the largest of which a step fits the memory, found once a run. The "
+        "default is fewer where an epoch visits fewer.",
     )
     epochs: PositiveInt = Field(20, description="Epochs of the whole training.")
     repeats: PositiveInt = Field(1, description="Passes over the tiles in an epoch.")

@@ -114,7 +114,9 @@ def _training_feed(
     return TileFeed(
         store,
         tiles,
-        batch_size=placement.share(int(settings.batch_size)),
+        batch_size=placement.share(
+            min(int(settings.batch_size), len(tiles) * settings.repeats)
+        ),
         normalizer=_normalizer(config, store),
         sampler=_build_sampler(config, store, tiles),
         repeats=settings.repeats,
@@ -125,7 +127,7 @@ def _training_feed(
 
 
 def check_batch_sizes(config: Experiment, splits: Mapping[Fold, Split]) -> None:
-    """Refuses a batch of more tiles than an epoch of a fold visits.
+    """Refuses a batch that was asked for, and that an epoch of a fold does not fill.
 
     Args:
         config: The experiment.
@@ -134,9 +136,12 @@ def check_batch_sizes(config: Experiment, splits: Mapping[Fold, Split]) -> None:
     Raises:
         ConfigError: A fold has too few.
     """
-    # `auto` finds a size that fits, and windows of scenes are as many as are asked for.
     settings = config.train
+    # `auto` finds a size that fits, windows of scenes are as many as are asked for, and
+    # nobody asked for the default.
     if settings.batch_size == "auto" or settings.feed == "scenes":
+        return
+    if "batch_size" not in settings.model_fields_set:
         return
     for number, split in splits.items():
         visited = len(split.train) * settings.repeats

@@ -145,6 +145,16 @@ def test_a_batch_larger_than_a_fold_is_refused_before_any_is_trained(project, ca
     assert "1 batches of 9 tiles" in capsys.readouterr().out
 
 
+def test_the_default_batch_gives_way_to_a_smaller_fold(project, capsys):
+    train = {k: v for k, v in TREE["train"].items() if k != "batch_size"}
+    assert main(["train", configure("few", train=train), "--fold", "0"]) == 0
+    assert "1 batches of 8 tiles" in capsys.readouterr().out
+    select = {"size_px": 32, "store": "data/whole.tiles"}
+    few = configure("fewer", train=train, tiles=select)
+    assert main(["prepare", few]) == 0 == main(["train", few, "--fold", "0"])
+    assert "1 batches of 2 tiles" in capsys.readouterr().out
+
+
 def test_a_start_that_has_seen_the_test_fold_is_refused(project, capsys):
     config = configure("leak", model__warm_start={"run": "runs/first", "fold": 0})
     for fold in ("1", "all"):
