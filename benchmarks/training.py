@@ -315,6 +315,7 @@ def watch_memory(folder: Path) -> None:
     small = (
         "model={backbone: plain, decoder: unet}",
         f"folds={{n_splits: {SCENES - 1}}}",
+        "train.repeats=1",
     )
     config, store, split = load(folder, 50, *small)
     sizes: list[float] = []
