@@ -9,15 +9,15 @@ from sklearn.metrics import pairwise_distances_argmin
 import arcticdl
 from arcticdl.inference.anomalies.fit import (
     FILE,
+    Anomalies,
     fit_clusters,
     fit_limit,
-    read_anomalies,
     rebuild_error,
     unfitted,
-    write_anomalies,
 )
 from arcticdl.inference.anomalies.measure import Codes
 from arcticdl.inference.novelty.features import weights_digest
+from arcticdl.inference.novelty.saved import read_fit, write_fit
 from arcticdl.models import LatentParts, build_regressor
 from arcticdl.tiles import Normalizer
 
@@ -63,7 +63,7 @@ def network(tmp_path_factory):
         limit=2.0, quantile=0.9, num_scenes=2, centres=centres,
         weights=weights_digest(model),
     )  # fmt: skip
-    write_anomalies(found, path.with_name(FILE))
+    write_fit(found, path.with_name(FILE))
     return path, model, found
 
 
@@ -190,7 +190,7 @@ def test_overlapping_windows_are_blended_without_seams_in_codes(network):
 
 def test_a_fit_is_read_as_it_was_written_and_belongs_to_its_network(network, tmp_path):
     path, model, found = network
-    read = read_anomalies(path.with_name(FILE))
+    read = read_fit(Anomalies, path.with_name(FILE))
     for one, other in zip(read, found, strict=True):
         np.testing.assert_array_equal(one, other)
     options = {"outputs": ("anomaly",), "progress": False}
@@ -202,12 +202,12 @@ def test_a_fit_is_read_as_it_was_written_and_belongs_to_its_network(network, tmp
     model.save(tmp_path / "model.keras")
     with pytest.raises(FileNotFoundError, match="arcticdl anomalies RUN"):
         arcticdl.inference.predict_scene(tmp_path / "model.keras", scene, **options)
-    write_anomalies(found._replace(weights="others"), tmp_path / FILE)
+    write_fit(found._replace(weights="others"), tmp_path / FILE)
     with pytest.raises(ValueError, match="own weights"):
         arcticdl.inference.predict_scene(tmp_path / "model.keras", scene, **options)
     (tmp_path / FILE).write_bytes(b"torn")
     with pytest.raises(ValueError, match="as `arcticdl anomalies` writes it"):
-        read_anomalies(tmp_path / FILE)
+        read_fit(Anomalies, tmp_path / FILE)
     plain = build_regressor(
         "plain", bands=list(BANDS), backbone_options={"width": 4, "depth": 1},
         decoder_options={"channels": (4,)}, card={**CARD, "starts": {}},

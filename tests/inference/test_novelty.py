@@ -12,11 +12,11 @@ import arcticdl
 from arcticdl.inference import build_ensemble
 from arcticdl.inference.novelty.distance import (
     FILE,
+    Novelty,
     fit_novelty,
-    read_novelty,
-    write_novelty,
 )
 from arcticdl.inference.novelty.features import Features
+from arcticdl.inference.novelty.saved import read_fit, write_fit
 from arcticdl.inference.novelty.scenes import scene_novelty
 from arcticdl.inference.predictor import Predictor
 from arcticdl.models import build_classifier, build_segmenter
@@ -73,7 +73,7 @@ def network(tmp_path_factory):
     path = tmp_path_factory.mktemp("novelty") / "model.keras"
     model.save(path)
     novelty, *_ = fit(model, [usual(seed) for seed in range(6)])
-    write_novelty(novelty, path.with_name(FILE))
+    write_fit(novelty, path.with_name(FILE))
     return path, model
 
 
@@ -97,7 +97,7 @@ def test_distances_are_those_of_scipy_and_scikit_learn():
 
 def test_foreign_scenes_score_higher_than_new_scenes_of_the_usual_kind(network):
     path, model = network
-    novelty, features = read_novelty(path.with_name(FILE)), Features(model)
+    novelty, features = read_fit(Novelty, path.with_name(FILE)), Features(model)
     predictor = Predictor(model)
     found = {
         kind: [
@@ -135,7 +135,7 @@ def test_images_have_one_score(tmp_path):
     )
     novelty, *_ = fit(model, [usual(seed) for seed in range(4)])
     model.save(tmp_path / "model.keras")
-    write_novelty(novelty, tmp_path / FILE)
+    write_fit(novelty, tmp_path / FILE)
     scenes = [scene_of("a", usual(9)), scene_of("b", foreign(9))]
     told = arcticdl.inference.predict_images(
         tmp_path / "model.keras", scenes, outputs=("class", "novelty"), progress=False
@@ -152,8 +152,8 @@ def test_what_has_no_fit_of_its_own_is_refused(network, tmp_path):
     model.save(tmp_path / "model.keras")
     with pytest.raises(FileNotFoundError, match="arcticdl novelty"):
         arcticdl.predict_scene(tmp_path / "model.keras", scene, **options)
-    novelty = read_novelty(path.with_name(FILE))
-    write_novelty(novelty._replace(weights="others"), tmp_path / FILE)
+    novelty = read_fit(Novelty, path.with_name(FILE))
+    write_fit(novelty._replace(weights="others"), tmp_path / FILE)
     with pytest.raises(ValueError, match="own weights"):
         arcticdl.predict_scene(tmp_path / "model.keras", scene, **options)
     with pytest.raises(ValueError, match="ensemble"):
@@ -164,4 +164,4 @@ def test_what_has_no_fit_of_its_own_is_refused(network, tmp_path):
         fit_novelty({"a": np.ones((9, 2)), "b": np.ones((9, 2))}, layer="", quantile=1)
     (tmp_path / FILE).write_bytes(b"torn")
     with pytest.raises(ValueError, match="as `arcticdl novelty` writes it"):
-        read_novelty(tmp_path / FILE)
+        read_fit(Novelty, tmp_path / FILE)

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 
 from arcticdl.errors import ConfigError
-from arcticdl.experiment.bundles.models import model_files
 from arcticdl.experiment.data.inputs import open_inputs
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.data.run_split import folds_of_run
 from arcticdl.experiment.evaluate import chosen_folds
 from arcticdl.experiment.folder import fold_path, load_run, write_json
-from arcticdl.experiment.uncertainty.novelty import features_by_scene
+from arcticdl.experiment.uncertainty.novelty import features_by_scene, model_of_scenes
 from arcticdl.progress import track
 from arcticdl.tiles import TileStore
 
@@ -104,6 +103,7 @@ class _Fitting:
     ) -> dict[str, Any]:
         """Fits and writes; returns what is told of it."""
         from arcticdl.inference.anomalies import fit
+        from arcticdl.inference.novelty.saved import write_fit
 
         rows = features_by_scene(self.codes, self.predictor, self.store, split.train)
         codes = np.concatenate(list(rows.values()))
@@ -117,7 +117,7 @@ class _Fitting:
             mean=codes.mean(0),
             std=codes.std(0),
         )
-        fit.write_anomalies(found, self.path.with_name(fit.FILE))
+        write_fit(found, self.path.with_name(fit.FILE))
         tested, unusual = {}, []
         for name, each in self._errors(split.test, "tested scenes"):
             tested[name] = float((each > found.limit).mean())
@@ -213,18 +213,14 @@ def measure_anomalies(
         FileNotFoundError: The fold has no fit.
         ValueError: The fit is of other weights, or a scene has no valid pixel.
     """
-    from arcticdl.inference.anomalies.fit import FILE, read_anomalies, usual_error
+    from arcticdl.inference.anomalies.fit import FILE, Anomalies, usual_error
     from arcticdl.inference.anomalies.measure import SceneAnomalies
+    from arcticdl.inference.novelty.saved import read_fit
     from arcticdl.inference.predictor import Predictor
 
-    if fold == "all" or not inputs:
-        raise ConfigError(
-            "A scene is measured by one model: name scenes, and a fold (--fold K). "
-            f"Received: {len(inputs)} scenes, fold={fold!r}."
-        )
-    config, (path,) = model_files(Path(run), fold)
+    config, path = model_of_scenes(run, inputs, fold)
     predictor = Predictor(path, outputs=("anomaly",))
-    quantile = read_anomalies(path.with_name(FILE)).quantile
+    quantile = read_fit(Anomalies, path.with_name(FILE)).quantile
     overlap = config.predict.overlap_px if config else None
     found = []
     for scene in open_inputs(config, list(inputs), path.parent / "split.json"):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.bundles.models import model_files
 from arcticdl.experiment.data.inputs import open_inputs
@@ -41,6 +42,7 @@ def fit_novelty(
         FileNotFoundError: No such run or store.
     """
     from arcticdl.inference.novelty import distance, features
+    from arcticdl.inference.novelty.saved import write_fit
     from arcticdl.inference.predictor import Predictor
 
     folder, config = load_run(run)
@@ -59,7 +61,7 @@ def fit_novelty(
             quantile=quantile,
             seed=config.seed,
         )
-        distance.write_novelty(fitted, path.with_name(distance.FILE))
+        write_fit(fitted, path.with_name(distance.FILE))
         tested = features_by_scene(seen, predictor, store, splits[number].test)
         told[number] = {
             "layer": fitted.layer,
@@ -99,16 +101,28 @@ def measure_novelty(
     from arcticdl.inference.novelty.scenes import scene_novelty
     from arcticdl.inference.predictor import Predictor
 
+    config, path = model_of_scenes(run, inputs, fold)
+    predictor = Predictor(path)
+    novelty, features = find_novelty(path, predictor.members[0].model)
+    scenes = open_inputs(config, list(inputs), path.parent / "split.json")
+    return [scene_novelty(novelty, features, predictor, scene) for scene in scenes]
+
+
+def model_of_scenes(
+    run: str | Path, inputs: Sequence[str], fold: str | int
+) -> tuple[Experiment | None, Path]:
+    """The configuration and the one model by which scenes are measured.
+
+    Raises:
+        ConfigError: Several folds at once, or no scene.
+    """
     if fold == "all" or not inputs:
         raise ConfigError(
             "A scene is measured by one model: name scenes, and a fold (--fold K). "
             f"Received: {len(inputs)} scenes, fold={fold!r}."
         )
     config, (path,) = model_files(Path(run), fold)
-    predictor = Predictor(path)
-    novelty, features = find_novelty(path, predictor.members[0].model)
-    scenes = open_inputs(config, list(inputs), path.parent / "split.json")
-    return [scene_novelty(novelty, features, predictor, scene) for scene in scenes]
+    return config, path
 
 
 def features_by_scene(

@@ -1,15 +1,12 @@
 """The error of a rebuilt image, and the limit that normal scenes stay below."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 from sklearn.cluster import KMeans
-
-from arcticdl.files import atomic_path
 
 Floats = NDArray[np.float32]
 
@@ -181,28 +178,3 @@ def fit_clusters(codes: Floats, number: int, *, seed: int = 0) -> Floats:
     found = KMeans(number, n_init=4, random_state=seed).fit(drawn)
     order = np.argsort(-np.bincount(found.labels_, minlength=number), kind="stable")
     return np.asarray(found.cluster_centers_[order], np.float32)
-
-
-def write_anomalies(found: Anomalies, path: str | Path) -> Path:
-    """Writes a fit as ``.npz``, without pickle."""
-    with atomic_path(path) as part, part.open("wb") as file:
-        np.savez_compressed(file, **found._asdict())
-    return Path(path)
-
-
-def read_anomalies(path: str | Path) -> Anomalies:
-    """Reads a fit.
-
-    Raises:
-        ValueError: The file is none.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found: dict[str, Any] = {name: file[name] for name in Anomalies._fields}
-    except (KeyError, OSError, ValueError) as error:
-        raise ValueError(
-            "A fit of anomalies must be as `arcticdl anomalies` writes it. Received: "
-            f"{path}, which is torn or another file."
-        ) from error
-    plain = {n: v.item() for n, v in found.items() if v.ndim == 0}
-    return Anomalies(**(found | plain))

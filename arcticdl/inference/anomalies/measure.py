@@ -13,12 +13,12 @@ from arcticdl.inference.anomalies.fit import (
     FILE,
     Anomalies,
     Floats,
-    read_anomalies,
     rebuild_error,
     unfitted,
 )
 from arcticdl.inference.forward import OF_CODE, Answers, Forward
 from arcticdl.inference.novelty.features import pooled_share, weights_digest
+from arcticdl.inference.novelty.saved import read_fit
 from arcticdl.models.card import get_card
 from arcticdl.models.latents.parts import LatentParts
 from arcticdl.scene import BandStats
@@ -183,7 +183,7 @@ def find_anomalies(
             f"{path} is missing: what is normal is not fitted. Fit it: "
             "arcticdl anomalies RUN"
         )
-    found = read_anomalies(path)
+    found = read_fit(Anomalies, path)
     if found.weights != weights_digest(network):
         raise ValueError(
             f"{path} must be of the network's own weights. Received: one of others; "

@@ -1,14 +1,11 @@
 """The distance of features to those of training, and the limit of what is usual."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
-
-from arcticdl.files import atomic_path
 
 Floats = NDArray[np.float32]
 
@@ -116,28 +113,3 @@ def _whitening(rows: Floats) -> tuple[Floats, Floats]:
     fitted = LedoitWolf().fit(rows.astype(np.float64))
     root = np.linalg.cholesky(fitted.precision_)
     return fitted.location_.astype(np.float32), root.astype(np.float32)
-
-
-def write_novelty(novelty: Novelty, path: str | Path) -> Path:
-    """Writes a fit as ``.npz``, without pickle."""
-    with atomic_path(path) as part, part.open("wb") as file:
-        np.savez_compressed(file, **novelty._asdict())
-    return Path(path)
-
-
-def read_novelty(path: str | Path) -> Novelty:
-    """Reads a fit.
-
-    Raises:
-        ValueError: The file is none.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found: dict[str, Any] = {name: file[name] for name in Novelty._fields}
-    except (KeyError, OSError, ValueError) as error:
-        raise ValueError(
-            "A fit of novelty must be as `arcticdl novelty` writes it. Received: "
-            f"{path}, which is torn or another file."
-        ) from error
-    plain = {n: v.item() for n, v in found.items() if v.ndim == 0}
-    return Novelty(**(found | plain))

@@ -5,8 +5,9 @@ from typing import Any
 
 import keras
 
-from arcticdl.inference.novelty.distance import FILE, Novelty, read_novelty
+from arcticdl.inference.novelty.distance import FILE, Novelty
 from arcticdl.inference.novelty.features import Features
+from arcticdl.inference.novelty.saved import read_fit
 
 
 def find_novelty(model: Any, network: keras.Model) -> tuple[Novelty, Features]:
@@ -34,7 +35,7 @@ def find_novelty(model: Any, network: keras.Model) -> tuple[Novelty, Features]:
             f"{path} is missing: what is usual in training is not fitted. Fit it: "
             "arcticdl novelty RUN"
         )
-    novelty = read_novelty(path)
+    novelty = read_fit(Novelty, path)
     if novelty.weights != features.weights:
         raise ValueError(
             f"{path} must be of the network's own weights. Received: one of others; "
