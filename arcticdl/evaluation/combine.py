@@ -9,6 +9,8 @@ from arcticdl.metrics import confusion_matrix, scores
 from arcticdl.metrics.labels import label_counts, label_scores
 from arcticdl.tasks import Head
 
+_NUM_ROUNDS = 30
+
 
 class Stack(NamedTuple):
     """A linear model on top of members' answers.
@@ -52,21 +54,18 @@ def chief_score(answer: np.ndarray, truth: np.ndarray, head: Head) -> float:
 def greedy_weights(
     answers: Sequence[np.ndarray],
     score: Callable[[np.ndarray], float],
-    *,
-    num_rounds: int = 30,
 ) -> list[float]:
     """Weights of members that are added one by one, with replacement.
 
     Forward selection of Caruana et al. 2004 (doi 10.1145/1015330.1015432): the best
-    member begins, then in each round the one joins, again or for the first time, with
-    which the mean scores best. Of all rounds the best is kept, of equal ones the
+    member begins, then in each of 30 rounds the one joins, again or for the first time,
+    with which the mean scores best. Of all rounds the best is kept, of equal ones the
     earliest, so that no member joins for nothing.
 
     Args:
         answers: Activated answers of each member, of one shape, on data that trained
             none of them.
         score: From averaged answers to a score, the more the better.
-        num_rounds: Members that are added at most, >= 1.
 
     Returns:
         Weight of each member; they add up to 1, and may be 0.
@@ -80,7 +79,7 @@ def greedy_weights(
     total = np.zeros_like(answers[0], dtype=np.float64)
     counts = np.zeros(len(answers), int)
     best, kept = -np.inf, counts.copy()
-    for size in range(1, num_rounds + 1):
+    for size in range(1, _NUM_ROUNDS + 1):
         tried = [score((total + answer) / size) for answer in answers]
         chosen = int(np.argmax(tried))
         total += answers[chosen]

@@ -10,6 +10,7 @@ from arcticdl.explain.subject import Floats
 from arcticdl.scene import BandStats
 
 SHARES = (0.0, 0.05, 0.1, 0.2, 0.4)
+_NUM_ORDERS = 3
 """Shares of a window's valid blocks that are taken away."""
 
 
@@ -37,7 +38,6 @@ def deletion_curves(
     *,
     stats: BandStats | None = None,
     block_px: int = 8,
-    num_orders: int = 3,
     seed: int = 0,
 ) -> Deletion:
     """Takes blocks of windows away by their importance, and at random.
@@ -54,8 +54,7 @@ def deletion_curves(
         valid: (n, y, x).
         stats: Of the whole scene, where the scaling needs them.
         block_px: Side of a block, in px.
-        num_orders: Random orders.
-        seed: Of these.
+        seed: Of the three random orders.
 
     Returns:
         The curves.
@@ -84,7 +83,7 @@ def deletion_curves(
 
     ours = np.array(left(_blocks(found, block_px)))
     shape = _blocks(found, block_px).shape
-    orders = [rng.random(shape).astype(np.float32) for _ in range(num_orders)]
+    orders = [rng.random(shape).astype(np.float32) for _ in range(_NUM_ORDERS)]
     chance = np.mean([left(order) for order in orders], axis=0)
     ours, chance = ours / ours[0], chance / chance[0]
     gain = float((chance - ours)[1:].mean())

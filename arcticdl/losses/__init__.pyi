@@ -22,7 +22,6 @@ from .ordinal import CumulativeOrdinal as CumulativeOrdinal
 from .ordinal import EarthMover as EarthMover
 from .ordinal import Hinge as Hinge
 from .pixels import Pixels as Pixels
-from .probabilities import are_probabilities as are_probabilities
 from .probabilities import ends_in_probabilities as ends_in_probabilities
 from .region import Dice as Dice
 from .region import FocalTversky as FocalTversky

@@ -7,7 +7,6 @@ to a loss that takes another, learns slowly towards the wrong thing and says not
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 # How far the sum of probabilities may be from 1, by their type.
@@ -63,41 +62,17 @@ def ends_in_probabilities(model: keras.Model) -> dict[str, str]:
     return {name: activation for name, activation in found.items() if activation}
 
 
-def are_probabilities(y_pred: np.ndarray) -> bool:
-    """Tells whether predictions of exclusive classes are probabilities, not logits.
-
-    Args:
-        y_pred: Predictions ``(..., class)`` of at least two classes, any float type.
-
-    Returns:
-        Whether there are at least 16 pixels, none is below 0, each one's sum is 1, and
-        they are not all the same: logits do not keep to this by chance. ``False`` where
-        that cannot be told.
-
-    Example:
-        >>> share = np.linspace(0.1, 0.9, 20)
-        >>> are_probabilities(np.stack([share, 1 - share], axis=-1))
-        True
-    """
-    y_pred = np.asarray(y_pred)
-    rows = y_pred.reshape(-1, y_pred.shape[-1])
-    if y_pred.shape[-1] < 2 or len(rows) < _LEAST_PIXELS:
-        return False
-    wide = rows.astype(np.float64)
-    gap = np.abs(wide.sum(-1) - 1.0).max()
-    close = bool(gap < _TOLERANCES.get(y_pred.dtype.name, _HALF_TOLERANCE))
-    return close and wide.min() >= 0.0 and bool(np.ptp(wide, axis=0).max() > 1e-3)
-
-
 def have_probabilities(y_pred: Any, scored: Any) -> Any:
-    """Tells the same of tensors, in a graph as well.
+    """Tells whether predictions of exclusive classes are probabilities, not logits.
 
     Args:
         y_pred: Predictions ``(batch, ..., class)`` as the network gave them.
         scored: ``(batch, ..., 1)``, above 0 where a pixel counts.
 
     Returns:
-        A bool scalar; see `are_probabilities` for the rule.
+        A bool scalar, in a graph as well: whether at least 16 pixels count, none is
+        below 0, each one's sum is 1, and they are not all the same. Logits do not keep
+        to this by chance; ``False`` where that cannot be told.
     """
     dtype = keras.backend.standardize_dtype(y_pred.dtype)
     wide, here = ops.cast(y_pred, "float32"), scored[..., 0] > 0.0
@@ -119,7 +94,7 @@ def nan_if_probabilities(y_pred: Any, scored: Any) -> Any:
         scored: ``(batch, ..., 1)``, above 0 where scored.
 
     Returns:
-        A float32 scalar; see `are_probabilities` for the rule.
+        A float32 scalar; see `have_probabilities` for the rule.
 
     Raises:
         ValueError: They are no logits, and values can be seen (outside of a graph).

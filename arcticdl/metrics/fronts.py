@@ -18,6 +18,7 @@ from arcticdl.metrics.lines import BoolArray, best_path, join_pieces, thin
 
 _EIGHT = np.ones((3, 3), bool)
 _METHODS = ("path", "skeleton")
+_NUM_POINTS = 1000
 
 
 def front_path(
@@ -157,18 +158,15 @@ _DISTANCES = (
 )  # fmt: skip
 
 
-def matched_distance(
-    pred_line: BoolArray, true_line: BoolArray, num_points: int = 1000
-) -> float:
-    """Compares two lines point by point at equal shares of their arc length.
+def matched_distance(pred_line: BoolArray, true_line: BoolArray) -> float:
+    """Compares two lines point by point at 1000 equal shares of their arc length.
 
     The order of a line's points comes from its longest path; of the two directions the
-    closer one counts.
+    closer one counts (Mohajerani et al. 2019).
 
     Args:
         pred_line: Boolean ``(y, x)``.
         true_line: Boolean ``(y, x)``.
-        num_points: Points on each line (1000 in Mohajerani et al. 2019).
 
     Returns:
         Mean distance in pixels; NaN if a line is empty.
@@ -176,7 +174,7 @@ def matched_distance(
     paths = [best_path(thin(np.asarray(line, bool))) for line in (pred_line, true_line)]
     if not all(len(path) for path in paths):
         return float("nan")
-    pred, true = (_resample(path, num_points) for path in paths)
+    pred, true = (_resample(path) for path in paths)
     return float(
         min(np.linalg.norm(pred - other, axis=1).mean() for other in (true, true[::-1]))
     )
@@ -208,10 +206,10 @@ def pooled_front_distance(distances: Iterable[dict[str, Any]]) -> dict[str, Any]
     }
 
 
-def _resample(path: NDArray[np.int64], num_points: int) -> NDArray[np.float64]:
+def _resample(path: NDArray[np.int64]) -> NDArray[np.float64]:
     steps = np.linalg.norm(np.diff(path, axis=0), axis=1)
     arc = np.concatenate([[0.0], np.cumsum(steps)])
-    at = np.linspace(0.0, arc[-1], num_points)
+    at = np.linspace(0.0, arc[-1], _NUM_POINTS)
     return np.stack([np.interp(at, arc, path[:, axis]) for axis in (0, 1)], axis=1)
 
 

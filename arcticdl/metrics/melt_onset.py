@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+_LEAST_WINTER = 3  # values of which a winter mean is made
+
 
 def melt_onset(
     values: ArrayLike,
@@ -14,7 +16,6 @@ def melt_onset(
     winter: tuple[np.datetime64 | str, np.datetime64 | str],
     change: float,
     least_times: int = 3,
-    least_winter: int = 3,
 ) -> NDArray[np.datetime64]:
     """The first time at which a signal leaves its winter mean, and stays away from it.
 
@@ -34,7 +35,6 @@ def melt_onset(
             looked for after them.
         change: By how much, in the unit of the values; below 0 a drop.
         least_times: Values in a row, at least 1.
-        least_winter: Values of which a winter mean is made at least.
 
     Returns:
         ``datetime64[D]`` of the shape of one time; NaT where no melt was seen, or where
@@ -59,7 +59,7 @@ def melt_onset(
     known = np.isfinite(values[cold])
     number = known.sum(axis=0)
     total = np.where(known, values[cold], 0.0).sum(axis=0)
-    enough = number >= least_winter
+    enough = number >= _LEAST_WINTER
     mean = np.where(enough, total / np.maximum(number, 1), np.nan)
     begun = np.full(values.shape[1:], np.datetime64("NaT", "D"))
     run = np.zeros(values.shape[1:], int)

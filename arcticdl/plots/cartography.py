@@ -14,6 +14,7 @@ from arcticdl.plots.values import value_map
 from arcticdl.void import VOID_CLASS
 
 _MAX_SIDE_PX = 1200
+_NUM_POINTS = 41  # of a graticule along a side
 _STEPS_DEG = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0)
 _PLATE: dict[str, Any] = {
     "facecolor": "white",
@@ -147,13 +148,13 @@ def _codes(variable: Any) -> np.ndarray:
     return values.astype(np.int64)
 
 
-def graticule_of(scene: Any, num_points: int = 41) -> _Graticule | None:
+def graticule_of(scene: Any) -> _Graticule | None:
     """Where a scene lies, on a coarse set of its pixels; ``None`` if nothing says."""
     rows, columns = scene.sizes["y"], scene.sizes["x"]
     if min(rows, columns) < 2:
         return None
-    row = np.unique(np.linspace(0, rows - 1, num_points).round().astype(int))
-    column = np.unique(np.linspace(0, columns - 1, num_points).round().astype(int))
+    row = np.unique(np.linspace(0, rows - 1, _NUM_POINTS).round().astype(int))
+    column = np.unique(np.linspace(0, columns - 1, _NUM_POINTS).round().astype(int))
     if {"lat", "lon"} <= set(scene.coords) and scene["lat"].dims == ("y", "x"):
         picked = scene[["lat", "lon"]].isel(y=row, x=column)
         lat, lon = np.asarray(picked["lat"].values), np.asarray(picked["lon"].values)

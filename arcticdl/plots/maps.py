@@ -28,7 +28,6 @@ def class_rgb(
     colors: Sequence[str],
     *,
     void_class: int | None = VOID_CLASS,
-    void_color: str = VOID_COLOR,
 ) -> np.ndarray:
     """Paints a map of class codes.
 
@@ -37,7 +36,6 @@ def class_rgb(
             equal to ``void_class``.
         colors: One ``#rrggbb`` a class.
         void_class: Code of void pixels; ``None`` where there are none.
-        void_color: Colour of void pixels.
 
     Returns:
         ``(y, x, 3)`` uint8.
@@ -51,7 +49,7 @@ def class_rgb(
             "`labels` must be an integer map of shape (y, x). "
             f"Received: shape {labels.shape}, dtype {labels.dtype}."
         )
-    table = np.array([to_rgb(c) for c in (*colors, void_color)])
+    table = np.array([to_rgb(c) for c in (*colors, VOID_COLOR)])
     index = labels.astype(np.int64)
     if void_class is not None:
         index = np.where(labels == void_class, len(colors), index)

@@ -127,7 +127,6 @@ CLASSIC_COLUMNS = (
     *("CT", "CA", "SA", "FA", "CB", "SB", "FB", "CC", "SC", "FC"),
     *("CN", "CD", "CF", "POLY_TYPE"),
 )
-ICE_OBJECT_COLUMNS = ("ICEACT", "ICEAPC", "ICESOD", "ICEFLZ")
 
 
 class IceType(NamedTuple):

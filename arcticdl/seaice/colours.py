@@ -8,9 +8,6 @@ Matplotlib take them; :func:`colormap` turns them into GDAL's colour table.
 from collections.abc import Iterable, Mapping
 
 VOID_COLOUR = "#ffffff"
-LAND_COLOUR = "#d3b58d"
-FAST_ICE_COLOUR = "#969696"
-ICE_SHELF_COLOUR = "#d2d2d2"
 UNDETERMINED_COLOUR = "#ffffff"
 
 

@@ -31,6 +31,10 @@ water: CMOD5.N from 30 to 45 degrees, and Vachon and Wolfe 2011. Old ice in HV a
 defaults are rounded choices between these.
 """
 
+_NEAR_INCIDENCE_DEG = 18.9  # at the near edge of Sentinel-1 EW
+_ALTITUDE_M = 693_000.0
+_EARTH_RADIUS_M = 6_371_000.0
+
 _CMOD5N = (
     *(-0.6878, -0.7957, 0.338, -0.1728, 0.0, 0.004, 0.1103, 0.0159, 6.7329, 2.7713),
     *(-2.2885, 0.4971, -0.725, 0.045, 0.0066, 0.3222, 0.012, 22.7, 2.0813, 3.0),
@@ -220,20 +224,11 @@ def open_water_hv_db(wind_ms: ArrayLike) -> np.ndarray:
     return 0.580 * np.asarray(wind_ms, np.float64) - 35.652
 
 
-def incidence_at_ground_range(
-    ground_range_m: ArrayLike,
-    *,
-    near_incidence_deg: float = 18.9,
-    altitude_m: float = 693_000.0,
-    earth_radius_m: float = 6_371_000.0,
-) -> np.ndarray:
-    """Computes the incidence angle across a swath, on a spherical Earth.
+def incidence_at_ground_range(ground_range_m: ArrayLike) -> np.ndarray:
+    """Computes the incidence angle across a swath of Sentinel-1 EW, on a sphere.
 
     Args:
         ground_range_m: Distance from the near edge along the ground.
-        near_incidence_deg: Incidence angle at the near edge (Sentinel-1 EW: 18.9).
-        altitude_m: Height of the satellite.
-        earth_radius_m: Radius of the Earth.
 
     Returns:
         Incidence angle in degrees, float64, growing with range.
@@ -245,16 +240,16 @@ def incidence_at_ground_range(
     # In the triangle of satellite, pixel and Earth's centre the look angle and the
     # centre angle add up to the incidence angle; the sine rule gives the former at the
     # near edge, the cosine rule the slant range of any pixel.
-    orbit = earth_radius_m + altitude_m
-    near = np.deg2rad(near_incidence_deg)
-    centre_angle = near - np.arcsin(earth_radius_m / orbit * np.sin(near))
-    centre_angle = centre_angle + np.asarray(ground_range_m) / earth_radius_m
+    orbit = _EARTH_RADIUS_M + _ALTITUDE_M
+    near = np.deg2rad(_NEAR_INCIDENCE_DEG)
+    centre_angle = near - np.arcsin(_EARTH_RADIUS_M / orbit * np.sin(near))
+    centre_angle = centre_angle + np.asarray(ground_range_m) / _EARTH_RADIUS_M
     slant = np.sqrt(
-        earth_radius_m**2
+        _EARTH_RADIUS_M**2
         + orbit**2
-        - 2.0 * earth_radius_m * orbit * np.cos(centre_angle)
+        - 2.0 * _EARTH_RADIUS_M * orbit * np.cos(centre_angle)
     )
-    look = np.arcsin(earth_radius_m * np.sin(centre_angle) / slant)
+    look = np.arcsin(_EARTH_RADIUS_M * np.sin(centre_angle) / slant)
     return np.rad2deg(look + centre_angle)
 
 

@@ -20,6 +20,7 @@ LAND = 6
 """Row of ``SIGNATURES`` that land takes."""
 
 _COARSE = 16
+_BLUR_PX = 0.6  # deviation of the radar's point spread, a Gaussian
 
 
 @dataclass(frozen=True)
@@ -195,11 +196,7 @@ def equivalent_looks_at(resolution_m: float) -> float:
 
 
 def speckle(
-    rng: np.random.Generator,
-    shape: tuple[int, int],
-    looks: float,
-    *,
-    blur_px: float = 0.6,
+    rng: np.random.Generator, shape: tuple[int, int], looks: float
 ) -> np.ndarray:
     """Draws multiplicative speckle of mean 1 with neighbouring pixels correlated.
 
@@ -209,13 +206,12 @@ def speckle(
         rng: Source of randomness.
         shape: Size of the field.
         looks: Equivalent number of looks of the result.
-        blur_px: Deviation of the Gaussian kernel, the radar's point spread.
 
     Returns:
         Float32 of ``shape``, positive.
     """
-    reach = int(3.0 * blur_px + 0.5)
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / blur_px) ** 2)
+    reach = int(3.0 * _BLUR_PX + 0.5)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / _BLUR_PX) ** 2)
     kernel = (kernel / kernel.sum()).astype(np.float32)
     drawn = looks * float((kernel**2).sum()) ** 2
     noise = rng.standard_gamma(drawn, shape, np.float32)

@@ -207,34 +207,6 @@ def object_weights(
     return weights if not held.all() else np.ones(len(held))
 
 
-def hard_example_weights(
-    scores: Sequence[float] | np.ndarray, *, temperature: float = 1.0
-) -> np.ndarray:
-    """Weights by how badly a previous run did.
-
-    Args:
-        scores: (tile,) of the previous run, larger is better (IoU, say); NaN where
-            nothing was scored counts as the mean.
-        temperature: Small draws the hardest only, large is uniform; in deviations of
-            the scores.
-
-    Returns:
-        (tile,) float64, ``exp(-z / temperature)`` of the standardised scores.
-
-    Raises:
-        ValueError: All scores are NaN, or a temperature that is not positive.
-    """
-    values = np.asarray(scores, "float64")
-    if temperature <= 0 or not np.isfinite(values).any():
-        raise ValueError(
-            "`scores` must hold finite numbers and `temperature` be positive. "
-            f"Received: {values}, {temperature}."
-        )
-    mean = np.nanmean(values)
-    values = np.where(np.isfinite(values), values, mean)
-    return np.exp(-(values - mean) / (values.std() or 1.0) / temperature)
-
-
 def _count_classes(
     store: "TileStore", indices: Sequence[int] | np.ndarray, label: str
 ) -> np.ndarray:

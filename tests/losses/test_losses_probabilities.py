@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from arcticdl import losses
-from arcticdl.losses.probabilities import are_probabilities, ends_in_probabilities
+from arcticdl.losses.probabilities import ends_in_probabilities
 from arcticdl.testing.losses import check_loss
 
 RNG = np.random.default_rng(8)
@@ -90,14 +90,6 @@ def test_half_precision_probabilities_are_recognised_too():
 )
 def test_logits_are_taken_for_logits(logits):
     assert np.isfinite(float(losses.Crossentropy()(LABEL, logits.astype("float32"))))
-
-
-def test_values_are_told_apart_by_numpy():
-    assert are_probabilities(PROB)
-    assert are_probabilities(PROB.astype("float16"))
-    assert not are_probabilities(LOGITS)
-    assert not are_probabilities(PROB[:1, :1])  # five pixels are too few
-    assert not are_probabilities(np.full((100, 4), 0.25))
 
 
 def network(*last):

@@ -111,7 +111,7 @@ def test_close_tiles_are_those_that_comparing_all_finds(crs, buffer, monkeypatch
     manifest = some_manifest(rng, crs=crs)
     side = rng.random(len(manifest)) < 0.5
     a, b = np.flatnonzero(side), np.flatnonzero(~side)
-    pairs = proximity.close_pairs(manifest, a, b, buffer)
+    pairs = np.concatenate([*proximity.close_blocks(manifest, a, b, buffer)])
     wanted = pairs_by_comparing(manifest, a, b, buffer)
     assert len(pairs) == len(wanted) > 10
     assert set(map(tuple, pairs.tolist())) == wanted

@@ -163,18 +163,6 @@ def test_stratified_groups_share_a_rare_class():
         assert fold[2] != fold[5] and np.bincount(fold).tolist() == [4, 4]
 
 
-def test_inner_folds_never_see_the_outer_test(plain_store):
-    groups = plain_store.manifest["scene_id"].to_numpy()
-    nested = sp.nested_split(
-        plain_store.manifest, sp.GroupedKFold(3), sp.GroupedKFold(2)
-    )
-    for (train, test), inner in nested:
-        for fold in inner:
-            assert not set(groups[fold.train]) & set(groups[fold.test])
-            assert set(np.concatenate(fold)) == set(train)
-            assert not set(np.concatenate(fold)) & set(test)
-
-
 def test_folds_are_kept_in_the_store(tmp_path, make_scene):
     scenes = [make_scene(k) for k in range(4)]
     path = tmp_path / "a.tiles"
@@ -240,11 +228,3 @@ def test_balanced_sampling_shows_classes_equally_often(tmp_path, make_scene):
     assert seen / seen.sum() == pytest.approx([1 / 3] * 3, abs=0.02)
     rarity = sampling.rarity_weights(store, np.arange(12), "ice", power=1)
     assert rarity.argmax() == 4 and rarity[4] == pytest.approx(12)
-
-
-def test_hard_examples_weigh_more():
-    weights = sampling.hard_example_weights([0.9, np.nan, 0.1])
-    assert weights[2] > weights[1] > weights[0]
-    assert np.allclose(sampling.hard_example_weights([0.5, 0.5]), 1)
-    with pytest.raises(ValueError, match="finite"):
-        sampling.hard_example_weights([np.nan])

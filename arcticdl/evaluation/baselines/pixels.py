@@ -16,7 +16,6 @@ CLASSIFIERS = ("hist_gradient_boosting", "random_forest")
 class LabelledTile(NamedTuple):
     """One tile of a store as an evaluation meets it."""
 
-    tile_id: str
     scene_id: str
     image: np.ndarray  # (y, x, band) float32, normalised
     source: np.ndarray  # (y, x, band) float32, source units, NaN without data
@@ -54,9 +53,9 @@ def read_tiles(
             stats = store.scene_stats(row["scene_id"])
         image = normalizer(found["image"][0], valid=valid, image_stats=stats)
         codes = np.where(codes == void, VOID_CLASS, codes)
-        tile_id, scene_id = str(row["tile_id"]), str(row["scene_id"])
+        scene_id = str(row["scene_id"])
         source = np.where(valid[..., None], found["image"][0], np.float32("nan"))
-        yield LabelledTile(tile_id, scene_id, image, source, codes, mask & valid)
+        yield LabelledTile(scene_id, image, source, codes, mask & valid)
 
 
 def pixel_baselines(

@@ -11,7 +11,7 @@ from arcticdl.progress import track
 from arcticdl.tasks import Head
 from arcticdl.tiles import LabelInfo, TileStore
 
-MAX_SAMPLED = 100_000
+_MAX_SAMPLED = 100_000  # pixels that are kept of all scenes together
 """Pixels, or images, of all scenes together."""
 
 
@@ -34,7 +34,6 @@ def sample_answers(
     store: TileStore,
     indices: NDArray[np.int64],
     *,
-    max_sampled: int = MAX_SAMPLED,
     seed: int = 0,
 ) -> dict[str, Sample]:
     """Lets models answer for tiles, and keeps equally many scored pixels a scene.
@@ -43,7 +42,6 @@ def sample_answers(
         paths: Models of the same heads.
         store: The store.
         indices: Tiles that trained none of them.
-        max_sampled: Pixels to keep of all scenes together.
         seed: Of the draw.
 
     Returns:
@@ -61,7 +59,7 @@ def sample_answers(
     infos = match_labels(heads, store)
     rng = np.random.default_rng(seed)
     num_scenes = store.manifest["scene_id"].iloc[indices].nunique()
-    share = max(1, max_sampled // num_scenes)
+    share = max(1, _MAX_SAMPLED // num_scenes)
     kept: dict[str, list[Any]] = {name: [] for name in heads}
     scenes = list(_by_scene(store, indices))
     for scene_id, tiles in track(scenes, "combine"):

@@ -76,21 +76,21 @@ def norm_layer(
     return None
 
 
-def num_groups(channels: int, at_most: int = 32) -> int:
+def num_groups(channels: int) -> int:
     """Returns how many groups a group normalisation has.
 
     Args:
         channels: Channels of the features.
-        at_most: Most groups; 32 as published (Wu and He 2018, arXiv:1803.08494).
 
     Returns:
-        The largest divisor of ``channels`` that is at most ``at_most``.
+        The largest divisor of ``channels`` that is at most 32 (Wu and He 2018,
+        arXiv:1803.08494).
 
     Example:
         >>> num_groups(64), num_groups(48), num_groups(7)
         (32, 24, 7)
     """
-    return next(n for n in range(min(at_most, channels), 0, -1) if channels % n == 0)
+    return next(n for n in range(min(32, channels), 0, -1) if channels % n == 0)
 
 
 def conv_block(

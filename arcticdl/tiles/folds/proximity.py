@@ -24,25 +24,17 @@ def shares_space(manifest: Any) -> np.ndarray:
     return np.where(known, 0, codes)
 
 
-def close_pairs(
+def close_blocks(
     manifest: Any, a: np.ndarray, b: np.ndarray, buffer: float = 0.0
-) -> np.ndarray:
+) -> Iterator[np.ndarray]:
     """Pairs of a tile of `a` and one of `b` that overlap or lie nearer than `buffer`.
 
     Tiles that merely touch are apart. Distances are in the unit of the manifest's CRS,
     in pixels for plain images.
 
-    Returns:
-        (pair, 2) tile indices.
+    Yields:
+        (pair, 2) tile indices, some at a time: memory holds few of many.
     """
-    pairs = [np.empty((0, 2), "int64"), *close_blocks(manifest, a, b, buffer)]
-    return np.concatenate(pairs)
-
-
-def close_blocks(
-    manifest: Any, a: np.ndarray, b: np.ndarray, buffer: float = 0.0
-) -> Iterator[np.ndarray]:
-    """The pairs of `close_pairs`, some at a time: memory holds few of many."""
     import shapely
 
     shapes = manifest.geometry.to_numpy()

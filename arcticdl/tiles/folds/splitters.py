@@ -261,20 +261,6 @@ class NestedKFold(ManifestSplitter):
         return self.n_splits * self.inner_splits
 
 
-def nested_split(
-    manifest: Any, outer: ManifestSplitter, inner: ManifestSplitter
-) -> Iterator[tuple[Fold, list[Fold]]]:
-    """Splits each outer training side once more, to choose settings without the test.
-
-    Yields:
-        The outer fold and its inner folds; all are indices into `manifest`.
-    """
-    for train, test in outer.split(manifest):
-        rows = np.unique(train)
-        inside = [Fold(rows[a], rows[b]) for a, b in inner.split(manifest.iloc[rows])]
-        yield Fold(train, test), inside
-
-
 def spatial_blocks(manifest: Any, block_size: float) -> np.ndarray:
     """Numbers of the blocks of ground that tiles' centres lie in: (tile,) int64."""
     centre = manifest.geometry.centroid

@@ -23,7 +23,6 @@ class RateSweep:
         losses: Loss of each step's batch, before the step.
         smoothed: The same, smoothed.
         rate: The rate to train with; ``None`` where the sweep shows none.
-        steepest: Where the smoothed loss falls fastest; ``None`` likewise.
         diverged: Whether the loss rose away before the highest rate.
     """
 
@@ -31,7 +30,6 @@ class RateSweep:
     losses: np.ndarray
     smoothed: np.ndarray
     rate: float | None
-    steepest: float | None
     diverged: bool
 
     def describe(self) -> str:
@@ -154,12 +152,8 @@ def read_sweep(rates: Any, losses: Any, *, diverged: bool) -> RateSweep:
     low = int(smoothed.argmin()) if len(smoothed) else 0
     stray = float(np.std(losses[:low] - smoothed[:low])) if low else 0.0
     if low < 2 or smoothed[0] - smoothed[low] <= 0.5 * stray:
-        return RateSweep(rates, losses, smoothed, None, None, diverged)
-    slope = np.gradient(smoothed[: low + 1], np.log(rates[: low + 1]))
-    steepest = float(rates[int(slope.argmin())])
-    return RateSweep(
-        rates, losses, smoothed, float(rates[low] / 10), steepest, diverged
-    )
+        return RateSweep(rates, losses, smoothed, None, diverged)
+    return RateSweep(rates, losses, smoothed, float(rates[low] / 10), diverged)
 
 
 def smooth(losses: np.ndarray, factor: float = 0.9) -> np.ndarray:
