@@ -23,6 +23,9 @@ class Tta(StrEnum):
     none = "none"
     hflip = "hflip"
     d4 = "d4"
+    invert = "invert"
+    hflip_invert = "hflip+invert"
+    d4_invert = "d4+invert"
 
 
 def ensemble(

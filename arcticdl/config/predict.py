@@ -80,8 +80,11 @@ class PredictConfig(Section):
         None, ge=0, description="Overlap of windows, pixels; null: a quarter."
     )
     batch_size: PositiveInt = Field(4, description="Windows at once.")
-    tta: Literal["none", "hflip", "d4"] = Field(
-        "none", description="Views averaged: none, a mirror image, or all eight."
+    tta: Literal["none", "hflip", "d4", "invert", "hflip+invert", "d4+invert"] = Field(
+        "none",
+        description="Views averaged: none, a mirror image, or all eight; with invert "
+        "also with their contrast turned round about the value that each image is "
+        "scaled about, for networks trained with the augmentation invert.",
     )
     mc_dropout: Annotated[int, Field(ge=2)] | None = Field(
         None,

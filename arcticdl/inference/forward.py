@@ -21,12 +21,35 @@ from arcticdl.tiles import Normalizer
 
 Answers = dict[str, NDArray[np.float32]]
 
-TTA = {
-    "none": ((0, False),),
-    "hflip": ((0, False), (0, True)),
-    "d4": tuple((turns, flip) for turns in range(4) for flip in (False, True)),
+
+class View(NamedTuple):
+    """One way to look at a scaled image.
+
+    Attributes:
+        turns: Quarter turns.
+        flip: Whether it is mirrored along x, afterwards.
+        invert: Whether its contrast is turned round about 0, the value that it is
+            scaled about.
+    """
+
+    turns: int
+    flip: bool
+    invert: bool = False
+
+
+_MOVED = {
+    "none": (View(0, False),),
+    "hflip": (View(0, False), View(0, True)),
+    "d4": tuple(View(turns, flip) for turns in range(4) for flip in (False, True)),
 }
-"""Name -> (quarter turns, flip along x) of the views that are averaged."""
+_INVERTED = {
+    "invert" if name == "none" else f"{name}+invert": tuple(
+        view._replace(invert=invert) for invert in (False, True) for view in views
+    )
+    for name, views in _MOVED.items()
+}
+TTA = _MOVED | _INVERTED
+"""Name -> the views that are averaged."""
 
 
 def xla_helps() -> bool:
@@ -42,15 +65,47 @@ def xla_helps() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def _turn(array: NDArray[Any], turns: int, flip: bool) -> NDArray[Any]:
-    turned = np.rot90(array, turns, axes=(1, 2))
-    return turned[:, :, ::-1] if flip else turned
+def _look(array: NDArray[Any], view: View) -> NDArray[Any]:
+    turned = np.rot90(array, view.turns, axes=(1, 2))
+    mirrored = turned[:, :, ::-1] if view.flip else turned
+    return -mirrored if view.invert else mirrored
 
 
-def _turn_back(array: NDArray[Any], turns: int, flip: bool) -> NDArray[Any]:
+def _turn_back(array: NDArray[Any], view: View) -> NDArray[Any]:
     if array.ndim < 4:  # one answer an image has no direction
         return array
-    return np.rot90(array[:, :, ::-1] if flip else array, -turns, axes=(1, 2))
+    mirrored = array[:, :, ::-1] if view.flip else array
+    return np.rot90(mirrored, -view.turns, axes=(1, 2))
+
+
+def _check_inversion(
+    tta: str, members: Sequence["Member"], heads: Mapping[str, Head]
+) -> None:
+    """Refuses views of turned contrast where they would be something else.
+
+    0 is a surface of the image itself only where each image is scaled about one, and
+    a value that is answered, such as a restored band, might have to be turned as well.
+    """
+    if not any(view.invert for view in TTA[tta]):
+        return
+    plain = tta.removesuffix("invert").removesuffix("+") or "none"
+    for member in members:
+        if not member.normalizer.needs_image_stats:
+            method = getattr(member.normalizer, "method", "a layer of the model")
+            raise ValueError(
+                "`tta` with 'invert' turns contrast round about the value that each "
+                "image is scaled about, so each model must be scaled by a method "
+                f"'per_image...'. Received: tta={tta!r}, scaling {method!r}. Take "
+                f"tta={plain!r}, or train with `train.normalizer: per_image_mode` and "
+                "the augmentation `invert`."
+            )
+    values = [name for name, head in heads.items() if head.form.scored_by == "values"]
+    if values:
+        raise ValueError(
+            "`tta` with 'invert' averages answers that contrast does not change: "
+            f"classes and labels. Received: tta={tta!r} and values of {values}. Take "
+            f"tta={plain!r}."
+        )
 
 
 class SourcePixels:
@@ -123,7 +178,10 @@ def build_forward(
     Args:
         members: Models whose answers are averaged, of the same heads.
         heads: Name -> what the output answers; activated as its form says.
-        tta: ``"none"``, ``"hflip"`` or ``"d4"``: views whose results are averaged.
+        tta: Views whose results are averaged, by their name in `TTA`: ``"none"``,
+            ``"hflip"``, ``"d4"``; with ``"invert"``, ``"hflip+invert"``, ``"d4+invert"``
+            each of them also with its contrast turned round about the value that the
+            image is scaled about.
         batch_size: Images in one call of a model.
         jit_compile: Whether XLA compiles the twins; ``None``: where it helps.
         spread: Whether to give, under ``spread_of(head)``, also how far members and
@@ -141,9 +199,12 @@ def build_forward(
         channel) of a head that answers for whole images.
 
     Raises:
-        ValueError: Unknown ``tta``, or passes of a network without dropout.
+        ValueError: Unknown ``tta``, inverted views where the scaling is not each
+            image's own or a head answers values, or passes of a network without
+            dropout.
     """
     check_choice("tta", tta, TTA)
+    _check_inversion(tta, members, heads)
     views = TTA[tta]
     masks = [None] if mc_dropout is None else range(mc_dropout)
     drops = mc_dropout is not None
@@ -158,10 +219,10 @@ def build_forward(
             scaled = member.normalizer(image, valid, stats)
             # Masks are of a batch's shape, and XLA compiles a program for each.
             filled = _filled(scaled, batch_size) if jit or drops else scaled
-            for mask, (turns, flip) in product(masks, views):
+            for mask, view in product(masks, views):
                 answer.draw(mask)
-                for name, value in answer(_turn(filled, turns, flip)).items():
-                    means[name].add(_turn_back(value, turns, flip)[: len(image)])
+                for name, value in answer(_look(filled, view)).items():
+                    means[name].add(_turn_back(value, view)[: len(image)])
         found = {name: mean.mean for name, mean in means.items()}
         if spread:
             found |= {spread_of(name): mean.spread() for name, mean in means.items()}

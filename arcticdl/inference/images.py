@@ -41,7 +41,8 @@ def predict_images(
         normalizer: Scaling of the bands; default: the one in each model's card.
         tile_size_px: Window, in px; default: the card's tile size, else 256.
         batch_size: Windows in one call of the model.
-        tta: ``"none"``, ``"hflip"`` or ``"d4"``.
+        tta: Views averaged: ``"none"``, ``"hflip"``, ``"d4"``, and with the contrast
+            turned round as well ``"invert"``, ``"hflip+invert"``, ``"d4+invert"``.
         mc_dropout: As in ``predict_scene``, and so are the outputs.
         outputs: What is answered.
         progress: Whether to show a progress bar.

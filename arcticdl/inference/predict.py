@@ -60,7 +60,8 @@ def predict_scene(
             card's tile size, else 256.
         overlap_px: Pixels shared by neighbouring windows; default: a quarter.
         batch_size: Windows in one call of the model.
-        tta: ``"none"``, ``"hflip"`` or ``"d4"``.
+        tta: Views averaged: ``"none"``, ``"hflip"``, ``"d4"``, and with the contrast
+            turned round as well ``"invert"``, ``"hflip+invert"``, ``"d4+invert"``.
         mc_dropout: Passes, each with dropout left on, that are averaged (Monte Carlo
             dropout); ``None``: one pass without.
         outputs: What to map; default: what each head's task shows. Of classes and

@@ -41,7 +41,9 @@ class Predictor:
         tile_size_px: Window, in px, one number or (rows, columns); default: the card's
             tile size, else 256.
         batch_size: Windows in one call of the model.
-        tta: ``"none"``, ``"hflip"`` or ``"d4"``: views that are averaged.
+        tta: Views that are averaged: ``"none"``, ``"hflip"``, ``"d4"``, and with the
+            contrast turned round as well ``"invert"``, ``"hflip+invert"``,
+            ``"d4+invert"``, of networks scaled image by image.
         outputs: Names of outputs; ``None``: what each head's task shows, and the
             probabilities from which a line is traced.
         with_spread: Whether the members' disagreement is shown as well.

@@ -12,6 +12,8 @@ from arcticdl.inference import forward as module
 from arcticdl.inference.forward import Member, build_forward
 from arcticdl.models import build_segmenter
 from arcticdl.models.card import model_heads
+from arcticdl.scene import BandStats
+from arcticdl.tasks import read_head
 from arcticdl.tiles import Normalizer
 
 RNG = np.random.default_rng(0)
@@ -101,3 +103,59 @@ def test_probabilities_are_refused_where_logits_are_read():
     model = keras.Model(image, layer(image))
     with pytest.raises(ValueError, match="must be logits"):
         passing(model)(IMAGES, VALID, None)
+
+
+MEAN, STD = np.array([3.0, -1.0]), np.array([2.0, 0.5])
+STATS = BandStats(("a", "b"), np.full(2, 1024), MEAN, STD, MEAN, MEAN, {})
+SCALED = IMAGES * STD + MEAN  # in source units, of which IMAGES are the scaled ones
+
+
+def by_image(model, **options):
+    member = Member(model, Normalizer("per_image", ("a", "b")))
+    forward = build_forward([member], model_heads(model), **options)
+
+    def answer(image, valid=VALID):
+        (found,) = forward(image.astype("float32"), valid, STATS).values()
+        return found
+
+    return answer
+
+
+def test_an_inverted_view_is_the_image_turned_round_about_its_own_middle(model):
+    found = by_image(model, tta="invert")(SCALED)
+    logits = [np.asarray(model(sign * IMAGES)) for sign in (1, -1)]
+    wanted = np.mean([softmax(one, axis=-1) for one in logits], axis=0)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    assert np.abs(found - softmax(logits[0], axis=-1)).max() > 1e-3
+
+
+@pytest.mark.parametrize("moved", ["hflip", "d4"])
+def test_inverted_views_come_beside_those_that_are_moved(model, moved):
+    turned = 2 * MEAN - SCALED
+    found = by_image(model, tta=f"{moved}+invert")(SCALED)
+    either = [by_image(model, tta=moved)(image) for image in (SCALED, turned)]
+    np.testing.assert_allclose(found, np.mean(either, axis=0), atol=1e-5)
+    again = by_image(model, tta=f"{moved}+invert")(turned)
+    np.testing.assert_allclose(again, found, atol=1e-5)
+
+
+def test_pixels_without_data_stay_so_in_inverted_views(model):
+    holes = VALID.copy()
+    holes[:, 8:20, 5:9] = False
+    answer = by_image(model, tta="invert")
+    emptied = np.where(holes[..., None], SCALED, 1e6)
+    np.testing.assert_array_equal(answer(emptied, holes), answer(SCALED, holes))
+
+
+def test_inverted_views_need_the_scaling_of_each_image(model):
+    with pytest.raises(ValueError, match=r"scaling 'none'\. Take tta='d4'"):
+        passing(model, tta="d4+invert")
+
+
+def test_inverted_views_are_refused_for_answers_that_are_values():
+    image = keras.Input((None, None, 2))
+    model = keras.Model(image, keras.layers.Conv2D(1, 1, name="sic")(image))
+    member = Member(model, Normalizer("per_image", ("a", "b")))
+    heads = {"sic": read_head("sic", {"task": "regression"})}
+    with pytest.raises(ValueError, match=r"values of \['sic'\]\. Take tta='none'"):
+        build_forward([member], heads, tta="invert")

@@ -142,7 +142,8 @@ def test_a_missing_band_and_a_missing_card_are_refused(pointwise, scene_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tta": "d8"}, r"`tta` must be one of \['d4', 'hflip', 'none'\]"),
+        ({"tta": "d4+invert"}, "`tta` with 'invert' .* scaling 'none'"),
+        ({"tta": "d8"}, r"`tta` must be one of \['d4', 'd4\+invert', 'hflip', "),
         ({"outputs": ("klass",)}, "`outputs` must be one of .*mean 'class'"),
         ({"overlap_px": 32}, "smaller than the window"),
     ],
