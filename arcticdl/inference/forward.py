@@ -179,9 +179,9 @@ def build_forward(
         members: Models whose answers are averaged, of the same heads.
         heads: Name -> what the output answers; activated as its form says.
         tta: Views whose results are averaged, by their name in `TTA`: ``"none"``,
-            ``"hflip"``, ``"d4"``; with ``"invert"``, ``"hflip+invert"``, ``"d4+invert"``
-            each of them also with its contrast turned round about the value that the
-            image is scaled about.
+            ``"hflip"``, ``"d4"``; in ``"invert"``, ``"hflip+invert"`` and
+            ``"d4+invert"`` each also with its contrast turned round about the value
+            that the image is scaled about.
         batch_size: Images in one call of a model.
         jit_compile: Whether XLA compiles the twins; ``None``: where it helps.
         spread: Whether to give, under ``spread_of(head)``, also how far members and
