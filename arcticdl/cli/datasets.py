@@ -1,8 +1,11 @@
 """``arcticdl data``: public data sets from a terminal."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from arcticdl.cli.options import Overwrite
 
 data = typer.Typer(
     help="Public data sets: list them, and fetch them for offline nodes.",
@@ -56,6 +59,62 @@ def data_fetch(
     typer.echo(fetch_dataset(name, say=say))
     if any(used.startswith("configs/") for used in info.used_by):
         say(f"its configurations read it with ARCTICDL_SAMPLE_DATA={info.path.parent}")
+
+
+@data.command("coco")
+def data_coco(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="COCO annotations, JSON.")
+    ],
+    images: Annotated[str, typer.Option("--images", help="Folder of the images.")],
+    out: Annotated[str, typer.Option("--out", "-o", help="The table, .csv.")],
+    ranges: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ranges",
+            help="NAME=LIMIT,LIMIT,...: a column that says in which range NAME lies.",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write the table of scenes of COCO files, for `data.table` of a configuration.
+
+    A row an image: its path, its annotations, the part that the name of its file tells
+    (train, valtest), its size, its number of objects, and what else its entry says.
+    Every image must be there, and in one file alone.
+
+    Example: `arcticdl data coco chips/train.json --images chips -o chips/chips.csv`
+    """
+    import pandas as pd
+
+    from arcticdl.files import write_text
+    from arcticdl.sources import coco_table
+
+    if Path(out).exists() and not overwrite:
+        raise FileExistsError(f"{out} exists already. Replace it with --overwrite.")
+    limits = dict(_read_range(text) for text in ranges or [])
+    rows = coco_table(files, images, seen_from=Path(out).parent, ranges=limits)
+    write_text(out, pd.DataFrame(rows).to_csv(index=False))
+    parts = pd.Series([row["part"] for row in rows]).value_counts(sort=False)
+    told = ", ".join(f"{name} {count:,}" for name, count in parts.items())
+    typer.echo(f"{out}: {len(rows):,} images ({told})")
+
+
+def _read_range(text: str) -> tuple[str, list[float]]:
+    """A column and its limits.
+
+    Example:
+        >>> _read_range("height=112,128")
+        ('height', [112.0, 128.0])
+    """
+    name, _, limits = text.partition("=")
+    try:
+        return name, [float(limit) for limit in limits.split(",")]
+    except ValueError:
+        raise ValueError(
+            "--ranges must be NAME=LIMIT,LIMIT,... such as height=112,128. Received: "
+            f"{text!r}."
+        ) from None
 
 
 def _told(num_bytes: int) -> str:

@@ -9,9 +9,10 @@ from arcticdl.cli.options import Config, Overwrite, Set, split_names
 
 measure = typer.Typer(
     help="Measure fronts, extents, snow lines and melt onset through time, and risk in "
-    "ice.",
+    "ice; write mapped objects as COCO has them.",
     no_args_is_help=True,
 )
+_AP = {"AP": "ap", "AP50": "ap50", "AP75": "ap75", "AR10": "ar10"}
 Table = Annotated[Path, typer.Option("-o", "--out", help="NAME.csv.")]
 
 
@@ -207,3 +208,55 @@ def polaris(
     )
     typer.echo(WARNING)
     typer.echo(written)
+
+
+@measure.command()
+def coco(
+    maps: Annotated[
+        Path, typer.Argument(metavar="MAPS", help="Folder of NAME_instances.tif.")
+    ],
+    images: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="COCO, or CSV: image_id,file_name."),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The results, JSON.")],
+    most: Annotated[
+        int | None,
+        typer.Option("--most", min=1, help="The surest objects of an image alone."),
+    ] = None,
+    vertices: Annotated[
+        str,
+        typer.Option(
+            help="What points of polygons are: corners, as COCO has it, or pixels."
+        ),
+    ] = "corners",
+    overwrite: Overwrite = False,
+) -> None:
+    """Write mapped objects as COCO results with run-length encodings, and score them.
+
+    Scores are mask AP by pycocotools, over the images that were mapped, where the
+    annotations hold objects.
+
+    Example: `arcticdl measure coco runs/slumps/maps truth.json -o found.json`
+    """
+    from arcticdl.evaluation.objects.coco import (
+        coco_results,
+        coco_truth,
+        mapped_images,
+    )
+    from arcticdl.files import write_json
+    from arcticdl.metrics import coco_scores
+
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"{out} exists already. Replace it with --overwrite.")
+    results = coco_results(maps, images, most=most)
+    mapped = mapped_images(maps, images)
+    lines = [f"{out}: {len(results):,} objects of {len(mapped):,} images"]
+    if images.suffix.lower() != ".csv":
+        truth = coco_truth(images, mapped, vertices=vertices)
+        if truth["annotations"]:
+            scores = coco_scores(truth, results)
+            told = ", ".join(f"{name} {scores[key]:.3f}" for name, key in _AP.items())
+            lines.append(f"{told}; {len(truth['annotations']):,} objects are there")
+    write_json(out, results)
+    typer.echo("\n".join(lines))

@@ -27,6 +27,9 @@ from .learning.curve import CurvePoint as CurvePoint
 from .learning.curve import LearningCurve as LearningCurve
 from .learning.curve import learning_curve as learning_curve
 from .learning.page import write_learning_curve as write_learning_curve
+from .objects.coco import coco_results as coco_results
+from .objects.coco import coco_truth as coco_truth
+from .objects.coco import mapped_images as mapped_images
 from .objects.detections import DetectionEvaluation as DetectionEvaluation
 from .objects.instances import InstanceRule as InstanceRule
 from .objects.instances import InstanceScores as InstanceScores

@@ -58,7 +58,8 @@ def coco_scores(
         reference.dataset = _complete(truth)
         reference.createIndex()
         # It reads an empty list as an error, and no detection as a valid answer.
-        results = reference.loadRes(list(found)) if found else _empty(coco, truth)
+        own = [dict(one) for one in found]  # which it writes into
+        results = reference.loadRes(own) if own else _empty(coco, truth)
         run = evaluator(reference, results, iou_type)
         run.evaluate()
         run.accumulate()

@@ -64,6 +64,8 @@ ELSEWHERE = {
     "suggest": "needs a scene that the run does not know; see tests/labelling",
     "drift": "needs a scene that the run does not know; see tests/labelling",
     "forecast": "needs a store of dates and a run on it; see tests/forecasting",
+    "measure coco": "needs maps of objects; see tests/experiment/test_slumps_run.py",
+    "data coco": "needs COCO files; see tests/experiment/test_slumps_run.py",
     "measure fronts": "needs maps of dates; see tests/inference/test_measured.py",
     "measure extent": "needs a store of maps; see tests/forecasting/test_extents.py",
     "measure snow-line": "needs a map and a DEM; see tests/inference/test_measured.py",

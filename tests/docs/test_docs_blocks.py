@@ -60,6 +60,7 @@ TRAIN = USE_A_RUN | {
     "howto/pretrain",
     "howto/series",
     "howto/several-heads",
+    "howto/slumps",
     "howto/whole-images",
     "index",
 }

@@ -51,6 +51,7 @@ def test_every_configuration_is_tested(project_root):
     here = {"calving_front", "demo", "meltpond", "modis_seaice"}
     here |= {"demo_search"}  # in test_search.py
     here |= {"floes"}  # in test_instances_run.py
+    here |= {"slumps"}  # in test_slumps_run.py
     here |= {"icebergs"}  # in test_cfar_baseline.py
     here |= {"seals"}  # in test_experiment_objects.py
     here |= {"anomalies"}  # in test_anomalies_run.py

@@ -316,6 +316,39 @@ def test_npy_arrays_are_mapped(tmp_path):
             open_scene(tmp_path / "big.npy", **options)
 
 
+def test_arrays_of_npz_archives_are_read_by_name(tmp_path):
+    cube = RNG.random((12, 9, 8)).astype("float32")
+    cube[2, 3, 4] = np.nan
+    path = tmp_path / "train_000001.npz"
+    np.savez_compressed(path, image=cube, place=np.arange(3))
+    names = ["red", "green", "blue", "ndvi", "height", "relief", "nir", "ndwi"]
+    scene = open_scene(path, band_names=names, bands=["nir", "red"], array="image")
+    assert scene.attrs["scene_id"] == "train_000001"
+    np.testing.assert_array_equal(scene["image"].values[0], cube[..., 6])
+    part = scene["image"].isel(y=slice(3, 7), x=slice(2, 5)).values[1]
+    np.testing.assert_array_equal(part, cube[3:7, 2:5, 0])
+    assert pickle.loads(pickle.dumps(scene))["image"].shape == (2, 12, 9)
+    whole = open_scene(path, array="image")["valid"].values
+    assert not whole[2, 3] and whole.sum() == 12 * 9 - 1
+    for array in (None, "images"):
+        with pytest.raises(SourceError, match=r"\['image', 'place'\]"):
+            open_scene(path, array=array)
+    with pytest.raises(SourceError, match=r"y, x"):
+        open_scene(path, array="place")
+    np.savez(tmp_path / "one.npz", cube)
+    assert open_scene(tmp_path / "one.npz")["image"].shape == (8, 12, 9)
+    np.save(tmp_path / "c.npy", cube)
+    with pytest.raises(SourceError, match=r"of an \.npz archive"):
+        open_scene(tmp_path / "c.npy", array="image")
+    content = path.read_bytes()
+    (tmp_path / "cut.npz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(SourceError, match=r"cut\.npz"):
+        open_scene(tmp_path / "cut.npz", array="image")
+    np.savez(tmp_path / "o.npz", image=np.array([{}], dtype=object))
+    with pytest.raises(SourceError, match=r"o\.npz"):
+        open_scene(tmp_path / "o.npz")
+
+
 def test_times_are_utc_text(tmp_path):
     path = write_tif(tmp_path / "a.tif", np.zeros((1, 2, 2), "uint8"))
     scene = open_scene(path, time="2022-04-13T15:07:59+02:00", sensor="x")

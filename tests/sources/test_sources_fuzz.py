@@ -72,6 +72,11 @@ def make_npy(path):
     return path
 
 
+def make_npz(path):
+    np.savez_compressed(path, np.zeros((SIDE, SIDE), "float32"))
+    return path
+
+
 GRID = {
     "x": ("x", 25e3 * np.arange(SIDE), {"units": "m"}),
     "y": ("y", -25e3 * np.arange(SIDE), {"units": "m"}),
@@ -154,6 +159,7 @@ MAKERS = {
     "cog.tif": raster("COG", blocksize=128),
     "a.vrt": make_vrt, "a.jp2": raster("JP2OpenJPEG"), "a.img": raster("HFA"),
     "a.dat": raster("ENVI"), "a.png": make_png, "a.npy": make_npy,
+    "a.npz": make_npz,
     "a.nc": netcdf("h5netcdf"), "b.nc": make_classic, "zarr": make_zarr,
     "a.json": make_coco, "a.h5": reflectance, "a.zip": make_zip, "a.gpkg": make_chart,
     "S1": make_s1, "S2": make_s2, "L1": product(make_landsat1),

@@ -5,6 +5,7 @@ The layout is that of Lin et al. (2014, arXiv 1405.0312): one JSON file with ``i
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -20,7 +21,12 @@ from arcticdl.scene import MAX_SIDE_PX, class_attributes
 from arcticdl.sources.bands import BandNames, choose_bands
 from arcticdl.sources.core.assemble import make_scene
 from arcticdl.sources.core.lazy import WindowArray
-from arcticdl.sources.formats.coco_masks import Outline, read_outline
+from arcticdl.sources.formats.coco_masks import (
+    VERTICES,
+    CocoMask,
+    Outline,
+    read_outline,
+)
 from arcticdl.sources.reader import LabelContext, Reader
 from arcticdl.void import VOID_CLASS
 
@@ -34,6 +40,10 @@ the file; ``"file"``, the later one."""
 CROWDS = ("object", "void")
 """What a crowd region (``iscrowd``) is: of its category, or void. Objects lie on top of
 crowds in either case."""
+
+DRAWN = ("class", "number")
+"""What a pixel of an object holds: the code of its class; or the object's own number,
+from 1 on in the order of the file."""
 
 ABSENT_IMAGES = ("leave_out", "refuse")
 """What becomes of annotations whose image the file does not list."""
@@ -86,7 +96,9 @@ class CocoFile:
         entry = self.images[image_id]
         return int(entry["height"]), int(entry["width"])
 
-    def outlines(self, image_id: Any) -> list[tuple[dict[str, Any], Outline | None]]:
+    def outlines(
+        self, image_id: Any, vertices: str = "corners"
+    ) -> list[tuple[dict[str, Any], Outline | None]]:
         """The annotations of an image, each with its outline.
 
         Raises:
@@ -95,7 +107,8 @@ class CocoFile:
         size = self.size(image_id)
         return [
             (entry, read_outline(entry.get("segmentation"), size,
-                                 f"annotation {entry.get('id')!r} of {self.path}"))
+                                 f"annotation {entry.get('id')!r} of {self.path}",
+                                 vertices))
             for entry in self.annotations.get(image_id, [])
         ]  # fmt: skip
 
@@ -206,40 +219,6 @@ def _orphaned(
     )
 
 
-class CocoMask:
-    """Draws windows of an image's objects as codes of their classes.
-
-    Args:
-        objects: Outlines and codes, from the bottom to the top.
-        background: Code of pixels without an object.
-    """
-
-    def __init__(self, objects: Sequence[tuple[Outline, int]], background: int) -> None:
-        self.objects = [(outline, code, outline.box()) for outline, code in objects]
-        self.background = background
-        top = max([VOID_CLASS, *(code for _, code in objects)])
-        self.dtype = np.min_scalar_type(top)
-
-    def read(self, bands: Sequence[int], rows: slice, cols: slice) -> np.ndarray:
-        """Reads ``(band, y, x)`` of a window."""
-        shape = rows.stop - rows.start, cols.stop - cols.start
-        window = np.full(shape, self.background, self.dtype)
-        for outline, code, (left, top, right, bottom) in self.objects:
-            if left >= cols.stop or right <= cols.start:
-                continue
-            if top >= rows.stop or bottom <= rows.start:
-                continue
-            near = (
-                slice(max(rows.start, int(top)), min(rows.stop, int(bottom) + 1)),
-                slice(max(cols.start, int(left)), min(cols.stop, int(right) + 1)),
-            )
-            own = outline.mask(*near)
-            top_row, left_col = near[0].start - rows.start, near[1].start - cols.start
-            part = window[top_row:, left_col:][: own.shape[0], : own.shape[1]]
-            part[own] = code
-        return np.repeat(window[None], len(bands), axis=0)
-
-
 def open_coco(
     path: str | Path,
     *,
@@ -251,6 +230,8 @@ def open_coco(
     on_top: str = "area",
     crowd: str = "object",
     absent_images: str = "refuse",
+    draw: str = "class",
+    vertices: str = "corners",
 ) -> xr.Dataset:
     """Opens the annotations of one image as a scene whose band holds class codes.
 
@@ -260,7 +241,7 @@ def open_coco(
     Args:
         path: The JSON file.
         image: File name or identifier of the image; may be left out where there is one.
-        bands: ``["category"]`` is all there is.
+        bands: ``["category"]``, or ``["number"]``, is all there is.
         band_names: New name of the band.
         categories: Names of those to draw, which get codes in this order; ``None``:
             all, in the order of their identifiers. Objects of others are left out.
@@ -269,10 +250,14 @@ def open_coco(
         on_top: One of ``ORDERS``.
         crowd: One of ``CROWDS``.
         absent_images: One of ``ABSENT_IMAGES``.
+        draw: One of ``DRAWN``; numbers are a label without classes, which objects that
+            are mapped are scored by (``instances`` of a configuration).
+        vertices: One of ``VERTICES`` of polygons.
 
     Returns:
         A plain scene ``category`` (1, y, x), uint8 unless codes need more, void 255 not
-        ``valid``; the image's attributes name the classes.
+        ``valid``; the image's attributes name the classes. Of numbers a scene
+        ``number``, float32, 0 without an object, void NaN and not ``valid``.
 
     Raises:
         SourceError: The file, the image or one of its annotations is not as COCO's, or
@@ -282,6 +267,8 @@ def open_coco(
     """
     check_choice("on_top", on_top, ORDERS)
     check_choice("crowd", crowd, CROWDS)
+    check_choice("draw", draw, DRAWN)
+    check_choice("vertices", vertices, VERTICES)
     coco = read_coco(path, absent_images=absent_images)
     image_id = coco.find(image)
     names = _chosen(coco, categories)
@@ -291,15 +278,20 @@ def open_coco(
             f"Classes must be at most {VOID_CLASS}. Received: {len(classes)}; choose "
             "among them by `categories`."
         )
+    numbered = draw == "number"
     codes = {name: code for code, name in enumerate(classes) if name in names}
-    objects = _stacked(coco, image_id, codes, on_top, crowd == "void")
-    mask = CocoMask(objects, VOID_CLASS if background is None else 0)
+    void = math.nan if numbered else VOID_CLASS
+    stacking = (on_top, void if crowd == "void" else None, vertices, numbered)
+    objects = _stacked(coco, image_id, codes, *stacking)
+    mask = CocoMask(objects, void if background is None else 0, void)
     shape = coco.size(image_id)
-    chosen = choose_bands(["category"], bands, band_names)[1]
+    band = "number" if numbered else "category"
+    chosen = choose_bands([band], bands, band_names)[1]
     layer = WindowArray((1, *shape), mask.dtype, mask.read)
     valid = WindowArray(shape, bool, partial(_read_valid, mask))
+    attrs = {} if numbered else class_attributes(classes)
     return make_scene(
-        layer.variable(("band", "y", "x"), class_attributes(classes)),
+        layer.variable(("band", "y", "x"), attrs),
         chosen,
         valid=valid.variable(("y", "x")),
         attrs={"scene_id": PurePosixPath(coco.images[image_id]["file_name"]).stem},
@@ -307,7 +299,8 @@ def open_coco(
 
 
 def _read_valid(mask: CocoMask, rows: slice, cols: slice) -> np.ndarray:
-    return mask.read([0], rows, cols)[0] != VOID_CLASS
+    found = mask.read([0], rows, cols)[0]
+    return np.isfinite(found) & (found != mask.void)
 
 
 def _chosen(coco: CocoFile, categories: Sequence[str] | None) -> list[str]:
@@ -330,11 +323,16 @@ def _stacked(
     image_id: Any,
     codes: Mapping[str, int],
     on_top: str,
-    crowd_is_void: bool,
-) -> list[tuple[Outline, int]]:
-    """Outlines and codes of an image from the bottom to the top, crowds lowest."""
+    void: float | None,
+    vertices: str,
+    numbered: bool,
+) -> list[tuple[Outline, float]]:
+    """Outlines and codes of an image from the bottom to the top, crowds lowest.
+
+    `void` is the code of crowds, ``None`` where they are objects.
+    """
     found = []
-    for entry, outline in coco.outlines(image_id):
+    for number, (entry, outline) in enumerate(coco.outlines(image_id, vertices), 1):
         name = coco.categories[entry["category_id"]]
         if name not in codes:
             continue
@@ -345,7 +343,8 @@ def _stacked(
                 "read by `arcticdl.sources.read_coco_boxes`."
             )
         is_crowd = bool(entry.get("iscrowd", 0))
-        code = VOID_CLASS if is_crowd and crowd_is_void else codes[name]
+        code = float(number) if numbered else codes[name]
+        code = void if is_crowd and void is not None else code
         found.append((outline, code, not is_crowd))
     if on_top == "area":
         found.sort(key=lambda item: (item[2], -item[0].area()))

@@ -5,6 +5,9 @@ Polygons follow the rule of pixel centres (``rasterio.features.rasterize`` witho
 the outer corner of the first pixel. pycocotools rounds outlines on a grid five times
 finer, and differs from this only where a centre lies within a quarter of a pixel of the
 outline. Run-length encodings are masks already and agree with pycocotools to the pixel.
+Outlines that were traced along the pixels of a mask (OpenCV's ``findContours``) name
+pixels instead, those on the outline among them: ``vertices="pixels"`` gives back that
+mask, which the rule of centres would leave a row and a column short.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,12 +15,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import shapely
 from affine import Affine
 
 from arcticdl.errors import SourceError
 from arcticdl.sources.core.burn import burn
+from arcticdl.void import VOID_CLASS
 
 _MAX_RUNS = 50_000_000
+_TOUCH_PX = 0.01
+
+VERTICES = ("corners", "pixels")
+"""What the points of a polygon are: places, (0, 0) being the outer corner of the first
+pixel, as COCO has it; or pixels, all of them within the object."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +36,17 @@ class Polygons:
 
     Attributes:
         rings: Of each, (point, 2) float64 columns and rows in pixels.
+        vertices: One of ``VERTICES``.
     """
 
     rings: tuple[np.ndarray, ...]
+    vertices: str = "corners"
 
     def box(self) -> tuple[float, float, float, float]:
         """``(x_min, y_min, x_max, y_max)`` in pixels."""
         points = np.concatenate(self.rings)
         low, high = points.min(axis=0), points.max(axis=0)
+        high = high + (self.vertices == "pixels")
         return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
     def area(self) -> float:
@@ -48,10 +61,14 @@ class Polygons:
     def mask(self, rows: slice, cols: slice) -> np.ndarray:
         """Where the object is, (y, x) boolean of a window."""
         shape = rows.stop - rows.start, cols.stop - cols.start
-        shapes = [
+        shift = 0.5 * (self.vertices == "pixels")
+        rings = [ring + shift for ring in self.rings]
+        shapes: list[Any] = [
             {"type": "Polygon", "coordinates": [[*ring.tolist(), ring[0].tolist()]]}
-            for ring in self.rings
+            for ring in rings
         ]
+        if self.vertices == "pixels":  # centres on the outline are covered as well
+            shapes += [shapely.LinearRing(ring).buffer(_TOUCH_PX) for ring in rings]
         corner = Affine.translation(cols.start, rows.start)
         return burn(shapes, shape, corner).astype(bool)
 
@@ -103,8 +120,49 @@ class Runs:
 Outline = Polygons | Runs
 
 
+class CocoMask:
+    """Draws windows of an image's objects as codes of their classes, or as numbers.
+
+    Args:
+        objects: Outlines and codes, from the bottom to the top.
+        background: Code of pixels without an object.
+        void: What void pixels hold; NaN where numbers are drawn, which may be any.
+    """
+
+    def __init__(
+        self,
+        objects: Sequence[tuple[Outline, float]],
+        background: float,
+        void: float = VOID_CLASS,
+    ) -> None:
+        self.objects = [(outline, code, outline.box()) for outline, code in objects]
+        self.background, self.void = background, void
+        top = max([VOID_CLASS, *(code for _, code in objects)])
+        whole = void == VOID_CLASS
+        self.dtype = np.min_scalar_type(int(top)) if whole else np.dtype("float32")
+
+    def read(self, bands: Sequence[int], rows: slice, cols: slice) -> np.ndarray:
+        """Reads ``(band, y, x)`` of a window."""
+        shape = rows.stop - rows.start, cols.stop - cols.start
+        window = np.full(shape, self.background, self.dtype)
+        for outline, code, (left, top, right, bottom) in self.objects:
+            if left >= cols.stop or right <= cols.start:
+                continue
+            if top >= rows.stop or bottom <= rows.start:
+                continue
+            near = (
+                slice(max(rows.start, int(top)), min(rows.stop, int(bottom) + 1)),
+                slice(max(cols.start, int(left)), min(cols.stop, int(right) + 1)),
+            )
+            own = outline.mask(*near)
+            top_row, left_col = near[0].start - rows.start, near[1].start - cols.start
+            part = window[top_row:, left_col:][: own.shape[0], : own.shape[1]]
+            part[own] = code
+        return np.repeat(window[None], len(bands), axis=0)
+
+
 def read_outline(
-    segmentation: Any, size: tuple[int, int], where: str
+    segmentation: Any, size: tuple[int, int], where: str, vertices: str = "corners"
 ) -> Outline | None:
     """Reads the ``segmentation`` of an annotation.
 
@@ -113,6 +171,7 @@ def read_outline(
             columns], "counts": ...}`` with a list of runs or a compressed string.
         size: (rows, columns) of the image.
         where: The annotation, for messages.
+        vertices: One of ``VERTICES``.
 
     Returns:
         The outline; ``None`` where there is none.
@@ -129,7 +188,8 @@ def read_outline(
             f"The segmentation of {where} must be polygons or a run-length encoding. "
             f"Received: {type(segmentation).__name__}."
         )
-    return Polygons(tuple(_read_ring(ring, where) for ring in segmentation))
+    rings = tuple(_read_ring(ring, where) for ring in segmentation)
+    return Polygons(rings, vertices)
 
 
 def _read_ring(ring: Any, where: str) -> np.ndarray:

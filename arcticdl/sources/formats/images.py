@@ -1,8 +1,9 @@
-"""Plain images: PNG and JPEG, and NumPy ``.npy`` arrays."""
+"""Plain images: PNG and JPEG, and NumPy arrays, ``.npy`` and ``.npz``."""
 
+import zipfile
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
+from functools import lru_cache, partial
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from arcticdl.sources.formats.geotiff import open_geotiff
 from arcticdl.sources.reader import LabelContext, Reader
 
 _MAX_CHANNELS = 64  # a longer last axis is taken for a side of the image
+MAX_ARRAY_BYTES = 2**30
+"""Largest array of an ``.npz`` archive, which is read whole; ``.npy`` files have no
+such limit, since they are read window by window."""
 
 
 def open_image(
@@ -55,7 +59,9 @@ def open_image(
 
 
 class NumpyFile:
-    """One image of a memory-mapped ``.npy`` file, read window by window.
+    """One image of a NumPy file, read window by window.
+
+    A ``.npy`` file is mapped to memory; an array of an ``.npz`` archive is read whole.
 
     Args:
         path: The file.
@@ -63,6 +69,7 @@ class NumpyFile:
             array is one image, ``(H, W)`` or ``(H, W, C)``.
         channels: ``"last"`` or ``"first"``: where the channel axis lies.
         nodata: Value of pixels that hold nothing.
+        array: Name of the array in an archive; ``None``: the only one.
     """
 
     def __init__(
@@ -71,10 +78,11 @@ class NumpyFile:
         index: int | None = None,
         channels: str = "last",
         nodata: float | None = None,
+        array: str | None = None,
     ) -> None:
         check_choice("channels", channels, ("first", "last"))
         self.path, self.index, self.nodata = str(path), index, nodata
-        self.channels = channels
+        self.channels, self.array = channels, array
         self._map: np.ndarray | None = None
         shape = self._image().shape
         self.shape, self.num_bands = shape[:2], shape[2]
@@ -84,9 +92,17 @@ class NumpyFile:
 
     def _image(self) -> np.ndarray:
         """The image as ``(y, x, band)``, a view of the map."""
-        if self._map is None:
-            self._map = _map_file(self.path)
-        image = self._map
+        if is_archive(self.path):
+            image = _read_array(self.path, self.array, Path(self.path).stat().st_mtime)
+        elif self.array is not None:
+            raise SourceError(
+                f"`array` is of an .npz archive. Received: array={self.array!r} of "
+                f"{self.path}; leave it out."
+            )
+        else:
+            self._map = _map_file(self.path) if self._map is None else self._map
+            image = self._map
+        whole = image.shape
         if self.index is not None:
             if image.ndim < 3 or not -len(image) <= self.index < len(image):
                 raise SourceError(
@@ -102,7 +118,7 @@ class NumpyFile:
             raise SourceError(
                 f"{self.path} must hold (y, x) or (y, x, band); pass `index` for one "
                 "image of several, or `channels`. "
-                f"Received: an array of shape {self._map.shape}, index={self.index}."
+                f"Received: an array of shape {whole}, index={self.index}."
             )
         return image
 
@@ -131,8 +147,9 @@ def open_numpy(
     index: int | None = None,
     channels: str = "last",
     nodata: float | None = None,
+    array: str | None = None,
 ) -> xr.Dataset:
-    """Opens one image of a ``.npy`` file as a scene.
+    """Opens one image of a ``.npy`` file, or of an ``.npz`` archive, as a scene.
 
     Args:
         path: The file.
@@ -141,14 +158,17 @@ def open_numpy(
         index: Which image of an array of several.
         channels: ``"last"`` or ``"first"``.
         nodata: Value of pixels that hold nothing; NaN always does.
+        array: Name of the array in an archive, such as ``"image"``; ``None``: the only
+            one.
 
     Returns:
         The scene, without grid.
 
     Raises:
-        SourceError: No ``.npy`` file, truncated, or not an image.
+        SourceError: No such file, truncated, or not an image; no such array, or one
+            beyond ``MAX_ARRAY_BYTES``.
     """
-    source = NumpyFile(path, index, channels, nodata)
+    source = NumpyFile(path, index, channels, nodata, array)
     file_bands = [f"band_{i + 1}" for i in range(source.num_bands)]
     indices, names = choose_bands(file_bands, bands, band_names)
     image = WindowArray(
@@ -178,6 +198,42 @@ def _map_file(path: str) -> np.ndarray:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # NumPy parses headers as Python: a dozen kinds
         raise SourceError(f"{path} cannot be read as .npy: {error}") from error
+    return _numbers(array, path)
+
+
+@lru_cache(maxsize=4)
+def _read_array(path: str, name: str | None, changed: float) -> np.ndarray:
+    """An array of an archive; the windows of a scene follow each other."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            sizes = {
+                member.filename.removesuffix(".npy"): member.file_size
+                for member in archive.infolist()
+            }
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise SourceError(f"{path} cannot be read as .npz: {error}") from error
+    chosen = next(iter(sizes)) if name is None and len(sizes) == 1 else name
+    if chosen not in sizes:
+        raise SourceError(
+            f"`array` must name one of the arrays of {path}: {sorted(sizes)}. "
+            f"Received: array={name!r}; in YAML `data.reader_options: {{array: NAME}}`."
+        )
+    if sizes[chosen] > MAX_ARRAY_BYTES:
+        raise SourceError(
+            f"An array of an .npz archive must have at most {MAX_ARRAY_BYTES} bytes. "
+            f"Received: {sizes[chosen]} of {chosen!r} in {path}; save it as .npy."
+        )
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            array = arrays[chosen]
+    except Exception as error:  # as of a map; and of what zlib says
+        raise SourceError(f"{path} cannot be read as .npz: {error}") from error
+    array = _numbers(array, path)
+    array.flags.writeable = False
+    return array
+
+
+def _numbers(array: np.ndarray, path: str) -> np.ndarray:
     if array.dtype.kind not in "biuf" or 0 in array.shape:
         raise SourceError(
             f"{path} must hold real numbers. "
@@ -200,8 +256,13 @@ def is_image(path: Any, head: bytes) -> bool:
 
 
 def is_numpy(path: Any, head: bytes) -> bool:
-    """NumPy ``.npy``."""
-    return head[:6] == b"\x93NUMPY"
+    """NumPy ``.npy``, or an ``.npz`` archive of such."""
+    return head[:6] == b"\x93NUMPY" or (head[:2] == b"PK" and is_archive(path))
+
+
+def is_archive(path: Any) -> bool:
+    """An ``.npz`` archive, by its name."""
+    return PurePath(str(path)).suffix.lower() == ".npz"
 
 
 IMAGE = Reader(is_image, open_image, is_general=True)
