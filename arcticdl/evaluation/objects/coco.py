@@ -88,6 +88,20 @@ def coco_truth(
     Raises:
         MissingExtraError: pycocotools is not installed.
         SourceError: The file is no COCO annotations, or an object has no outline.
+
+    Example:
+        >>> import json, tempfile
+        >>> image = {"id": 1, "file_name": "a.jpg", "width": 9, "height": 8}
+        >>> slump = {"id": 1, "image_id": 1, "category_id": 1}
+        >>> slump["segmentation"] = [[2, 1, 5, 1, 5, 3, 2, 3]]
+        >>> tree = {"images": [image], "annotations": [slump]}
+        >>> tree["categories"] = [{"id": 1, "name": "rts"}]
+        >>> file = Path(tempfile.mkdtemp()) / "truth.json"
+        >>> _ = file.write_text(json.dumps(tree))
+        >>> coco_truth(file, vertices="pixels")["annotations"][0]["area"]
+        12.0
+        >>> coco_truth(file)["annotations"][0]["area"]  # places between pixels
+        6.0
     """
     coco = read_coco(file)
     chosen = list(coco.images) if image_ids is None else list(image_ids)
