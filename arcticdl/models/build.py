@@ -3,21 +3,26 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
 from arcticdl.models.card import Card, resolve_num_bands
 from arcticdl.models.contracts import Decoded, Pyramid, pyramid_levels
+from arcticdl.models.dates import Dates
 from arcticdl.models.decoders.table import DECODERS
-from arcticdl.models.encode import build_encoder, check_fusion, encode
-from arcticdl.models.heads import HeadSpec, check_head, dense_head, pooled_head
+from arcticdl.models.encode import Encoder, build_encoder, encode
+from arcticdl.models.heads import (
+    HeadSpec,
+    check_heads,
+    dense_head,
+    describe_heads,
+    pooled_head,
+)
 from arcticdl.models.latents.code import add_code, coarsest_alone, describe_code
-from arcticdl.models.layers.temporal import UnfoldTime
 from arcticdl.models.leads import build_by_lead
 from arcticdl.models.options import Latent, Regularization, Series, Style
 from arcticdl.models.penalties import initialise_weights, penalise_weights
-from arcticdl.tasks import reconcile
 
 Options = Mapping[str, Any]
 Fork = Callable[[dict[str, Any]], Mapping[str, Any]]
@@ -193,113 +198,109 @@ def build_multitask(
         >>> {name: output.shape[-1] for name, output in model.output.items()}
         {'sod': 6, 'sic': 1}
     """
-    series, style = Series.read(series), Style.read(style)
-    kept = Regularization.read(regularization)
-    specs = _check_heads(heads, decoder, kept.dropout)
-    code = None if latent is None else Latent.read(latent)
-    if series.leads != "direct":
-        _check_unforked(fork)
-        describe_code(code, 1, series, [])
-        described = {**(card or {}), "heads": _describe_heads(specs, card)}
-        build = partial(
-            build_multitask,
-            backbone,
-            decoder,
-            weights=weights,
-            adapter=adapter,
-            input_size=input_size,
-            style=style,
-            regularization=kept,
-            backbone_options=backbone_options,
-            decoder_options=decoder_options,
-        )
-        named = {name: spec.head for name, spec in specs.items()}
-        return build_by_lead(
-            build, named, next(iter(heads.values())), described, series
-        )
-    count = resolve_num_bands(num_bands, bands, card)
-    dates = int((card or {}).get("num_times", 1))  # side by side in the bands
-    told = int((card or {}).get("num_context", 0))  # behind those of the dates
-    series = series.of_dates(dates, count - told)
-    check_fusion(series.fusion, series.num_times)
-    one = (count - told) // dates
-    folded = int(series.num_times or 1) if series.fusion == "fold" else 1
-    # The bands of the last date bear their own names.
-    every = list(bands or (card or {}).get("bands", ()))
-    names = every[count - told - one : count - told] or None
-    encoder = build_encoder(
+    design = _Design(
         backbone,
-        decoder if code is None else coarsest_alone(decoder),
-        one * folded + told,
-        bands=names and names * folded + every[count - told :],
-        weights=weights,
-        adapter=adapter,
-        style=style,
-        drop_path=kept.drop_path,
-        options=dict(backbone_options or {}),
-        pooled=not all(spec.dense for spec in specs.values()),
+        decoder,
+        weights,
+        adapter,
+        input_size,
+        Style.read(style),
+        Regularization.read(regularization),
+        dict(backbone_options or {}),
+        dict(decoder_options or {}),
     )
-    times = () if series.fusion is None or dates > 1 else (series.num_times,)
-    image = keras.Input((*times, *(input_size or (None, None)), count), name="image")
-    known = {**(encoder.card(card) or {}), "heads": _describe_heads(specs, card)}
-    known |= describe_code(code, encoder.stride, series, list(specs.values()))
-    x = Card(known, name="card")(image)
-    fusion = series.fusion
-    if dates > 1 and told and fusion == "fold":
-        fusion = None  # dates and context stand side by side already
-    elif dates > 1:
-        x = UnfoldTime(dates, told, name="unfold_time")(x)
+    code = None if latent is None else Latent.read(latent)
+    series = Series.read(series)
+    if series.leads == "direct":
+        given: dict[str, Any] = {
+            "num_bands": num_bands,
+            "bands": bands,
+            "code": code,
+            "fork": fork,
+        }
+        return _build(design, heads, card, series, **given)
+    _check_unforked(fork)
+    describe_code(code, 1, series, [])
+    specs = check_heads(heads, decoder, design.regularization.dropout)
+    described = {**(card or {}), "heads": describe_heads(specs, card)}
+    named = {name: spec.head for name, spec in specs.items()}
+    build, first = partial(_build, design), next(iter(heads.values()))
+    return build_by_lead(build, named, first, described, series)
+
+
+class _Design(NamedTuple):
+    """What of a network does not depend on the heads, nor on the bands."""
+
+    backbone: str | keras.Model
+    decoder: str | None
+    weights: str | PathLike[str] | None
+    adapter: str
+    input_size: tuple[int, int] | None
+    style: Style
+    regularization: Regularization
+    backbone_options: Options
+    decoder_options: Options
+
+    def encoder(self, dates: Dates, *, coarsest: bool, pooled: bool) -> Encoder:
+        """The backbone; with its coarsest level alone for what stands behind a code."""
+        count, names = dates.seen
+        return build_encoder(
+            self.backbone,
+            coarsest_alone(self.decoder) if coarsest else self.decoder,
+            count,
+            bands=names,
+            weights=self.weights,
+            adapter=self.adapter,
+            style=self.style,
+            drop_path=self.regularization.drop_path,
+            options=self.backbone_options,
+            pooled=pooled,
+        )
+
+    def finish(self, model: keras.Model, encoder: Encoder) -> keras.Model:
+        """Draws kernels that were not loaded, and adds the penalties."""
+        initialise_weights(model, self.style.initializer, keep=encoder.model)
+        penalise_weights(model, self.regularization.l1, self.regularization.l2)
+        return model
+
+
+def _build(
+    design: _Design,
+    heads: Mapping[str, Options],
+    card: Options | None,
+    series: Series,
+    *,
+    num_bands: int | None = None,
+    bands: Sequence[str] | None = None,
+    code: Latent | None = None,
+    fork: Fork | None = None,
+) -> keras.Model:
+    """Builds the network that answers by all heads at once."""
+    decoder = design.decoder
+    specs = check_heads(heads, decoder, design.regularization.dropout)
+    count = resolve_num_bands(num_bands, bands, card)
+    dates = Dates.read(series, card, count, bands)
+    pooled = not all(spec.dense for spec in specs.values())
+    encoder = design.encoder(dates, coarsest=code is not None, pooled=pooled)
+    known = encoder.card(card, describe_heads(specs, card))
+    known |= describe_code(code, encoder.stride, dates.series, list(specs.values()))
+    shape = (*dates.axis, *(design.input_size or (None, None)), count)
+    image = keras.Input(shape, name="image")
+    x, fusion = dates.unfold(Card(known, name="card")(image))
     features, reference = encode(encoder, x, fusion)
     if code is not None:
         features = add_code(features, x, code)
-    common = {"norm": style.norm, "activation": style.activation or "relu"}
-    decoded = decode(features, decoder, {**common, **(decoder_options or {})})
+    options = {**design.style.layers, **design.decoder_options}
+    decoded = decode(features, decoder, options)
     if decoded is not None:
         decoded = decoded._replace(from_code=code is not None)
     shared = _share(features, decoded, specs, fork)
     starts = _starts(card)
     outputs = _answer(shared, decoded, image if starts else reference, specs, starts)
-    label = backbone if isinstance(backbone, str) else backbone.name
-    name = "_".join(part for part in (decoder, label) if part)
-    model = keras.Model(
-        image, outputs if len(outputs) > 1 else next(iter(outputs.values())), name=name
-    )
-    if style.initializer is not None:
-        initialise_weights(model, style.initializer, keep=encoder.model)
-    penalise_weights(model, kept.l1, kept.l2)
-    return model
-
-
-def _check_heads(
-    heads: Mapping[str, Options], decoder: str | None, dropout: float
-) -> dict[str, HeadSpec]:
-    if not heads:
-        raise ValueError("`heads` must name at least one head. Received: heads={}.")
-    specs = {name: check_head(name, spec, dropout) for name, spec in heads.items()}
-    boxed = sorted(n for n, spec in specs.items() if spec.head.spec.kind == "boxes")
-    if boxed:
-        raise ValueError(
-            "`heads` that find objects stand on a pyramid of their own: use "
-            f"`build_detector`. Received: heads {boxed}."
-        )
-    drawn = sorted(n for n, spec in specs.items() if spec.head.spec.kind == "members")
-    if drawn:
-        raise ValueError(
-            "`heads` that draw members stand around a network that takes noise away: "
-            f"use `build_denoiser` and `build_sampler`. Received: heads {drawn}."
-        )
-    dense = sorted(name for name, spec in specs.items() if spec.dense)
-    if dense and decoder is None:
-        raise ValueError(
-            "`decoder` must be given when a head answers for each pixel. "
-            f"Received: decoder=None, dense heads {dense}."
-        )
-    if not dense and decoder is not None:
-        raise ValueError(
-            "`decoder` must be None when no head answers for each pixel. "
-            f"Received: decoder={decoder!r}, heads {sorted(specs)}."
-        )
-    return specs
+    name = "_".join(part for part in (decoder, encoder.name) if part)
+    only = next(iter(outputs.values()))
+    model = keras.Model(image, outputs if len(outputs) > 1 else only, name=name)
+    return design.finish(model, encoder)
 
 
 def _check_unforked(fork: Fork | None) -> None:
@@ -309,17 +310,6 @@ def _check_unforked(fork: Fork | None) -> None:
             "head. Received: `series.leads` besides. Weigh the losses of the heads by "
             "numbers, or set `series.leads` to 'direct'."
         )
-
-
-def _describe_heads(
-    specs: Mapping[str, HeadSpec], card: Options | None
-) -> dict[str, dict[str, Any]]:
-    """What the heads are, joined with what the card says of their labels."""
-    heads = {name: spec.head for name, spec in specs.items()}
-    labels = (card or {}).get("heads")
-    if labels:
-        heads = reconcile(heads, labels)
-    return {name: head.to_card() for name, head in heads.items()}
 
 
 def decode(

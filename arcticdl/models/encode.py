@@ -34,18 +34,23 @@ class Encoder(NamedTuple):
             ``None``.
         stride: Its coarsest stride, also where no level of it is used: what images are
             filled up to.
+        name: Of the backbone.
     """
 
     model: keras.Model
     normalizer: dict[str, Any] | None
     stride: int
+    name: str
 
-    def card(self, card: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        """Completes a card by the normaliser, where it has none."""
-        if self.normalizer is None or "normalizer" in (card or {}):
-            return card
+    def card(
+        self, card: Mapping[str, Any] | None, heads: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Completes a card by the heads, and by the normaliser where it has none."""
+        told = {**(card or {}), "heads": heads}
+        if self.normalizer is None or "normalizer" in told:
+            return told
         bands = {"bands": self.normalizer["bands"]}
-        return {**bands, **(card or {}), "normalizer": self.normalizer}
+        return {**bands, **told, "normalizer": self.normalizer}
 
 
 def build_encoder(
@@ -94,8 +99,7 @@ def build_encoder(
             wanted["output_stride"] = entry.output_stride
         options = _complete(backbone, options, wanted, drop_path)
         model = build_backbone(backbone, num_bands, **options)
-        if style.initializer is not None:
-            initialise_weights(model, style.initializer)
+        initialise_weights(model, style.initializer)
         if weights is not None:
             model, normalizer = _load(
                 model, weights, backbone, bands or num_bands, adapter, options
@@ -109,7 +113,8 @@ def build_encoder(
         used.add(levels[-1])
     pyramid = {f"P{level}": model.output[f"P{level}"] for level in sorted(used)}
     used_model = keras.Model(model.input, pyramid, name="backbone")
-    return Encoder(used_model, normalizer, 2 ** levels[-1])
+    name = backbone if isinstance(backbone, str) else backbone.name
+    return Encoder(used_model, normalizer, 2 ** levels[-1], name)
 
 
 def _complete(

@@ -25,7 +25,7 @@ from arcticdl.models.layers.answers import (
 )
 from arcticdl.models.layers.resampling import UpsampleBilinear
 from arcticdl.models.layers.shapes import CropLike
-from arcticdl.tasks import Head, read_head
+from arcticdl.tasks import Head, read_head, reconcile
 from arcticdl.tasks.outputs import middle_quantile
 
 _LAST: dict[str, Callable[[Any, str], Any]] = {
@@ -83,6 +83,60 @@ def check_head(name: str, spec: Mapping[str, Any], dropout: float = 0.0) -> Head
     if not 0 <= dropout < 1:
         raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout}.")
     return HeadSpec(read_head(name, options), dropout)
+
+
+def check_heads(
+    heads: Mapping[str, Mapping[str, Any]], decoder: str | None, dropout: float
+) -> dict[str, HeadSpec]:
+    """Reads the heads of a network that a decoder serves, or none.
+
+    Args:
+        heads: Name -> description, as `check_head` takes it.
+        decoder: What stands before heads that answer for each pixel.
+        dropout: Where a head tells none of its own.
+
+    Raises:
+        ValueError: No heads, some that are built in another way, or a decoder that is
+            missing or not needed.
+    """
+    if not heads:
+        raise ValueError("`heads` must name at least one head. Received: heads={}.")
+    specs = {name: check_head(name, spec, dropout) for name, spec in heads.items()}
+    boxed = sorted(n for n, spec in specs.items() if spec.head.spec.kind == "boxes")
+    if boxed:
+        raise ValueError(
+            "`heads` that find objects stand on a pyramid of their own: use "
+            f"`build_detector`. Received: heads {boxed}."
+        )
+    drawn = sorted(n for n, spec in specs.items() if spec.head.spec.kind == "members")
+    if drawn:
+        raise ValueError(
+            "`heads` that draw members stand around a network that takes noise away: "
+            f"use `build_denoiser` and `build_sampler`. Received: heads {drawn}."
+        )
+    dense = sorted(name for name, spec in specs.items() if spec.dense)
+    if dense and decoder is None:
+        raise ValueError(
+            "`decoder` must be given when a head answers for each pixel. "
+            f"Received: decoder=None, dense heads {dense}."
+        )
+    if not dense and decoder is not None:
+        raise ValueError(
+            "`decoder` must be None when no head answers for each pixel. "
+            f"Received: decoder={decoder!r}, heads {sorted(specs)}."
+        )
+    return specs
+
+
+def describe_heads(
+    specs: Mapping[str, HeadSpec], card: Mapping[str, Any] | None
+) -> dict[str, dict[str, Any]]:
+    """What the heads are, joined with what the card says of their labels."""
+    heads = {name: spec.head for name, spec in specs.items()}
+    labels = (card or {}).get("heads")
+    if labels:
+        heads = reconcile(heads, labels)
+    return {name: head.to_card() for name, head in heads.items()}
 
 
 def dense_head(

@@ -52,6 +52,11 @@ class Style(_Options):
     activation: str | None = None
     initializer: str | None = None
 
+    @property
+    def layers(self) -> dict[str, str | None]:
+        """What decoders and detectors take by these names."""
+        return {"norm": self.norm, "activation": self.activation or "relu"}
+
 
 @dataclass(frozen=True)
 class Regularization(_Options):

@@ -32,18 +32,21 @@ def penalise_weights(model: keras.Model, l1: float = 0.0, l2: float = 0.0) -> No
 
 
 def initialise_weights(
-    model: keras.Model, initializer: str, *, keep: keras.Model | None = None
+    model: keras.Model, initializer: str | None, *, keep: keras.Model | None = None
 ) -> None:
     """Draws all kernels anew.
 
     Args:
         model: Model, changed in place.
-        initializer: Keras initializer name, such as ``"he_normal"``.
+        initializer: Keras initializer name, such as ``"he_normal"``; ``None`` leaves
+            all as they are.
         keep: Part of the model that is left as it is.
 
     Raises:
         ValueError: Keras knows no such initializer.
     """
+    if initializer is None:
+        return
     try:
         keras.initializers.get(initializer)
     except ValueError as error:

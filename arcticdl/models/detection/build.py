@@ -14,7 +14,7 @@ from arcticdl.models.encode import build_encoder, encode
 from arcticdl.models.layers.shapes import PadToStride
 from arcticdl.models.options import Style
 from arcticdl.models.penalties import initialise_weights
-from arcticdl.tasks import read_head, reconcile
+from arcticdl.tasks import Head, read_head, reconcile
 
 Options = Mapping[str, Any]
 
@@ -74,16 +74,8 @@ def build_detector(
         (None, None, 14)
     """
     entry: Detector = choose("detector", detector, DETECTORS)
-    own = read_head(name, {"task": "detection", **head})
-    if own.spec.kind != "boxes":
-        raise ValueError(
-            "`head` of a detector must be of the task 'detection' or "
-            f"'oriented_detection'. Received: task={own.task!r}."
-        )
-    known_labels = (card or {}).get("heads")
-    found = reconcile({name: own}, known_labels) if known_labels else {name: own}
-    ((name, own),) = found.items()
-    style = Style.read(style)
+    name, own = _read_head(name, head, (card or {}).get("heads"))
+    options, style = dict(detector_options or {}), Style.read(style)
     count = resolve_num_bands(num_bands, bands, card)
     encoder = build_encoder(
         backbone,
@@ -98,28 +90,33 @@ def build_detector(
         pooled=False,
     )
     image = keras.Input((*(input_size or (None, None)), count), name="image")
-    told = {**(encoder.card(card) or {}), "heads": {name: own.to_card()}}
-    x = Card(told, name="card")(image)
+    x = Card(encoder.card(card, {name: own.to_card()}), name="card")(image)
     features, _ = encode(encoder, x, None)
+    _check_options(detector, entry, options)
+    options |= {**style.layers, "num_classes": own.size, "oriented": own.spec.oriented}
     stride = 2 ** pyramid_levels(encoder.model.output)[-1]
     padded = PadToStride(stride, dtype="float32", name="padded")(x)
-    options = dict(detector_options or {})
-    _check_options(detector, entry, options)
-    rows = entry.build(
-        features,
-        padded,
-        num_classes=own.size,
-        oriented=own.spec.oriented,
-        norm=style.norm,
-        activation=style.activation or "relu",
-        name=name,
-        **options,
-    )
-    told_as = backbone if isinstance(backbone, str) else backbone.name
-    model = keras.Model(image, rows, name=f"{detector}_{told_as}")
-    if style.initializer is not None:
-        initialise_weights(model, style.initializer, keep=encoder.model)
+    rows = entry.build(features, padded, name=name, **options)
+    model = keras.Model(image, rows, name=f"{detector}_{encoder.name}")
+    initialise_weights(model, style.initializer, keep=encoder.model)
     return model
+
+
+def _read_head(name: str, head: Options, labels: Options | None) -> tuple[str, Head]:
+    """The head and its name, joined with what the card says of its label.
+
+    Raises:
+        ValueError: A task that does not find objects.
+        TaskError: The head does not fit the label.
+    """
+    own = read_head(name, {"task": "detection", **head})
+    if own.spec.kind != "boxes":
+        raise ValueError(
+            "`head` of a detector must be of the task 'detection' or "
+            f"'oriented_detection'. Received: task={own.task!r}."
+        )
+    found = reconcile({name: own}, labels) if labels else {name: own}
+    return next(iter(found.items()))
 
 
 def _check_options(name: str, entry: Detector, options: Options) -> None:

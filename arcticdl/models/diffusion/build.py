@@ -85,15 +85,13 @@ def build_denoiser(
         level: Modulate(name=f"modulate_{level}")([feature, told])
         for level, feature in features.items()
     }
-    common = {"norm": style.norm, "activation": style.activation or "relu"}
-    decoded = decode(features, decoder, {**common, **(decoder_options or {})})
+    decoded = decode(features, decoder, {**style.layers, **(decoder_options or {})})
     assert decoded is not None  # a decoder was given
     spec = check_head("velocity", {"task": "dense_regression"}, kept.dropout)
     velocity = dense_head(decoded, reference, name="velocity", spec=spec)
     inputs = {"image": image, "noisy": noisy, "step": step}
     model = keras.Model(inputs, velocity, name="denoiser")
-    if style.initializer is not None:
-        initialise_weights(model, style.initializer, keep=encoder.model)
+    initialise_weights(model, style.initializer, keep=encoder.model)
     penalise_weights(model, kept.l1, kept.l2)
     return model
 
