@@ -1,8 +1,8 @@
 """One fold, from a compiled recipe to weights on disk."""
 
 import warnings
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -155,66 +155,37 @@ def fit(
     fold_dir = Path(fold_dir)
     own = [c for c in (stopping, *callbacks) if c is not None]
     resumable = ResumableFeed(feed)
-    speed = Speed(resumable, fold_dir / "speed.csv")
-    progress = RichProgress(f"{fold_dir.parent.name} {fold_dir.name}", speed=speed)
     validation = None if validation_feed is None else ResumableFeed(validation_feed)
     checkpoint = Checkpoint(fold_dir / "checkpoint", feed=resumable, callbacks=own)
     guard = StopAtNaN(resumable, validation)
-    history_csv = fold_dir / "history.csv"
-    shown = [
-        speed,
-        History(history_csv),
-        *own,
-        progress,
-        LossCurveDiagnosis(history_csv),
+    speed = Speed(resumable, fold_dir / "speed.csv")
+    progress = RichProgress(f"{fold_dir.parent.name} {fold_dir.name}", speed=speed)
+    told = [
+        TrainedScores(checkpoint),
+        CheckMonitors(own, validation is not None),
+        guard,
+        ClassScores(),
+        *_told(own, speed, progress, fold_dir / "history.csv"),
+        checkpoint,
     ]
-    if not is_first():  # of several processes one writes and speaks
-        shown = own
-    with (
-        watch_signals() as watch,
-        warnings.catch_warnings(),
-        ExitStack() as stack,
-    ):
-        stack.enter_context(as_one_device(model, own))
-        if any(hasattr(callback, "monitor") for callback in own):
-            see_batch(model, validation or resumable)
+    with watch_signals() as watch, warnings.catch_warnings():
         # `Checkpoint` ends a resumed epoch as if the data had.
         warnings.filterwarnings("ignore", message="Your input ran out of data")
-        done = checkpoint.restore(model)
-        resumable.go_to(done, checkpoint.batch)
-        if validation is not None:
-            validation.go_to(done, 0)
-            validation.start()
-        try:
-            history = model.fit(
-                resumable,
-                validation_data=validation,
-                shuffle=False,  # the feed has an order of its own
-                epochs=epochs,
-                initial_epoch=epochs if checkpoint.finished else min(done, epochs),
-                callbacks=[
-                    TrainedScores(checkpoint),
-                    CheckMonitors(own, validation is not None),
-                    guard,
-                    ClassScores(),
-                    *shown,
-                    checkpoint,
-                ],
-                verbose=0,
-            )
-        except DivergedError as error:
-            stack.close()
-            raise _with_good(model, own, guard, fold_dir, error) from error
-        except Exception as error:
-            if not is_memory_error(error):
-                raise
-            steps = getattr(model.optimizer, "gradient_accumulation_steps", None)
-            first = keras.tree.flatten(feed[0])[0]
-            raise explain_memory(error, first, steps or 1) from error
-        finally:
-            progress.on_train_end()
-            checkpoint.release()
-            stack.close()
+        with _explained(model, feed, own, guard, fold_dir), as_one_device(model, own):
+            done = _go_on(model, checkpoint, resumable, validation, own)
+            try:
+                history = model.fit(
+                    resumable,
+                    validation_data=validation,
+                    shuffle=False,  # the feed has an order of its own
+                    epochs=epochs,
+                    initial_epoch=epochs if checkpoint.finished else min(done, epochs),
+                    callbacks=told,
+                    verbose=0,
+                )
+            finally:
+                progress.on_train_end()
+                checkpoint.release()
         check_finite(model)
         watch.agree()
         watch.check(f"The training is safe in {checkpoint.folder}.")
@@ -223,6 +194,58 @@ def fit(
             save_model(answering or model, fold_dir / "model.keras")
         wait_for_all("model")
     return history
+
+
+def _told(
+    own: list[keras.callbacks.Callback],
+    speed: Speed,
+    progress: RichProgress,
+    history_csv: Path,
+) -> list[keras.callbacks.Callback]:
+    """Callbacks in whose order an epoch is told: of several processes one speaks."""
+    if not is_first():
+        return own
+    history, curves = History(history_csv), LossCurveDiagnosis(history_csv)
+    return [speed, history, *own, progress, curves]
+
+
+def _go_on(
+    model: keras.Model,
+    checkpoint: Checkpoint,
+    feed: ResumableFeed,
+    validation: ResumableFeed | None,
+    own: Sequence[keras.callbacks.Callback],
+) -> int:
+    """Takes model and feeds to where an earlier start ended: its epochs."""
+    if any(hasattr(callback, "monitor") for callback in own):
+        see_batch(model, validation or feed)
+    done = checkpoint.restore(model)
+    feed.go_to(done, checkpoint.batch)
+    if validation is not None:
+        validation.go_to(done, 0)
+        validation.start()
+    return done
+
+
+@contextmanager
+def _explained(
+    model: keras.Model,
+    feed: keras.utils.PyDataset,
+    own: Sequence[keras.callbacks.Callback],
+    guard: StopAtNaN,
+    fold_dir: Path,
+) -> Iterator[None]:
+    """Says what is left after a divergence, and what might fit the memory."""
+    try:
+        yield
+    except DivergedError as error:
+        raise _with_good(model, own, guard, fold_dir, error) from error
+    except Exception as error:
+        if not is_memory_error(error):
+            raise
+        steps = getattr(model.optimizer, "gradient_accumulation_steps", None)
+        first = keras.tree.flatten(feed[0])[0]
+        raise explain_memory(error, first, steps or 1) from error
 
 
 def check_outputs(model: keras.Model) -> None:
