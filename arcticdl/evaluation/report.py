@@ -114,12 +114,10 @@ def _block(run: RunFolder, name: str, result: Mapping[str, Any]) -> dict[str, An
     kind = result.get("scored_by", "classes")
     shown = SCORES[kind]
     number = _score if kind != "values" else _plain
-    found = object_panels(result, partial(_drawn, run)) if kind == "boxes" else {}
-    baselines = result.get("baselines") or {}
-    rows = [{"title": "this run", **result}, *baselines.values()]
-    calibration, sample = result.get("calibration"), result.get("sample")
     units = result.get("units") or ""
-    return {
+    images = sorted(result["images"], key=partial(_by_score, score=shown[0]))
+    strata = (result.get("strata") or {}) | (result.get("strata_within") or {})
+    block = {
         "name": name,
         "anchor": f"{name}-" if name else "",
         "result": result,
@@ -128,61 +126,68 @@ def _block(run: RunFolder, name: str, result: Mapping[str, Any]) -> dict[str, An
         "chief": shown[0].title,
         "counted": _counted(result, kind),
         "scores": [_shown_score(score, result, number, units) for score in shown],
-        "methods": rows if baselines else [],
-        "further": [
-            key
-            for key in result.get("extra") or {}
-            if any(key in (b.get("extra") or {}) for b in baselines.values())
-        ],
-        "margins": [
-            (b["title"], _margin(result, b, shown[0])) for b in baselines.values()
-        ],
-        "bars": _drawn(run, "The comparison", lambda: _bars(rows, shown[0], units))
-        if baselines
-        else "",
-        "classes": list(zip(result["classes"], result["colors"], strict=True))
-        if kind not in ("boxes", "values")
-        else [],
-        "objects": found,
+        "objects": {},
         "instances": result.get("instances"),
-        "per_class": result["num_pixels"]
-        / (len(result["counts"]) if "counts" in result else 1),
-        "absent": _absent(result) if kind == "classes" else [],
         "per_output": result["scores"].get("per_output") or {},
-        "matrix": _matrix_rows(result) if kind == "classes" else [],
         "folds": result.get("folds") or [],
         "within": list(result.get("strata_within") or {}),
-        "strata": {
-            _stratified(column, name): entries
-            for column, entries in (
-                (result.get("strata") or {}) | (result.get("strata_within") or {})
-            ).items()
-        },
-        "images": sorted(result["images"], key=partial(_by_score, score=shown[0]))[
-            :_MAX_IMAGE_ROWS
-        ],
+        "strata": {_stratified(key, name): found for key, found in strata.items()},
+        "bias": describe_bias(result.get("bias") or []),
+        "images": images[:_MAX_IMAGE_ROWS],
         "pictures": choose_tiles(run, name),
         "scenes": choose_scenes(run, name, units),
-        "reliability": _drawn(
-            run, "The reliability diagram", lambda: plots.reliability(calibration)
-        )
-        if calibration
-        else "",
-        "ranking": _ranking(run, result) if result.get("ranking") else [],
         "importance": _importance(run, name),
         "codes": _codes(run),
-        "bias": describe_bias(result.get("bias") or []),
-        "scatter": _drawn(
-            run, "The scatter", lambda: plots.truth_scatter(sample, units=units)
-        )
-        if sample
-        else "",
-        "coverage": _drawn(
-            run, "The coverage", lambda: plots.coverage_curve(result["coverage"])
-        )
-        if result.get("coverage")
-        else "",
     }
+    if kind == "boxes":
+        block["objects"] = object_panels(result, partial(_drawn, run))
+    block |= _beside(run, result, shown[0], units)
+    return block | _by_class(result, kind) | _figures(run, result, units)
+
+
+def _beside(
+    run: RunFolder, result: Mapping[str, Any], chief: Score, units: str
+) -> dict[str, Any]:
+    """The run beside its baselines: a table, margins of the first score, and bars."""
+    baselines = (result.get("baselines") or {}).values()
+    rows = [{"title": "this run", **result}, *baselines]
+    known = {key for one in baselines for key in one.get("extra") or {}}
+    draw = partial(_bars, rows, chief, units)
+    return {
+        "methods": rows if baselines else [],
+        "further": [key for key in result.get("extra") or {} if key in known],
+        "margins": [(one["title"], _margin(result, one, chief)) for one in baselines],
+        "bars": _drawn(run, "The comparison", draw) if baselines else "",
+    }
+
+
+def _by_class(result: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Classes, how many entries each has, and how they are taken for each other."""
+    exclusive, names = kind == "classes", []
+    if kind not in ("boxes", "values"):
+        names = list(zip(result["classes"], result["colors"], strict=True))
+    return {
+        "classes": names,
+        "per_class": result["num_pixels"] / len(result.get("counts", [0])),
+        "absent": _absent(result) if exclusive else [],
+        "matrix": _matrix_rows(result) if exclusive else [],
+    }
+
+
+def _figures(run: RunFolder, result: Mapping[str, Any], units: str) -> dict[str, Any]:
+    """Drawings of a sample of answers, each empty where its numbers were not kept."""
+    wanted: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
+        "calibration": ("reliability", "The reliability diagram", plots.reliability),
+        "sample": ("scatter", "The scatter", partial(plots.truth_scatter, units=units)),
+        "coverage": ("coverage", "The coverage", plots.coverage_curve),
+    }
+    found: dict[str, Any] = {"ranking": []}
+    for key, (name, what, plot) in wanted.items():
+        kept = result.get(key)
+        found[name] = _drawn(run, what, partial(plot, kept)) if kept else ""
+    if result.get("ranking"):
+        found["ranking"] = _ranking(run, result)
+    return found
 
 
 def _stratified(column: str, head: str) -> str:

@@ -1,11 +1,12 @@
 """Evaluation as the model will be used: whole scenes, blended, then scored."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from arcticdl.errors import TaskError
 from arcticdl.evaluation.calibrate.conformal import set_scores
@@ -101,61 +102,98 @@ def evaluate_scenes(
         finder = Finder(model, overlap_px=overlap_px, **windows, **told)
         return evaluate_objects(finder, store, indices, progress=progress, **scored)
     predictor = Predictor(model, tta=tta, mc_dropout=mc_dropout, **windows)
-    labels = match_labels(predictor.heads, store)
+    heads, beside = predictor.heads, beside or {}
+    labels = match_labels(heads, store)
     if within:
-        further = {str(b) for s in (beside or {}).values() for b in s["band"].values}
-        classes = scored_classes(predictor.heads.values())
-        check_within(within, further | set(store.bands), classes)
+        further = {str(b) for wide in beside.values() for b in wide["band"].values}
+        check_within(within, further | set(store.bands), scored_classes(heads.values()))
     evaluations = {
-        labels[name].name: _begun(head, store, within, seed)
-        for name, head in predictor.heads.items()
+        name: _begun(head, store, within, seed) for name, head in heads.items()
     }
     if instances is not None:
         _check_numbers(store, instances.label)
-        apart = InstanceScores(instances, predictor.heads)
-        evaluations[labels[apart.head_name].name].instances = apart
-    manifest = store.manifest.iloc[np.asarray(indices)]
-    groups = manifest.groupby("scene_id", sort=True)
+        apart = InstanceScores(instances, heads)
+        evaluations[apart.head_name].instances = apart
+    starts = {name: _restored(predictor, name) for name in heads}
+    groups = store.manifest.iloc[np.asarray(indices)].groupby("scene_id", sort=True)
     for scene_id, rows in track(groups, "evaluate", shown=progress):
         tiles = store.manifest.index.get_indexer(rows.index)
         scene, truths = assemble_scene(store, tiles)
+        seen = _Seen(str(scene_id), store, tiles, scene, truths, beside.get(scene_id))
         stats = store.scene_stats(scene_id)
         answers = answer_heads(predictor, scene, stats, overlap_px)
-        for name, head in predictor.heads.items():
-            info = labels[name]
-            evaluation, truth = evaluations[info.name], truths[info.name]
-            answer = answers.get(name)
-            extra: dict[str, float] = {}
-            if head.conformal is not None and answer is not None:
-                extra |= set_scores(answer, truth, head)
-            if not head.spec.dense:
-                _add_image(evaluation, str(scene_id), truth, answer, extra)
-                continue
-            extra |= _of_whole_scene(head, truth, answers[name], line)
-            start = _restored(predictor, name)
-            if start is not None:
-                values = head.form.outputs["value"].read(answers[name], head)
-                extra |= restoration_scores(scene, truth, values, start, info.units)
-            _add_tiles(evaluation, store, tiles, scene, truth, answers[name], extra)
-            image = np.moveaxis(scene["image"].values, 0, -1)
-            valid = scene["valid"].values
-            shown = truth, answers[name]
-            if start is not None and "gap" in start:
-                shown = _filled(scene, *shown, start)
-            evaluation.show(str(scene_id), *shown, image, valid)
-            if evaluation.within is not None:
-                cell_m, wide = cell_of(store, tiles[0]), (beside or {}).get(scene_id)
-                pixels = Pixels(scene, truth, head.classes, cell_m, wide)
-                evaluation.within.add(pixels, answers[name])
-            if evaluation.instances is not None and instances is not None:
-                evaluation.instances.add(
-                    str(scene_id),
-                    truths[instances.label],
-                    answers[name],
-                    valid=valid,
-                    pixel_area_m2=_pixel_area_m2(store, tiles[0]),
-                )
-    return evaluations
+        for name, head in heads.items():
+            rule = _Rule(head, labels[name], line, starts[name])
+            _score_head(evaluations[name], seen, rule, answers.get(name))
+    return {labels[name].name: found for name, found in evaluations.items()}
+
+
+class _Seen(NamedTuple):
+    """A scene that was put together again, and where it came from."""
+
+    name: str
+    store: TileStore
+    tiles: NDArray[np.int64]
+    scene: xr.Dataset
+    truths: Mapping[str, np.ndarray]
+    beside: xr.Dataset | None
+
+    @property
+    def image(self) -> np.ndarray:
+        """Its bands, (y, x, band)."""
+        return np.moveaxis(self.scene["image"].values, 0, -1)
+
+    @property
+    def cell_m(self) -> tuple[float, float] | None:
+        """Height and width of its pixels in metres, where its grid has any."""
+        return cell_of(self.store, self.tiles[0])
+
+
+class _Rule(NamedTuple):
+    """How a head is scored: its label, the class that is a line, where it starts."""
+
+    head: Head
+    info: LabelInfo
+    line: str | None
+    start: Mapping[str, Any] | None
+
+
+def _score_head(
+    evaluation: Evaluation, seen: _Seen, rule: _Rule, answer: np.ndarray | None
+) -> None:
+    """Adds what a head answered about a scene to its evaluation.
+
+    Args:
+        evaluation: Of the head.
+        seen: The scene.
+        rule: How the head is scored.
+        answer: Activated; ``None`` from a head that answers for whole images where no
+            pixel is valid, so that nothing was answered.
+    """
+    if answer is None:
+        return
+    head, truth = rule.head, seen.truths[rule.info.name]
+    extra = set_scores(answer, truth, head) if head.conformal is not None else {}
+    if not head.spec.dense:  # as a map of one pixel
+        one = np.asarray(truth)[None, None]
+        evaluation.add(seen.name, one, answer[None], extra=extra)
+        return
+    extra |= _of_whole_scene(seen, rule, truth, answer)
+    _add_tiles(evaluation, seen, truth, answer, extra)
+    shown = truth, answer
+    if rule.start is not None and "gap" in rule.start:
+        shown = _filled(seen.scene, *shown, rule.start)
+    valid = seen.scene["valid"].values
+    evaluation.show(seen.name, *shown, seen.image, valid)
+    if evaluation.within is not None:
+        pixels = Pixels(seen.scene, truth, head.classes, seen.cell_m, seen.beside)
+        evaluation.within.add(pixels, answer)
+    if evaluation.instances is not None:
+        numbers = seen.truths[evaluation.instances.rule.label]
+        area_m2 = None if seen.cell_m is None else seen.cell_m[0] * seen.cell_m[1]
+        evaluation.instances.add(
+            seen.name, numbers, answer, valid=valid, pixel_area_m2=area_m2
+        )
 
 
 def _check_numbers(store: TileStore, label: str) -> None:
@@ -172,11 +210,6 @@ def _check_numbers(store: TileStore, label: str) -> None:
         )
 
 
-def _pixel_area_m2(store: TileStore, tile: int) -> float | None:
-    cell = cell_of(store, tile)
-    return None if cell is None else cell[0] * cell[1]
-
-
 def _begun(
     head: Head, store: TileStore, within: Sequence[Within], seed: int
 ) -> Evaluation:
@@ -189,14 +222,19 @@ def _begun(
 
 
 def _of_whole_scene(
-    head: Head, truth: np.ndarray, answer: np.ndarray, line: str | None
+    seen: _Seen, rule: _Rule, truth: np.ndarray, answer: np.ndarray
 ) -> dict[str, float]:
     """Scores of a map that its pixels do not add up to."""
+    head = rule.head
     found: dict[str, float] = {}
     if head.spec.kind == "members":
         found |= ensemble_scores(truth, answer)
-    if line is not None and line in head.classes:
-        found |= _line_scores(answer, truth, head.classes.index(line))
+    if rule.line is not None and rule.line in head.classes:
+        found |= _line_scores(answer, truth, head.classes.index(rule.line))
+    if rule.start is not None:
+        values = head.form.outputs["value"].read(answer, head)
+        units = rule.info.units
+        found |= restoration_scores(seen.scene, truth, values, rule.start, units)
     return found
 
 
@@ -292,40 +330,21 @@ def _line_scores(prob: np.ndarray, truth: np.ndarray, code: int) -> dict[str, fl
     }
 
 
-def _add_image(
-    evaluation: Evaluation,
-    scene_id: str,
-    truth: np.ndarray,
-    answer: Any,
-    extra: dict[str, float],
-) -> None:
-    """Scores an answer about a whole image as a map of one pixel."""
-    if answer is None:  # no valid pixel, so nothing was answered
-        return
-    truth, answer = np.asarray(truth)[None, None], answer[None]
-    evaluation.add(scene_id, truth, answer, extra=extra)
-
-
 def _add_tiles(
     evaluation: Evaluation,
-    store: TileStore,
-    tiles: Sequence[int],
-    scene: xr.Dataset,
+    seen: _Seen,
     truth: np.ndarray,
     answer: np.ndarray,
     extra: dict[str, float],
 ) -> None:
-    manifest = store.manifest.iloc[np.asarray(tiles)]
+    manifest, size = seen.store.manifest.iloc[seen.tiles], seen.store.tile_size_px
     rows, cols = manifest["row"].to_numpy(int), manifest["col"].to_numpy(int)
-    height, width = store.tile_size_px
-    ids = list(manifest["scene_id"])
-    counted = counted_pixels(ids, rows, cols, store.tile_size_px)
-    image = np.moveaxis(scene["image"].values, 0, -1)
-    names = manifest["tile_id"].astype(str)
+    counted = counted_pixels(list(manifest["scene_id"]), rows, cols, size)
+    image, names = seen.image, manifest["tile_id"].astype(str)
     for row, col, mask, name in zip(rows, cols, counted, names, strict=True):
-        window = np.s_[row : row + height, col : col + width]
+        window = np.s_[row : row + size[0], col : col + size[1]]
         evaluation.add(
-            ids[0],
+            seen.name,
             truth[window],
             answer[window],
             image=image[window],

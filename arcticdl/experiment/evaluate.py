@@ -1,7 +1,7 @@
 """Scoring trained folds on what they did not see."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from arcticdl.experiment.folder import (
 )
 from arcticdl.experiment.objects.instances import instance_rule
 from arcticdl.experiment.split import Split
-from arcticdl.tasks import SCORES
+from arcticdl.tasks import SCORES, Head
 from arcticdl.tiles import TileStore, open_store
 
 
@@ -124,19 +124,38 @@ def _evaluate_fold(
     Pictures are written beside it, in a folder of their own for another store.
     Models and baselines are scored on labels that no model's confidence has corrected.
     """
-    from arcticdl.evaluation.baselines.beside import score_baselines
-    from arcticdl.evaluation.scenes import evaluate_scenes
-    from arcticdl.evaluation.strata.scenes import GAP_SUFFIX
     from arcticdl.labelling.unaided import for_tests
-    from arcticdl.models.card import get_card, model_heads
+    from arcticdl.models.card import model_heads
 
-    test = np.arange(len(store)) if split is None else split.test
     store = for_tests(store)
+    evaluations = _answered(config, store, split, model)
+    several = len(evaluations) > 1
+    heads = model_heads(model).values()
+    results = {}
+    for (label, evaluation), head in zip(evaluations.items(), heads, strict=True):
+        pictures = path / f"pictures{end}"
+        kept = path / (f"baselines_{label}.json" if several else "baselines.json")
+        result = _told(evaluation, head, pictures / label if several else pictures)
+        result |= _by_scenes(config, store, split, label, result)
+        result["baselines"] = {}
+        if config.baselines and split is not None:
+            known = model, head, label
+            result["baselines"] = _beside(config, store, split, known, kept)
+        results[label] = result
+    return {"heads": results} if several else results[label]
+
+
+def _answered(
+    config: Experiment, store: TileStore, split: Split | None, model: Any
+) -> dict[str, Any]:
+    """Evaluations of a model on the test scenes, or on all of a store without folds."""
+    from arcticdl.evaluation.scenes import evaluate_scenes
+
     lacks_numbers = split is None and config.instances not in store.labels
-    evaluations = evaluate_scenes(
+    return evaluate_scenes(
         model,
         store,
-        test,
+        _tested(store, split),
         line=config.line_class,
         tta=config.predict.tta,
         mc_dropout=config.predict.mc_dropout,
@@ -149,41 +168,50 @@ def _evaluate_fold(
         instances=None if lacks_numbers else instance_rule(config),
         seed=config.seed,
     )
-    several = len(evaluations) > 1
-    heads = list(model_heads(model).values())
-    results = {}
-    for (label, evaluation), head in zip(evaluations.items(), heads, strict=True):
-        folder = path / f"pictures{end}"
-        folder = folder / label if several else folder
-        result = evaluation.result()
-        result["pictures"] = evaluation.write_pictures(folder)
-        if head.spec.dense:
-            evaluation.write_scenes(folder)
-        if getattr(evaluation, "within", None) is not None:
-            result["strata_within"] = evaluation.within.result()
-        if getattr(evaluation, "instances", None) is not None:
-            result["instances"] = evaluation.instances.result()
-        train = None if split is None else split.train
-        columns = [f"{label}{GAP_SUFFIX}", *config.strata]
-        result |= _strata(result, store.manifest, columns, test, train)
-        if head.conformal is not None:
-            result["conformal"] = vars(head.conformal)
-        result["baselines"] = {}
-        if config.baselines and split is not None:
-            result["baselines"] = score_baselines(
-                store,
-                split.train,
-                split.test,
-                store.labels[label],
-                head,
-                normalizer=_normalizer(model),
-                start=_start(get_card(model) or {}, label),
-                seed=config.seed,
-                kept=path
-                / (f"baselines_{label}.json" if several else "baselines.json"),
-            )
-        results[label] = result
-    return {"heads": results} if several else results[label]
+
+
+def _tested(store: TileStore, split: Split | None) -> np.ndarray:
+    return np.arange(len(store)) if split is None else split.test
+
+
+def _told(evaluation: Any, head: Head, folder: Path) -> dict[str, Any]:
+    """The result of an evaluation, with its pictures in a folder."""
+    result: dict[str, Any] = evaluation.result()
+    result["pictures"] = evaluation.write_pictures(folder)
+    if head.spec.dense:
+        evaluation.write_scenes(folder)
+    if getattr(evaluation, "within", None) is not None:
+        result["strata_within"] = evaluation.within.result()
+    if getattr(evaluation, "instances", None) is not None:
+        result["instances"] = evaluation.instances.result()
+    if head.conformal is not None:
+        result["conformal"] = vars(head.conformal)
+    return result
+
+
+def _beside(
+    config: Experiment,
+    store: TileStore,
+    split: Split,
+    known: tuple[Any, Head, str],
+    kept: Path,
+) -> dict[str, Any]:
+    """Scores of the baselines beside a model, its head and the head's label."""
+    from arcticdl.evaluation.baselines.beside import score_baselines
+    from arcticdl.models.card import get_card
+
+    model, head, label = known
+    return score_baselines(
+        store,
+        split.train,
+        split.test,
+        store.labels[label],
+        head,
+        normalizer=_normalizer(model),
+        start=_start(get_card(model) or {}, label),
+        seed=config.seed,
+        kept=kept,
+    )
 
 
 def _start(card: Mapping[str, Any], label: str) -> dict[str, Any] | None:
@@ -193,21 +221,26 @@ def _start(card: Mapping[str, Any], label: str) -> dict[str, Any] | None:
     return None if start is None else {**start, **code}
 
 
-def _strata(
+def _by_scenes(
+    config: Experiment,
+    store: TileStore,
+    split: Split | None,
+    label: str,
     result: Mapping[str, Any],
-    manifest: Any,
-    columns: Sequence[str],
-    test: np.ndarray,
-    train: np.ndarray | None,
 ) -> dict[str, Any]:
     """Scores by columns of scenes, and how many scenes of each stratum trained."""
     from arcticdl.evaluation.strata.bias import count_trained
-    from arcticdl.evaluation.strata.scenes import scene_strata, scores_by_stratum
+    from arcticdl.evaluation.strata.scenes import (
+        GAP_SUFFIX,
+        scene_strata,
+        scores_by_stratum,
+    )
 
-    strata = scene_strata(manifest.iloc[test], columns)
+    columns = [f"{label}{GAP_SUFFIX}", *config.strata]
+    strata = scene_strata(store.manifest.iloc[_tested(store, split)], columns)
     found: dict[str, Any] = {"strata": scores_by_stratum(result, strata)}
-    if train is not None:
-        learnt = scene_strata(manifest.iloc[train], columns)
+    if split is not None:
+        learnt = scene_strata(store.manifest.iloc[split.train], columns)
         found["trained"] = count_trained(learnt)
     return found
 
