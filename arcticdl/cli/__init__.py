@@ -47,43 +47,38 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (
-    demo.demo,
-    init.init,
-    data.simulate,
-    data.prepare,
-    data.check,
-    train.train,
-    train.pretrain,
-    train.rate,
-    calibrate,
-    use.ensemble,
-    tune,
-    use.evaluate,
-    forecast,
-    compare,
-    learning_curve,
-    use.predict,
-    charts,
-    explain_run,
-    novelty,
-    anomalies,
-    use.export,
-    bundle,
-    verify,
-    use.report,
-    labelling.label_errors,
-    labelling.suggest,
-    labelling.drift,
-    machine.doctor,
-):
-    app.command()(command)
-app.add_typer(archive, name="archive")
-app.add_typer(config, name="config")
-app.add_typer(data_sets, name="data")
-app.add_typer(labelling.labels, name="labels")
-app.add_typer(measure.measure, name="measure")
-app.add_typer(weights, name="weights")
+_EXPERIMENT, _TRAINING = "An experiment, in its order", "Trainings and their settings"
+_ANSWERS, _LABELS = "What trained models answer, and why", "Labels, and new scenes"
+_PASSED_ON, _BESIDE = "Models to pass on", "Data, files and the machine"
+COMMANDS = {
+    _EXPERIMENT: (
+        demo.demo,
+        init.init,
+        data.simulate,
+        data.prepare,
+        data.check,
+        train.train,
+        use.evaluate,
+        use.predict,
+        use.report,
+    ),
+    _TRAINING: (train.rate, train.pretrain, tune, learning_curve, compare),
+    _ANSWERS: (calibrate, forecast, charts, explain_run, novelty, anomalies),
+    _LABELS: (labelling.label_errors, labelling.suggest, labelling.drift),
+    _PASSED_ON: (use.ensemble, use.export, bundle, verify),
+    _BESIDE: (machine.doctor,),
+}
+"""Commands by the panel of ``arcticdl --help`` that they stand in."""
+
+for panel, commands in COMMANDS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.add_typer(archive, name="archive", rich_help_panel=_BESIDE)
+app.add_typer(config, name="config", rich_help_panel=_BESIDE)
+app.add_typer(data_sets, name="data", rich_help_panel=_BESIDE)
+app.add_typer(labelling.labels, name="labels", rich_help_panel=_LABELS)
+app.add_typer(measure.measure, name="measure", rich_help_panel=_ANSWERS)
+app.add_typer(weights, name="weights", rich_help_panel=_BESIDE)
 
 
 def _version(show: bool) -> None:
@@ -98,7 +93,9 @@ def _version(show: bool) -> None:
 def _top(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="And exit."),
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
     debug: Annotated[
         bool,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from arcticdl.cli.options import Config, Overwrite, Run, Set
+from arcticdl.cli.options import Config, Folds, Overwrite, Run, Set
 from arcticdl.cli.start import start_for
 
 Label = Annotated[
@@ -18,9 +18,7 @@ Label = Annotated[
 def label_errors(
     run: Run,
     label: Label = None,
-    fold: Annotated[
-        str, typer.Option(metavar="K|all", help="Fold, or all that are trained.")
-    ] = "all",
+    fold: Folds = "all",
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="Folder. Default: RUN/label_errors/LABEL."),
@@ -180,7 +178,7 @@ def drift(
         list[str], typer.Argument(metavar="SCENE...", help="Files of new scenes.")
     ],
     fold: Annotated[
-        int, typer.Option(help="Whose training scenes, and whose model.")
+        int, typer.Option(metavar="K", help="Whose training scenes, and whose model.")
     ] = 0,
     label: Label = None,
     limit: Annotated[

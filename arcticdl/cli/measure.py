@@ -32,7 +32,7 @@ def fronts(
     out: Table = Path("fronts.csv"),
     overwrite: Overwrite = False,
 ) -> None:
-    """Where a glacier's front stands at each date, and how fast it moves.
+    """Measure where a glacier's front stands at each date, and how fast it moves.
 
     Box method: the area between the line at the back and the front, over the width of
     the box. The lines are those that predict leaves of scenes that tell their time.
@@ -57,7 +57,7 @@ def extent(
     set_: Set = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """How much ice each region has at each date, as a series to be forecast.
+    """Sum the ice of each region at each date, as a series to be forecast.
 
     CONFIG forecasts maps of concentration and is prepared: its data.series.context
     tells the quantity, the regions and the years of reference. Extent is the area of
@@ -96,7 +96,7 @@ def snow_line(
     out: Table = Path("snow_line.csv"),
     overwrite: Overwrite = False,
 ) -> None:
-    """How high the snow line lies in each map.
+    """Measure how high the snow line lies in each map.
 
     The altitude with the fewest pixels of snow below it and without snow above it, and
     the share of pixels on their right side. Writes NAME.csv, and NAME.json with what
@@ -139,7 +139,7 @@ def melt_onset(
     ),
     overwrite: Overwrite = False,
 ) -> None:
-    """On which day of the year melt begins, pixel by pixel.
+    """Map the day of the year on which melt begins, pixel by pixel.
 
     The first of several scenes in a row whose signal is away from its winter mean. What
     the map means stands in its tag `definition`.
@@ -187,10 +187,10 @@ def polaris(
     ),
     overwrite: Overwrite = False,
 ) -> None:
-    """Risk index outcomes (POLARIS) for a ship. NOT FOR NAVIGATION.
+    """Rate the risk of ice to a ship (POLARIS). NOT FOR NAVIGATION.
 
-    MSC.1/Circ.1519 with the values of table 1.3: ice that is not decayed, a ship
-    without escort. Classes that hold several kinds of ice, such as young ice, allow a
+    Risk index outcomes of MSC.1/Circ.1519 with the values of table 1.3: ice that is not
+    decayed, a ship without escort. Classes that hold several kinds of ice, such as young ice, allow a
     lowest and a highest outcome: the two bands of NAME.tif. NAME.json has the shares of
     the three operations, and what the numbers mean.
 

@@ -38,6 +38,10 @@ SetPredict = Annotated[
         "Example: --set 'predict.thresholds={old_ice: 0.6}'",
     ),
 ]
+Folds = Annotated[
+    str,
+    typer.Option(metavar="K|all", help="Number of one trained fold, or all of them."),
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace what an earlier call wrote.")
 ]

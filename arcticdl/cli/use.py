@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from arcticdl.cli.options import Model, Overwrite, Run, SetPredict, split_names
+from arcticdl.cli.options import Folds, Model, Overwrite, Run, SetPredict, split_names
 from arcticdl.cli.start import start_for
 
 
@@ -90,9 +90,7 @@ def evaluate(
         Path | None,
         typer.Option(help="Another tile store, scored whole. Default: held-out folds."),
     ] = None,
-    fold: Annotated[
-        str, typer.Option(help="Fold number, or `all` that are trained.")
-    ] = "all",
+    fold: Folds = "all",
     score: Annotated[
         Score | None,
         typer.Option(
@@ -173,9 +171,9 @@ _Products = Annotated[
     str | None,
     typer.Option(
         metavar="NAME,NAME,...",
-        help="What is made of the maps, of cog, ice, netcdf, png, polygons, qgis, "
-        "sigrid, stac and zarr, with the options of the configuration. Default: "
-        "the configuration's, else png. Example: --products cog,polygons,netcdf",
+        help="What is made of the maps, of cog, ice, instances, netcdf, png, "
+        "polygons, qgis, sigrid, stac and zarr, with the options of the configuration. "
+        "Default: the configuration's, else png. Example: --products cog,polygons,netcdf",
     ),
 ]
 _Allow = Annotated[

@@ -11,7 +11,11 @@ from arcticdl.cli.start import start_for
 def calibrate(
     run: Run,
     fold: Annotated[
-        str, typer.Option(help="Fold number, `all` that are trained, or `full`.")
+        str,
+        typer.Option(
+            metavar="K|all|full",
+            help="Number of one trained fold, all of them, or full: that of every scene.",
+        ),
     ] = "all",
     method: Annotated[
         str | None,

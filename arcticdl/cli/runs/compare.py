@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from arcticdl.cli.options import Folds
+
 if TYPE_CHECKING:
     from arcticdl.evaluation import Comparison
 
@@ -20,9 +22,7 @@ def compare(
             help="Evaluated run folders; the others are compared with the first.",
         ),
     ],
-    fold: Annotated[
-        str, typer.Option(metavar="K|all", help="Number of one fold, or all of them.")
-    ] = "all",
+    fold: Folds = "all",
     unit: Annotated[
         str,
         typer.Option(

@@ -11,7 +11,9 @@ from arcticdl.cli.start import start_for
 
 def forecast(
     run: Run,
-    fold: Annotated[int, typer.Option(help="Number of the trained fold.")] = 0,
+    fold: Annotated[
+        int, typer.Option(metavar="K", help="Number of the trained fold.")
+    ] = 0,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder to write. Default: foldK/forecast of the run."),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arcticdl.cli.faults import say
-from arcticdl.cli.options import Config, Set
+from arcticdl.cli.options import Config, Folds, Set
 from arcticdl.cli.runs.jobs import Job, run_jobs
 from arcticdl.cli.start import start_without_gpus
 
@@ -35,9 +35,7 @@ def learning_curve(
             "be given several times. Example: --size 'deep:model.backbone=resnet50'",
         ),
     ] = None,
-    fold: Annotated[
-        str, typer.Option(metavar="K|all", help="Number of one fold, or all of them.")
-    ] = "all",
+    fold: Folds = "all",
     run_dir: Annotated[
         Path | None, typer.Option(help="Folder of all runs. Default: runs/NAME-curve.")
     ] = None,

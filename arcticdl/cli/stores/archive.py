@@ -22,7 +22,7 @@ Store = Annotated[
 
 @archive.command()
 def show(store: Store) -> None:
-    """What a store holds: scenes, tiles, classes, and the statistics of its bands.
+    """Tell what a store holds: scenes, tiles, classes, and the statistics of its bands.
 
     The statistics are merged from those of the scenes, so that no pixel is read: count,
     mean, deviation, least and greatest are those of all pixels; the median is read off
