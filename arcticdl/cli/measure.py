@@ -190,9 +190,9 @@ def polaris(
     """Rate the risk of ice to a ship (POLARIS). NOT FOR NAVIGATION.
 
     Risk index outcomes of MSC.1/Circ.1519 with the values of table 1.3: ice that is not
-    decayed, a ship without escort. Classes that hold several kinds of ice, such as young ice, allow a
-    lowest and a highest outcome: the two bands of NAME.tif. NAME.json has the shares of
-    the three operations, and what the numbers mean.
+    decayed, a ship without escort. Classes that hold several kinds of ice, such as
+    young ice, allow a lowest and a highest outcome: the two bands of NAME.tif.
+    NAME.json has the shares of the three operations, and what the numbers mean.
 
     Example: `arcticdl measure polaris maps/ice_type.tif --ship PC6 -o pc6.tif`
     """

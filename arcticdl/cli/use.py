@@ -171,9 +171,9 @@ _Products = Annotated[
     str | None,
     typer.Option(
         metavar="NAME,NAME,...",
-        help="What is made of the maps, of cog, ice, instances, netcdf, png, "
-        "polygons, qgis, sigrid, stac and zarr, with the options of the configuration. "
-        "Default: the configuration's, else png. Example: --products cog,polygons,netcdf",
+        help="What is made of the maps, of cog, ice, instances, netcdf, png, polygons, "
+        "qgis, sigrid, stac and zarr, with the options of the configuration. Default: "
+        "the configuration's, else png. Example: --products cog,polygons,netcdf",
     ),
 ]
 _Allow = Annotated[

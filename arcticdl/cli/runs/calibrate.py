@@ -14,7 +14,7 @@ def calibrate(
         str,
         typer.Option(
             metavar="K|all|full",
-            help="Number of one trained fold, all of them, or full: that of every scene.",
+            help="Number of one trained fold, all of them, or full.",
         ),
     ] = "all",
     method: Annotated[
