@@ -60,10 +60,10 @@ def extent(
     """Sum the ice of each region at each date, as a series to be forecast.
 
     CONFIG forecasts maps of concentration and is prepared: its data.series.context
-    tells the quantity, the regions and the years of reference. Extent is the area of
-    cells with 15 % ice and more, by true cell areas, over the cells that all dates
-    have. Writes extents.csv (million km2) with its definition, and extent_YEAR.nc, the
-    shares that configs/extent.yaml trains on.
+    tells the quantity, the regions (boxes, or areas of its region_file) and the years
+    of reference. Extent is the area of cells with 15 % ice and more, by true cell
+    areas, over the cells that all dates have. Writes extents.csv (million km2) with its
+    definition, and extent_YEAR.nc, the shares that configs/extent.yaml trains on.
 
     Example: `arcticdl measure extent configs/sea_ice_forecast.yaml -o data/extent`
     """

@@ -37,6 +37,23 @@ class TableConfig(Section):
         return (self.path,) if isinstance(self.path, str) else self.path
 
 
+class RegionFileConfig(Section):
+    """A vector file of named areas, such as seas; its path alone may stand for it."""
+
+    alone = "file"
+
+    file: str = Field(
+        min_length=1, description="GeoPackage, GeoJSON, shapefile, GeoParquet, ..."
+    )
+    names: str = Field(
+        "name", description="Column with the names; features of one are one region."
+    )
+    layer: str | None = Field(None, description="Layer, where the file has several.")
+    crs: str | None = Field(
+        None, description="CRS of the coordinates, in place of what the file says."
+    )
+
+
 class ContextConfig(Section):
     """What a forecast is told besides the dates seen, from the years of reference.
 
@@ -69,6 +86,11 @@ class ContextConfig(Section):
         description="Name -> [west, east, south, north] in degrees, scored apart; west "
         "above east crosses 180 degrees.",
     )
+    region_file: RegionFileConfig | None = Field(
+        None,
+        description="Further regions: named areas of a vector file in any CRS; null: "
+        "none.",
+    )
     delay_steps: dict[str, Annotated[int, Field(ge=0)]] = Field(
         default_factory=dict,
         description="Band -> steps after its date at which it is known; until then it "
@@ -83,7 +105,7 @@ class ContextConfig(Section):
     @property
     def context(self) -> Context:
         """The context as stores take it."""
-        names = type(self).model_fields.keys() - {"regions"}
+        names = type(self).model_fields.keys() - {"regions", "region_file"}
         return Context(**{name: getattr(self, name) for name in names})
 
 

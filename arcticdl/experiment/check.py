@@ -14,6 +14,7 @@ from arcticdl.config import Experiment
 from arcticdl.config.names import is_path
 from arcticdl.derived import check_steps
 from arcticdl.errors import ConfigError
+from arcticdl.experiment.data.named_regions import read_regions
 from arcticdl.experiment.folder import load_run
 from arcticdl.experiment.losses import check_loss, fixed_of
 from arcticdl.experiment.network import (
@@ -76,11 +77,13 @@ def check_preparation(config: Experiment) -> None:
 
     Raises:
         ConfigError: As for ``check_options``.
-        FileNotFoundError: A list of the scenes of a given part is not there.
+        FileNotFoundError: A list of the scenes of a given part, or a file of regions,
+            is not there.
         SplitError: Such a list is empty.
     """
     _check_reader(config)
     _check_derived(config)
+    read_regions(config)
     splitter, sampler = config.folds.splitter, config.train.sampler
     function = SPLITTERS[splitter.name]
     given = fixed_of(function, dict.fromkeys(SPLIT_GIVEN))

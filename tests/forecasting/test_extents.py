@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 import xarray as xr
 import yaml
 from made_stack import describe, make_sic
@@ -17,6 +19,7 @@ from arcticdl.evaluation.forecasts.region_page import far_off
 from arcticdl.experiment import measure_extents, prepare
 from arcticdl.experiment.build import build_feeds
 from arcticdl.experiment.data.prepared import open_prepared
+from arcticdl.experiment.forecasts.ground import ground_of
 from arcticdl.experiment.network import build_network
 from arcticdl.experiment.split import choose_folds
 from arcticdl.inference.series.extents import region_extents, write_extents
@@ -254,6 +257,77 @@ def test_regions_of_a_table_are_told_where_it_is_measured(
     monkeypatch.setattr(run, "load_run", lambda folder: (Path("runs/extent"), config))
     with pytest.raises(ConfigError, match="whose cells are the regions"):
         run.forecast("runs/extent")
+
+
+APART = {"west": [-170, -46, 60, 90], "east": [-44, 170, 60, 90]}
+"""Boxes whose edges no centre of a cell lies on."""
+
+
+def write_halves(path, names=("west", "east"), crs="EPSG:4326"):
+    """The boxes of ``APART`` as areas of a vector file."""
+    boxes = [(w, s, e, n) for w, e, s, n in APART.values()]
+    shapes = [shapely.segmentize(shapely.box(*box), 0.1) for box in boxes]
+    table = gpd.GeoDataFrame({"SEA": names}, geometry=shapes, crs="EPSG:4326")
+    table.to_crs(crs).to_file(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "crs"), [("halves.geojson", "EPSG:4326"), ("halves.gpkg", "EPSG:3413")]
+)
+def test_areas_of_a_file_are_measured_as_boxes_are(there, name, crs):
+    file = {"file": write_halves(name, ("left", "right"), crs), "names": "SEA"}
+    config = maps_config(region_file=file, regions=APART)
+    table = measure_extents(config, f"of_{name}").pivot(
+        index="time", columns="region", values="extent_km2"
+    )
+    assert set(table) == {"whole field", "left", "right", "west", "east"}
+    np.testing.assert_allclose(table["left"], table["west"])
+    np.testing.assert_allclose(table["right"], table["east"])
+
+
+def test_forecasts_are_scored_in_the_areas_of_a_file(there):
+    file = {"file": write_halves("scored.gpkg", ("a", "b")), "names": "SEA"}
+    config = maps_config(region_file=file, regions={})
+    ground = ground_of(open_prepared(config), config)
+    boxes = maps_config(regions=APART)
+    expected = ground_of(open_prepared(boxes), boxes).regions
+    assert list(ground.regions) == ["a", "b"]
+    np.testing.assert_array_equal(ground.regions["a"], expected["west"])
+    np.testing.assert_array_equal(ground.regions["b"], expected["east"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"file": "halves.json"}, r"`names` must be one of \['SEA'\]"),
+        ({"file": "halves.json", "names": "SEA", "layer": "x"}, "`layer`"),
+        ({"file": "taken.json", "names": "SEA"}, r"Received: \['west'\]"),
+        ({"file": "whole.json", "names": "SEA"}, r"Received: \['all'\]"),
+        ({"file": "nameless.json", "names": "SEA"}, "must have a name"),
+    ],
+)
+def test_files_of_regions_are_refused_before_any_work(there, options, message):
+    for stem, names in {
+        "halves": ("left", "right"),
+        "taken": ("west", "b"),
+        "whole": ("all", "b"),
+        "nameless": ("", "b"),
+    }.items():
+        write_halves(f"{stem}.json", names)
+    with pytest.raises(ConfigError, match=message):
+        prepare(maps_config(region_file=options))
+
+
+def test_an_area_without_ice_and_an_absent_file_are_refused(there):
+    write_halves("far.json")
+    table = gpd.read_file("far.json").assign(geometry=shapely.box(0, -80, 10, -70))
+    table.to_file("far.json")
+    config = maps_config(region_file={"file": "far.json", "names": "SEA"}, regions={})
+    with pytest.raises(ConfigError, match=r"'west', an area of far.json; 'east'"):
+        measure_extents(config, "none")
+    with pytest.raises(FileNotFoundError, match="No file of areas at nowhere"):
+        prepare(maps_config(region_file="nowhere.gpkg"))
 
 
 def test_extents_that_cannot_be_measured_are_refused(there):

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from rasterio.transform import from_bounds
 
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError, SeriesError
+from arcticdl.experiment.data.named_regions import read_regions
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.metrics import cell_areas_km2
 from arcticdl.sources.formats.netcdf import REGIONS
@@ -53,35 +55,55 @@ def ground_of(store: ForecastStore, config: Experiment) -> Any:
 def region_masks(
     store: ForecastStore, config: Experiment, counted: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The cells of each of ``data.series.context.regions``.
+    """The cells of each region of ``data.series.context``.
 
     Args:
         store: The series; its first scene lies where all do.
-        config: The experiment.
+        config: The experiment: its ``regions`` by longitude and latitude, and behind
+            them the areas of its ``region_file``.
         counted: ``(y, x)`` boolean: cells that may belong to a region.
 
     Returns:
-        Name -> ``(y, x)`` boolean.
+        Name -> ``(y, x)`` boolean; of an area the cells whose centre it covers.
 
     Raises:
-        ConfigError: A region holds none of the cells.
+        ConfigError: A region holds none of the cells, or the file is refused.
+        FileNotFoundError: It is not there.
     """
+    areas = read_regions(config)
     assert config.data.series is not None and config.data.series.context is not None
+    context = config.data.series.context
     tile = store.store.manifest.iloc[[int(store.own[0])]]
-    lon, lat = pixel_lon_lat(tile, counted.shape)
+    inside = _boxes(tile, context.regions, counted.shape)
+    where = {name: str(list(box)) for name, box in context.regions.items()}
+    if areas is not None and context.region_file is not None:
+        rows, cols = counted.shape
+        place = from_bounds(*tile.geometry.bounds.to_numpy()[0], cols, rows)
+        inside |= areas.masks((rows, cols), place, tile.crs)
+        where |= dict.fromkeys(areas.names, f"an area of {context.region_file.file}")
+    found = {name: counted & cells for name, cells in inside.items()}
+    empty = [name for name, cells in found.items() if not cells.any()]
+    if empty:
+        raise ConfigError(
+            "Regions of `data.series.context` must hold cells with ice; of an area "
+            "those count whose centre it covers. Received without any: "
+            f"{'; '.join(f'{name!r}, {where[name]}' for name in empty[:9])}. Leave "
+            "them out, or make them larger."
+        )
+    return found
+
+
+def _boxes(
+    tile: Any, boxes: Mapping[str, Any], shape: tuple[int, int]
+) -> dict[str, np.ndarray]:
+    lon, lat = pixel_lon_lat(tile, shape)
     found = {}
-    regions: Mapping[str, Any] = config.data.series.context.regions
-    for name, (west, east, south, north) in regions.items():
+    for name, (west, east, south, north) in boxes.items():
         across = west > east
         between = (
             (lon >= west) | (lon <= east) if across else (lon >= west) & (lon <= east)
         )
-        found[name] = counted & between & (lat >= south) & (lat <= north)
-        if not found[name].any():
-            raise ConfigError(
-                f"`data.series.context.regions.{name}` must hold cells with ice. "
-                f"Received: {[west, east, south, north]}, which has none."
-            )
+        found[name] = between & (lat >= south) & (lat <= north)
     return found
 
 
@@ -96,11 +118,13 @@ def table_regions(store: ForecastStore, config: Experiment) -> dict[str, float] 
     if REGIONS not in table:
         return None
     assert config.data.series is not None and config.data.series.context is not None
-    if config.data.series.context.regions:
+    context = config.data.series.context
+    if context.regions or context.region_file is not None:
         raise ConfigError(
-            "`data.series.context.regions` is of maps. Received: a series whose cells "
-            f"are the regions {sorted(json.loads(table[REGIONS].iloc[0]))} already. "
-            "Leave it out here, and give it where the extents are measured."
+            "`data.series.context.regions` and `region_file` are of maps. Received: a "
+            "series whose cells are the regions "
+            f"{sorted(json.loads(table[REGIONS].iloc[0]))} already. "
+            "Leave them out here, and give them where the extents are measured."
         )
     if table[REGIONS].nunique() > 1:
         raise SeriesError(

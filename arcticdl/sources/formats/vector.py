@@ -245,7 +245,7 @@ def _drawing(
     lookup = np.array([outside, *codes], np.uint8)
     geobox = scene_geobox(scene)
     if geobox is not None and geobox.crs is not None:
-        shapes = _placed(table, geobox.crs.proj, _is_north(scene), buffer_m)
+        shapes = place_features(table, geobox.crs.proj, _is_north(scene), buffer_m)
         if pixels == "touched":
             tree = shapely.STRtree(shapes)
             return partial(_read_touched, shapes, tree, geobox.affine, lookup)
@@ -265,7 +265,7 @@ def _drawing(
             f"Received: pixels={pixels!r}; call `arcticdl.grid.align` first."
         )
     crs = _PLANES[_is_north(scene)]
-    shapes = _placed(table, CRS(crs), _is_north(scene), buffer_m)
+    shapes = place_features(table, CRS(crs), _is_north(scene), buffer_m)
     grid = on_swath(shapes, crs, scene["lat"].variable, scene["lon"].variable)
     return partial(_read_coverage, grid, lookup)
 
@@ -284,8 +284,8 @@ def _is_north(scene: xr.Dataset) -> bool:
     return float(to_degrees.transform(x, y)[1]) >= 0.0
 
 
-def _placed(
-    table: gpd.GeoDataFrame, crs: CRS, is_north: bool, buffer_m: float | None
+def place_features(
+    table: gpd.GeoDataFrame, crs: CRS, is_north: bool, buffer_m: float | None = None
 ) -> np.ndarray:
     """Valid polygons of the features in a CRS, widened by ``buffer_m``."""
     thin = ~table.geom_type.isin(["Polygon", "MultiPolygon"])
@@ -305,7 +305,9 @@ def _placed(
     if plane is not crs:
         shapes = np.asarray(gpd.GeoSeries(shapes, crs=plane).to_crs(crs).values, object)
     broken = ~shapely.is_valid(shapes)
-    shapes[broken] = shapely.make_valid(shapes[broken])
+    for k in np.flatnonzero(broken):  # a seam to the pole and back is no area
+        parts = shapely.get_parts(shapely.make_valid(shapes[k]))
+        shapes[k] = shapely.union_all(parts[shapely.area(parts) > 0])
     return shapes
 
 
