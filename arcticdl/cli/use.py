@@ -103,9 +103,10 @@ def evaluate(
 
     Writes foldK/metrics.json and summary.json: confusion matrix pooled over the
     held-out scenes, IoU, precision, recall and F1 of every class, each with a bootstrap
-    interval over scenes; panoptic quality of objects where the configuration's
-    `instances` names a label that numbers them. A .keras file, such as an ensemble, is
-    scored on the scenes of --data, which none of its members may have seen.
+    interval over scenes; panoptic quality and mask AP of objects where `instances` of
+    the configuration names a label that numbers them. A .keras file, such as an
+    ensemble, is scored on the scenes of --data, which none of its members may have
+    seen.
     --score autoice gives the R2 of the concentration in tenths and the weighted F1 of
     stage and floe size, in percent, combined 2:2:1, over the pixels of all scenes
     together. Beside it stand macro F1, both F1 over pixels of ice alone, each class,

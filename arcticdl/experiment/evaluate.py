@@ -306,6 +306,13 @@ def _instances(result: Mapping[str, Any]) -> list[str]:
             f"{entry['title']:>18} {_number(entry['pq'])}  (panoptic quality{spread}): "
             f"{entry['num_found']:,.0f} objects found, {entry['num_truth']:,.0f} there"
         )
+        if entry.get("ap50") is not None:
+            low, high = entry["intervals"].get("ap50") or (None, None)
+            spread = f" (95 % {low:.3f}-{high:.3f})" if low is not None else ""
+            lines.append(
+                f"{'':>18} mask AP50 {entry['ap50']:.3f}{spread}, AP {entry['ap']:.3f}"
+                f", AP75 {entry['ap75']:.3f}"
+            )
     return lines
 
 

@@ -50,6 +50,9 @@ from .labels import label_scores as label_scores
 from .melt_onset import melt_onset as melt_onset
 from .objects.counts import count_errors as count_errors
 from .objects.froc import froc as froc
+from .objects.masks import MaskMatches as MaskMatches
+from .objects.masks import mask_precision as mask_precision
+from .objects.masks import match_masks as match_masks
 from .objects.match import Matches as Matches
 from .objects.match import ObjectImage as ObjectImage
 from .objects.match import match_objects as match_objects

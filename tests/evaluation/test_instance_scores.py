@@ -54,6 +54,18 @@ def test_steps_and_their_areas_are_those_of_maps(two):
     assert found[1:] == [2, 0, 0]
 
 
+def test_precision_of_masks_ranks_by_the_mean_probability(two):
+    """A false alarm costs where it is surer than the objects, by hand 2/3."""
+    numbers, floe = two
+    rule = InstanceRule("n", ("floe",), landscape="probability")
+    for chance, ap in ((0.55, 1.0), (0.95, 2 / 3)):
+        floe[0, 0:6] = chance
+        scores = InstanceScores(rule, HEADS)
+        scores.add("a", numbers, np.stack([1 - floe, floe], -1).astype(np.float32))
+        told = scores.result()["methods"]["separated"]
+        assert told["ap"] == pytest.approx(ap) == told["ap50"] == told["ap75"]
+
+
 def test_what_is_not_seen_is_not_scored(two):
     numbers, floe = two
     valid = np.ones(numbers.shape, bool)
@@ -74,7 +86,11 @@ def test_folds_are_pooled_where_they_score_the_same(two):
         results.append({"instances": scores.result()})
     pooled = pool_instances(results)["methods"]["separated"]
     assert (pooled["pq"], pooled["num_truth"]) == (1.0, 4)
-    assert pooled["intervals"]["pq"] == [1.0, 1.0]
+    assert pooled["intervals"]["pq"] == pooled["intervals"]["ap50"] == [1.0, 1.0]
+    assert pooled["ap"] == 1.0
+    for result in results:  # as a run of old is
+        result["instances"]["images"][0].pop("masks")
+    assert "ap" not in pool_instances(results)["methods"]["separated"]
     assert pool_instances([*results, {}]) is None
 
 

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from arcticdl.errors import TaskError
 from arcticdl.inference.objects.separate import connected_objects, separate_objects
 from arcticdl.inference.postprocess import plain, postprocess
 from arcticdl.metrics.confusion import without_nan
 from arcticdl.metrics.floes import MIN_FLOE_PX, VOID_INSTANCE
+from arcticdl.metrics.objects.masks import MaskMatches, mask_precision, match_masks
 from arcticdl.metrics.objects.panoptic import (
     PanopticCounts,
     panoptic_counts,
@@ -98,6 +100,7 @@ class InstanceScores:
         layers = plan_layers(heads, ("class",), rule.thresholds, rule.steps)
         self._layer = next(one for one in layers if one.head_name == self.head_name)
         self._images: dict[str, dict[str, PanopticCounts]] = {}
+        self._masks: dict[str, dict[str, MaskMatches]] = {}
 
     def add(
         self,
@@ -127,21 +130,28 @@ class InstanceScores:
         )
         mask, void = np.isin(codes, self._codes), codes == VOID_CLASS
         given = {"void": void, "min_area_px": self.rule.min_area_px}
-        likely = None
-        if self.rule.landscape == "probability":
-            likely = prob[..., self._codes].sum(axis=-1)
+        sure = prob[..., self._codes].sum(axis=-1)
+        likely = sure if self.rule.landscape == "probability" else None
         apart = separate_objects(
             mask, landscape=likely, max_neck=self.rule.max_neck, **given
         )
+        found = {"separated": apart, "connected": connected_objects(mask, **given)}
         self._images[scene_id] = {
-            "separated": panoptic_counts(truth, apart),
-            "connected": panoptic_counts(truth, connected_objects(mask, **given)),
+            method: panoptic_counts(truth, numbers) for method, numbers in found.items()
+        }
+        self._masks[scene_id] = {
+            method: match_masks(truth, numbers, mean_by_object(numbers, sure))
+            for method, numbers in found.items()
         }
 
     def result(self) -> dict[str, Any]:
         """What was scored, ready for JSON; see `pool_instances`."""
         images = [
-            {"image_id": name, **{m: list(counts[m]) for m in METHODS}}
+            {
+                "image_id": name,
+                **{m: list(counts[m]) for m in METHODS},
+                "masks": {m: _plain(self._masks[name][m]) for m in METHODS},
+            }
             for name, counts in self._images.items()
         ]
         return _scored(asdict(self.rule), images)
@@ -156,8 +166,10 @@ def pool_instances(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     Returns:
         ``rule``, how objects were taken from maps; ``images``, the counts of each;
         ``methods``: of what was taken apart and of connected parts ``title``, ``pq``,
-        ``sq``, ``rq``, ``num_truth``, ``num_found`` and ``count_error`` of all objects
-        together, and ``intervals`` of 95 %, by drawing scenes with replacement.
+        ``sq``, ``rq``, ``num_truth``, ``num_found``, ``count_error`` and, of masks, the
+        average precision ``ap``, ``ap50`` and ``ap75`` of all objects together, the
+        surest being those with the highest mean probability; and ``intervals`` of 95 %,
+        by drawing scenes with replacement.
         ``None`` where a fold has none, or another rule.
     """
     found = [fold.get("instances") for fold in folds]
@@ -173,13 +185,55 @@ def _scored(
     methods = {}
     for method, title in METHODS.items():
         table = np.array([image[method] for image in images], float).reshape(-1, 4)
-        methods[method] = {
-            "title": title,
-            **panoptic_quality([PanopticCounts(*row) for row in table.tolist()]),
-            "intervals": _intervals(table),
-        }
+        scores = panoptic_quality([PanopticCounts(*row) for row in table.tolist()])
+        intervals = _intervals(table)
+        masks = [_matches(i["masks"][method]) for i in images if "masks" in i]
+        if len(masks) == len(images) > 0:  # runs of old tell no masks
+            scores |= mask_precision(masks)
+            intervals |= _precision_intervals(masks)
+        methods[method] = {"title": title, **scores, "intervals": intervals}
     told: dict[str, Any] = {"rule": dict(rule), "methods": methods}
     return without_nan(told | {"images": list(images)})
+
+
+def mean_by_object(
+    numbers: NDArray[np.integer], values: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """The mean of values ``(y, x)`` over each object, by rising number."""
+    known = np.unique(numbers[numbers > 0])
+    return np.asarray(ndimage.mean(values, numbers, known), np.float64).reshape(-1)
+
+
+def _plain(masks: MaskMatches) -> dict[str, Any]:
+    return {
+        "score": np.round(masks.score, 6).tolist(),
+        "iou": masks.iou.tolist(),
+        "num_truth": masks.num_truth,
+    }
+
+
+def _matches(told: Mapping[str, Any]) -> MaskMatches:
+    score, iou = np.array(told["score"], float), np.array(told["iou"], float)
+    return MaskMatches(score, iou, int(told["num_truth"]))
+
+
+def _precision_intervals(
+    images: Sequence[MaskMatches], num_resamples: int = 200, seed: int = 0
+) -> dict[str, list[float]]:
+    """As `_intervals`, of average precision."""
+    count = len(images)
+    if count < 2:
+        return {}
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(count, np.full(count, 1 / count), num_resamples)
+    scores = [mask_precision(images, weights) for weights in drawn]
+    found = {}
+    for key in ("ap", "ap50"):
+        values = np.array([score[key] for score in scores])
+        values = values[np.isfinite(values)]
+        if len(values):
+            found[key] = [float(v) for v in np.quantile(values, [0.025, 0.975])]
+    return found
 
 
 def _intervals(

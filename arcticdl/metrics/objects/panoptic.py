@@ -51,6 +51,56 @@ def panoptic_counts(truth: ArrayLike, found: ArrayLike) -> PanopticCounts:
         >>> panoptic_counts([[1, 1, 1, 0, 2]], [[1, 1, 0, 0, 0]])
         PanopticCounts(iou_sum=0.6666666666666666, matched=1, false_alarms=0, missed=1)
     """
+    pairs = object_overlaps(truth, found)
+    right = pairs.iou > _MATCH_IOU
+    wrong = ~pairs.in_void
+    wrong[pairs.found[right]] = False
+    matched = int(right.sum())
+    return PanopticCounts(
+        float(pairs.iou[right].sum()),
+        matched,
+        int(wrong.sum()),
+        len(pairs.area_truth) - matched,
+    )
+
+
+class ObjectOverlaps(NamedTuple):
+    """Which objects of two maps overlap, and by how much; void is left aside.
+
+    Attributes:
+        truth: int64 ``(pair,)``, rank of the object that is there, from 0.
+        found: int64 ``(pair,)``, rank of the object found.
+        iou: float64 ``(pair,)``.
+        area_truth: int64 ``(truth,)`` pixels.
+        area_found: int64 ``(found,)`` pixels that are not void.
+        in_void: Boolean ``(found,)``: more than half of it is void.
+    """
+
+    truth: NDArray[np.int64]
+    found: NDArray[np.int64]
+    iou: NDArray[np.float64]
+    area_truth: NDArray[np.int64]
+    area_found: NDArray[np.int64]
+    in_void: NDArray[np.bool_]
+
+
+def object_overlaps(truth: ArrayLike, found: ArrayLike) -> ObjectOverlaps:
+    """Finds the pairs of objects of two maps that share pixels.
+
+    Args:
+        truth: Integer ``(y, x)``, as for `panoptic_counts`.
+        found: Likewise.
+
+    Returns:
+        The pairs.
+
+    Raises:
+        ValueError: They are no maps of integers of one shape.
+
+    Example:
+        >>> object_overlaps([[1, 1, 1, 0, 2]], [[1, 1, 0, 0, 0]]).iou.round(2)
+        array([0.67])
+    """
     true, ours = np.asarray(truth), np.asarray(found)
     if true.shape != ours.shape or any(m.dtype.kind not in "iu" for m in (true, ours)):
         raise ValueError(
@@ -67,14 +117,14 @@ def panoptic_counts(truth: ArrayLike, found: ArrayLike) -> PanopticCounts:
     of_found = np.bincount(col, areas, minlength=len(there) + 1)
     both = (row > 0) & (col > 0)
     shared = areas[both]
-    iou = shared / (of_truth[row[both]] + of_found[col[both]] - shared)
-    right = iou > _MATCH_IOU
     whole = np.bincount(_ranks(ours, there).ravel(), minlength=len(there) + 1)
-    wrong = of_found[1:] >= 0.5 * whole[1:]
-    wrong[col[both][right] - 1] = False
-    matched = int(right.sum())
-    return PanopticCounts(
-        float(iou[right].sum()), matched, int(wrong.sum()), len(told) - matched
+    return ObjectOverlaps(
+        row[both] - 1,
+        col[both] - 1,
+        shared / (of_truth[row[both]] + of_found[col[both]] - shared),
+        of_truth[1:].astype(np.int64),
+        of_found[1:].astype(np.int64),
+        of_found[1:] < 0.5 * whole[1:],
     )
 
 
