@@ -10,6 +10,11 @@ from arcticdl.forecasting.context import CONTEXT_BANDS, Context
 from arcticdl.series import Steps
 
 Resampling = Literal["bilinear", "cubic", "nearest"]
+_ANGLES = (
+    "Bands in degrees of a full circle, besides those whose name and unit tell it."
+)
+_VECTORS = "Pairs of bands that are components of vectors."
+_FRAME = "What components refer to; null: the file tells."
 
 
 class TableConfig(Section):
@@ -173,6 +178,9 @@ class GridConfig(Section):
     label_resampling: Literal["auto", "majority", "nearest"] = Field(
         "auto", description="Of labels; auto: majority where pixels become coarser."
     )
+    angle_bands: tuple[str, ...] = Field((), description=_ANGLES)
+    vector_bands: tuple[tuple[str, str], ...] = Field((), description=_VECTORS)
+    vector_frame: Literal["east_north", "grid"] | None = Field(None, description=_FRAME)
 
 
 class SourceConfig(Section):
@@ -195,15 +203,9 @@ class SourceConfig(Section):
     )
     use_bands: tuple[str, ...] | None = Field(None, description="Bands to keep.")
     resampling: Resampling = Field("bilinear", description="How it is interpolated.")
-    angle_bands: tuple[str, ...] = Field(
-        (), description="Bands in degrees of a full circle."
-    )
-    vector_bands: tuple[tuple[str, str], ...] = Field(
-        (), description="Pairs of bands that are components of vectors."
-    )
-    vector_frame: Literal["east_north", "grid"] | None = Field(
-        None, description="What components refer to; null: the file tells."
-    )
+    angle_bands: tuple[str, ...] = Field((), description=_ANGLES)
+    vector_bands: tuple[tuple[str, str], ...] = Field((), description=_VECTORS)
+    vector_frame: Literal["east_north", "grid"] | None = Field(None, description=_FRAME)
     max_time_gap_h: PositiveFloat | None = Field(
         None,
         description="Hours that it may lie off the scene's time; null: any, and 3 for "

@@ -162,13 +162,7 @@ def _which_of_several(path: str, anchor: Anchor) -> dict[str, int]:
 def _brought_to_grid(scene: xr.Dataset, data: DataConfig) -> xr.Dataset:
     if data.grid is None:
         return scene
-    return align(
-        scene,
-        crs=data.grid.crs,
-        resolution_m=data.grid.resolution_m,
-        resampling=data.grid.resampling,
-        label_resampling=data.grid.label_resampling,
-    )
+    return align(scene, **data.grid.model_dump())
 
 
 def _add_labels(scene: xr.Dataset, data: DataConfig, anchor: Anchor) -> None:

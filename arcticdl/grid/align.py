@@ -9,7 +9,11 @@ from odc.geo.geobox import GeoBox
 
 from arcticdl.choices import check_choice
 from arcticdl.errors import BandNotFoundError, SceneError
-from arcticdl.grid.averaging import AveragingRules, decibel_bands
+from arcticdl.grid.averaging import (
+    AveragingRules,
+    decibel_bands,
+    direction_bands,
+)
 from arcticdl.grid.located import void_unlocated
 from arcticdl.grid.rebuild import rebuild
 from arcticdl.grid.resampler import Resampler, Resampling
@@ -55,7 +59,9 @@ def align(
             target pixel holds two or more source pixels a side.
         min_valid_fraction: Weight of the contributing source pixels that must be valid,
             0 to 1; below 1, the valid ones alone make the value.
-        angle_bands: Bands in degrees of a full circle: interpolated as directions.
+        angle_bands: Bands in degrees of a full circle, interpolated as directions, 0 to
+            360; besides those that tell it by name and unit, such as
+            ``wind_from_direction``.
         vector_bands: Pairs of bands that are the x and y components of vectors, turned
             to the axes of the grid.
         vector_frame: What the components refer to: ``"east_north"``, or ``"grid"``, the
@@ -69,7 +75,8 @@ def align(
     Raises:
         ValueError: A choice is unknown, the grid is told in two ways, or nothing tells
             what vectors refer to.
-        SceneError: A scene cannot be placed on the Earth.
+        SceneError: A scene cannot be placed on the Earth, or tells a direction in
+            radians.
         BandNotFoundError: A named band is in none of the scenes, or half of a vector.
 
     Example:
@@ -114,7 +121,7 @@ def to_swath(
         scene: A scene on a grid.
         swath: A scene with 2-D ``lat`` and ``lon``; pixels without are void.
         resampling: As for ``align``; integer labels take the nearest code.
-        angle_bands: Bands in degrees of a full circle.
+        angle_bands: Bands in degrees of a full circle, besides those that tell it.
         vector_bands: Pairs of bands that are components of vectors, turned to true east
             and north, since a swath has no axes.
         vector_frame: As for ``align``.
@@ -250,7 +257,8 @@ class Directed:
             if {u, v} <= set(names)
         ]
         turn_in = angle_reader(scene, self._frame_of(scene), plane) if vectors else None
-        angles = [names.index(name) for name in self.angles if name in names]
+        known = direction_bands(scene) if averages else []
+        angles = [n for n, name in enumerate(names) if name in (*self.angles, *known)]
         decibels = [names.index(name) for name in decibel_bands(scene)]
         return AveragingRules(
             len(names),

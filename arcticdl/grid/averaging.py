@@ -1,5 +1,6 @@
 """Bands that may not be averaged as they stand: decibels, angles, parts of vectors."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -8,12 +9,22 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from arcticdl.errors import SceneError
 from arcticdl.grid.vectors import AngleReader, rotate_vectors
 from arcticdl.sources.core.assemble import band_units
 from arcticdl.sources.core.lazy import WindowArray
 
 DECIBELS = ("db", "decibel", "decibels")
 """Units, in lower case, of bands that are averaged as power."""
+
+DIRECTIONS = ("aspect", "azimuth", "direction", "heading", "mwd", "wdir", "wdir10")
+"""Words that tell in a band's name that it is a direction, as in
+``wind_from_direction`` and ``solar azimuth``; the parts of one, such as ``aspect_sin``,
+are none."""
+
+_DEGREES = ("", "deg", "degree", "degrees", "degree_true", "degrees_true", "°")
+_RADIANS = ("rad", "radian", "radians")
+_PARTS = ("sin", "sine", "cos", "cosine")
 
 _DARKEST_DB = -100.0  # what cubic interpolation leaves at or below no power at all
 
@@ -32,6 +43,37 @@ def decibel_bands(scene: xr.Dataset) -> list[str]:
     names = [str(name) for name in scene["band"].values]
     pairs = zip(names, band_units(scene), strict=True)
     return [name for name, unit in pairs if unit.lower() in DECIBELS]
+
+
+def direction_bands(scene: xr.Dataset) -> list[str]:
+    """Names of the bands that are directions in degrees, by name and unit.
+
+    Args:
+        scene: A scene; a direction without a unit is taken to be in degrees.
+
+    Raises:
+        SceneError: A direction is in radians, which nothing here averages.
+
+    Example:
+        >>> image = (("band", "y", "x"), np.zeros((2, 2, 2)), {"units": "degree"})
+        >>> names = ["incidence_angle", "wind_from_direction"]
+        >>> direction_bands(xr.Dataset({"image": image}, {"band": names}))
+        ['wind_from_direction']
+    """
+    found = []
+    names = [str(name) for name in scene["band"].values]
+    for name, unit in zip(names, map(str.lower, band_units(scene)), strict=True):
+        words = re.split(r"[^a-z0-9]+", name.lower())
+        if not set(words) & set(DIRECTIONS) or set(words) & set(_PARTS):
+            continue
+        if unit in _RADIANS:
+            raise SceneError(
+                "A direction is averaged in degrees of a full circle. Received: band "
+                f"{name!r} in {unit!r}. Bring it to degrees, or take "
+                "resampling='nearest'."
+            )
+        found += [name] if unit in _DEGREES else []
+    return found
 
 
 @dataclass(frozen=True)

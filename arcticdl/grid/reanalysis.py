@@ -14,9 +14,6 @@ from arcticdl.scene import is_swath
 from arcticdl.sources.formats.reanalysis import open_fields
 from arcticdl.sources.formats.winds import Vectors
 
-DIRECTIONS = ("wdir10", "wdir", "mwd")
-"""Bands that are directions in degrees."""
-
 
 def align_reanalysis(
     path: str | Path,
@@ -31,8 +28,9 @@ def align_reanalysis(
 
     ``stack([scene, align_reanalysis("era5.nc", scene)])`` has both. On a grid the
     components of winds, and of other vectors that have standard names, are turned to
-    its axes; on a swath, which has no axes, to east and north. ``DIRECTIONS`` are
-    interpolated as directions (they stay clockwise from north).
+    its axes; on a swath, which has no axes, to east and north. Bands whose names tell
+    that they are directions are interpolated as such, as by ``align`` (they stay
+    clockwise from north).
 
     Args:
         path: NetCDF or Zarr of a reanalysis.
@@ -68,10 +66,8 @@ def align_reanalysis(
     on_swath = is_swath(scene) and not is_swath(fields)
     if vectors.pairs or vectors.lone:
         _check_vectors(path, vectors, frame, keeps_east=on_swath)
-    held = [str(name) for name in fields["band"].values]
     options: dict[str, Any] = {
         "resampling": resampling,
-        "angle_bands": [name for name in DIRECTIONS if name in held],
         "vector_bands": vectors.pairs,
         "vector_frame": frame if vectors.pairs else None,
     }

@@ -8,9 +8,9 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
 
-from arcticdl.errors import BandNotFoundError
+from arcticdl.errors import BandNotFoundError, SceneError
 from arcticdl.grid import align, axis_angle, stack, to_swath
-from arcticdl.grid.averaging import decibel_bands
+from arcticdl.grid.averaging import decibel_bands, direction_bands
 from arcticdl.scene import check_scene, grid_coords
 from arcticdl.sources import open_scene
 
@@ -155,6 +155,25 @@ def test_a_float_label_of_a_scene_with_one_band_is_no_direction():
     moved = align(scene, COARSE, angle_bands=["wdir"])
     np.testing.assert_allclose(moved["sic"].values, 400.0)
     np.testing.assert_allclose(moved["image"].values, 350.0, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["wind_from_direction", "aspect", "Solar azimuth"])
+@pytest.mark.parametrize("unit", ["degree", "degrees_true", ""])
+def test_directions_that_tell_it_meet_at_north_without_being_named(name, unit):
+    cols = np.where(np.arange(8) % 2, 359.0, 3.0)
+    bands = {name: cols, "incidence_angle": cols}
+    scene = make_scene(FINE, bands, [unit, "degree"], "f8")
+    found = align(scene, COARSE)["image"].values
+    np.testing.assert_allclose(found[0], 1.0, atol=1e-9)  # halfway from 359 to 3
+    np.testing.assert_allclose(found[1], 181.0)
+
+
+def test_directions_in_radians_are_refused_where_they_would_be_averaged():
+    scene = make_scene(FINE, {"aspect": 0.1, "aspect_sin": 0.1}, ["rad", "1"])
+    with pytest.raises(SceneError, match=r"'aspect' in 'rad'.*nearest"):
+        align(scene, COARSE)
+    assert align(scene, FINE[2:6, 1:7])["image"].values.max() == np.float32(0.1)
+    assert not direction_bands(scene.sel(band=["aspect_sin"]))
 
 
 PLACES = [(-60.0, 70.0), (10.0, 80.0), (179.9, 75.0)]
