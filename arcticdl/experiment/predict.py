@@ -17,6 +17,7 @@ from arcticdl.experiment.bundles import layout
 from arcticdl.experiment.bundles.models import model_files
 from arcticdl.experiment.check import check_maps
 from arcticdl.experiment.data.inputs import (
+    check_tested,
     open_inputs,
     read_shard,
     refuse_repeated,
@@ -95,7 +96,8 @@ def predict(
         FileNotFoundError: The run, the fold's model or an input is missing.
         FileExistsError: A file exists, and neither ``resume`` nor ``overwrite`` is
             given; or ``resume`` finds a map that other models made.
-        ConfigError: An override of anything but ``predict``, or of a bare file.
+        ConfigError: An override of anything but ``predict``, or of a bare file; a scene
+            that a fold was tested on is gone.
         OSError: ``out`` cannot be written to.
     """
     check_overrides(overrides)
@@ -117,6 +119,7 @@ def predict(
     )
     if config is not None and not inputs and len(paths) > 1:
         _refuse_one_file(out, len(paths))
+        check_tested(config, [path.parent / "split.json" for path in paths])
         each = partial(
             predict,
             run,

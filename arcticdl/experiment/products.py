@@ -23,7 +23,7 @@ from arcticdl.files import (
 from arcticdl.inference.lines import draw_line, trace_line, write_line
 from arcticdl.inference.maps import NETCDF, SceneMaps
 from arcticdl.inference.output import MapFile, scene_georeference
-from arcticdl.inference.predict import map_scene
+from arcticdl.inference.predict import fill_maps
 from arcticdl.inference.predictor import Predictor
 from arcticdl.inference.products.gridded import place_on_grid, write_on_grid
 from arcticdl.inference.products.table import PRODUCTS
@@ -158,14 +158,13 @@ class SceneWriter:
         return SceneMaps(scene, out, layers, overwrite=True, tags=self.tags)
 
     def _make(self, scene: xr.Dataset, target: Path) -> None:
+        given, image_stats = self.predictor.prepare(scene, None)
         with self._first_map(target, scene) as first:
-            maps = map_scene(
-                self.predictor,
-                scene,
-                first,
-                overlap_px=self.overlap_px,
-                tags=self.tags,
-            )
+            files = self._maps(given, first)
+            fill_maps(self.predictor, given, files, image_stats, self.overlap_px)
+            if first == target and not self.products and self.predictor.line is None:
+                return  # opening maps that nobody reads takes as long as writing them
+            maps = files.opened()
             if self.grid is not None and first != target:
                 maps = write_on_grid(maps, target, self.grid)
                 scene = maps.drop_vars(list(maps.data_vars))

@@ -306,22 +306,19 @@ class SceneMaps:
             units=str(attrs.get("units", "")),
         )
 
-    def finish(self) -> xr.Dataset:
-        """Names the files and returns the maps on the scene's grid."""
+    def finish(self) -> None:
+        """Mends what is to be mended, and gives the files their names."""
         # All maps are mended before the first gets its name: a failure leaves none.
         for layer in self.layers:
             if layer.steps:
                 self._apply_steps(layer)
         if self.out is None:
-            return self._dataset(self._in_memory(self.arrays))
+            return
         for layer in self.layers:
             self.files[layer.name].commit()
-        maps = self.opened()
-        if self.netcdf is None:
-            return maps
-        write_netcdf(maps, None, self.netcdf.with_suffix(""))
-        self._remove_rows()
-        return self.opened()
+        if self.netcdf is not None:
+            write_netcdf(self.opened(), None, self.netcdf.with_suffix(""))
+            self._remove_rows()
 
     def begin_from(self, out: Path) -> None:
         """Takes the files that an earlier call finished for its own."""
@@ -329,13 +326,14 @@ class SceneMaps:
         self.netcdf = out if out.suffix.lower() == NETCDF else None
 
     def opened(self) -> xr.Dataset:
-        """The maps as their files hold them, read when they are asked for."""
+        """The finished maps; those in files are read when they are asked for."""
+        if self.out is None:
+            return self._dataset(self._in_memory(self.arrays))
         if self.netcdf is not None and self.netcdf.exists():
             whole = xr.open_dataset(
                 self.netcdf, engine="h5netcdf", mask_and_scale=False
             )
             return self._dataset(whole)
-        assert self.out is not None
         found: dict[str, xr.DataArray] = {}
         for layer in self.layers:
             image = open_geotiff(self._path(layer, self.out))["image"]

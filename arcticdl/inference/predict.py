@@ -163,16 +163,42 @@ def map_scene(
     """
     layers = predictor.layers_of("pixel")
     scene, image_stats = predictor.prepare(scene, image_stats)
-    overlap = min(predictor.window) // 4 if overlap_px is None else overlap_px
     maps = SceneMaps(scene, out, layers, overwrite=overwrite, tags=tags)
+    fill_maps(predictor, scene, maps, image_stats, overlap_px, progress=progress)
+    return maps.opened()
+
+
+def fill_maps(
+    predictor: Predictor,
+    scene: xr.Dataset,
+    maps: SceneMaps,
+    image_stats: BandStats | None,
+    overlap_px: int | None,
+    *,
+    progress: bool = True,
+) -> None:
+    """Maps a scene into what holds its maps, which is finished or discarded.
+
+    Args:
+        predictor: The models.
+        scene: A scene that ``predictor.prepare`` gave back.
+        maps: Holds its maps.
+        image_stats: Statistics of the whole scene, where the normaliser needs them.
+        overlap_px: Pixels shared by neighbouring windows; ``None``: a quarter.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        ValueError: The scene has no valid pixel, or answers cannot be read.
+        OSError: A file cannot be written.
+    """
+    overlap = min(predictor.window) // 4 if overlap_px is None else overlap_px
+    fills = bool(gap_starts(predictor.card))
     try:
         with ThreadPoolExecutor(1, "maps") as pool:
             writing: Future[None] | None = None
-            fills = bool(gap_starts(predictor.card))
-            for rows in finished_rows(
+            for row, answers, valid in finished_rows(
                 predictor, scene, image_stats, overlap, shown=progress
             ):
-                row, answers, valid = rows
                 if fills:  # not blended, which would change the last bit
                     answers[OBSERVED] = read_observed(scene, row, len(valid))
                 if writing is not None:
@@ -180,7 +206,7 @@ def map_scene(
                 writing = pool.submit(maps.write, row, answers, valid)
             if writing is not None:
                 writing.result()
-        return maps.finish()
+        maps.finish()
     except BaseException:
         maps.discard()
         raise

@@ -87,3 +87,17 @@ def test_a_model_that_is_cut_or_of_another_version_says_so(tmp_path, capsys):
     finally:
         shutil.copy(kept, whole)
     assert not Path("d.tif").exists()
+
+
+@pytest.mark.parametrize("fold", ["0", "all"])
+def test_a_tested_scene_whose_file_is_gone_is_told_before_any_is_mapped(fold, capsys):
+    split = Path("runs/demo/fold0/split.json")
+    kept = split.read_text()
+    told = json.loads(kept)
+    try:
+        split.write_text(json.dumps(told | {"test": [*told["test"], "lost"]}))
+        (line,) = refused(capsys, "-o", "gone", "--fold", fold)
+    finally:
+        split.write_text(kept)
+    assert f"1 of {len(told['test']) + 1} without a file: lost" in line
+    assert not Path("gone").exists()

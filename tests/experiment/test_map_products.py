@@ -1,6 +1,9 @@
 """Products by `arcticdl predict`: beside the maps, all at once, gone on with later."""
 
+import gc
 import json
+import shutil
+import weakref
 from pathlib import Path
 
 import keras
@@ -9,12 +12,14 @@ import pyproj
 import pytest
 import rasterio
 import xarray as xr
+from matplotlib.figure import Figure
 
 import arcticdl
 from arcticdl.cli import main
 from arcticdl.config.predict import PredictConfig
 from arcticdl.experiment import products as module
 from arcticdl.inference import Predictor
+from arcticdl.inference import predict as predict_module
 from arcticdl.inference.output import MapFile
 from arcticdl.models import build_segmenter
 from arcticdl.tiles import Normalizer
@@ -102,7 +107,7 @@ def test_a_product_that_a_finished_scene_lacks_is_made_of_its_maps(
     def no_network(*_, **__):
         raise AssertionError("the network ran")
 
-    monkeypatch.setattr(module, "map_scene", no_network)
+    monkeypatch.setattr(module, "fill_maps", no_network)
     again = ["predict", model, scene, "-o", "maps", "--resume", "--products"]
     assert main([*again, "zarr,png"]) == 0
     assert names() == MAPS | {"scene.png", "scene.zarr"}
@@ -110,6 +115,26 @@ def test_a_product_that_a_finished_scene_lacks_is_made_of_its_maps(
     assert main([*again, "cog"]) == 0
     with rasterio.open("maps/scene.tif") as file:
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+
+
+def test_nothing_of_a_scene_is_kept_once_it_is_mapped(model, scene, monkeypatch):
+    scenes = [shutil.copy(scene, f"scene{number}.tif") for number in range(4)]
+    arrays, alive = [], []
+
+    def watched(*args, **kwargs):
+        gc.collect()
+        alive.append(sum(kept() is not None for kept in arrays))
+        for row, answers, valid in rows(*args, **kwargs):
+            arrays.extend(weakref.ref(array) for array in (*answers.values(), valid))
+            yield row, answers, valid
+
+    rows = predict_module.finished_rows
+    monkeypatch.setattr(predict_module, "finished_rows", watched)
+    assert main(["predict", model, *scenes, "-o", "maps", "--products", "png"]) == 0
+    gc.collect()
+    assert len(arrays) >= 8 and alive == [0, 0, 0, 0]
+    assert not any(kept() is not None for kept in arrays)
+    assert not any(isinstance(kept, Figure) for kept in gc.get_objects())
 
 
 def test_maps_of_other_views_are_not_gone_on_with(model, scene, capsys):
@@ -151,7 +176,7 @@ def test_several_scenes_go_on_where_a_killed_call_stopped(model, scene, monkeypa
 def test_what_cannot_be_made_is_refused_before_the_network_runs(
     model, scene, capsys, monkeypatch, words, message
 ):
-    monkeypatch.delattr(module, "map_scene")
+    monkeypatch.delattr(module, "fill_maps")
     timeless = write_scene("timeless.tif")
     inputs = [scene, timeless] if "stac" in words else [scene]
     assert main(["predict", model, *inputs, "-o", "maps", *words]) == 1
@@ -162,7 +187,7 @@ def test_what_cannot_be_made_is_refused_before_the_network_runs(
 def test_files_of_others_are_refused_before_the_network_runs(
     model, scene, capsys, monkeypatch
 ):
-    monkeypatch.delattr(module, "map_scene")
+    monkeypatch.delattr(module, "fill_maps")
     Path("maps").mkdir()
     Path("maps/scene.nc").write_text("mine")
     words = ["predict", model, scene, "-o", "maps", "--products", "netcdf"]
@@ -231,7 +256,7 @@ def test_maps_of_a_swath_are_brought_to_a_grid_if_asked(model, swath, monkeypatc
     clear = (np.abs(row % 1 - 0.5) > 0.1) & (np.abs(col % 1 - 0.5) > 0.1)
     right = (image[1] > image[0])[row.round().astype(int), col.round().astype(int)]
     np.testing.assert_array_equal(codes[rows, cols][clear], right[clear])
-    monkeypatch.setattr(module, "map_scene", None)  # the network need not run again
+    monkeypatch.setattr(module, "fill_maps", None)  # the network need not run again
     writer.products = {"polygons": {}}
     made = writer.write(scene, target)
     assert [file.name for file in made][1:] == [

@@ -1,7 +1,7 @@
 """The scenes that a call maps: those named or those tested, all or a share of them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import xarray as xr
@@ -26,26 +26,55 @@ def open_inputs(
         split: The fold's ``split.json``.
 
     Raises:
-        ConfigError: None is named, of a bare or of the full model.
+        ConfigError: None is named, of a bare or of the full model; or the
+            configuration finds no file of a scene that was tested.
     """
     if config is None:
         if not inputs:
             raise ConfigError("A bare model needs the scenes to map. Received: none.")
         return [open_scene(path) for path in inputs]
     anchors = find_anchors(config.data, inputs or None)
-    tested: set[str] | None = None
-    if not inputs:
-        tested = set(json.loads(split.read_text(encoding="utf-8"))["test"])
-        if not tested:
-            raise ConfigError(
-                "The full model was trained on every scene, so none is left to map. "
-                "Name the scenes."
-            )
+    tested = None if inputs else _tested(split, {a.scene_id for a in anchors})
     series = config.data.series  # whose earlier dates are seen, if not mapped
     if tested is not None and series is None:
         anchors = [anchor for anchor in anchors if anchor.scene_id in tested]
     scenes = [open_configured(config.data, a, with_labels=False) for a in anchors]
     return scenes if series is None else join_dates(scenes, series, tested)
+
+
+def check_tested(config: Experiment, splits: Iterable[Path]) -> None:
+    """Refuses, before any is mapped, tested scenes of several folds that are gone.
+
+    Args:
+        config: The run's configuration.
+        splits: The folds' ``split.json``.
+
+    Raises:
+        ConfigError: The configuration finds no file of one of them.
+    """
+    there = {anchor.scene_id for anchor in find_anchors(config.data)}
+    for split in splits:
+        _tested(split, there)
+
+
+def _tested(split: Path, there: Collection[str]) -> set[str]:
+    """The scenes that a fold was tested on, all of which must be there."""
+    tested = set(json.loads(split.read_text(encoding="utf-8"))["test"])
+    if not tested:
+        raise ConfigError(
+            "The full model was trained on every scene, so none is left to map. "
+            "Name the scenes."
+        )
+    gone = sorted(tested - set(there))
+    if gone:
+        raise ConfigError(
+            "Without INPUT the scenes that a fold was tested on are mapped, and the "
+            f"configuration's `data` must find each. Received: {len(gone)} of "
+            f"{len(tested)} without a file: {', '.join(gone[:5])}"
+            f"{', ...' if len(gone) > 5 else ''}. Bring the files back, or name those "
+            "to map."
+        )
+    return tested
 
 
 def read_shard(text: str | None) -> tuple[int, int]:
