@@ -18,7 +18,7 @@ LAZY = sorted(p for p in ROOT.rglob("__init__.py") if "attach_stub(" in p.read_t
 
 def run_python(code):
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300
     )
 
 

@@ -36,8 +36,12 @@ from arcticdl.inference.load import load_model
 from arcticdl.inference.maps import NETCDF
 from arcticdl.inference.objects.finder import Finder
 from arcticdl.inference.predictor import Predictor
-from arcticdl.inference.preflight import check_like_training
-from arcticdl.models.card import model_heads
+from arcticdl.inference.preflight import (
+    TRAINED_ON,
+    check_like_training,
+    joined_record,
+)
+from arcticdl.models.card import get_card, model_heads
 from arcticdl.tasks import TASKS
 
 _FILES = (NETCDF, ".tif", ".tiff")
@@ -314,9 +318,14 @@ def _compare_with_training(
 ) -> None:
     """Refuses scenes unlike those of training, or says how they differ."""
     allowed = {*allow, *(config.predict.allow if config else ())}
+    card = predictor.card
+    if isinstance(predictor, Predictor) and len(predictor.members) > 1:
+        cards = [get_card(member.model) or {} for member in predictor.members]
+        told = joined_record([card.get(TRAINED_ON) for card in cards])
+        card = {**(predictor.card or {}), TRAINED_ON: told}
     say = Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print
     for scene in scenes:
-        for difference in check_like_training(predictor.card, scene, allowed):
+        for difference in check_like_training(card, scene, allowed):
             say(f"note: {difference}")
 
 

@@ -4,7 +4,7 @@ What the training scenes were rides in the card. A scene whose numbers or pixels
 another size would be mapped without a word, and wrongly; a look at some windows tells.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,42 @@ def training_record(store: Any, indices: Any) -> dict[str, Any]:
         if key in rows:
             told[key] = sorted({str(value) for value in rows[key].dropna()} - {""})
     return told
+
+
+def joined_record(records: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
+    """What all members of an ensemble were trained on, each one's ranges and names.
+
+    Args:
+        records: As from ``training_record``, of each member.
+
+    Returns:
+        The same, with the ranges that hold those of all; nothing where one is unknown.
+
+    Example:
+        >>> one = {"bands": {"HH": [0.1, 0.2]}, "region": ["kara"]}
+        >>> joined_record([one, {"bands": {"HH": [0.15, 0.4]}, "region": ["fram"]}])
+        {'bands': {'HH': [0.1, 0.4]}, 'region': ['fram', 'kara']}
+    """
+    known = [record for record in records if record]
+    if len(known) < len(records):
+        return {}
+    names = {name for record in known for name in record["bands"]}
+    joined: dict[str, Any] = {
+        "bands": {
+            name: _hull([r["bands"][name] for r in known if name in r["bands"]])
+            for name in sorted(names)
+        }
+    }
+    if all("pixel_m" in record for record in known):
+        joined["pixel_m"] = _hull([record["pixel_m"] for record in known])
+    for key in _ATTRIBUTES:
+        if all(record.get(key) for record in known):
+            joined[key] = sorted({name for record in known for name in record[key]})
+    return joined
+
+
+def _hull(ranges: Sequence[Sequence[float]]) -> list[float]:
+    return [min(r[0] for r in ranges), max(r[1] for r in ranges)]
 
 
 def check_like_training(

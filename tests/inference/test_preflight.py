@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 
 from arcticdl import tiles
 from arcticdl.inference import check_like_training
-from arcticdl.inference.preflight import training_record
+from arcticdl.inference.preflight import joined_record, training_record
 from arcticdl.scene import grid_coords
 from arcticdl.sources.core.lazy import WindowArray
 
@@ -120,3 +120,12 @@ def test_only_some_windows_are_read(card):
     tall = xr.Dataset({"image": image}, {"band": ["HH", "HV"]}, {"scene_id": "n"})
     check_like_training(card, tall, ["scale"])
     assert 0 < sum(read) < 0.25 * values.size
+
+
+def test_members_of_an_ensemble_were_trained_on_what_each_of_them_was():
+    one = {"bands": {"HH": [0.1, 0.2]}, "pixel_m": [40, 40], "region": ["kara"]}
+    other = {"bands": {"HH": [0.15, 0.4]}, "pixel_m": [80, 80], "region": ["fram"]}
+    joined = joined_record([one, other])
+    assert joined["bands"] == {"HH": [0.1, 0.4]} and joined["pixel_m"] == [40, 80]
+    assert joined["region"] == ["fram", "kara"]
+    assert joined_record([one, None]) == {}

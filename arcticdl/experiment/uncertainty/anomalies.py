@@ -105,14 +105,18 @@ class _Fitting:
         from arcticdl.inference.anomalies import fit
         from arcticdl.inference.novelty.saved import write_fit
 
+        fit.check_quantile(quantile)
         rows = features_by_scene(self.codes, self.predictor, self.store, split.train)
         codes = np.concatenate(list(rows.values()))
         centres = fit.fit_clusters(codes, num_clusters, seed=seed)
-        errors = dict(self._errors(split.validation, "normal scenes"))
+        usual = {  # of one scene's errors at a time
+            name: fit.usual_error(each, quantile)
+            for name, each in self._errors(split.validation, "normal scenes")
+        }
         found = self.begun._replace(
-            limit=fit.fit_limit(errors, quantile),
+            limit=fit.greatest_error(usual),
             quantile=quantile,
-            num_scenes=len(errors),
+            num_scenes=len(usual),
             centres=centres,
             mean=codes.mean(0),
             std=codes.std(0),
@@ -128,7 +132,7 @@ class _Fitting:
             "quantile": quantile,
             "window_px": found.window_px,
             "num_scenes": found.num_scenes,
-            "scenes": {n: fit.usual_error(e, quantile) for n, e in errors.items()},
+            "scenes": usual,
             "tested": tested,
             "unusual": unusual,
             "kind": self.codes.parts.kind,

@@ -140,17 +140,42 @@ def fit_limit(errors: Mapping[str, Floats], quantile: float) -> float:
         >>> fit_limit({"a": np.arange(11.0), "b": np.zeros(5)}, 0.9)
         9.0
     """
+    check_quantile(quantile)
+    known = {n: usual_error(e, quantile) for n, e in errors.items() if len(e)}
+    return greatest_error(known)
+
+
+def check_quantile(quantile: float) -> None:
+    """Refuses a share of pixels that is none.
+
+    Raises:
+        ValueError: It is outside (0, 1).
+    """
     if not 0 < quantile < 1:
         raise ValueError(
             f"`quantile` must lie in (0, 1). Received: quantile={quantile}."
         )
-    found = [usual_error(e, quantile) for e in errors.values() if len(e)]
-    if not found or not max(found) > 0:
+
+
+def greatest_error(usual: Mapping[str, float]) -> float:
+    """The limit of ``fit_limit``, where only each scene's quantile was kept.
+
+    Args:
+        usual: Normal scene -> ``usual_error`` of its pixels.
+
+    Raises:
+        ValueError: No scene, or no error at all.
+
+    Example:
+        >>> greatest_error({"a": 0.5, "b": 0.25})
+        0.5
+    """
+    if not max(usual.values(), default=0.0) > 0:
         raise ValueError(
             "The limit is set by normal scenes that are rebuilt with some error. "
-            f"Received: {sorted(errors)}, whose quantiles are {found}."
+            f"Received: quantiles {dict(usual)}."
         )
-    return max(found)
+    return max(usual.values())
 
 
 def fit_clusters(codes: Floats, number: int, *, seed: int = 0) -> Floats:
