@@ -103,12 +103,18 @@ def _train(
 def pretrain(
     config: Config,
     fold: Fold = "all",
+    by: Annotated[
+        str, typer.Option(help="masked (hidden patches) or contrastive (views).")
+    ] = "masked",
     share: Annotated[
         float, typer.Option(help="Share of the patches that is hidden, 0 to 1.")
     ] = 0.6,
     patch_px: Annotated[
         int, typer.Option("--patch", help="Side of a patch, in pixels.")
     ] = 16,
+    temperature: Annotated[
+        float, typer.Option(help="Of the contrast: the smaller, the stricter.")
+    ] = 0.1,
     run_dir: RunDir = None,
     resume: Resume = False,
     jobs: Jobs = 1,
@@ -118,10 +124,11 @@ def pretrain(
     """Train the network of an experiment on its images alone, without labels.
 
     Patches of the images are hidden, and the network learns to tell them from what is
-    around them. Scenes, tiles, folds, network and training are those of the
-    configuration, whose labels need not be there; tiles are prepared first, where they
-    are not yet, and anew with --overwrite. Writes runs/NAME_pretrained, from which the
-    experiment then begins:
+    around them; or, --by contrastive, each tile is augmented twice, and the network
+    learns to tell its two views from those of other tiles. Scenes, tiles, folds,
+    network and training are those of the configuration, whose labels need not be there;
+    tiles are prepared first, where they are not yet, and anew with --overwrite. Writes
+    runs/NAME_pretrained, from which the experiment then begins:
 
     `arcticdl train CONFIG --set model.warm_start=runs/NAME_pretrained`
 
@@ -134,7 +141,9 @@ def pretrain(
     from arcticdl.config import load_config
 
     checked = load_config(config, tuple(set_ or ()))
-    derived = experiment.pretext(checked, share=share, patch_px=patch_px)
+    derived = experiment.pretext(
+        checked, by=by, share=share, patch_px=patch_px, temperature=temperature
+    )
     if overwrite or not derived.store_path.exists():
         experiment.prepare(derived, overwrite=overwrite)
     _train(derived, fold, run_dir, resume, jobs, overwrite)

@@ -10,7 +10,7 @@ from arcticdl.config.data import DataConfig
 from arcticdl.config.folds import FoldsConfig
 from arcticdl.config.heads import HeadConfig, check_fit, check_task
 from arcticdl.config.loss import LossConfig
-from arcticdl.config.model import ModelConfig
+from arcticdl.config.model import ModelConfig, check_adversarial, check_contrastive
 from arcticdl.config.names import STRATUM, TASK
 from arcticdl.config.predict import PredictConfig
 from arcticdl.config.search.section import SearchConfig
@@ -264,27 +264,9 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
-    def _adversaries_restore(self) -> "Experiment":
-        if self.model.adversarial is None:
-            return self
-        heads = list(self.each_head)
-        fits = len(heads) == 1 and self.task_of(heads[0]) == "dense_regression"
-        if not fits or not self.data.answered[heads[0]].restores:
-            raise ValueError(
-                "`model.adversarial` judges the answer of one head, of the task "
-                "dense_regression and a label with `restores`; give that, or leave it "
-                "out"
-            )
-        asked = {
-            "model.architecture": self.model.architecture,
-            "train.ensemble": self.train.ensemble,
-            "train.devices": self.train.devices != 1,
-        }
-        given = [key for key, value in asked.items() if value]
-        if given:
-            raise ValueError(
-                f"{given} do not go with `model.adversarial`; leave one of them out"
-            )
+    def _trained_beside_others(self) -> "Experiment":
+        check_adversarial(self)
+        check_contrastive(self)
         return self
 
     @model_validator(mode="after")

@@ -21,6 +21,7 @@ from arcticdl.config.names import (
     check_weights,
 )
 from arcticdl.config.section import Section
+from arcticdl.tasks.table import TASKS
 
 
 class WarmStartConfig(Section):
@@ -68,6 +69,21 @@ class AdversarialConfig(Section):
     )
 
 
+class ContrastiveConfig(Section):
+    """The network learns to tell two views of a tile from those of other tiles."""
+
+    temperature: PositiveFloat = Field(
+        0.1, description="Of the loss; the smaller, the more the nearest tiles count."
+    )
+    size: PositiveInt = Field(64, description="Numbers of the code of a tile.")
+    reconstruct: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of `loss` beside it; 0: the label is not learnt, nor the "
+        "head.",
+    )
+
+
 class ModelConfig(Section):
     """The network; ``options`` go to ``build_multitask``, or ``build_detector``."""
 
@@ -108,6 +124,11 @@ class ModelConfig(Section):
         description="A network that judges what a label with `restores` is given "
         "(conditional GAN); null: none.",
     )
+    contrastive: ContrastiveConfig | None = Field(
+        None,
+        description="Learn from two views of each tile, made by `train.augment`, in "
+        "place of labels (SimCLR); null: no.",
+    )
     options: dict[str, Any] = Field(
         default_factory=dict,
         description="Further arguments of the builder, such as backbone_options.",
@@ -140,3 +161,84 @@ class ModelConfig(Section):
                 "`weights` and `warm_start` both say how the network begins; give one"
             )
         return self
+
+
+def check_adversarial(config: Any) -> None:
+    """Refuses an experiment in which there is nothing that a network could judge.
+
+    Args:
+        config: The experiment.
+
+    Raises:
+        ValueError: There is not, or something does not go with it.
+    """
+    if config.model.adversarial is None:
+        return
+    heads = list(config.each_head)
+    fits = len(heads) == 1 and config.task_of(heads[0]) == "dense_regression"
+    if not fits or not config.data.answered[heads[0]].restores:
+        raise ValueError(
+            "`model.adversarial` judges the answer of one head, of the task "
+            "dense_regression and a label with `restores`; give that, or leave it "
+            "out"
+        )
+    _refuse_beside(config, "model.adversarial", {})
+
+
+def check_contrastive(config: Any) -> None:
+    """Refuses an experiment whose tiles have no two views, or nothing that they teach.
+
+    Args:
+        config: The experiment.
+
+    Raises:
+        ValueError: It is so, or something does not go with it.
+    """
+    if config.model.contrastive is None:
+        return
+    tasks = [config.task_of(name) for name in config.each_head]
+    spec = TASKS[tasks[0]] if len(tasks) == 1 else None
+    if spec is None or not spec.dense or spec.kind in ("boxes", "members"):
+        raise ValueError(
+            "`model.contrastive` needs one head that answers for pixels, such as a "
+            f"label with `restores`; got the tasks {tasks}"
+        )
+    steps = [step["name"] for step in config.train.augment]
+    mixed = sorted(set(steps) & set(MIXING))
+    if not steps or mixed:
+        raise ValueError(
+            "`model.contrastive` compares two views of each tile, which "
+            "`train.augment` makes; give it steps, none of which mixes tiles "
+            f"({', '.join(MIXING)}); got {mixed or 'none'}"
+        )
+    if config.train.batch_size == 1:
+        raise ValueError(
+            "`model.contrastive` tells tiles from each other, and `train.batch_size` "
+            "must be at least 2; got 1"
+        )
+    asked = {
+        "data.series": config.data.series,
+        "model.adversarial": config.model.adversarial,
+        "train.layer_decay": config.train.layer_decay,
+        "train.unfreeze": config.train.unfreeze,
+        "train.callbacks images": [
+            c for c in config.train.callbacks if c.name == "images"
+        ],
+    }
+    _refuse_beside(config, "model.contrastive", asked)
+
+
+MIXING = ("classmix", "copy_paste", "cutmix", "mixup")
+"""Steps of augmentation that make one tile of two."""
+
+
+def _refuse_beside(config: Any, key: str, further: dict[str, Any]) -> None:
+    asked = {
+        "model.architecture": config.model.architecture,
+        "train.ensemble": config.train.ensemble,
+        "train.devices": config.train.devices != 1,
+        **further,
+    }
+    given = [name for name, value in asked.items() if value]
+    if given:
+        raise ValueError(f"{given} do not go with `{key}`; leave one of them out")

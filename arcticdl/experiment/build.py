@@ -11,6 +11,7 @@ from arcticdl.config.train import TrainConfig
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.diffusion.network import add_noise, draws_members
 from arcticdl.experiment.folder import Fold
+from arcticdl.experiment.learning.contrast import describe_contrast, pair_feeds
 from arcticdl.experiment.losses import describe_loss
 from arcticdl.experiment.network import decoder_of, loss_of, metrics_of, read_heads
 from arcticdl.experiment.objects.network import finds_objects
@@ -49,7 +50,7 @@ def build_feeds(
     feeds = _plain_feeds(config, store, split, seed, placement or Placement())
     if draws_members(read_heads(config)):
         return add_noise(config, store, split.train, feeds, seed)
-    return feeds
+    return pair_feeds(config, feeds)
 
 
 def _plain_feeds(
@@ -71,12 +72,16 @@ def _plain_feeds(
     # As many as one device would take, or up to one more for each of several.
     size = min(int(settings.batch_size), len(split.validation))
     size = -(-size // placement.total) * placement.total
+    paired = config.model.contrastive is not None
     validation_feed = TileFeed(
         store,
         split.validation,
         batch_size=placement.share(size),
         labels=list(config.each_head),
         normalizer=feed.normalizer,
+        augment=_build_policy(config, store) if paired else None,
+        drop_last=paired,  # so that every tile is told from as many others
+        seed=seed,
         shuffle=False,
         shard=placement.part,
         rows=placement.rows,
@@ -250,6 +255,7 @@ def describe_training(
         ),
         *(_head_in_words(config, n, h, counts.get(n)) for n, h in heads.items()),
         *_judge_in_words(config),
+        *describe_contrast(config),
         *_optimisation_in_words(
             config.train, len(feed), feed.batch_size * feed.shard[1]
         ),

@@ -86,6 +86,10 @@ def build_network(
         from arcticdl.models import build_adversarial
 
         model = build_adversarial(model, **config.model.adversarial.model_dump())
+    if config.model.contrastive is not None:
+        from arcticdl.models import build_contrastive
+
+        model = build_contrastive(model, **config.model.contrastive.model_dump())
     losses = {
         name: build_loss(
             loss_of(config, name, head),

@@ -8,6 +8,7 @@ from typing import Any
 from arcticdl.choices import check_choice
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
+from arcticdl.experiment.learning.contrast import watch_collapse
 from arcticdl.experiment.losses import fixed_of
 from arcticdl.experiment.network import build_metrics, read_heads
 from arcticdl.experiment.options import call_with, check_call, parameters
@@ -146,6 +147,7 @@ def build_callbacks(
         build_unfreezing(config),
         build_plateau(config),
         build_average(config, training_feed),
+        *watch_collapse(config),
     ]
     for number, callback in enumerate(config.train.callbacks):
         function = CALLBACKS[callback.name]

@@ -16,6 +16,8 @@ from .contracts import NORMS as NORMS
 from .contracts import Backbone as Backbone
 from .contracts import Decoded as Decoded
 from .contracts import Decoder as Decoder
+from .contrastive.model import build_contrastive as build_contrastive
+from .contrastive.pairs import nt_xent as nt_xent
 from .decoders.table import DECODERS as DECODERS
 from .detection.build import build_detector as build_detector
 from .detection.overlap import box_overlap as box_overlap

@@ -90,18 +90,23 @@ def coarsest_px(model: keras.Model) -> int:
     return int(max(*strides, *cells))
 
 
-def with_features(model: keras.Model, names: list[str]) -> keras.Model:
+def with_features(
+    model: keras.Model, names: list[str], *, answer: bool = False
+) -> keras.Model:
     """A model of the same input that answers with features.
 
     Args:
         model: As for `find_features`.
         names: Some of its names.
+        answer: Whether the answer of a model with one output is there as well, by the
+            name ``""``.
 
     Returns:
         Model to a dict of float32 ``(batch, y, x, channel)`` by name.
     """
     whole, tensors = _watched(model)
-    return keras.Model(whole.input, {name: tensors[name] for name in names})
+    own = {"": whole.output} if answer else {}
+    return keras.Model(whole.input, {name: tensors[name] for name in names} | own)
 
 
 def with_hook(model: keras.Model, feature: Feature) -> tuple[keras.Model, "Hook"]:

@@ -27,7 +27,9 @@ from .table import OPTIMIZERS as OPTIMIZERS
 from .table import SCHEDULES as SCHEDULES
 from .trackers.mlflow import MlflowLog as MlflowLog
 from .trackers.wandb import WandbLog as WandbLog
+from .transform import pair_views as pair_views
 from .watch.classes import ClassScores as ClassScores
+from .watch.collapse import CollapseWatch as CollapseWatch
 from .watch.curves import LossCurveDiagnosis as LossCurveDiagnosis
 from .watch.diagnosis import Finding as Finding
 from .watch.diagnosis import diagnose as diagnose

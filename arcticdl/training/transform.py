@@ -1,7 +1,7 @@
 """How source pixels become a batch: augmented, normalised, voided."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -135,6 +135,65 @@ class BatchTransform:
                 blank = np.nan_to_num(self.normalizer.blank(stats))
                 np.copyto(tile, blank, where=~np.isfinite(tile))
         return image
+
+
+@dataclass(frozen=True)
+class PairedTransform(BatchTransform):
+    """Two views of each tile: the same pixels, augmented twice.
+
+    A batch is ``({"image": first views, "view": second views}, label)``, where the
+    label is that of the first views.
+    """
+
+    def __call__(
+        self,
+        pixels: dict[str, Any],
+        scene_ids: Sequence[str],
+        rng: np.random.Generator,
+    ) -> tuple[Any, ...]:
+        """As of `BatchTransform`; each view has a generator of its own."""
+        first, second = rng.spawn(2)
+        # An array may be written over, and both views begin with the same one.
+        kept = {
+            n: v.copy() if isinstance(v, np.ndarray) else v for n, v in pixels.items()
+        }
+        image, *label = super().__call__(kept, scene_ids, first)
+        view, *_ = super().__call__(pixels, scene_ids, second)
+        return ({"image": image, "view": view}, *label)
+
+
+def pair_views(feed: Any) -> Any:
+    """Makes a feed yield two views of each tile, for what compares them.
+
+    Args:
+        feed: A feed with a policy that augments, as from ``build_policy``. It is
+            changed.
+
+    Returns:
+        The feed. Its batches are ``({"image", "view"}, label)``, both views float32
+        ``(n, y, x, band)``; they depend on the seed, the epoch and the batch alone.
+
+    Raises:
+        ValueError: Nothing is augmented, so that both views would be one; or a batch
+            holds one tile, which can be told from no other.
+
+    Example:
+        ``model.fit(pair_views(TileFeed(store, tiles, augment=policy)))``
+    """
+    told = feed.transform
+    if told.augment is None:
+        raise ValueError(
+            "Views must differ: give the feed an augmentation, such as "
+            "`augment.build_policy` makes. Received: `augment` None."
+        )
+    if feed.batch_size < 2:
+        raise ValueError(
+            "`batch_size` must be at least 2, for a view is to be told from those of "
+            f"other tiles. Received: {feed.batch_size}."
+        )
+    known = {own.name: getattr(told, own.name) for own in fields(told)}
+    feed.transform = PairedTransform(**known)
+    return feed
 
 
 def check_mixing(transform: BatchTransform) -> None:

@@ -101,6 +101,12 @@ def test_a_misspelt_name_is_refused_with_its_key_and_what_was_meant(
             ],
             r"\['train.devices'\] do not go with `model.adversarial`",
         ),
+        (["model.contrastive={}"], "`train.augment` makes; give it steps"),
+        (
+            ["model.contrastive={}", "train.augment=[{name: hflip}, {name: mixup}]"],
+            r"none of which mixes tiles .*got \['mixup'\]",
+        ),
+        (["model.contrastive={temperature: 0}"], r"temperature: .*greater than 0"),
         (["model.diffusion={steps: 50}"], "is of the task dense_ensemble"),
         (
             ["label=sic", "task=dense_ensemble", "model.diffusion={steps: 5}"],

@@ -58,7 +58,7 @@ def test_every_configuration_is_tested(project_root):
     here |= {"sea_ice_forecast", "extent"}  # in tests/forecasting
     here |= {"autoice", "autoice_nrt", "autoice_small"}  # in test_autoice.py
     tasks = {"concentration", "forecast", "ice_chart", "ordinal", "thaw"}
-    tasks |= {"diffusion", "gaps", "gaps_gan", "sharpen", "speckle"}
+    tasks |= {"diffusion", "gaps", "gaps_gan", "pretrain", "sharpen", "speckle"}
     assert names == here | tasks  # the latter in test_config_files.py
 
 

@@ -264,3 +264,18 @@ def test_gaps_are_filled_alike_but_for_the_adversary(project_root):
             del tree[key]
         del tree["train"]["epochs"]  # which of two networks take longer
     assert plain == judged
+
+
+@pytest.mark.parametrize("further", [(), ("model.contrastive={reconstruct: 0.1}",)])
+def test_a_network_learns_from_images_alone(project_root, further):
+    simulate("data/demo", "geotiff", 4, 64)
+    config = project_root / "configs" / "pretrain.yaml"
+    words = (*TINY, PLAIN, "tiles.size_px=32", *further)
+    settings = [word for text in words for word in ("--set", text)]
+    run("prepare", config, *settings)
+    run("train", config, "--fold", 0, *settings)
+    history = Path("runs/pretrain/fold0/history.csv").read_text()
+    assert ("told_apart" in history) == bool(further)
+    assert ("compiled_loss" in history) == bool(further)
+    model = arcticdl.inference.load_model("runs/pretrain/fold0/model.keras")
+    assert model.output_shape[-1] == 2

@@ -1,6 +1,7 @@
 """Pretraining: an experiment's images, folds and network, without its labels."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -102,6 +103,44 @@ def test_what_is_there_is_replaced_only_if_asked(place, words, capsys):
     assert "warm_start=runs/other" in "".join(capsys.readouterr().out.split())
     _, config = load_run("runs/other")
     assert open_prepared(config).tile_size_px == (16, 16)
+
+
+def test_two_views_of_each_tile_teach_the_network(place, words, capsys):
+    told = ["pretrain", *words, "--fold", "0", "--by", "contrastive"]
+    own = "train.augment=[{name: hflip, p: 0.3}, {name: mixup}]"
+    told += ["--temperature", "0.2", "--run-dir", "runs/views", "--set", own]
+    assert main(told) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "learns from two views of each tile (hflip, resized_crop, vflip" in out
+    assert "find their own other view" in out
+    _, config = load_run("runs/views")
+    assert config.model.contrastive.temperature == 0.2
+    assert config.train.augment[0] == {"name": "hflip", "p": 0.3}
+    names = [step["name"] for step in config.train.augment]
+    assert names.count("hflip") == 1 and "mixup" not in names
+    assert "hide_patches" not in names
+    rows = (place / "runs/views/fold0/history.csv").read_text().splitlines()
+    assert {"contrast", "spread", "val_spread", "told_apart"} <= set(rows[0].split(","))
+    start = ["--set", "model.warm_start=runs/views", "--run-dir", "runs/seen"]
+    assert main(["train", *words, "--fold", "0", *start]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "begins as runs/views/fold0" in out and "anew: ice_type_conv" in out
+
+
+@pytest.mark.parametrize(
+    ("further", "message"),
+    [
+        (["--by", "simclr"], "`by` must be one of.*contrastive.*masked"),
+        (["--set", "train.batch_size=1"], "`train.batch_size` must be at least 2"),
+        (["--temperature", "0"], "temperature"),
+        (["--set", "train.unfreeze={start: 1}"], r"\['train.unfreeze'\] do not go"),
+    ],
+)
+def test_what_has_no_two_views_is_refused(place, words, further, message, capsys):
+    told = ["pretrain", *words, "--fold", "0", "--by", "contrastive", *further]
+    assert main([*told, "--run-dir", "runs/refused"]) != 0
+    assert re.search(message, " ".join(capsys.readouterr().err.split()))
+    assert not (place / "runs/refused").exists()
 
 
 def test_a_series_has_no_such_pretext(place, words):

@@ -100,11 +100,16 @@ def build_answering(
         seed: Of the noise that members begin as.
 
     Returns:
-        A sampler around a denoiser, the network that a discriminator judges, or
-        ``None`` where what is trained answers itself.
+        A sampler around a denoiser, the network that a discriminator judges or that
+        learns from views, or ``None`` where what is trained answers itself.
     """
     if all(TASKS[config.task_of(name)].kind != "members" for name in config.each_head):
-        return getattr(trained, "generator", None)
+        beside: dict[str, Any] = {
+            "generator": config.model.adversarial,
+            "network": config.model.contrastive,
+        }
+        names = [name for name, settings in beside.items() if settings is not None]
+        return getattr(trained, names[0]) if names else None
     from arcticdl.models import build_sampler
 
     settings = settings_of(config)

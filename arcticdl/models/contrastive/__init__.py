@@ -1,0 +1,1 @@
+"""Networks that learn to tell two views of one image from those of others."""
