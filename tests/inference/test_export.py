@@ -11,7 +11,13 @@ from arcticdl.cli import main
 from arcticdl.errors import MissingExtraError
 from arcticdl.inference import export_model
 from arcticdl.inference.export import SourceUnits, _scaling, with_source_units
-from arcticdl.models import build_multitask, build_segmenter, get_card
+from arcticdl.models import (
+    build_denoiser,
+    build_multitask,
+    build_sampler,
+    build_segmenter,
+    get_card,
+)
 from arcticdl.scene.stats import scene_band_stats
 from arcticdl.tasks.answers import softmax
 from arcticdl.tiles import Normalizer
@@ -124,6 +130,34 @@ def test_onnx_runtime_answers_as_keras_at_any_size(tmp_path, backbone):
         np.testing.assert_allclose(found, answer(model, normalizer, image), atol=1e-4)
     names = {p.name.removeprefix("model.onnx") for p in tmp_path.iterdir()}
     assert names == {"", ".card.json", ".stac.json"}
+
+
+def sampler(normalizer):
+    """Three members, drawn in two steps from noise that is a weight."""
+    denoiser = build_denoiser(
+        "plain",
+        num_bands=len(BANDS),
+        backbone_options={"width": 4, "depth": 1},
+        decoder_options={"channels": (4,)},
+    )
+    told = {"task": "dense_regression", "outputs": [""], "units": "K"}
+    known = card(normalizer) | {"heads": {"ice": told}}
+    known |= {"diffusion": {"mean": 250.0, "std": 4.0}}
+    options = {"num_members": 3, "num_steps": 10, "sampling_steps": 2}
+    return build_sampler(denoiser, name="ice", card=known, **options)
+
+
+def test_a_sampler_draws_the_same_members_wherever_it_runs(tmp_path):
+    normalizer = fitted()
+    model = sampler(normalizer)
+    path = export_model(model, tmp_path / "model.onnx")
+    for size in ((45, 52), (64, 96)):
+        image = pixels(2, size)
+        (found,) = run_onnx(path, image)
+        scaled = normalizer(image, np.isfinite(image).all(-1))
+        wanted = model.predict_on_batch(scaled)
+        assert wanted.shape == (1, *size, 3) and wanted.std(-1).min() > 0
+        np.testing.assert_allclose(found, wanted, rtol=1e-4)
 
 
 def test_saved_model_answers_as_keras(tmp_path):
