@@ -25,6 +25,13 @@ class Schema(StrEnum):
     cloudy = "cloudy"
 
 
+class World(StrEnum):
+    """What the physics of radar scenes is made with."""
+
+    usual = "usual"
+    disjoint = "disjoint"
+
+
 def simulate(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the scenes.")],
     scenes: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 4,
@@ -56,6 +63,14 @@ def simulate(
             "for each 104 x 104 px unless told.",
         ),
     ] = None,
+    world: Annotated[
+        World,
+        typer.Option(
+            help="Of geotiff, ai4arctic and safe. disjoint: each scene has tie points, "
+            "backscatter, slopes, noise and weather of its own, from ranges without "
+            "the constants of any method, so that none is scored on its own generator."
+        ),
+    ] = World.usual,
 ) -> None:
     """Write simulated polar scenes with known truth.
 
@@ -82,6 +97,7 @@ def simulate(
         charts=charts,
         pond_fraction=ponds,
         num_icebergs=icebergs,
+        world=world.value,
     )
     for path in paths:
         typer.echo(path)

@@ -13,6 +13,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from arcticdl import plots
+from arcticdl.evaluation.baselines.ceiling import NAME as CEILING
 from arcticdl.evaluation.objects.detections import object_panels
 from arcticdl.evaluation.panels import as_picture, choose_scenes, choose_tiles
 from arcticdl.evaluation.pool import results_by_head
@@ -149,14 +150,20 @@ def _beside(
     run: RunFolder, result: Mapping[str, Any], chief: Score, units: str
 ) -> dict[str, Any]:
     """The run beside its baselines: a table, margins of the first score, and bars."""
-    baselines = (result.get("baselines") or {}).values()
+    named = result.get("baselines") or {}
+    baselines = named.values()
     rows = [{"title": "this run", **result}, *baselines]
     known = {key for one in baselines for key in one.get("extra") or {}}
     draw = partial(_bars, rows, chief, units)
     return {
         "methods": rows if baselines else [],
         "further": [key for key in result.get("extra") or {} if key in known],
-        "margins": [(one["title"], _margin(result, one, chief)) for one in baselines],
+        "margins": [
+            (one["title"], _margin(result, one, chief))
+            for name, one in named.items()
+            if name != CEILING
+        ],
+        "ceiling": named.get(CEILING),
         "bars": _drawn(run, "The comparison", draw) if baselines else "",
     }
 

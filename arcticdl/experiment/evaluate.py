@@ -9,6 +9,7 @@ import numpy as np
 
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
+from arcticdl.experiment.data.ceilings import open_ceilings
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.data.run_split import folds_of_run, refuse_seen
 from arcticdl.experiment.data.series import as_series
@@ -196,22 +197,29 @@ def _beside(
     known: tuple[Any, Head, str],
     kept: Path,
 ) -> dict[str, Any]:
-    """Scores of the baselines beside a model, its head and the head's label."""
+    """Scores of the baselines beside a model, its head and the head's label.
+
+    Of simulated scenes the true parameters are among them, as their ceiling.
+    """
     from arcticdl.evaluation.baselines.beside import score_baselines
+    from arcticdl.evaluation.baselines.ceiling import score_ceiling
     from arcticdl.models.card import get_card
 
     model, head, label = known
-    return score_baselines(
+    info, seed = store.labels[label], config.seed
+    found = score_baselines(
         store,
         split.train,
         split.test,
-        store.labels[label],
+        info,
         head,
         normalizer=_normalizer(model),
         start=_start(get_card(model) or {}, label),
-        seed=config.seed,
+        seed=seed,
         kept=kept,
     )
+    ceilings = open_ceilings(config, store)
+    return found | score_ceiling(ceilings, store, split.test, info, head, seed=seed)
 
 
 def _start(card: Mapping[str, Any], label: str) -> dict[str, Any] | None:

@@ -9,8 +9,15 @@ from scipy import ndimage
 from arcticdl.files import write_bytes
 from arcticdl.simulate.chart import draw_chart
 from arcticdl.simulate.microwave import draw_microwave
-from arcticdl.simulate.scene import Truth
-from arcticdl.sources.charts.ai4arctic import BANDS, CELL_SIZE_M, LABELS, normalize
+from arcticdl.simulate.scene import SERVICES, Truth
+from arcticdl.simulate.worlds.told import told_chart
+from arcticdl.sources.charts.ai4arctic import (
+    BANDS,
+    CEILING,
+    CELL_SIZE_M,
+    LABELS,
+    normalize,
+)
 from arcticdl.void import VOID_CLASS
 
 _SAR = ("sar_lines", "sar_samples")
@@ -26,7 +33,9 @@ def write_ai4arctic(truth: Truth, out_dir: Path) -> Path:
     """Writes ``YYYYMMDDTHHMMSS_NAME_prep.nc``.
 
     Bands are standardised as in the challenge, labels are those of the chart that
-    ``draw_chart`` draws; the truth itself is the further variable ``ice_type``.
+    ``draw_chart`` draws; the truth itself is the further variable ``ice_type``, and
+    ``SIC_ceiling``, ``SOD_ceiling`` and ``FLOE_ceiling`` are the chart that the true
+    parameters give (``told_chart``).
 
     Args:
         truth: The scene, of 80 m pixels.
@@ -64,10 +73,13 @@ def to_ai4arctic(truth: Truth) -> xr.Dataset:
     for name, field in draw_microwave(rng, truth, cell_px).items():
         data[name] = (_COARSE, normalize(field, name).astype(np.float32))
     chart = draw_chart(truth)
-    for name, scheme in LABELS.items():
-        label = chart.label(scheme)
-        label[~truth.radar.valid] = VOID_CLASS
-        data[name] = (_SAR, label)
+    # Whatever the chart tells has an answer: that of most of the ice, however little.
+    told = told_chart(truth, chart)
+    for end, drawn, least in (("", chart, 0.65), (CEILING, told, 0.01)):
+        for name, scheme in LABELS.items():
+            label = drawn.label(scheme, min_dominance=least)
+            label[~truth.radar.valid] = VOID_CLASS
+            data[name + end] = (_SAR, label)
     truth_map = np.where(truth.radar.valid, truth.ice.ice_type, np.uint8(VOID_CLASS))
     data["ice_type"] = (_SAR, truth_map)
     nodes = [np.linspace(0.0, size - 1.0, _NUM_TIES) for size in truth.geobox.shape]
@@ -79,7 +91,7 @@ def to_ai4arctic(truth: Truth) -> xr.Dataset:
         attrs={
             "scene_id": truth.scene_id,
             "original_id": truth.scene_id,
-            "ice_service": "simulated",
+            "ice_service": SERVICES[truth.world],
             "region": truth.region,
             "flip": 0,
             "pixel_spacing": int(abs(truth.geobox.affine.a)),

@@ -37,10 +37,20 @@ class Chart:
     polygon: np.ndarray
     rows: tuple[dict[str, str], ...]
 
-    def label(self, scheme: schemes.ClassScheme) -> np.ndarray:
-        """Gives the hard label of each pixel, uint8 (y, x), 255 where void."""
+    def label(
+        self, scheme: schemes.ClassScheme, *, min_dominance: float = 0.65
+    ) -> np.ndarray:
+        """Gives the hard label of each pixel, uint8 (y, x), 255 where void.
+
+        Args:
+            scheme: The classes.
+            min_dominance: Share of the ice that a class needs.
+        """
         table = [
-            labels.hard_label(charts.read_egg(row), scheme)[0] for row in self.rows
+            labels.hard_label(
+                charts.read_egg(row), scheme, min_dominance=min_dominance
+            )[0]
+            for row in self.rows
         ]
         return np.array(table, np.uint8)[self.polygon]
 
@@ -66,7 +76,7 @@ def draw_chart(truth: Truth, *, seed: int = 0) -> Chart:
     polygon = number.reshape(size).astype(np.int32) + 1
     polygon[ice_type == VOID_CLASS] = 0
     counts = _class_counts(polygon, ice_type)
-    rows = [_egg_row(each) for each in counts]
+    rows = [egg_row(each) for each in counts]
     return Chart(polygon, tuple(rows))
 
 
@@ -90,8 +100,15 @@ def _class_counts(polygon: np.ndarray, ice_type: np.ndarray) -> np.ndarray:
     return flat
 
 
-def _egg_row(counts: np.ndarray) -> dict[str, str]:
-    """Egg code of a polygon, concentrations in tenths, the thickest ice first."""
+def egg_row(counts: np.ndarray) -> dict[str, str]:
+    """Gives the egg code of a polygon, the thickest ice first.
+
+    Args:
+        counts: (class,) pixels of each class, or their shares; all 0 is land.
+
+    Returns:
+        SIGRID-3 attributes, concentrations in tenths.
+    """
     row = dict.fromkeys(charts.CLASSIC_COLUMNS, "-9")
     if counts.sum() == 0:
         return row | {"POLY_TYPE": "L"}
@@ -100,8 +117,9 @@ def _egg_row(counts: np.ndarray) -> dict[str, str]:
     if tenths == 0:
         return row | {"CT": "98", "POLY_TYPE": "W"}
     row |= {"CT": "92" if tenths == 10 else f"{10 * tenths}", "POLY_TYPE": "I"}
-    largest = sorted(np.argsort(-share[1:], kind="stable")[:3] + 1, reverse=True)
-    kept = [int(each) for each in largest if share[each] >= 0.05] or [int(largest[0])]
+    largest = np.argsort(-share[1:], kind="stable")[:3] + 1
+    kept = [int(c) for c in sorted(largest, reverse=True) if share[c] >= 0.05]
+    kept = kept or [int(largest[0])]  # little ice of several kinds: its commonest
     parts = _round_to_total([float(share[each]) for each in kept], tenths)
     present = [(c, p) for c, p in zip(kept, parts, strict=True) if p > 0]
     for slot, (number, part) in zip("ABC", present, strict=False):

@@ -3,24 +3,10 @@
 import numpy as np
 from scipy import ndimage
 
-from arcticdl.seaice.indices import NASA_TEAM_TIE_POINTS_K
+from arcticdl.simulate import fields
 from arcticdl.simulate.scene import Truth
+from arcticdl.simulate.worlds.world import USUAL, TiePoints, World
 from arcticdl.void import VOID_CLASS
-
-_OTHER_TIE_POINTS_K = {
-    "6_9h": (82.0, 232.0, 221.0),
-    "6_9v": (161.0, 251.0, 246.0),
-    "7_3h": (83.0, 232.0, 220.0),
-    "7_3v": (162.0, 251.0, 245.0),
-    "10_7h": (88.0, 234.0, 214.0),
-    "10_7v": (167.0, 251.0, 240.0),
-    "23_8h": (128.0, 236.0, 195.0),
-    "23_8v": (197.0, 250.0, 212.0),
-    "36_5h": (145.0, 235.0, 173.0),
-    "89_0h": (197.0, 222.0, 169.0),
-    "89_0v": (243.0, 232.0, 180.0),
-}
-"""Open water, first-year and multi-year ice: typical winter values, approximate."""
 
 _FOOTPRINT_KM = {
     "6_9": 48.0,
@@ -37,15 +23,13 @@ _SURFACE_OF_CLASS = np.array([[1, 0, 0], [0.4, 0.6, 0], *[[0, 1, 0]] * 3, [0, 0,
 """Shares of water, first-year and multi-year radiation by ice type; new ice is wet."""
 
 
-def tie_points_k(channel: str) -> tuple[float, float, float]:
+_WIND_SEEN = {"h": 1.3, "v": 0.7}
+"""The wind's roughness is seen more in horizontal polarisation."""
+
+
+def tie_points_k(channel: str) -> TiePoints:
     """Gives the brightness of open water, first-year and multi-year ice, in kelvin."""
-    if channel in _OTHER_TIE_POINTS_K:
-        return _OTHER_TIE_POINTS_K[channel]
-    water, first_year, multi_year = (
-        NASA_TEAM_TIE_POINTS_K[kind][channel]
-        for kind in ("open_water", "first_year", "multi_year")
-    )
-    return water, first_year, multi_year
+    return USUAL.tie_points_k[channel]
 
 
 def class_shares(ice_type: np.ndarray, cell_px: int) -> np.ndarray:
@@ -88,18 +72,39 @@ def draw_microwave(
     """
     shares = class_shares(truth.ice.ice_type, cell_px)
     surface = np.einsum("ck,cij->kij", _SURFACE_OF_CLASS, shares)
-    found = {}
+    found, world = {}, truth.radar.world
     for frequency, footprint in _FOOTPRINT_KM.items():
         # Full width at half maximum to deviation, in cells of 2 km.
         blur = footprint / 2.355 / 2.0
         seen = ndimage.gaussian_filter(surface, (0, blur, blur), mode="nearest")
         for polarisation in "hv":
             channel = f"{frequency}{polarisation}"
-            field = np.tensordot(tie_points_k(channel), seen, 1)
+            field = np.tensordot(world.tie_points_k[channel], seen, 1)
             field += 0.5 * rng.standard_normal(field.shape)
             found[f"btemp_{channel}"] = field
-    found |= _weather(rng, truth, 1.0 - shares[0], cell_px)
+    weather = _weather(rng, truth, 1.0 - shares[0], cell_px)
+    _disturb(rng, found, weather, surface, world)
+    found |= weather
     return {name: field.astype(np.float32) for name, field in found.items()}
+
+
+def _disturb(
+    rng: np.random.Generator,
+    found: dict[str, np.ndarray],
+    weather: dict[str, np.ndarray],
+    surface: np.ndarray,
+    world: World,
+) -> None:
+    """Adds what weather does to water, and snow to ice; nothing in the usual world."""
+    if not (any(world.weather_k) or world.snow_k):
+        return
+    of_wind, of_vapour, of_cloud = world.weather_k
+    speed = np.hypot(weather["u10m_rotated"], weather["v10m_rotated"])
+    above = of_vapour * weather["tcwv"] + of_cloud * weather["tclw"]
+    snow = world.snow_k * fields.smooth_noise(rng, surface.shape[1:], 6.0)
+    for name, field in found.items():
+        on_water = above + of_wind * _WIND_SEEN[name[-1]] * speed
+        field += surface[0] * on_water + (1.0 - surface[0]) * snow
 
 
 def _weather(
@@ -116,7 +121,7 @@ def _weather(
     speed = wind[np.ix_(*index)]
     angle = np.deg2rad(truth.radar.wind_to_look_deg)
     smooth = ndimage.gaussian_filter(sic, 5.0, mode="nearest")
-    air = rng.uniform(255.0, 268.0) + 8.0 * (0.5 - smooth)
+    air = rng.uniform(*truth.radar.world.air_k) + 8.0 * (0.5 - smooth)
     return {
         "u10m_rotated": speed * np.cos(angle),
         "v10m_rotated": speed * np.sin(angle),

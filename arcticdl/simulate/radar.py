@@ -8,57 +8,14 @@ from scipy import ndimage
 from arcticdl.seaice import sar
 from arcticdl.simulate import fields
 from arcticdl.simulate.ice import IceMap
+from arcticdl.simulate.worlds.world import LAND, USUAL, World
 from arcticdl.void import VOID_CLASS
 
 SWATH_WIDTH_M = 410_000.0
 SUB_SWATH_EDGES_M = (0.0, 95e3, 178e3, 262e3, 338e3, SWATH_WIDTH_M)
 BURST_LENGTH_M = 9_000.0
-KEPT_NOISE = 10.0**-3.1
-"""Noise power left in HV in decibels, even over the swath: -31 dB."""
-
-LAND = 6
-"""Row of ``SIGNATURES`` that land takes."""
-
 _COARSE = 16
 _BLUR_PX = 0.6  # deviation of the radar's point spread, a Gaussian
-
-
-@dataclass(frozen=True)
-class Signature:
-    """Backscatter of one kind of surface at 34.5 degrees.
-
-    Attributes:
-        hh_db: Mean of HH and its slope per degree.
-        hv_db: Mean of HV and its slope per degree.
-        floe_db: Deviation from floe to floe.
-        coarse_db: Deviation of texture at some ten pixels.
-        fine_db: Deviation of texture at one or two pixels.
-        ridge_db: Rise of HH and HV on the crest of a ridge.
-    """
-
-    hh_db: tuple[float, float]
-    hv_db: tuple[float, float]
-    floe_db: float
-    coarse_db: float
-    fine_db: float
-    ridge_db: tuple[float, float] = (0.0, 0.0)
-
-
-SIGNATURES: tuple[Signature, ...] = (
-    Signature((0.0, 0.0), (0.0, 0.0), 0.0, 0.7, 0.1),
-    Signature((-21.0, -0.28), (-31.5, -0.13), 0.0, 1.6, 0.2),
-    Signature((-13.5, -0.15), (-25.5, -0.05), 0.0, 1.3, 0.2),
-    Signature((-16.3, -0.27), (-28.3, -0.20), 0.9, 0.5, 0.4, (4.0, 5.0)),
-    Signature((-13.7, -0.24), (-23.8, -0.16), 0.9, 0.5, 1.1, (3.0, 4.0)),
-    Signature((-11.5, -0.167), (-19.8, -0.10), 0.9, 0.5, 1.8, (1.0, 1.5)),
-    Signature((-8.5, -0.12), (-15.5, -0.08), 0.0, 2.2, 2.0),
-)
-"""By ice type, land last; open water is computed from the wind instead.
-
-Means and slopes lie within those of Lohse et al. 2020, Ann. Glaciol. 61, 260-270
-(classes of linear incidence dependence) and Makynen and Karvonen 2017; land, floe and
-texture figures are this simulator's own.
-"""
 
 
 @dataclass(frozen=True)
@@ -76,6 +33,7 @@ class Radar:
         noise: What an annotation would tell of the noise floor.
         clean_hh: HH sigma0 without speckle.
         clean_hv: HV sigma0 without speckle or noise.
+        world: The constants that it was drawn with.
     """
 
     hh: np.ndarray
@@ -87,6 +45,7 @@ class Radar:
     noise: "NoiseFloor"
     clean_hh: np.ndarray
     clean_hv: np.ndarray
+    world: World = USUAL
 
     @property
     def hh_db(self) -> np.ndarray:
@@ -100,7 +59,8 @@ class Radar:
         With it, mean and deviation over all classes come near those that the AutoICE
         starter kit publishes of the AI4Arctic scenes (-24.7 and 4.7 dB).
         """
-        return sar.to_db(self.hv + np.float32(KEPT_NOISE), floor_db=-50.0)
+        kept = np.float32(10.0 ** (self.world.kept_noise_db / 10.0))
+        return sar.to_db(self.hv + kept, floor_db=-50.0)
 
 
 @dataclass(frozen=True)
@@ -112,20 +72,24 @@ class NoiseFloor:
         track_m: (y, x) float32 distance along the track.
         swath: (y, x) uint8 number of the sub-swath, 0 to 4.
         place: (y, x) float32 place within it, -1 to 1.
+        bow_db: Rise from the middle of a sub-swath to its edges.
+        scallop_db: Height of the waves along the track.
     """
 
     base_db: np.ndarray
     track_m: np.ndarray
     swath: np.ndarray
     place: np.ndarray
+    bow_db: float
+    scallop_db: float
 
     def across_db(self) -> np.ndarray:
         """The part that changes across the track, float32 (y, x)."""
-        return self.base_db[self.swath] + np.float32(2.2) * self.place**2
+        return self.base_db[self.swath] + np.float32(self.bow_db) * self.place**2
 
     def along_db(self) -> np.ndarray:
         """The part that changes along the track: scalloping, float32 (y, x)."""
-        return np.float32(0.25) * self.wave()
+        return np.float32(self.scallop_db) * self.wave()
 
     def wave(self) -> np.ndarray:
         """One wave a burst of the antenna's steering, -1 to 1."""
@@ -143,6 +107,7 @@ def draw_radar(
     *,
     resolution_m: float = 80.0,
     heading_deg: float | None = None,
+    world: World = USUAL,
 ) -> Radar:
     """Draws one acquisition of an ice map.
 
@@ -152,6 +117,7 @@ def draw_radar(
         resolution_m: Pixel spacing.
         heading_deg: Angle of the track from the columns of the map; ``None``: at
             random within 25 degrees.
+        world: The constants to draw with.
 
     Returns:
         The acquisition, on the pixels of the map.
@@ -161,10 +127,10 @@ def draw_radar(
         heading_deg = rng.uniform(-25.0, 25.0)
     along, across = _swath_position(rng, shape, resolution_m, heading_deg)
     incidence = sar.incidence_at_ground_range(np.clip(across, 0.0, SWATH_WIDTH_M))
-    wind = _wind(rng, across.shape)
+    wind = _wind(rng, across.shape, world)
     surface = np.where(ice.ice_type == VOID_CLASS, LAND, ice.ice_type).astype(np.uint8)
     theta = _fine(incidence, shape)
-    hh, hv = _mean_db(rng, surface, theta, ice)
+    hh, hv = _mean_db(rng, surface, theta, ice, world)
     direction = float(rng.uniform(0.0, 360.0))
     _add_water(hh, hv, surface == 0, wind, incidence, direction)
     looks = equivalent_looks_at(resolution_m)
@@ -172,8 +138,8 @@ def draw_radar(
     hh = clean_hh * speckle(rng, shape, looks)
     hv = clean_hv * speckle(rng, shape, looks)
     range_m = _fine(across, shape)
-    noise = _noise_floor(rng, _fine(along, shape), range_m)
-    hv += noise.power() * _noise_residual(rng, noise, looks)
+    noise = _noise_floor(rng, _fine(along, shape), range_m, world)
+    hv += noise.power() * _noise_residual(rng, noise, looks, world.seam)
     return Radar(
         hh=hh,
         hv=hv,
@@ -184,6 +150,7 @@ def draw_radar(
         noise=noise,
         clean_hh=clean_hh,
         clean_hv=clean_hv,
+        world=world,
     )
 
 
@@ -249,23 +216,30 @@ def _swath_position(
     return along, across - across.min() + rng.uniform(low, high)
 
 
-def _wind(rng: np.random.Generator, coarse: tuple[int, int]) -> np.ndarray:
+def _wind(
+    rng: np.random.Generator, coarse: tuple[int, int], world: World
+) -> np.ndarray:
     """Wind speed: Weibull from scene to scene, smooth gusts within."""
-    mean = np.clip(8.0 * rng.weibull(2.2), 3.0, 15.0)
+    scale, form = world.wind
+    mean = np.clip(scale * rng.weibull(form), 3.0, 15.0)
     gust = fields.fractal_noise(rng, coarse, 12.0, octaves=3)
     return np.clip(mean * (1.0 + 0.18 * gust), 1.5, 20.0).astype(np.float32)
 
 
 def _mean_db(
-    rng: np.random.Generator, surface: np.ndarray, theta: np.ndarray, ice: IceMap
+    rng: np.random.Generator,
+    surface: np.ndarray,
+    theta: np.ndarray,
+    ice: IceMap,
+    world: World,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Backscatter before speckle: mean, slope, floe, texture and ridges."""
     table = {
-        name: np.array([getattr(s, name) for s in SIGNATURES], np.float32)
+        name: world.table(name)
         for name in ("hh_db", "hv_db", "floe_db", "coarse_db", "fine_db", "ridge_db")
     }
     shape = surface.shape
-    offset = theta - np.float32(sar.REFERENCE_ANGLE_DEG)
+    offset = world.fallen_deg(theta)
     number = int(ice.floe.max()) + 1
     floe = rng.standard_normal(number, np.float32)[ice.floe]
     shared = table["floe_db"][surface] * floe
@@ -299,22 +273,23 @@ def _add_water(
 
 
 def _noise_floor(
-    rng: np.random.Generator, track_m: np.ndarray, range_m: np.ndarray
+    rng: np.random.Generator, track_m: np.ndarray, range_m: np.ndarray, world: World
 ) -> NoiseFloor:
     edges = np.array(SUB_SWATH_EDGES_M, np.float32)
     swath = np.zeros(range_m.shape, np.uint8)
     for edge in edges[1:-1]:
         swath += range_m >= edge
     place = 2.0 * (range_m - edges[swath]) / np.diff(edges)[swath] - 1.0
-    base = np.array([-27.5, -29.5, -30.5, -30.0, -29.5]) + rng.normal(0.0, 0.3, 5)
-    return NoiseFloor(base.astype(np.float32), track_m, swath, place)
+    base = np.array(world.noise_db) + rng.normal(0.0, world.noise_spread_db, 5)
+    heights = world.bow_db, world.scallop_db
+    return NoiseFloor(base.astype(np.float32), track_m, swath, place, *heights)
 
 
 def _noise_residual(
-    rng: np.random.Generator, noise: NoiseFloor, looks: float
+    rng: np.random.Generator, noise: NoiseFloor, looks: float, seam: float
 ) -> np.ndarray:
     """What noise removal leaves, in units of the floor: speckle, seams, scalloping."""
-    step = rng.normal(0.0, 0.06, 5).astype(np.float32)
+    step = rng.normal(0.0, seam, 5).astype(np.float32)
     residual = speckle(rng, noise.swath.shape, looks)
     residual += step[noise.swath]
     residual += np.float32(0.03) * noise.wave()

@@ -9,10 +9,13 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
+from arcticdl.choices import check_choice
 from arcticdl.scene import class_attributes, grid_coords
 from arcticdl.seaice.schemes import AUTOICE_SOD
 from arcticdl.simulate.ice import IceMap, draw_ice_map
 from arcticdl.simulate.radar import Radar, draw_radar
+from arcticdl.simulate.worlds.disjoint import draw_disjoint
+from arcticdl.simulate.worlds.world import USUAL, World
 from arcticdl.void import VOID_CLASS
 
 BANDS = ("HH", "HV", "incidence_angle")
@@ -30,6 +33,12 @@ REGIONS: dict[str, tuple[float, float]] = {
 }
 """Longitude and latitude about which scenes of a region lie."""
 
+WORLDS = ("disjoint", "usual")
+"""What scenes may be drawn with: other constants each, or those of ``USUAL``."""
+
+SERVICES = {"usual": "simulated", "disjoint": "simulated, disjoint"}
+"""What scenes of a world tell as their ice service."""
+
 
 @dataclass(frozen=True)
 class Truth:
@@ -42,6 +51,7 @@ class Truth:
         geobox: Grid, EPSG:3413.
         ice: Ice types, floes and ridges.
         radar: What the radar measures.
+        world: Name out of ``WORLDS``.
     """
 
     scene_id: str
@@ -50,6 +60,7 @@ class Truth:
     geobox: GeoBox
     ice: IceMap
     radar: Radar
+    world: str = "usual"
 
     def latlon(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
         """Gives the position of pixel centres.
@@ -78,6 +89,7 @@ def draw_truth(
     index: int = 0,
     resolution_m: float = 80.0,
     heading_deg: float | None = None,
+    world: str = "usual",
 ) -> Truth:
     """Draws one scene.
 
@@ -87,13 +99,18 @@ def draw_truth(
         index: Number of the scene in the set.
         resolution_m: Pixel spacing.
         heading_deg: Angle of the track from the columns; ``None``: at random.
+        world: ``"usual"``, or ``"disjoint"``: each scene has constants of its own,
+            out of ranges without those that methods assume (``draw_disjoint``). The ice
+            lies where it lies in the usual world.
 
     Returns:
         The scene with all that is known of it.
 
     Raises:
-        ValueError: A size below 16, or a resolution that is not positive.
+        ValueError: A size below 16, a resolution that is not positive, or an unknown
+            world.
     """
+    check_choice("world", world, WORLDS)
     if size_px < 16:
         raise ValueError(f"`size_px` must be at least 16. Received: {size_px}.")
     if not resolution_m > 0.0:
@@ -102,14 +119,28 @@ def draw_truth(
     region = sorted(REGIONS)[index % len(REGIONS)]
     days = np.timedelta64(int(rng.integers(0, 150 * 86_400)), "s")
     ice = draw_ice_map(rng, size_px)
+    kind = "simulated" if world == "usual" else f"simulated_{world}"
     return Truth(
-        scene_id=f"simulated_{seed}_{index:03d}",
+        scene_id=f"{kind}_{seed}_{index:03d}",
         time=np.datetime64("2021-11-15T00:00:00", "s") + days,
         region=region,
         geobox=region_geobox(rng, region, size_px, resolution_m),
         ice=ice,
-        radar=draw_radar(rng, ice, resolution_m=resolution_m, heading_deg=heading_deg),
+        radar=draw_radar(
+            rng,
+            ice,
+            resolution_m=resolution_m,
+            heading_deg=heading_deg,
+            world=_constants(world, seed, index),
+        ),
+        world=world,
     )
+
+
+def _constants(world: str, seed: int, index: int) -> World:
+    if world == "usual":
+        return USUAL
+    return draw_disjoint(np.random.default_rng([seed, index, 22]))
 
 
 def region_geobox(
@@ -181,7 +212,7 @@ def scene_tags(truth: Truth) -> dict[str, str]:
         "group": truth.region,
         "region": truth.region,
         "season": "winter",
-        "service": "simulated",
+        "service": SERVICES[truth.world],
     }
 
 

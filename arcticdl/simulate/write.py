@@ -16,7 +16,7 @@ from arcticdl.simulate.objects.icebergs import write_icebergs
 from arcticdl.simulate.optical import optical_scene
 from arcticdl.simulate.restore import coarse_scene, speckled_scene, write_restored
 from arcticdl.simulate.safe import write_safe
-from arcticdl.simulate.scene import Truth, draw_truth, to_dataset
+from arcticdl.simulate.scene import WORLDS, Truth, draw_truth, to_dataset
 
 
 class Extra(NamedTuple):
@@ -25,6 +25,7 @@ class Extra(NamedTuple):
     charts: bool = False
     pond_fraction: float | None = None
     num_icebergs: int | None = None
+    world: str = "usual"
 
 
 class _RadarSchema(NamedTuple):
@@ -44,6 +45,7 @@ class _RadarSchema(NamedTuple):
             index=index,
             resolution_m=self.resolution_m,
             heading_deg=self.heading_deg,
+            world=extra.world,
         )
         path = self.write(truth, folder)
         if extra.charts:
@@ -150,6 +152,8 @@ SCHEMAS: dict[str, Callable[[Path, int, int, int, Extra], Path]] = {
 }
 """File schema to its writer of ``(folder, size_px, seed, index, extra)``."""
 
+_OF_WORLDS = {"ai4arctic", "geotiff", "safe"}
+
 
 def simulate_scenes(
     out_dir: str | Path,
@@ -161,6 +165,7 @@ def simulate_scenes(
     charts: bool = False,
     pond_fraction: float | None = None,
     num_icebergs: int | None = None,
+    world: str = "usual",
     progress: bool = True,
 ) -> list[Path]:
     """Writes simulated scenes of sea ice with known truth.
@@ -191,6 +196,12 @@ def simulate_scenes(
             0 to 1; 0.25 unless told.
         num_icebergs: In each scene of ``"icebergs"``, at least 0; one for each 104 x
             104 pixels unless told.
+        world: Of ``"ai4arctic"``, ``"geotiff"`` and ``"safe"``: ``"usual"``, or
+            ``"disjoint"``, in which each scene has tie points, backscatter, slopes over
+            the incidence angle, noise and weather of its own, drawn from ranges that
+            hold none of the constants of NASA Team, Bootstrap, the incidence correction
+            and the usual simulator. Methods that share an assumption with the usual one
+            are scored there alone.
         progress: Shows a progress bar.
 
     Returns:
@@ -201,9 +212,16 @@ def simulate_scenes(
     Raises:
         ValueError: An unknown schema, no scene, a size below 16, charts of scenes that
             are no radar's, ponds of scenes that are not optical, or icebergs of others
-            than ``"icebergs"``.
+            than ``"icebergs"``; an unknown world, or another than the usual one of
+            scenes that are no radar's.
     """
     check_choice("schema", schema, SCHEMAS)
+    check_choice("world", world, WORLDS)
+    if world != "usual" and schema not in _OF_WORLDS:
+        raise ValueError(
+            f"`world` is of scenes of {sorted(_OF_WORLDS)}. Received: world={world!r}, "
+            f"schema={schema!r}."
+        )
     if num_icebergs is not None and (schema != "icebergs" or num_icebergs < 0):
         raise ValueError(
             "`num_icebergs` is at least 0, of schema='icebergs'. Received: "
@@ -213,7 +231,7 @@ def simulate_scenes(
         raise ValueError(f"`num_scenes` must be at least 1. Received: {num_scenes}.")
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    extra = Extra(charts, pond_fraction, num_icebergs)
+    extra = Extra(charts, pond_fraction, num_icebergs, world)
     return [
         SCHEMAS[schema](folder, size_px, seed, index, extra)
         for index in _counted(num_scenes, progress)

@@ -238,8 +238,8 @@ def test_bootstrap_answers_with_its_nearest_tenth(pixels, fitted, store, parts):
 def test_nasa_team_stands_beside_real_scenes_alone():
     bands = ("HH", "btemp_18_7h", "btemp_18_7v", "btemp_23_8v", "btemp_36_5v")
     usual = np.array([0.4])
-    assert concentration_methods(bands, usual, simulated=True) == {}
-    found = concentration_methods(bands, usual, simulated=False)
+    assert concentration_methods(bands, usual, own_generator=True) == {}
+    found = concentration_methods(bands, usual, own_generator=False)
     assert list(found) == ["nasa_team"]
     image = np.zeros((1, 3, 5), np.float32)
     image[0, 0, 1:] = 172.165, 221.81, 224.0, 227.68  # half of it first-year ice

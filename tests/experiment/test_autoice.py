@@ -157,6 +157,18 @@ def test_the_score_is_that_of_scikit_learn_on_the_maps(small, work, capsys):
     assert sum(each["num_scenes"] for each in regions.values()) == told["num_scenes"]
     split = json.loads((small / "fold0" / "split.json").read_text())
     assert not set(split["train"]) & set(split["test"])
+    truth, ceiling = {n: [] for n in names}, {n: [] for n in names}
+    for scene_id in split["test"]:
+        path = work / "data" / "autoice" / f"{scene_id}.nc"
+        scene = open_scene(path, fill_absent=True, ceiling=True)
+        for name in names:
+            scored = scene[name].values != 255
+            truth[name].append(scene[name].values[scored])
+            ceiling[name].append(scene[f"{name}_ceiling"].values[scored])
+    wanted = official(*({n: np.concatenate(v) for n, v in part.items()}
+                        for part in (truth, ceiling)))  # fmt: skip
+    assert told["ceiling"] == wanted
+    assert f"SOD {wanted['SOD']:.1f}" in said and "true parameters" in said
 
 
 def test_concentration_as_a_number_and_crops_from_the_files(work, project_root):
@@ -235,7 +247,11 @@ def test_the_card_scores_what_the_scenes_lose(small, monkeypatch):
     assert (small / "robustness.png").stat().st_size > 10_000
     assert json.loads((small / "robustness.json").read_text()) == found
     lines = describe_card(found)
-    assert f"{level['official']['combined']:.1f}" in lines[1]
+    assert (
+        found["ceiling"] == json.loads((small / "autoice.json").read_text())["ceiling"]
+    )
+    assert "true parameters" in lines[1]
+    assert f"{level['official']['combined']:.1f}" in lines[2]
     methods = found["baselines"]
     names = ["constant", "random_forest", "otsu", "textures", "bootstrap"]
     assert list(methods) == names

@@ -5,13 +5,9 @@ import pytest
 
 from arcticdl.seaice import sar
 from arcticdl.simulate.ice import IceMap
-from arcticdl.simulate.radar import (
-    SIGNATURES,
-    draw_radar,
-    equivalent_looks_at,
-    speckle,
-)
+from arcticdl.simulate.radar import draw_radar, equivalent_looks_at, speckle
 from arcticdl.simulate.scene import draw_truth
+from arcticdl.simulate.worlds.world import SIGNATURES
 
 SIDE = 512
 

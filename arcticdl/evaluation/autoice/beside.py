@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from arcticdl.evaluation.autoice.tally import Answering
+from arcticdl.evaluation.autoice.tally import Answering, Tallies, tally_each
+from arcticdl.evaluation.baselines.ceiling import Ceilings, ceiling_answers
 from arcticdl.evaluation.baselines.classical import MAX_SAMPLES
 from arcticdl.evaluation.baselines.constant import marginal
 from arcticdl.evaluation.baselines.methods import (
@@ -66,6 +67,33 @@ def chart_baselines(
         title = next(iter(charts.values())).title
         found[name] = Baseline(title, _answering(charts))
     return found
+
+
+def ceiling_tallies(
+    ceilings: Ceilings,
+    store: TileStore,
+    indices: Sequence[int] | np.ndarray,
+    heads: Mapping[str, Head],
+) -> Tallies:
+    """Counts the charts that the true parameters of simulated scenes give.
+
+    Args:
+        ceilings: Scene -> its maps by head.
+        store: A tile store with a label for each head.
+        indices: Tiles to score.
+        heads: What is answered, from ``chart_heads``.
+
+    Returns:
+        As ``tally_charts``; empty where a scene or a chart has no such map.
+    """
+    scenes = {str(s) for s in store.manifest["scene_id"].iloc[np.asarray(indices)]}
+    if not all(s in ceilings and set(heads) <= set(ceilings[s]) for s in scenes):
+        return {}
+
+    def answer(scene: xr.Dataset, stats: BandStats | None) -> dict[str, np.ndarray]:
+        return ceiling_answers(ceilings, heads, scene)
+
+    return tally_each({"": answer}, heads, store, indices, progress=False)[""]
 
 
 def _methods(

@@ -1,6 +1,6 @@
 """Classical methods that answer about whole scenes, as a network does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,8 @@ def scene_methods(
     - ``textures``: a random forest on textures (`fit_textures`), where there is radar.
     - ``incidence_gaussians``: mixtures about lines of incidence
       (`IncidenceGaussians`), where there are radar, its angle and classes; never on
-      simulated scenes, whose backscatter follows such lines by construction.
+      scenes of the usual simulator, whose backscatter follows such lines by
+      construction. Those of its world ``disjoint`` do not.
     - ``nasa_team``, ``bootstrap``: of the label ``SIC``, where there are brightness
       temperatures (`concentration_methods`).
 
@@ -85,14 +86,14 @@ def scene_methods(
         found["textures"] = fit_textures(
             store, train_indices, info, head, sample, flattening, **drawn
         )
-    simulated = is_simulated(store)
-    if num_classes is not None and not simulated:
+    own = is_own_generator(store)
+    if num_classes is not None and not own:
         found["incidence_gaussians"] = fit_mixtures(
             sample, store.bands, num_classes, seed=seed
         )
     if info.name == "SIC" and (num_classes == 11 or info.units == "1"):
         usual = _usual(sample, num_classes)
-        found |= concentration_methods(store.bands, usual, simulated=simulated)
+        found |= concentration_methods(store.bands, usual, own_generator=own)
     return {name: method for name, method in found.items() if method is not None}
 
 
@@ -171,17 +172,46 @@ def score_methods(
         Name of the method -> the layout of an evaluation's ``result``, with a
         ``title``.
     """
-    if not methods:
+
+    def of_scene(method: Method) -> Callable[[xr.Dataset], np.ndarray]:
+        return lambda scene: method.answer(source_pixels(scene))
+
+    told = {name: (_title(one), of_scene(one)) for name, one in methods.items()}
+    return score_answers(told, store, test_indices, info, head, seed)
+
+
+def score_answers(
+    told: Mapping[str, tuple[str, Callable[[xr.Dataset], np.ndarray]]],
+    store: TileStore,
+    test_indices: Sequence[int] | np.ndarray,
+    info: LabelInfo,
+    head: Head,
+    seed: int,
+) -> dict[str, dict[str, Any]]:
+    """Scores whatever answers about assembled scenes, each pixel once.
+
+    Args:
+        told: By name a title, and what gives activated answers about a scene.
+        store: The tile store.
+        test_indices: Tiles to score.
+        info: The label.
+        head: What is answered.
+        seed: Seed of the intervals.
+
+    Returns:
+        As ``score_methods``.
+    """
+    if not told:
         return {}
-    evaluations = {n: evaluation_for(head, seed=seed, num_pictures=0) for n in methods}
+    evaluations = {n: evaluation_for(head, seed=seed, num_pictures=0) for n in told}
     manifest = store.manifest.iloc[np.asarray(test_indices)]
     groups = manifest.groupby("scene_id", sort=True)
     for scene_id, rows in track(groups, f"baselines of {info.name}"):
         tiles = store.manifest.index.get_indexer(rows.index)
         scene, truths = assemble_scene(store, tiles)
-        image, valid = source_pixels(scene), scene["valid"].values
-        for name, method in methods.items():
-            said = method.answer(image)
+        valid = scene["valid"].values
+        for name, (_, answer) in told.items():
+            said = answer(scene)
             for start in range(0, len(valid), _ROWS_AT_ONCE):
                 part = slice(start, start + _ROWS_AT_ONCE)
                 truth = truths[info.name][part]
@@ -189,7 +219,7 @@ def score_methods(
                     str(scene_id), truth, said[part], counted=valid[part]
                 )
     return {
-        name: {"title": _title(methods[name])} | evaluation.result()
+        name: {"title": told[name][0]} | evaluation.result()
         for name, evaluation in evaluations.items()
     }
 
@@ -202,9 +232,23 @@ def source_pixels(scene: xr.Dataset) -> np.ndarray:
 
 
 def is_simulated(store: TileStore) -> bool:
-    """Whether the scenes of a store say that they are simulated."""
-    told = [store.manifest[c] for c in ("sensor", "service") if c in store.manifest]
-    return any(text.astype(str).str.contains("simulated").any() for text in told)
+    """Whether scenes of a store say that they are simulated."""
+    return any("simulated" in said for said in _origins(store))
+
+
+def is_own_generator(store: TileStore) -> bool:
+    """Whether scenes are simulated with constants that methods have as well.
+
+    Those of the world ``disjoint`` say so, and are not.
+    """
+    return any("simulated" in s and "disjoint" not in s for s in _origins(store))
+
+
+def _origins(store: TileStore) -> set[str]:
+    """What scenes tell of sensor and service."""
+    columns = [c for c in ("sensor", "service") if c in store.manifest]
+    rows = store.manifest[columns].drop_duplicates()
+    return {" ".join(map(str, row)) for row in rows.itertuples(index=False)}
 
 
 def _otsu(

@@ -14,26 +14,26 @@ _FILLED_K = 200.0  # where a temperature is missing, so that no equation is sing
 
 
 def concentration_methods(
-    bands: Sequence[str], usual: np.ndarray, *, simulated: bool
+    bands: Sequence[str], usual: np.ndarray, *, own_generator: bool
 ) -> dict[str, Method]:
     """The algorithms whose bands are there, with weather filters.
 
-    NASA Team and Bootstrap have constants of their own and are not fitted. Simulated
-    brightness temperatures are mixtures of the tie points of NASA Team, which would be
-    scored on its own assumption, so it is not; Bootstrap's are others.
+    NASA Team and Bootstrap have constants of their own and are not fitted. Brightness
+    temperatures of the usual simulator are mixtures of the tie points of NASA Team,
+    which would be scored on its own assumption, so it is not; Bootstrap's are others.
 
     Args:
         bands: Names of the bands; temperatures in kelvin.
         usual: ``(channel,)`` what is answered where a temperature is missing: the
             shares of the classes in training, or the mean.
-        simulated: Whether the scenes are simulated.
+        own_generator: Whether the scenes are of the usual simulator.
 
     Returns:
         ``nasa_team`` and ``bootstrap``, as far as they apply; they answer with a
         fraction, or, where there are 11 classes, with the nearest tenth.
     """
     found = {}
-    if not simulated:
+    if not own_generator:
         found["nasa_team"] = ("NASA Team, AMSR2 alone", "btemp_18_7h", _team)
     found["bootstrap"] = ("Bootstrap, AMSR2 alone", "btemp_36_5h", _bootstrap)
     return {

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 from arcticdl.choices import check_choices
 from arcticdl.config import Experiment
 from arcticdl.errors import TaskError
+from arcticdl.experiment.data.ceilings import open_ceilings
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.data.run_split import folds_of_run
 from arcticdl.experiment.evaluate import chosen_folds
 from arcticdl.experiment.folder import fold_path, load_run, write_json
 from arcticdl.experiment.icecharts.card_figure import draw_card
-from arcticdl.experiment.icecharts.score import predictor_of
+from arcticdl.experiment.icecharts.score import official_of, predictor_of
 from arcticdl.experiment.split import Split
 from arcticdl.plots import write_figure
 from arcticdl.progress import track
@@ -39,7 +40,9 @@ def robustness_card(
         says ``baselines: true``, by name ``title``, and of the same damaged scenes
         ``whole`` and ``damages``, by name a list of official scores, level by level.
         Baselines are fitted to the fold's training tiles, undamaged as the network's;
-        a chart that one of them lacks in a fold is none of its charts.
+        a chart that one of them lacks in a fold is none of its charts. ``ceiling``: of
+        simulated scenes, undamaged, the official scores of their true parameters, else
+        ``None``.
         It is written to ``robustness.json``, and drawn as ``robustness.png``, in the
         run folder.
 
@@ -74,6 +77,7 @@ def robustness_card(
         "folds": numbers,
         "num_scenes": scored.num_scenes,
         "simulated": is_simulated(store),
+        "ceiling": scored.ceiling,
         "whole": scored.official[_NETWORK][None, 0.0],
         "damages": {name: _levels(name, scored.official[_NETWORK]) for name in kept},
         "left_out": [name for name in names if name not in kept],
@@ -98,11 +102,12 @@ def robustness_card(
 
 
 class _Scored(NamedTuple):
-    """Official scores by method, damage and level; titles of the baselines."""
+    """Official scores by method, damage and level; titles of baselines; the ceiling."""
 
     official: dict[str, dict[Any, dict[str, Any]]]
     titles: dict[str, str]
     num_scenes: int
+    ceiling: dict[str, Any] | None
 
 
 def _scores(
@@ -113,7 +118,7 @@ def _scores(
     names: Sequence[str],
 ) -> _Scored:
     """The score of each damage and level, with the scenes as they are."""
-    from arcticdl.evaluation.autoice.beside import chart_baselines
+    from arcticdl.evaluation.autoice.beside import ceiling_tallies, chart_baselines
     from arcticdl.evaluation.autoice.damage import DAMAGES
     from arcticdl.evaluation.autoice.score import score_tallies
     from arcticdl.evaluation.autoice.tally import (
@@ -128,6 +133,8 @@ def _scores(
     steps += [(name, level) for name in names for level in DAMAGES[name].levels]
     tallies: dict[str, dict[Any, dict[str, Any]]] = {}
     titles: dict[str, str] = {}
+    ceilings = open_ceilings(config, store)
+    told_charts: dict[str, Any] = {}
     store = for_tests(store)
     for number, model in models.items():
         predictor = predictor_of(config, model)
@@ -138,6 +145,8 @@ def _scores(
             beside = chart_baselines(store, train, heads, seed=config.seed)
             answering |= {name: one.answering for name, one in beside.items()}
             titles |= {name: one.title for name, one in beside.items()}
+        test = splits[number].test
+        told_charts |= ceiling_tallies(ceilings, store, test, heads)
         for step in track(steps, f"fold {number}"):
             name, level = step
             change = None if name is None else (DAMAGES[name], level)
@@ -145,7 +154,7 @@ def _scores(
                 answering,
                 heads,
                 store,
-                splits[number].test,
+                test,
                 change=change,
                 progress=False,
             )
@@ -159,7 +168,7 @@ def _scores(
                 scored = score_tallies(kept, num_resamples=1)["official"]
                 official.setdefault(method, {})[step] = scored
     told = {name: title for name, title in titles.items() if name in official}
-    return _Scored(official, told, len(whole))
+    return _Scored(official, told, len(whole), official_of(told_charts, whole))
 
 
 def _levels(name: str, scores: Mapping[Any, Any]) -> dict[str, Any]:
@@ -177,6 +186,9 @@ def describe_card(found: Mapping[str, Any]) -> list[str]:
         found: From ``robustness_card``.
     """
     lines = [f"{'as they are':>18} {_told(found['whole'])}"]
+    if found["ceiling"] is not None:
+        told = _told(found["ceiling"])
+        lines.append(f"{'ceiling':>18} {told}  true parameters, as they are")
     for name, one in found["damages"].items():
         parts = [
             f"{_told(each['official'])} ({each['level']:g} {one['unit']})"

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from arcticdl.experiment.icecharts.score import told_scenes
 from arcticdl.plots import house_style, new_figure
@@ -18,6 +19,8 @@ _CHARTS = {
     "FLOE": ("floe size (F1)", "#009e73", "^"),
 }
 _MARKERS = "svD^Px*"
+_CEILING = "true parameters, undamaged (ceiling)"
+_INK = "#1b1f23"
 
 
 def draw_card(found: Mapping[str, Any]) -> Figure:
@@ -51,12 +54,16 @@ def _alone(found: Mapping[str, Any]) -> Figure:
         for chart, (_, color, marker) in _CHARTS.items():
             values = [found["whole"], *(each["official"] for each in one["levels"])]
             _draw_line(ax, values, chart, marker=marker, color=color, label=chart)
+            _draw_ceiling(ax, found, chart, color=color)
         _name_levels(ax, one)
         ax.set_title(name)
     for row in axes[:, 0]:
         row.set_ylabel(f"score (%), at least {_LEAST:g}")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper right", ncols=3)
+    if found["ceiling"] is not None:
+        handles.append(Line2D([], [], color=_INK, linestyle=":"))
+        labels.append(_CEILING)
+    figure.legend(handles, labels, loc="upper right", ncols=4)
     return figure
 
 
@@ -70,6 +77,7 @@ def _beside_baselines(found: Mapping[str, Any]) -> Figure:
         for ax, (chart, (title, _, _)) in zip(row, charts.items(), strict=True):
             for method, values, style in _methods(found, name):
                 _draw_line(ax, values, chart, label=method, **style)
+            _draw_ceiling(ax, found, chart, color=_INK, label=_CEILING)
             _name_levels(ax, one)
             ax.grid(True, axis="y")
             ax.set_title(f"{name}: {title}", fontsize=9.5)
@@ -106,6 +114,12 @@ def _draw_line(ax: Axes, officials: list[Any], chart: str, **style: Any) -> None
     values = [official[chart] for official in officials]
     if all(value is not None for value in values):
         ax.plot(np.maximum(values, _LEAST), **style)
+
+
+def _draw_ceiling(ax: Axes, found: Mapping[str, Any], chart: str, **style: Any) -> None:
+    ceiling = found["ceiling"]
+    if ceiling is not None and ceiling.get(chart) is not None:
+        ax.axhline(max(ceiling[chart], _LEAST), linestyle=":", linewidth=1.2, **style)
 
 
 def _name_levels(ax: Axes, one: Mapping[str, Any]) -> None:

@@ -232,6 +232,6 @@ def _pixel_of(shape: Any, crs: Any, maps: xr.Dataset) -> tuple[int, int]:
 def _caption(maps: xr.Dataset, scene: xr.Dataset) -> str:
     parts = [str(maps.attrs.get(key, "")) for key in ("scene_id", "time")]
     parts.append("eggs: CT, SA, FA of the largest regions (SIGRID-3)")
-    if scene.attrs.get("service") == "simulated":
+    if "simulated" in str(scene.attrs.get("service", "")):
         parts.append("simulated: it says nothing about real ice")
     return " · ".join(part for part in parts if part)

@@ -8,6 +8,7 @@ import numpy as np
 
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
+from arcticdl.experiment.data.ceilings import open_ceilings
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.data.run_split import folds_of_run, refuse_seen
 from arcticdl.experiment.data.series import as_series
@@ -32,8 +33,9 @@ def score_autoice(
 
     Returns:
         As ``evaluation.autoice.score_tallies``, of the scenes of all chosen folds
-        together, with ``folds``. It is written to ``autoice.json`` (of another store
-        ``autoice_STORE.json``) in the run folder.
+        together, with ``folds`` and ``ceiling``: where the scenes are simulated the
+        official scores of their true parameters, else ``None``. It is written to
+        ``autoice.json`` (of another store ``autoice_STORE.json``) in the run folder.
 
     Raises:
         FileNotFoundError: No such run, or no trained fold.
@@ -41,8 +43,9 @@ def score_autoice(
         TaskError: No head answers with a chart.
         SplitError: The fold has learnt from a scene of the store.
     """
+    from arcticdl.evaluation.autoice.beside import ceiling_tallies
     from arcticdl.evaluation.autoice.score import score_tallies
-    from arcticdl.evaluation.autoice.tally import tally_charts
+    from arcticdl.evaluation.autoice.tally import chart_heads, tally_charts
     from arcticdl.evaluation.strata.scenes import scene_strata
     from arcticdl.labelling.unaided import for_tests
 
@@ -65,18 +68,32 @@ def score_autoice(
         store = as_series(open_store(data), config)
         parts = {numbers[0]: np.arange(len(store))}
     tallies: dict[str, Any] = {}
+    ceilings = open_ceilings(config, store) if data is None else {}
+    ceiling: dict[str, Any] = {}
     for number, test in parts.items():
         predictor = predictor_of(config, fold_path(folder, number) / "model.keras")
         overlap_px = config.predict.overlap_px
         tallies |= tally_charts(
             predictor, for_tests(store), test, overlap_px=overlap_px
         )
+        heads = chart_heads(predictor.heads)
+        ceiling |= ceiling_tallies(ceilings, for_tests(store), test, heads)
     tested = np.unique(np.concatenate(list(parts.values())))
     strata = scene_strata(store.manifest.iloc[tested], config.strata)
-    found = score_tallies(tallies, strata, seed=config.seed) | {"folds": numbers}
+    found = score_tallies(tallies, strata, seed=config.seed)
+    found |= {"folds": numbers, "ceiling": official_of(ceiling, tallies)}
     name = FILE if data is None else f"autoice_{Path(data).stem}.json"
     write_json(folder / name, found)
     return found
+
+
+def official_of(ceiling: Mapping[str, Any], whole: Mapping[str, Any]) -> Any:
+    """Official scores of the true parameters; ``None`` unless of all these scenes."""
+    from arcticdl.evaluation.autoice.score import score_tallies
+
+    if set(ceiling) != set(whole):
+        return None
+    return score_tallies(ceiling, num_resamples=1)["official"]
 
 
 def tested_parts(
@@ -114,6 +131,9 @@ def describe_autoice(found: Mapping[str, Any]) -> list[str]:
         f"AutoICE score over the pixels of {told_scenes(found['num_scenes'])}",
         f"{'combined':>18} {_told([official['combined']])}{spread}",
     ]
+    if found["ceiling"] is not None:
+        told = [f"{n} {_told([v])}" for n, v in found["ceiling"].items()]
+        lines.append(f"{'ceiling':>18} {', '.join(told)}  true parameters (simulated)")
     names = {"SIC": "R2", "SOD": "weighted F1", "FLOE": "weighted F1"}
     for name in AUTOICE_CLASSES:
         chart = found["charts"].get(name)

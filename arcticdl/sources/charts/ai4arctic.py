@@ -18,14 +18,18 @@ from arcticdl.errors import SourceError
 from arcticdl.sources.bands import BandNames, choose_bands
 from arcticdl.sources.charts.ai4arctic_attributes import scene_attributes
 from arcticdl.sources.charts.ai4arctic_bands import BANDS, denormalize, normalize
-from arcticdl.sources.charts.ai4arctic_labels import LABELS, label_variables
+from arcticdl.sources.charts.ai4arctic_labels import (
+    CEILING,
+    LABELS,
+    label_variables,
+)
 from arcticdl.sources.core.assemble import make_scene
 from arcticdl.sources.core.hdf5 import hdf5_holds
 from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.sources.core.tie_points import GeolocationGrid
 from arcticdl.sources.reader import Reader
 
-__all__ = ["BANDS", "LABELS", "denormalize", "normalize", "open_ai4arctic"]
+__all__ = ["BANDS", "CEILING", "LABELS", "denormalize", "normalize", "open_ai4arctic"]
 
 CELL_SIZE_M = 2000.0
 
@@ -38,6 +42,7 @@ def open_ai4arctic(
     normalized: bool | None = None,
     min_dominance: float = 0.65,
     fill_absent: bool = False,
+    ceiling: bool = False,
 ) -> xr.Dataset:
     """Opens a scene of the AI4Arctic dataset, in physical units.
 
@@ -52,6 +57,8 @@ def open_ai4arctic(
         fill_absent: Whether bands that the file lacks, such as those of AMSR2, are NaN
             throughout and charts void throughout, so that a scene is learnt from what
             it has. The column ``absent`` then says what is not there.
+        ceiling: Whether labels ``SIC_ceiling``, ... are given too, where a simulated
+            file holds the chart that its true parameters give.
 
     Returns:
         A swath scene on the SAR grid: float32 bands in the units of ``BANDS``, fields
@@ -94,6 +101,8 @@ def open_ai4arctic(
         close=source.close,
     )
     labels = label_variables(source, shape, path, min_dominance, fill=fill_absent)
+    if ceiling:
+        labels |= label_variables(source, shape, path, min_dominance, end=CEILING)
     charted = scene.assign(labels)
     charted.set_close(source.close)
     return charted

@@ -20,6 +20,9 @@ LABELS: Mapping[str, schemes.ClassScheme] = {
 }
 """Label variable to class scheme; 255 is void."""
 
+CEILING = "_ceiling"
+"""End of the names of the charts that the true parameters of a simulation give."""
+
 
 def label_variables(
     source: xr.Dataset,
@@ -28,6 +31,7 @@ def label_variables(
     min_dominance: float,
     *,
     fill: bool = False,
+    end: str = "",
 ) -> dict[str, xr.Variable]:
     """Chart labels: as they are, or from the polygons of a raw file.
 
@@ -37,18 +41,19 @@ def label_variables(
         path: Of the file, for messages.
         min_dominance: Share of the ice that a class needs, of polygons.
         fill: Whether a chart that the file lacks is void throughout.
+        end: Of the names of the labels: nothing, or ``CEILING``.
 
     Returns:
         ``SIC``, ``SOD`` and ``FLOE`` as codes, and ``sic`` as a fraction.
     """
-    if "polygon_icechart" in source.variables:
+    if "polygon_icechart" in source.variables and not end:
         found = _polygon_labels(source, shape, path, min_dominance)
     else:
-        found = _class_maps(source, shape, path, fill)
-    if "SIC" in found:
-        read = partial(_read_fraction, found["SIC"])
+        found = _class_maps(source, shape, path, fill, end)
+    if f"SIC{end}" in found:
+        read = partial(_read_fraction, found[f"SIC{end}"])
         lazy = WindowArray(shape, np.float32, read)
-        found["sic"] = lazy.variable(("y", "x"), {"units": "1"})
+        found[f"sic{end}"] = lazy.variable(("y", "x"), {"units": "1"})
     return found
 
 
@@ -63,10 +68,10 @@ def _read_void(rows: slice, cols: slice) -> np.ndarray:
 
 
 def _class_maps(
-    source: xr.Dataset, shape: tuple[int, int], path: str, fill: bool
+    source: xr.Dataset, shape: tuple[int, int], path: str, fill: bool, end: str
 ) -> dict[str, xr.Variable]:
     found = {}
-    for name, scheme in LABELS.items():
+    for name, scheme in ((n + end, scheme) for n, scheme in LABELS.items()):
         if name in source.variables:
             if source[name].shape != shape:
                 raise SourceError(
