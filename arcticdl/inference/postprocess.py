@@ -171,8 +171,8 @@ def sieve(
 ) -> Codes:
     """Gives regions below an area the class of their largest neighbour.
 
-    A region is of one class and joined by the sides of its pixels. One among void, or
-    without a neighbour that is large enough, stays. By GDAL's sieve filter.
+    A region is of one class and joined by the sides of its pixels. One among void
+    stays. See ``merge_small``.
 
     Args:
         codes: The map.
@@ -180,17 +180,47 @@ def sieve(
         min_area_px: Least area, px; or
         min_area_m2: least area, m2.
     """
-    from rasterio.features import sieve as gdal_sieve
-
     least = ground.pixels(min_area_px, min_area_m2)
     if least is None:
         raise ValueError("`sieve` needs `min_area_px` or `min_area_m2`.")
     # Below two no region is smaller, beyond the map none is large enough to take over.
     if least < 2 or least >= codes.size:
         return codes.copy()
-    known = codes != VOID_CLASS
-    found: Codes = gdal_sieve(codes, size=least, mask=known, connectivity=4)
+    found: Codes = merge_small(codes, least, codes != VOID_CLASS)
     return found
+
+
+def merge_small(codes: Any, least_px: int, known: Any) -> Any:
+    """Gives each region below a size the code of its largest neighbour.
+
+    GDAL's sieve filter alone leaves a region as it is whose neighbours are all below
+    the size, so that a map of specks stays a map of specks. Here it is called with
+    sizes that double, and at the last until nothing changes: specks grow to regions
+    that can take over others.
+
+    Args:
+        codes: ``(y, x)`` integers of a type that GDAL knows.
+        least_px: The size, at least 1.
+        known: ``(y, x)`` booleans: where regions are; nothing else is changed.
+
+    Returns:
+        Codes of the same type. Smaller are only regions without a known neighbour, and
+        those of a map in which no two pixels side by side are alike.
+
+    Example:
+        >>> specks = np.array([[0, 1, 0, 1], [0, 0, 2, 0]], np.uint8)
+        >>> merge_small(specks, 4, specks < 9).tolist()
+        [[0, 0, 0, 0], [0, 0, 0, 0]]
+    """
+    from rasterio.features import sieve as gdal_sieve
+
+    size = 2
+    while True:
+        size = min(size, max(least_px, 1))
+        found = gdal_sieve(codes, size=size, mask=known, connectivity=4)
+        if size >= least_px and np.array_equal(found, codes):
+            return found
+        codes, size = found, 2 * size
 
 
 def fill_holes(

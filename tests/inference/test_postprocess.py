@@ -13,7 +13,11 @@ from test_predict_scene import expected, pointwise, scene_path  # noqa: F401
 
 import arcticdl
 from arcticdl.inference.maps import plan_layers
-from arcticdl.inference.postprocess import postprocess, threshold_classes
+from arcticdl.inference.postprocess import (
+    merge_small,
+    postprocess,
+    threshold_classes,
+)
 from arcticdl.inference.table import STEPS
 from arcticdl.tasks import read_head
 
@@ -70,6 +74,22 @@ def test_majority_is_the_mode_of_the_window(codes):
         own = codes[y, x]
         tied = counts[own] == counts.max()
         assert found[y, x] == (own if tied else stats.mode(window, axis=None).mode)
+
+
+def test_specks_all_of_which_are_small_grow_until_none_is():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 4, (64, 64)).astype(np.uint8)
+    codes[:, 30:34] = 255
+    codes[10:12, 31:33] = 2  # alone among void: it has no neighbour
+    found = merge_small(codes, 40, codes != 255)
+    np.testing.assert_array_equal(found == 255, codes == 255)
+    sizes = [
+        np.bincount(ndimage.label(found == code)[0].ravel())[1:]
+        for code in np.unique(found[found != 255])
+    ]
+    small = np.concatenate(sizes)
+    assert small[small < 40].tolist() == [4]
+    assert (found[10:12, 31:33] == 2).all()
 
 
 def test_a_sieve_gives_small_regions_to_their_largest_neighbour():

@@ -18,6 +18,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from arcticdl.files import atomic_path
 from arcticdl.inference.output import pixel_area_m2, scene_georeference
+from arcticdl.inference.postprocess import merge_small
 from arcticdl.inference.products.cog import write_raster
 from arcticdl.inference.products.product import Legend, Product, class_maps, path_of
 from arcticdl.inference.products.provenance import tags_of
@@ -123,7 +124,7 @@ def _regions(path: Path, least_px: int, with_void: bool) -> Iterator[tuple[int, 
         if 1 < least_px < min(file.height * file.width, _LARGEST_PX):
             codes = file.read(1)
             known = codes != VOID_CLASS
-            source = rasterio.features.sieve(codes, least_px, mask=known)
+            source = merge_small(codes, least_px, known)
         for region, code in rasterio.features.shapes(source):
             if int(code) != VOID_CLASS or with_void:
                 yield int(code), shapely.geometry.shape(region)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from arcticdl.files import write_bytes
 from arcticdl.inference.output import pixel_area_m2, scene_georeference
+from arcticdl.inference.postprocess import merge_small
 from arcticdl.inference.products.polygons import areas_km2, place_shapes
 from arcticdl.inference.products.product import Product, class_maps
 from arcticdl.metrics.autoice import in_tenths
@@ -53,8 +54,7 @@ def write_sigrid(
     codes = _join(chart_of(maps))
     least_px = int(np.ceil(min_area_km2 * 1e6 / area))
     if 1 < least_px < codes.size:
-        known = codes != _NONE
-        codes = rasterio.features.sieve(codes, least_px, mask=known)
+        codes = merge_small(codes, least_px, codes != _NONE)
     frame = _frame(codes, place)
     name = f"{stem.name}_sigrid3"
     with TemporaryDirectory(prefix=".part-sigrid-") as folder:
