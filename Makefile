@@ -13,7 +13,7 @@ install_into = $(if $(UV),'$(UV)' pip install --quiet --python $(1)/bin/python,$
 install := $(call install_into,$(VENV))
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: venv constraints test-lowest test-wheel demo demo-all docs test test-devices test-docs test-jax test-reliability test-trackers lint clean help notebooks notebooks-test
+.PHONY: bundles venv constraints test-lowest test-wheel demo demo-all docs test test-devices test-docs test-jax test-reliability test-trackers lint clean help notebooks notebooks-test
 
 help:
 	@echo "make demo      simulate scenes, train, evaluate, map, report (about 6 minutes)"
@@ -28,6 +28,7 @@ help:
 	@echo "make test-trackers  logs to MLflow and Weights & Biases, by their packages"
 	@echo "make test-lowest  the lower bounds of all dependencies, in an environment of them"
 	@echo "make test-wheel   the wheel, in an empty environment, runs the demo"
+	@echo "make bundles   models of real data to pass on, for a release (about two hours)"
 	@echo "make constraints  write the versions of .venv to constraints.txt"
 	@echo "make notebooks open the lessons in JupyterLab"
 	@echo "make notebooks-test  every lesson and its solutions, in the fast setting"
@@ -136,6 +137,21 @@ test-lowest: .venv-lowest/installed
 # The versions that the suite passed with: to be written after make test, and committed.
 constraints: $(VENV)/installed-test
 	$(BIN)/python tools/tested.py > constraints.txt
+
+# Models to pass on, trained on every image, beside what the folds reached: dist/NAME.zip.
+# The data is that of arcticdl data fetch, in ARCTICDL_SAMPLE_DATA; so is its licence.
+bundles: $(VENV)/installed
+	$(call make_bundle,meltpond,Apache-2.0)
+	$(call make_bundle,calving_front,MIT)
+
+define make_bundle
+	$(BIN)/arcticdl prepare configs/$(1).yaml --overwrite
+	$(BIN)/arcticdl train configs/$(1).yaml --fold all --resume
+	$(BIN)/arcticdl evaluate runs/$(1)
+	$(BIN)/arcticdl train configs/$(1).yaml --fold full --resume
+	$(BIN)/arcticdl bundle runs/$(1) --fold full --license $(2) -o dist/$(1).zip --overwrite
+	$(BIN)/arcticdl verify dist/$(1).zip
+endef
 
 # The wheel in an environment that holds nothing else, from nothing to a page.
 test-wheel: $(VENV)/installed-test

@@ -53,6 +53,9 @@ class Experiment(Section):
         description="Names the run folder and the tile store.",
     )
     description: str = Field("", description="One line for the report.")
+    limits: str = Field(
+        "", description="What the network does badly, or not at all; told by bundles."
+    )
     seed: int = Field(0, ge=0, description="Of order, augmentation and first weights.")
     data: DataConfig = Field(description="Which scenes, with which bands and labels.")
     tiles: TilesConfig = Field(TilesConfig(), description="How scenes are cut.")

@@ -70,6 +70,25 @@ def test_a_zip_file_is_the_same_bundle_and_maps_as_its_run(packed, capsys):
     assert Path("mine/thesis.txt").exists()
 
 
+def test_its_page_tells_how_good_the_folds_were_and_what_it_cannot_do(packed):
+    page = (packed / "README.md").read_text()
+    assert "No fold of the run was scored." in page
+    assert "## Limits\n\nNone are stated." in page
+    config = Path("runs/demo/config.yaml")
+    told = config.read_text().replace("limits: ''", "limits: Never saw melt in summer.")
+    config.write_text(told)
+    assert main(["evaluate", "runs/demo"]) == 0
+    assert main(["bundle", "runs/demo", "-o", "told.bundle"]) == 0
+    page = Path("told.bundle/README.md").read_text()
+    score = json.loads(Path("runs/demo/summary.json").read_text())["scores"]["mean_iou"]
+    assert f"mean IoU {score:.3f}" in page
+    assert "## Limits\n\nNever saw melt in summer." in page
+    told = json.loads(Path("told.bundle/bundle.json").read_text())
+    assert told["limits"] == "Never saw melt in summer."
+    assert "summary.json" in told["files"]
+    assert max(verify_bundle("told.bundle").values()) < 1e-4
+
+
 def sign(folder, name):
     """Gives a file that was changed its sha-256, as someone who means harm would."""
     manifest = json.loads((folder / "bundle.json").read_text())

@@ -16,6 +16,7 @@ from arcticdl.errors import ConfigError
 from arcticdl.experiment.bundles import layout
 from arcticdl.experiment.bundles.models import model_files
 from arcticdl.experiment.data.prepared import open_prepared
+from arcticdl.experiment.evaluate import headline
 from arcticdl.experiment.folder import FULL, Fold, fold_path, load_run
 from arcticdl.files import atomic_folder, atomic_path, write_json, write_text
 
@@ -31,6 +32,9 @@ _COPIED = (
 )
 
 
+_SUMMARY = "summary.json"  # of all folds: a full model has no scores of its own
+
+
 def bundle(
     run: str | Path,
     out: str | Path | None = None,
@@ -43,8 +47,9 @@ def bundle(
     """Writes a fold's model with all that another person needs to use and check it.
 
     The bundle holds the model, its card, the run's configuration, environment, split
-    and scores, a README, the sha-256 of each file, and a tile with the network's answer
-    to it, which `verify_bundle` compares.
+    and scores, the sha-256 of each file, and a tile with the network's answer to it,
+    which `verify_bundle` compares. Its README tells what the network answers, how well
+    the run's folds did on scenes that they held out, and the configuration's `limits`.
 
     Args:
         run: Run folder.
@@ -152,13 +157,16 @@ def _fill(
     write_json(part / layout.CARD, card)
     _write_arrays(part / layout.SAMPLE, pixels)
     _write_arrays(part / layout.ANSWER, answers_of(network, pixels))
-    write_text(part / layout.README, _readme(config, card, license))
+    if (folder / _SUMMARY).is_file():
+        shutil.copyfile(folder / _SUMMARY, part / _SUMMARY)
+    write_text(part / layout.README, _readme(config, card, license, _how_good(part)))
     files = {file.name: layout.sha256(file) for file in sorted(part.iterdir())}
     manifest = {
         "format": layout.FORMAT,
         "version": layout.VERSION,
         "name": config.name,
         "description": config.description,
+        "limits": config.limits,
         "license": license,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "arcticdl": __version__,
@@ -173,13 +181,30 @@ def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
-def _readme(config: Experiment, card: dict[str, Any], license: str | None) -> str:
+def _how_good(part: Path) -> str:
+    """What the folds of the run reached, in the lines that ``evaluate`` prints."""
+    if not (part / _SUMMARY).is_file():
+        return "No fold of the run was scored."
+    summary = json.loads((part / _SUMMARY).read_text("utf-8"))
+    lines = "\n".join(f"    {line}" for line in headline(summary))
+    return (
+        "The run's folds, each on scenes that it held out. A model that was trained on "
+        f"every scene has none left to be scored on.\n\n{lines}"
+    )
+
+
+def _readme(
+    config: Experiment, card: dict[str, Any], license: str | None, how_good: str
+) -> str:
     heads = {n: entry.get("task", "segmentation") for n, entry in card["heads"].items()}
     told = "\n".join(f"- `{name}`: {task}" for name, task in heads.items())
     return (
         f"# {config.name}\n\n{config.description}\n\n"
         f"Bands: {', '.join(card.get('bands', []))}. Answers:\n\n{told}\n\n"
         f"Licence of the model: {license or 'not stated'}.\n\n"
+        f"## How good it is\n\n{how_good}\n\n"
+        f"## Limits\n\n{config.limits.strip() or 'None are stated.'}\n\n"
+        "## Use\n\n"
         "    arcticdl verify THIS            # the network against its own answer\n"
         "    arcticdl predict THIS SCENE.tif -o map.tif\n\n"
         "`model.keras` is an ordinary Keras 3 file; `card.json` says which bands it "
