@@ -99,6 +99,14 @@ class ObjectHandler(SimpleHTTPRequestHandler):
             return
         path = Path(self.directory, *self.place())
         path.parent.mkdir(parents=True, exist_ok=True)
+        asked = parse_qs(urlsplit(self.path).query)
+        only_new = asked.get("ifGenerationMatch") == ["0"]
+        if only_new or self.headers.get("If-None-Match") == "*":
+            try:
+                path.open("xb").close()
+            except FileExistsError:
+                self.fail(412, "PreconditionFailed")
+                return
         path.write_bytes(data)
         told = json.dumps({"name": self.place()[1], "generation": "1"}).encode()
         self.answer(200, told, ETag=f'"{hashlib.md5(data).hexdigest()}"')

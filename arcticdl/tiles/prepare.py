@@ -384,8 +384,13 @@ def _create_arrays(
     }
     count = len(writer.table)
     if address := plan.get("pixels_at"):
+        owner = unfinished.owner_of(root / unfinished.NOTES)
+        attributes = {**options["attributes"], "owner": owner}
         with TemporaryDirectory() as name:
-            layout.create_arrays(Path(name), count, specs, **options)
+            own = {**options, "attributes": attributes}
+            layout.create_arrays(Path(name), count, specs, **own)
+            with unfinished.discard(root, StoreError):
+                bucket.claim(Path(name), address, owner)
             bucket.copy_metadata(Path(name), address)
         specs = {}
     with atomic_folder(root / layout.ARRAYS) as folder:

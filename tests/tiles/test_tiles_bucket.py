@@ -155,6 +155,28 @@ def test_an_address_must_be_free_and_reachable(ice_bucket, tmp_path, make_scene)
         prepare(tmp_path / "a.tiles", scenes, pixels_at=ADDRESS, keep_pixels=False)
 
 
+@pytest.mark.parametrize("address", [ADDRESS, "gs://ice/ponds.zarr"])
+def test_of_two_stores_that_begin_at_once_one_keeps_the_address(
+    address, ice_bucket, gs_server, tmp_path, make_scene, monkeypatch
+):
+    begun, create = [], layout.create_arrays
+
+    def meanwhile(*args, **options):
+        """Another store is prepared between this one's look and its first write."""
+        if not begun:
+            begun.append(True)
+            prepare(tmp_path / "b.tiles", [make_scene(1)], pixels_at=address)
+        create(*args, **options)
+
+    monkeypatch.setattr(layout, "create_arrays", meanwhile)
+    scenes = [make_scene(0)]
+    with pytest.raises(StoreError, match=f"of one store. Received: {address}, where"):
+        prepare(tmp_path / "a.tiles", scenes, pixels_at=address)
+    assert not list(tmp_path.glob("a.tiles*"))
+    kept = tiles.open_store(tmp_path / "b.tiles")
+    assert_equal_stores(kept, prepare(tmp_path / "c.tiles", [make_scene(1)]))
+
+
 def test_a_folder_that_denies_to_be_written_to_is_no_bucket(
     tmp_path, make_scene, monkeypatch
 ):

@@ -4,6 +4,7 @@ The metadata are made in a folder, as those of any store, and copied; pixels are
 to the bucket directly, by `ShardWriter`.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,6 +33,36 @@ def check_address(address: str) -> None:
             "`pixels_at` must be the address of a folder that is not there yet. "
             f"Received: {address}, which holds {len(found):,} files. Name another, or "
             "remove them."
+        )
+
+
+def claim(folder: Path, address: str, owner: str) -> None:
+    """Takes an address for one store: of several that begin at once, one keeps it.
+
+    The metadata of the group are written on condition that there are none, which the
+    bucket decides.
+
+    Args:
+        folder: The group made in a folder, whose attribute ``owner`` is `owner`.
+        address: Where its arrays shall lie.
+        owner: Who writes; the same after an interruption.
+
+    Raises:
+        SourceError: The bucket cannot be written to.
+        StoreError: The address is another's.
+    """
+    with opened_folder(address) as there:
+        found = there.read(_METADATA).result()
+        if found.state != "value":
+            data = (folder / _METADATA).read_bytes()
+            absent = found.stamp.generation
+            there.write(_METADATA, data, if_equal=absent).result()
+            found = there.read(_METADATA).result()
+    if json.loads(found.value).get("attributes", {}).get("owner") != owner:
+        raise StoreError(
+            "`pixels_at` must be the address of one store. Received: "
+            f"{address}, where another began to be written meanwhile. Name another "
+            "folder, and prepare anew."
         )
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,12 +19,13 @@ APPEND = "append"
 """Folder of `append`'s notes, inside the store."""
 
 PLAN_JSON = "plan.json"
+OWNER_JSON = "owner.json"
 SCANS, SHARDS = "scans", "shards"
 
 _KNOWN = re.compile(
     r"(ready/)?(store|scenes|stats)\.json|(ready/)?manifest\.parquet|card\.json"
     r"|quality\.(json|html)|ready|(append|unfinished)(/scans|/shards)?"
-    r"|(append|unfinished)/(plan\.json|(scans|shards)/\d+\.json)"
+    r"|(append|unfinished)/((plan|owner)\.json|(scans|shards)/\d+\.json)"
     r"|tiles\.zarr/([^/]+/)?zarr\.json(\..*)?|tiles\.zarr(/[^/]+(/c(/\d+)*)?)?"
     r"|tiles\.zarr/[^/]+/c(/\d+)+\..*"
 )
@@ -49,6 +51,14 @@ def begin(notes: Path, plan: dict[str, Any]) -> None:
         (notes / folder).mkdir(parents=True, exist_ok=True)
     if not is_begun(notes, plan):
         write_json(notes / PLAN_JSON, plan)
+
+
+def owner_of(notes: Path) -> str:
+    """A name that no other work has, the same after an interruption."""
+    path = notes / OWNER_JSON
+    if not path.exists():
+        write_json(path, uuid.uuid4().hex)
+    return str(json.loads(path.read_text("utf-8")))
 
 
 def clear(notes: Path) -> None:
