@@ -13,6 +13,8 @@ FLIPS = {
 }
 """{name: (left-right, up-down, quarter turns)}; the last only on square tiles."""
 
+_BYTES = ("bool", "uint8")
+
 
 def draw_orientations(
     name: str | None, count: int, square: bool, rng: np.random.Generator
@@ -31,27 +33,62 @@ def draw_orientations(
     return (rng.random((count, 3)) < 0.5) & allowed
 
 
-def orient(
-    array: np.ndarray, orientations: np.ndarray, out: np.ndarray | None = None
-) -> np.ndarray:
+def orient(array: np.ndarray, orientations: np.ndarray) -> np.ndarray:
     """Turns a batch.
 
     Args:
         array: (n, y, x) or (n, y, x, band).
         orientations: (n, 3) booleans from `draw_orientations`.
-        out: C-contiguous array of the same shape and dtype to write to.
 
     Returns:
-        The array itself where nothing turns, else `out` or a new array.
+        The array itself where nothing turns, else a new array.
     """
     if not orientations.any():
         return array
-    out = np.empty(array.shape, array.dtype) if out is None else out
-    turns = zip(array, out, orientations, strict=True)
-    for source, target, (mirror, flip, transpose) in turns:
-        view = pixel_items(source)[:: -1 if flip else 1, :: -1 if mirror else 1]
-        pixel_items(target)[...] = view.T if transpose else view
+    array, out = np.ascontiguousarray(array), np.empty(array.shape, array.dtype)
+    bytes_alone = array.ndim == 3 and array.dtype.name in _BYTES
+    for source, target, turn in zip(array, out, orientations, strict=True):
+        if bytes_alone:
+            _orient_bytes(source.view("u1"), turn, target.view("u1"))
+        else:
+            place_rows(pixel_items(source), 0, turn, pixel_items(target))
     return out
+
+
+def _orient_bytes(source: np.ndarray, turn: np.ndarray, target: np.ndarray) -> None:
+    """Turns one (y, x) map by OpenCV, which moves many bytes at a time."""
+    import cv2
+
+    mirror, flip, transpose = turn
+    if mirror or flip:
+        code = -1 if mirror and flip else int(mirror)
+        source = cv2.flip(source, code, dst=None if transpose else target)
+    if transpose:
+        cv2.transpose(source, dst=target)
+    elif not (mirror or flip):
+        target[...] = source
+
+
+def place_rows(
+    rows: np.ndarray, first: int, orientation: np.ndarray, target: np.ndarray
+) -> None:
+    """Writes some rows of an image where they lie in the turned image.
+
+    Args:
+        rows: (y, x) items of `pixel_items`: rows of the image from number `first`.
+        first: From 0.
+        orientation: (3,) booleans from `draw_orientations`.
+        target: (y, x) items: the whole turned image.
+    """
+    mirror, flip, transpose = orientation
+    height = target.shape[1 if transpose else 0]
+    last = first + len(rows)
+    there = slice(height - last, height - first) if flip else slice(first, last)
+    view = rows[:: -1 if flip else 1, :: -1 if mirror else 1]
+    if transpose:
+        target[:, there] = view.T
+    else:
+        target[there] = view
 
 
 def orient_boxes(

@@ -7,11 +7,17 @@ from typing import Any
 import numpy as np
 
 from arcticdl.augment import Policy
+from arcticdl.augment.batch import pixel_items
 from arcticdl.augment.objects import ignore_hidden, refuse_steps, takes_boxes
 from arcticdl.scene.stats import BandStats
 from arcticdl.tiles import LabelInfo, Normalizer
-from arcticdl.tiles.normalize import mark_shown
-from arcticdl.training.orient import draw_orientations, orient, orient_boxes
+from arcticdl.tiles.normalize import Scaling, mark_shown
+from arcticdl.training.orient import (
+    draw_orientations,
+    orient,
+    orient_boxes,
+    place_rows,
+)
 
 Augment = Callable[..., tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]]
 
@@ -88,21 +94,30 @@ class BatchTransform:
         valid: np.ndarray,
         stats: Sequence[BandStats] | None,
     ) -> np.ndarray:
-        """Turns and normalises tile by tile: one fits the cache, a batch does not.
+        """Turns and normalises some rows of a tile at a time, in the cache.
 
         A float32 array is written over: new memory costs as much as the arithmetic.
         """
-        if isinstance(tiles, np.ndarray) and tiles.dtype == "float32":
-            out = tiles
+        shape = tiles[0].shape
+        if own := isinstance(tiles, np.ndarray) and tiles.dtype == "float32":
+            out = np.asarray(tiles)
         else:
-            out = np.empty((len(tiles), *tiles[0].shape), "float32")
-        room = np.empty((1, *tiles[0].shape), tiles[0].dtype)
-        for k, tile in enumerate(tiles):
-            one = slice(k, k + 1)
-            turned = orient(tile[None], turns[one], room)
-            self.normalizer(
-                turned, valid[one], None if stats is None else stats[one], out[one]
-            )
+            out = np.empty((len(tiles), *shape), "float32")
+        scalings = self.normalizer.scalings((len(tiles),), shape[1], stats)
+        room = np.empty(shape, "float32") if turns.any() else out[0]
+        part = np.empty((min(scalings[0].num_rows, shape[0]), *shape[1:]), "float32")
+        for k, (scaling, turn) in enumerate(zip(scalings, turns, strict=True)):
+            if not turn.any():
+                scaling(tiles[k], out[k])
+                continue
+            _, flip, transpose = turn
+            # What is written out of order: in memory at hand, beside the rows in use.
+            placed = room if transpose or (own and flip) else out[k]
+            _scale_turned(scaling, tiles[k], turn, placed, part)
+            if placed is room:
+                out[k] = room
+        if not valid.all():
+            out[~valid] = 0
         return out
 
     def _augmented(
@@ -226,6 +241,22 @@ def check_boxes_follow(transform: BatchTransform) -> None:
             f"`labels`, as `augment.build_policy` makes one. Received: {augment!r}."
         )
     refuse_steps(getattr(augment, "steps", ()), boxes)
+
+
+def _scale_turned(
+    scaling: Scaling,
+    tile: np.ndarray,
+    turn: np.ndarray,
+    target: np.ndarray,
+    part: np.ndarray,
+) -> None:
+    """Scales a tile, and writes it turned: rows are moved while the cache has them."""
+    items, turned, step = pixel_items(part), pixel_items(target), len(part)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for first in range(0, len(tile), step):
+            rows = tile[first : first + step]
+            scaling.scale_rows(rows, part[: len(rows)])
+            place_rows(items[: len(rows)], first, turn, turned)
 
 
 def _turned(

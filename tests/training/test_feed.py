@@ -5,8 +5,10 @@ import pytest
 import xarray as xr
 
 from arcticdl import tiles
+from arcticdl.tiles import Normalizer, normalize
 from arcticdl.training import TileFeed
 from arcticdl.training.orient import FLIPS, draw_orientations, orient
+from arcticdl.training.transform import BatchTransform
 
 
 def build_scene(number):
@@ -279,6 +281,32 @@ def test_flips_give_the_eight_symmetries_of_a_square():
     group = {np.rot90(s, k).tobytes() for s in (square, square.T) for k in range(4)}
     assert {row.tobytes() for row in found} == group
     assert counts.min() > 25
+
+
+@pytest.mark.parametrize("method", ["none", "zscore", "db", "percentile"])
+def test_turned_in_parts_is_scaled_and_then_turned_to_the_bit(method, monkeypatch):
+    monkeypatch.setattr(normalize, "_PART_BYTES", 4 * 11 * 12 * 2)  # rows do not divide
+    rng = np.random.default_rng(0)
+    image = rng.normal(5, 3, (16, 12, 12, 2)).astype("float32")
+    image[0, 0, 0], image[1, 11, 5], image[2, 3, 4] = np.nan, np.inf, -np.inf
+    valid = rng.random((16, 12, 12)) < 0.9
+    constants = {"p": (1.5, 2.5), "q": (-3.0, 0.7)}
+    scale = Normalizer("constants", "pq", constants=constants)
+    scale.method = method
+    transform = BatchTransform(
+        bands=("p", "q"), labels={}, normalizer=scale, augment="flips", square=True,
+        scene_stats=None,
+    )  # fmt: skip
+    turns = draw_orientations("flips", 16, True, np.random.default_rng(1))
+    assert len({tuple(turn) for turn in turns}) == 8
+    expected = orient(
+        np.stack([scale(i, v) for i, v in zip(image, valid, strict=True)]), turns
+    )
+    for pixels in (image.copy(), list(image), image.astype("float64")):
+        given = {"image": pixels, "valid": valid}
+        (turned,) = transform(given, ["s"] * 16, np.random.default_rng(1))
+        assert turned.dtype == "float32"
+        assert np.array_equal(turned.view("u4"), expected.view("u4"))
 
 
 def test_a_sampler_chooses_the_tiles(store):
