@@ -183,6 +183,22 @@ def test_concentration_as_a_number_and_crops_from_the_files(work, project_root):
     assert found["official"] == official(*pairs(work / "runs" / "autoice", names))
 
 
+def test_the_winning_recipe_trains_on_coarser_pixels(work, project_root):
+    """Its pixels are ten times as wide; here twice, so that a scene has some."""
+    config = project_root / "configs" / "autoice_winner.yaml"
+    coarse = ["data.grid={resolution_m: 160}", "tiles.overlap_px=0"]
+    settings = sets(*TINY, *OURS, *coarse)
+    run("prepare", config, *settings)
+    run("train", config, "--fold", 0, *settings)
+    store = open_store("data/autoice_winner.tiles")
+    read = store.read(np.arange(len(store)), ["SOD"])["SOD"]
+    assert set(np.unique(read)) <= {0, 1, 2, 3, 4, 5, 255}  # none is averaged
+    fold = work / "runs" / "autoice_winner" / "fold0"
+    assert (fold / "model.keras").is_file()
+    optimizer = load_config(config).train.optimizer
+    assert (optimizer.name, optimizer.options) == ("SGD", {"momentum": 0.9})
+
+
 def test_charts_are_handed_on(small, work, capsys):
     out = work / "handed"
     run("charts", small, "-o", out, "--submission", out / "upload.nc")
@@ -320,6 +336,6 @@ def test_what_is_no_chart_is_refused():
 
 
 def test_the_configurations_hold_folds_apart_by_drift(project_root):
-    for name in ("autoice", "autoice_nrt", "autoice_small"):
+    for name in ("autoice", "autoice_nrt", "autoice_small", "autoice_winner"):
         config = load_config(project_root / "configs" / f"{name}.yaml")
         assert config.folds.drifts and config.folds.group == "region"
