@@ -248,6 +248,9 @@ class _Mean:
         such as temperatures in K, to the rounding of float32.
         """
         self.count += 1
+        if self.count == 1 and not self.wanted:
+            self.mean = value  # of one member it is the mean, without three passes
+            return
         step = value - self.mean
         self.mean = self.mean + step / np.float32(self.count)
         if self.wanted and self.of_classes:
