@@ -31,6 +31,9 @@ OPSET = 18
 
 _SAVED_MODEL = {"assets", "fingerprint.pb", "saved_model.pb", "variables"}
 
+_OTHER_FORMATS = (".h5", ".keras", ".litert", ".pb", ".pt", ".pth", ".tflite", ".zip")
+"""Endings that would be the name of a folder, which no program would look for."""
+
 TOLERANCE = 1e-3
 """Largest difference from Keras's answer at which an ONNX file is accepted, in
 probability or in units of the largest value."""
@@ -72,8 +75,9 @@ def export_model(
         The path.
 
     Raises:
-        ValueError: No normaliser, one that needs the whole scene's statistics, another
-            backend than TensorFlow, or ONNX Runtime answers unlike Keras.
+        ValueError: The path ends as a file of another format does; no normaliser, one
+            that needs the whole scene's statistics, another backend than TensorFlow, or
+            ONNX Runtime answers unlike Keras.
         FileExistsError: The path exists and ``overwrite`` is false, or is a folder that
             holds anything else than a SavedModel.
         MissingExtraError: ONNX without the extra ``onnx``.
@@ -105,6 +109,11 @@ def export_model(
 
 
 def _check_target(target: Path, overwrite: bool) -> None:
+    if target.suffix.lower() in _OTHER_FORMATS:
+        raise ValueError(
+            "`path` (--out) must be NAME.onnx, or a folder for a SavedModel. Received: "
+            f"{target}, the ending of a format that is not written."
+        )
     if target.is_dir() and any(target.iterdir()):
         names = {path.name for path in target.iterdir()}
         if "saved_model.pb" not in names or not names <= _SAVED_MODEL:

@@ -220,6 +220,9 @@ def test_what_cannot_be_exported_is_refused(tmp_path, monkeypatch):
     with pytest.raises(FileExistsError, match="other things"):
         export_model(model, other, overwrite=True)
     assert (other / "dear.txt").read_text() == "kept"
+    with pytest.raises(ValueError, match=r"NAME\.onnx, or a folder.*ice\.tflite"):
+        export_model(model, tmp_path / "ice.tflite")
+    assert not (tmp_path / "ice.tflite").exists()
     whole = Normalizer("per_image", BANDS)
     with pytest.raises(ValueError, match="statistics of the whole scene"):
         export_model(model, tmp_path / "a", normalizer=whole)
