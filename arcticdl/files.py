@@ -17,6 +17,8 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
+from arcticdl.whole import read_back
+
 PART = ".part"
 """Temporary names are ``.part-HOST-PROCESS-NUMBER.NAME``."""
 
@@ -36,7 +38,7 @@ class PartFile:
     Args:
         path: File to write; its folder must exist.
         verify: Called with the finished temporary file, after the check that its suffix
-            has in `CHECKS`; what it raises keeps the older file in place.
+            has in `whole.CHECKS`; what it raises keeps the older file in place.
 
     Attributes:
         path: The file.
@@ -207,6 +209,27 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def refuse_existing(*paths: Path, overwrite: bool) -> None:
+    """Refuses to write where something is, unless it may be replaced.
+
+    Args:
+        *paths: Files and folders that are to be written.
+        overwrite: Whether they may be replaced.
+
+    Raises:
+        FileExistsError: One is there; the message names all that are.
+
+    Example:
+        >>> refuse_existing(Path("no such file"), overwrite=False)
+    """
+    there = [str(path) for path in paths if path.exists()]
+    if there and not overwrite:
+        raise FileExistsError(
+            f"{', '.join(there)} exist{'s' if len(there) == 1 else ''} already. Choose "
+            "another place (--out), or replace what is there (--overwrite)."
+        )
+
+
 def safe_name(name: str) -> str:
     """A name that comes from data, as one that is safe for a file on any system.
 
@@ -254,93 +277,6 @@ def flush_tree(folder: Path) -> None:
     flush(folder)
 
 
-def _read_zip(path: Path) -> None:
-    """Of ``.keras`` and ``.npz``: every member has the checksum that was noted."""
-    from zipfile import ZipFile
-
-    with ZipFile(path) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise OSError(f"member {damaged!r} is damaged")
-
-
-def _read_hdf5(path: Path) -> None:
-    """Of weights and NetCDF: every dataset can be read, chunk by chunk."""
-    import h5py
-
-    def read(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            for part in item.iter_chunks() if item.chunks else [()]:
-                item[part]
-
-    with h5py.File(path) as file:
-        file.visititems(read)
-
-
-def _read_raster(path: Path) -> None:
-    """Of GeoTIFF: every block is there and can be read."""
-    import warnings
-
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(path) as file:
-            for band in file.indexes:
-                for (row, col), window in file.block_windows(band):
-                    file.read(band, window=window)
-                    # A block that was never written reads as nodata.
-                    tag = f"BLOCK_OFFSET_{col}_{row}"
-                    if file.get_tag_item(tag, "TIFF", bidx=band) is None:
-                        raise OSError(f"block {row}, {col} of band {band} is missing")
-
-
-def _read_geopackage(path: Path) -> None:
-    """Of GeoPackage: the database finds no fault in itself."""
-    import sqlite3
-    from contextlib import closing
-
-    uri = f"{path.absolute().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True)) as db:
-        found = db.execute("PRAGMA integrity_check").fetchall()
-    if found != [("ok",)]:
-        raise OSError(f"the database says {found[0][0]!r}")
-
-
-def _read_parquet(path: Path) -> None:
-    """Of Parquet: every column can be read."""
-    from pyarrow.parquet import read_table
-
-    read_table(path)
-
-
-def _read_image(path: Path) -> None:
-    """Of PNG and JPEG: the picture can be decoded."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        image.load()
-
-
-CHECKS: dict[str, Callable[[Path], None]] = {
-    ".gpkg": _read_geopackage,
-    ".h5": _read_hdf5,
-    ".jpg": _read_image,
-    ".keras": _read_zip,
-    ".nc": _read_hdf5,
-    ".npz": _read_zip,
-    ".parquet": _read_parquet,
-    ".png": _read_image,
-    ".tif": _read_raster,
-    ".tiff": _read_raster,
-}
-"""How a finished file is read back, by its suffix.
-
-Libraries buffer: GDAL, for one, says nothing when the last flush fails.
-"""
-
-
 def _is_full(path: Path, error: Exception) -> bool:
     """Whether a full disk, or a spent quota, is behind what a library raised."""
     # Libraries raise RuntimeErrors. SQLite gives a little back before it does.
@@ -357,11 +293,8 @@ def _full(path: Path, error: BaseException) -> str:
 
 
 def _check_whole(part: Path, path: Path) -> None:
-    check = CHECKS.get(part.suffix.lower())
-    if check is None:
-        return
     try:
-        check(part)
+        read_back(part)
     except Exception as error:  # whatever a library raises at a torn file
         raise OSError(_not_whole(path, str(error))) from error
 

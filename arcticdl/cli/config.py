@@ -181,13 +181,12 @@ def emit(text: str, out: Path | None, overwrite: bool) -> None:
     Raises:
         FileExistsError: The file exists and ``overwrite`` is false.
     """
-    from arcticdl.files import write_text
+    from arcticdl.files import refuse_existing, write_text
 
     if out is None:
         typer.echo(text, nl=False)
         return
-    if out.exists() and not overwrite:
-        raise FileExistsError(f"{out} exists. Use --overwrite, or another name.")
+    refuse_existing(out, overwrite=overwrite)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, text)
     typer.echo(out)

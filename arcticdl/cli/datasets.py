@@ -87,11 +87,10 @@ def data_coco(
     """
     import pandas as pd
 
-    from arcticdl.files import write_text
+    from arcticdl.files import refuse_existing, write_text
     from arcticdl.sources import coco_table
 
-    if Path(out).exists() and not overwrite:
-        raise FileExistsError(f"{out} exists already. Replace it with --overwrite.")
+    refuse_existing(Path(out), overwrite=overwrite)
     limits = dict(_read_range(text) for text in ranges or [])
     rows = coco_table(files, images, seen_from=Path(out).parent, ranges=limits)
     write_text(out, pd.DataFrame(rows).to_csv(index=False))

@@ -244,11 +244,10 @@ def coco(
         coco_truth,
         mapped_images,
     )
-    from arcticdl.files import write_json
+    from arcticdl.files import refuse_existing, write_json
     from arcticdl.metrics import coco_scores
 
-    if out.exists() and not overwrite:
-        raise FileExistsError(f"{out} exists already. Replace it with --overwrite.")
+    refuse_existing(out, overwrite=overwrite)
     results = coco_results(maps, images, most=most)
     mapped = mapped_images(maps, images)
     lines = [f"{out}: {len(results):,} objects of {len(mapped):,} images"]

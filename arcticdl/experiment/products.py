@@ -15,6 +15,7 @@ import rasterio
 import xarray as xr
 
 from arcticdl.files import (
+    refuse_existing,
     remove_orphans,
     replace_folder,
     temporary_path,
@@ -283,8 +284,7 @@ def write_table(
     from arcticdl.inference.images import answer_images
 
     path = target if target.suffix.lower() == ".csv" else target / "predictions.csv"
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists already. Replace it with --overwrite.")
+    refuse_existing(path, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     found = answer_images(predictor, scenes)
     columns: dict[str, Any] = {"scene_id": found["scene"].values}

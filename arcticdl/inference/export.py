@@ -17,7 +17,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from arcticdl.errors import MissingExtraError
-from arcticdl.files import atomic_folder, atomic_path
+from arcticdl.files import atomic_folder, atomic_path, refuse_existing
 from arcticdl.inference.exports.card import beside, write_cards
 from arcticdl.inference.gaps.layers import gap_starts
 from arcticdl.inference.layers import ReadAnswer, SourceUnits, WholePixels
@@ -120,14 +120,10 @@ def _check_target(target: Path, overwrite: bool) -> None:
             raise FileExistsError(
                 f"{target} is a folder of other things. Name a new one, or NAME.onnx."
             )
-        there = [target]
+        made = [target]
     else:
-        there = [target] if target.is_file() else []
-    there += [path for path in beside(target) if path.exists()]
-    if there and not overwrite:
-        raise FileExistsError(
-            f"{there[0]} exists. Replace it with `overwrite=True` (--overwrite)."
-        )
+        made = [target] if target.is_file() else []
+    refuse_existing(*made, *beside(target), overwrite=overwrite)
 
 
 def with_source_units(

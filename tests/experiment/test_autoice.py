@@ -222,7 +222,7 @@ def test_charts_are_handed_on(small, work, capsys):
     chart = read_ice_chart(folder / f"{scene_id}_sigrid3.zip")
     assert len(chart.eggs) > 0
     assert main(["charts", str(small), "-o", str(out)]) == 1
-    assert "exist already" in capsys.readouterr().err
+    assert "already. Choose another place" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="one model"):
         chart_scenes(small, fold="all")
 

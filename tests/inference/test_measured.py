@@ -95,7 +95,7 @@ def test_a_front_that_is_missing_or_too_short_has_no_position(fronts):
         (lambda: line("2020-08-01_line.gpkg", 110, ""), "attribute `time`"),
         (lambda: line("2020-08-01_line.gpkg", 110, "2019-08-01T12:00:00Z"),
          "a time of its own"),
-        (lambda: Path("fronts.csv").touch(), "Replace them with --overwrite"),
+        (lambda: Path("fronts.csv").touch(), "Choose another place (--out)"),
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:'crs' was not provided")

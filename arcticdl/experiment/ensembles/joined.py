@@ -8,7 +8,7 @@ from typing import Any
 from arcticdl.choices import check_choice
 from arcticdl.errors import ConfigError, SplitError
 from arcticdl.experiment.folder import fold_path, load_run, trained_folds
-from arcticdl.files import write_json
+from arcticdl.files import refuse_existing, write_json
 from arcticdl.tiles import TileStore, open_store
 
 
@@ -61,10 +61,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
             f"`out` must name a .keras file. Received: {target}. For ONNX, export the "
             "ensemble: arcticdl export NAME.keras -o NAME.onnx"
         )
-    if target.exists() and not overwrite:
-        raise FileExistsError(
-            f"{target} exists. Replace it with `overwrite=True` (--overwrite)."
-        )
+    refuse_existing(target, overwrite=overwrite)
 
 
 def _members(folder: Path, asked: Sequence[str] | None) -> list[str]:

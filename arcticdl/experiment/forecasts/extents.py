@@ -8,6 +8,7 @@ import pandas as pd
 from arcticdl.config import Experiment
 from arcticdl.errors import SeriesError
 from arcticdl.experiment.forecasts.ground import forecast_store, region_masks
+from arcticdl.files import refuse_existing
 from arcticdl.metrics.ice_cover import EXTENT_THRESHOLD, cell_areas_km2
 from arcticdl.progress import track
 from arcticdl.tiles import ForecastStore
@@ -38,12 +39,11 @@ def measure_extents(
     """
     from arcticdl.inference.series.extents import (
         WHOLE_FIELD,
-        check_folder,
         region_extents,
         write_extents,
     )
 
-    check_folder(out, overwrite)
+    refuse_existing(Path(out), overwrite=overwrite)
     store = forecast_store(config)
     store.refuse_parts()
     _refuse_several(store)

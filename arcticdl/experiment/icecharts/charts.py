@@ -15,7 +15,7 @@ from arcticdl.experiment.bundles.models import model_files
 from arcticdl.experiment.data.anchors import find_anchors
 from arcticdl.experiment.data.inputs import open_inputs
 from arcticdl.experiment.scenes import open_configured
-from arcticdl.files import atomic_folder, atomic_path, safe_name
+from arcticdl.files import atomic_folder, atomic_path, refuse_existing, safe_name
 from arcticdl.inference.preflight import check_like_training
 from arcticdl.metrics.autoice import AUTOICE_CLASSES, in_tenths
 from arcticdl.scene import class_attributes, is_swath
@@ -83,7 +83,8 @@ def chart_scenes(
     scenes = _open(config, list(inputs), path.parent / "split.json")
     target = Path(run) / "charts" if out is None else Path(out)
     folders = [target / safe_name(str(s.attrs["scene_id"])) for s in scenes]
-    _refuse([*folders, *([Path(submission)] if submission else [])], overwrite)
+    one = [Path(submission)] if submission else []
+    refuse_existing(*folders, *one, overwrite=overwrite)
     settings = config.predict
     model = load_model(path)
     heads = chart_heads(model_heads(model)).values()
@@ -208,15 +209,6 @@ def _open(config: Experiment, inputs: list[str], split: Path) -> list[xr.Dataset
         except LabelError:  # a scene to be charted needs no chart
             found.append(open_configured(config.data, anchor, with_labels=False))
     return found
-
-
-def _refuse(paths: Sequence[Path], overwrite: bool) -> None:
-    there = [str(path) for path in paths if path.exists()]
-    if there and not overwrite:
-        raise FileExistsError(
-            f"{', '.join(there)} exist already. Use --overwrite, or another folder "
-            "with --out."
-        )
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from arcticdl.experiment.evaluate import chosen_folds
 from arcticdl.experiment.folder import fold_path, load_run
 from arcticdl.experiment.loop.heads import choose_head, refuse_series
 from arcticdl.experiment.scenes import open_configured
-from arcticdl.files import atomic_folder, write_json
+from arcticdl.files import atomic_folder, refuse_existing, write_json
 from arcticdl.progress import track
 from arcticdl.tiles import TileStore
 
@@ -74,10 +74,7 @@ def drift(
     refuse_series(config)
     (number,) = chosen_folds(folder, fold)
     target = folder / "drift" if out is None else Path(out)
-    if target.exists() and not overwrite:
-        raise FileExistsError(
-            f"{target} exists. Use --overwrite, or another folder with --out."
-        )
+    refuse_existing(target, overwrite=overwrite)
     if not inputs or (limit is not None and not limit > 0):
         raise ConfigError(
             "A comparison needs new scenes, and a positive `limit`. Received: "

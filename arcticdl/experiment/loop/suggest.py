@@ -20,7 +20,7 @@ from arcticdl.experiment.evaluate import chosen_folds
 from arcticdl.experiment.folder import fold_path, load_run
 from arcticdl.experiment.loop.heads import choose_head, refuse_series
 from arcticdl.experiment.scenes import open_configured
-from arcticdl.files import atomic_folder, write_json, write_text
+from arcticdl.files import atomic_folder, refuse_existing, write_json, write_text
 from arcticdl.progress import track
 
 _MOST_CENTRES = 1000
@@ -81,10 +81,7 @@ def suggest(
     numbers = chosen_folds(folder, "all")
     models = [fold_path(folder, number) / "model.keras" for number in numbers]
     target = folder / "suggestions" if out is None else Path(out)
-    if target.exists() and not overwrite:
-        raise FileExistsError(
-            f"{target} exists. Use --overwrite, or another folder with --out."
-        )
+    refuse_existing(target, overwrite=overwrite)
     if not inputs or n < 1:
         raise ConfigError(
             f"Suggestions need scenes, and `n` of at least 1. Received: {len(inputs)} "

@@ -13,7 +13,7 @@ from arcticdl.experiment.data.inputs import open_inputs
 from arcticdl.experiment.predict import check_overrides
 from arcticdl.experiment.products import MODEL_TAG, digest_of
 from arcticdl.experiment.reasons.wanted import BOUNDARIES, MAPS, Wanted
-from arcticdl.files import atomic_folder, safe_name, write_json
+from arcticdl.files import atomic_folder, refuse_existing, safe_name, write_json
 from arcticdl.inference.preflight import check_like_training
 
 
@@ -71,12 +71,7 @@ def explain(
     target = Path(run) / "explained" if out is None else Path(out)
     scenes = open_inputs(config, list(inputs), path.parent / "split.json")
     folders = [target / safe_name(str(scene.attrs["scene_id"])) for scene in scenes]
-    found = [str(folder) for folder in folders if folder.exists()]
-    if found and not overwrite:
-        raise FileExistsError(
-            f"{', '.join(found)} exist already. Use --overwrite, or another folder "
-            "with --out."
-        )
+    refuse_existing(*folders, overwrite=overwrite)
     settings = config.predict if config else None
     parts = [_part(scene, how.window) for scene in scenes]
     explainers = make_ready(path, how, settings)

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from arcticdl.files import atomic_folder, write_json, write_text
+from arcticdl.files import atomic_folder, refuse_existing, write_json, write_text
 from arcticdl.metrics.ice_cover import (
     EXTENT_THRESHOLD,
     sea_ice_area_km2,
@@ -71,20 +71,6 @@ def region_extents(
     return pd.DataFrame(rows)
 
 
-def check_folder(out: str | Path, overwrite: bool) -> Path:
-    """The folder that a table is written into.
-
-    Raises:
-        FileExistsError: It is there and `overwrite` is false.
-    """
-    target = Path(out)
-    if target.exists() and not overwrite:
-        raise FileExistsError(
-            f"{target} exists. Choose another folder, or replace it with overwrite."
-        )
-    return target
-
-
 def write_extents(
     table: pd.DataFrame,
     sea_km2: Mapping[str, float],
@@ -112,7 +98,8 @@ def write_extents(
         ValueError: A region has no sea, or no value at some date.
         FileExistsError: The folder is there and ``overwrite`` is false.
     """
-    target = check_folder(out, overwrite)
+    target = Path(out)
+    refuse_existing(target, overwrite=overwrite)
     counts = table.groupby("region")["time"].nunique()
     short = sorted(r for r in sea_km2 if counts.get(r) != table["time"].nunique())
     if short or min(sea_km2.values()) <= 0:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from arcticdl.files import write_json, write_text
+from arcticdl.files import refuse_existing, write_json, write_text
 from arcticdl.metrics.glaciers import front_position_m, front_trend, rates_m_per_year
 
 DEFINITION = (
@@ -88,11 +88,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
     if target.suffix.lower() != ".csv":
         raise ValueError(f"`out` (--out) must end in .csv. Received: {target}")
     made = (target, target.with_suffix(".json"), target.with_suffix(".png"))
-    there = [str(path) for path in made if path.exists()]
-    if there and not overwrite:
-        raise FileExistsError(
-            f"{', '.join(there)} exist already. Replace them with --overwrite."
-        )
+    refuse_existing(*made, overwrite=overwrite)
 
 
 def _read(path: Path) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from arcticdl.errors import BandNotFoundError
+from arcticdl.files import refuse_existing
 from arcticdl.inference.output import MapFile, scene_georeference
 from arcticdl.metrics.melt_onset import melt_onset
 from arcticdl.scene import read_values
@@ -54,8 +55,7 @@ def measure_melt_onset(
     target = Path(out)
     if target.suffix.lower() not in (".tif", ".tiff"):
         raise ValueError(f"`out` (--out) must end in .tif. Received: {target}")
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} exists already. Replace it with --overwrite.")
+    refuse_existing(target, overwrite=overwrite)
     opened = sorted((_open(path, band) for path in scenes), key=_time)
     _check_grids(opened)
     first, times = opened[0], [_time(scene) for scene in opened]

@@ -7,7 +7,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
-from arcticdl.files import write_json
+from arcticdl.files import refuse_existing, write_json
 from arcticdl.inference.output import MapFile
 from arcticdl.seaice.polaris import (
     OPERATIONS,
@@ -71,9 +71,7 @@ def measure_polaris(
     if target.suffix.lower() not in (".tif", ".tiff"):
         raise ValueError(f"`out` (--out) must end in .tif. Received: {target}")
     told = target.with_suffix(".json")
-    for file in (target, told):
-        if file.exists() and not overwrite:
-            raise FileExistsError(f"{file} exists already. Replace it: --overwrite.")
+    refuse_existing(target, told, overwrite=overwrite)
     with rasterio.open(path) as types:
         classes = _classes(types)
         kinds = types_of(list(classes))

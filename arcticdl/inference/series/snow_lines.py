@@ -11,7 +11,7 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
 from arcticdl.choices import choose
-from arcticdl.files import write_json, write_text
+from arcticdl.files import refuse_existing, write_json, write_text
 from arcticdl.metrics.glaciers import snow_line
 
 DEFINITION = (
@@ -57,11 +57,7 @@ def measure_snow_lines(
     if target.suffix.lower() != ".csv":
         raise ValueError(f"`out` (--out) must end in .csv. Received: {target}")
     made = (target, target.with_suffix(".json"))
-    there = [str(path) for path in made if path.exists()]
-    if there and not overwrite:
-        raise FileExistsError(
-            f"{', '.join(there)} exist already. Replace them with --overwrite."
-        )
+    refuse_existing(*made, overwrite=overwrite)
     for path in (*maps, elevation):
         if not Path(path).is_file():
             raise FileNotFoundError(f"No such file: {path}")
