@@ -13,6 +13,8 @@ from made_stack import YEARS, describe, make_sic, write_years
 from arcticdl.cli import main
 from arcticdl.config import load_config
 from arcticdl.errors import ConfigError, SceneError, SeriesError, SplitError
+from arcticdl.evaluation.forecasts.fields import forecast_dataset
+from arcticdl.evaluation.forecasts.issue import Issued
 from arcticdl.experiment import predict, prepare
 from arcticdl.experiment.build import build_feeds
 from arcticdl.experiment.data.prepared import open_prepared
@@ -187,6 +189,8 @@ def test_the_file_of_forecasts_keeps_the_conventions(found):
         first, second = data["issue"].values[0], data["time"].values[0]
         assert str(first)[:10] == "2008-01-01"
         assert [str(t)[:10] for t in second] == ["2008-02-01", "2008-03-01"]
+        assert data["forecast_period"].values[0].tolist() == [31, 60]
+        assert data["y"].attrs["standard_name"] == "projection_y_coordinate"
         known = np.isfinite(data["sic"].values)
         assert (
             (data["sic"].values[known] >= 0) & (data["sic"].values[known] <= 1)
@@ -208,6 +212,31 @@ def test_the_file_of_forecasts_keeps_the_conventions(found):
         assert str(latest["issue"].values[0])[:10] == "2009-12-01"
         assert np.isnan(latest["observed"]).all()
         assert np.isfinite(latest["sic"]).any()
+
+
+def test_a_grid_in_degrees_has_axes_in_degrees():
+    """As the conventions have them, which know no projection there."""
+    when, day = np.datetime64("2020-03-01"), np.datetime64("2020-03-04")
+    field = np.zeros((1, 2, 3), "float32")
+    issued = [Issued("a", when, (3,), (day,), field, {"persistence": field})]
+    data = forecast_dataset(
+        issued,
+        "persistence",
+        grid=(np.array([0.5, 1.5, 2.5]), np.array([80.5, 79.5]), "EPSG:4326"),
+        quantity="sic",
+        units="1",
+        step_h=24,
+    )
+    told = {axis: data[axis].attrs for axis in "xy"}
+    assert (told["x"]["standard_name"], told["x"]["units"]) == (
+        "longitude",
+        "degrees_east",
+    )
+    assert (told["y"]["standard_name"], told["y"]["units"]) == (
+        "latitude",
+        "degrees_north",
+    )
+    assert data["forecast_period"].values.tolist() == [[3.0]]
 
 
 def test_the_page_stands_alone_and_the_film_has_frames(found):
@@ -319,6 +348,35 @@ def test_a_variable_that_ends_before_its_dates_is_refused(tmp_path, monkeypatch)
         prepare(configured())
 
 
+def test_a_further_variable_that_ends_early_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    years = range(2000, 2004)
+    write_years(Path("stack"), make_sic(years), years)
+    for year in years:
+        path = f"stack/sic_{year}.nc"
+        with xr.open_dataset(path) as data:
+            both = data.load().assign(sst=data["sic"] * (np.nan if year > 2002 else 2))
+        both["sst"].attrs = both["sic"].attrs | {"units": "degC"}
+        both.to_netcdf(path)
+    with pytest.raises(SceneError, match=r"sic_2003_0\d\d., whose bands \['sst'\]"):
+        prepare(configured())
+
+
+def test_a_grid_that_moves_by_half_a_cell_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    years = range(2000, 2004)
+    write_years(Path("stack"), make_sic(years), years)
+    with xr.open_dataset("stack/sic_2003.nc") as data:
+        changed = data.load()
+    changed["x"] = ("x", changed["x"].values + 12_500, changed["x"].attrs)
+    changed.to_netcdf("stack/sic_2003.nc")
+    series = with_series(reference=[2000, 2002])
+    config = configured(**series, folds={"test": {"year": ["2003"]}})
+    prepare(config)
+    with pytest.raises(SeriesError, match=r"must lie on one grid.*0\.5 px apart"):
+        open_prepared(config)
+
+
 def test_a_date_that_lacks_most_cells_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     years = range(2000, 2004)
@@ -337,9 +395,10 @@ def test_a_date_that_lacks_most_cells_is_refused(tmp_path, monkeypatch):
         (with_series(history=300), SeriesError, "must not be longer than the series"),
         (with_series(step_h=24), SeriesError, "has a label at the steps"),
         (with_series(reference=[1980, 1990]), SeriesError, "at least 3 years"),
+        (with_series(limits=[0, 0.5]), SeriesError, "values from 0 to 1. Set"),
         ({"folds": {"test": {"year": ["2005"]}}}, SplitError, "lie outside the years"),
     ],
-    ids=["history", "step", "reference", "test inside"],
+    ids=["history", "step", "reference", "limits", "test inside"],
 )
 def test_series_that_cannot_be_forecast_are_refused(here, changes, error, message):
     config = configured(name="no", tiles={"store": "data/made.tiles"}, **changes)

@@ -174,6 +174,12 @@ def _coordinates(issued: Sequence[Issued], step_h: float) -> dict[str, Any]:
             np.array(issued[0].leads, "int32"),
             {"long_name": f"lead in steps of {step_h:g} h", "units": "1"},
         ),
+        "forecast_period": (
+            ("issue", "lead"),
+            np.array(targets) - np.array(when)[:, None],
+            # Of "days" xarray would make time spans, and warn.
+            {"standard_name": "forecast_period", "units": "day"},
+        ),
         "time": (
             ("issue", "lead"),
             np.array(targets),
@@ -183,12 +189,16 @@ def _coordinates(issued: Sequence[Issued], step_h: float) -> dict[str, Any]:
 
 
 def _axes(x: np.ndarray, y: np.ndarray, crs: Any) -> dict[str, Any]:
-    units = {"units": "m"} if crs.is_projected else {"units": "degrees"}
-    names = ("projection_x_coordinate", "projection_y_coordinate")
+    names, units = ("longitude", "latitude"), ("degrees_east", "degrees_north")
+    if crs.is_projected:
+        names, units = (
+            ("projection_x_coordinate", "projection_y_coordinate"),
+            ("m", "m"),
+        )
     return {
         "spatial_ref": ((), np.int32(0), {**crs.to_cf(), "spatial_ref": crs.to_wkt()}),
-        "x": ("x", x, {"standard_name": names[0], "axis": "X", **units}),
-        "y": ("y", y, {"standard_name": names[1], "axis": "Y", **units}),
+        "x": ("x", x, {"standard_name": names[0], "axis": "X", "units": units[0]}),
+        "y": ("y", y, {"standard_name": names[1], "axis": "Y", "units": units[1]}),
     }
 
 

@@ -243,6 +243,7 @@ class Place:
         seen = np.isfinite(values)
         self.mask = seen.all(0)
         _check_mask(store, self, seen)
+        _check_limits(values, context)
         self._row = {int(tile): row for row, tile in enumerate(self.tiles)}
         self._manifest = store.manifest.iloc[self.tiles[:1]]
         self._static: dict[str, np.ndarray] = {}
@@ -308,6 +309,18 @@ def _check_mask(store: TileStore, place: Place, seen: np.ndarray) -> None:
             "All dates must have most of the cells, for those that one date lacks are "
             f"void in all years. Received: {len(names)} with less than half, such as "
             f"{names[0]!r}. Leave these dates out; a missing date is no error."
+        )
+
+
+def _check_limits(values: np.ndarray, context: Context) -> None:
+    """Percent told as fractions would be cut off by the limits, without a word."""
+    (low, high), slack = context.limits, 1e-3
+    least, most = float(np.nanmin(values)), float(np.nanmax(values))
+    if least < low - slack or most > high + slack:
+        raise SeriesError(
+            f"{context.of!r} must lie within `context.limits`, to which forecasts are "
+            f"cut. Received: limits {[low, high]}, and values from {least:.4g} to "
+            f"{most:.4g}. Set `data.series.context.limits`; divide percent by 100."
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from arcticdl.errors import SeriesError
+from arcticdl.scene.contract import GRID_TOLERANCE_PX
 from arcticdl.scene.stats import BandStats
 from arcticdl.series import Steps, place_dates
 from arcticdl.tiles.labels import LabelInfo
@@ -257,18 +258,20 @@ def _place_tiles(store: TileStore, steps: Steps, by: str) -> Any:
 
 
 def _check_one_grid(store: TileStore, place: np.ndarray, by: str) -> None:
-    """Tiles of one place must lie on each other, up to a hundredth of their side."""
+    """Tiles of one place must lie on each other, pixel by pixel."""
     bounds = store.manifest.geometry.bounds.to_numpy()
     first = np.unique(place, return_index=True)[1][place]
-    side = (bounds[:, 2:] - bounds[:, :2]).max(1)
-    off = np.abs(bounds - bounds[first]).max(1) > side / 100
+    height, width = store.tile_size_px
+    pixel = (bounds[:, 2:] - bounds[:, :2]) / [width, height]
+    off_px = np.abs(bounds - bounds[first]) / np.hstack([pixel, pixel])
+    off = off_px.max(1) > GRID_TOLERANCE_PX
     if off.any():
         wrong = int(np.flatnonzero(off)[0])
         ids = store.manifest["scene_id"].to_numpy()
         raise SeriesError(
             f"All dates of a series must lie on one grid. Received: {ids[wrong]!r} "
-            f"and {ids[first[wrong]]!r} of one {by!r}, which do not. Set `data.grid`, "
-            "or align the scenes."
+            f"and {ids[first[wrong]]!r} of one {by!r}, {off_px[wrong].max():.2g} px "
+            "apart. Set `data.grid`, or align the scenes."
         )
 
 

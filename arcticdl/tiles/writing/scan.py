@@ -150,6 +150,20 @@ def _classes(
     return names, tuple(colors[i] for i in order) if colors else ()
 
 
+def _refuse_empty(scene: xr.Dataset, name: str) -> None:
+    """Says what has no valid pixel: the scene, or bands that end before others."""
+    bands = [scene["image"].isel(band=k) for k in range(scene.sizes["band"])]
+    held = np.array([bool(np.isfinite(np.asarray(band)).any()) for band in bands])
+    told = f"scene {name!r}, all nodata. Leave it out."
+    if held.any() and not held.all():
+        empty = [str(band) for band in scene["band"].values[~held]]
+        told = (
+            f"scene {name!r}, whose bands {empty} hold nothing, so that no pixel has "
+            "all bands. Leave the scene out, or these bands (`data.use_bands`)."
+        )
+    raise SceneError(f"A scene must have at least one valid pixel. Received: {told}")
+
+
 def scan_scene(
     scene: xr.Dataset,
     plan: TilePlan,
@@ -179,10 +193,7 @@ def scan_scene(
     """
     stats, name = scene_band_stats(scene), scene_id(scene)
     if not stats.count.any():
-        raise SceneError(
-            "A scene must have at least one valid pixel. Received: scene "
-            f"{name!r}, all nodata. Leave it out."
-        )
+        _refuse_empty(scene, name)
     void: dict[str, Any] = {}
     unknown: dict[str, dict[str, int]] = {}
     for label, info in labels.items():
