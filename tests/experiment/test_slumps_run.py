@@ -241,6 +241,8 @@ def test_average_precision_of_masks_is_as_reckoned_by_hand(tmp_path):
     scores = metrics.coco_scores(truth, results)
     assert scores["ap"] == pytest.approx(0.4 / 2)
     assert scores["ap50"] == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="'pixels'"):
+        evaluation.coco_truth(file, vertices="pixel")
     (surest,) = evaluation.coco_results(tmp_path, file, most=1)
     assert surest["score"] == 0.9
     table = tmp_path / "test_manifest.csv"

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from arcticdl.choices import check_choice
 from arcticdl.errors import SourceError
 from arcticdl.metrics.detection import coco_annotations
 from arcticdl.sources.formats.coco import CocoFile, read_coco
+from arcticdl.sources.formats.coco_masks import VERTICES
 from arcticdl.sources.open import open_scene
 
 _ENDING = "_instances.tif"
@@ -88,6 +90,7 @@ def coco_truth(
     Raises:
         MissingExtraError: pycocotools is not installed.
         SourceError: The file is no COCO annotations, or an object has no outline.
+        ValueError: Unknown `vertices`.
 
     Example:
         >>> import json, tempfile
@@ -103,6 +106,7 @@ def coco_truth(
         >>> coco_truth(file)["annotations"][0]["area"]  # places between pixels
         6.0
     """
+    check_choice("vertices", vertices, VERTICES)
     coco = read_coco(file)
     chosen = list(coco.images) if image_ids is None else list(image_ids)
     annotations = []
