@@ -289,3 +289,15 @@ def test_names_from_data_stay_in_their_folder(name, safe):
 def test_a_name_of_nothing_is_refused(name):
     with pytest.raises(ValueError, match="letter or a digit"):
         files.safe_name(name)
+
+
+def test_what_is_there_is_named_whole_and_kept_unless_it_may_go(tmp_path):
+    there, folder, free = (tmp_path / name for name in ("a.tif", "b", "c.csv"))
+    there.touch()
+    folder.mkdir()
+    files.refuse_existing(there, folder, free, overwrite=True)
+    files.refuse_existing(free, overwrite=False)
+    with pytest.raises(FileExistsError, match=r"a\.tif, \S+b exist already.*--over"):
+        files.refuse_existing(there, free, folder, overwrite=False)
+    with pytest.raises(FileExistsError, match=r"a\.tif exists already"):
+        files.refuse_existing(there, overwrite=False)
