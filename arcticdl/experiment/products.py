@@ -120,7 +120,8 @@ class SceneWriter:
             stem = target.with_suffix("")
             chosen = [PRODUCTS[name] for name in self.products]
             found = [path for each in chosen for path in each.files(maps, stem)]
-            _refuse([path for path in (target, *found) if path.exists()])
+            there = dict.fromkeys((target, *found))  # a product may be the map itself
+            _refuse([path for path in there if path.exists()])
 
     def write(self, scene: xr.Dataset, target: Path) -> list[Path]:
         """Maps one scene.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -18,6 +19,12 @@ from arcticdl.inference.strips import read_strips
 from arcticdl.progress import track
 from arcticdl.scene import BandStats
 from arcticdl.tiles import Normalizer
+
+_CACHE_BYTES = 2**26
+_BLOCK_PX = 512
+"""GDAL keeps blocks up to a twentieth of the machine's memory, more of them the longer
+a scene is, unless it is told a bound: here the blocks of 512 rows of all bands that are
+read and written, so that hardly one is packed or unpacked twice."""
 
 
 def predict_scene(
@@ -193,8 +200,13 @@ def fill_maps(
     """
     overlap = min(predictor.window) // 4 if overlap_px is None else overlap_px
     fills = bool(gap_starts(predictor.card))
+    bands = scene.sizes["band"] + sum(len(layer.bands) for layer in maps.layers)
+    cache = _CACHE_BYTES + bands * 4 * _BLOCK_PX * scene.sizes["x"]
     try:
-        with ThreadPoolExecutor(1, "maps") as pool:
+        with (
+            rasterio.Env(GDAL_CACHEMAX=cache),
+            ThreadPoolExecutor(1, "maps") as pool,
+        ):
             writing: Future[None] | None = None
             for row, answers, valid in finished_rows(
                 predictor, scene, image_stats, overlap, shown=progress

@@ -110,7 +110,8 @@ def _read_back(path: Path) -> tuple[np.ndarray, str]:
     if points != [2]:
         raise ValueError(
             "`back` (--back) must be one line of two points, across the glacier and "
-            f"behind every front. Received: {path} with lines of {points} points."
+            f"behind every front. Received: {path} with {len(lines)} lines, the first "
+            f"of {points[0] if points else 0} points."
         )
     middle = frame.geometry.interpolate(0.5, normalized=True).to_crs(4326).iloc[0]
     crs = f"+proj=aeqd +lat_0={middle.y} +lon_0={middle.x} +datum=WGS84 +units=m"
