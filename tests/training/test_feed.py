@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import numpy as np
@@ -307,6 +308,17 @@ def test_turned_in_parts_is_scaled_and_then_turned_to_the_bit(method, monkeypatc
         (turned,) = transform(given, ["s"] * 16, np.random.default_rng(1))
         assert turned.dtype == "float32"
         assert np.array_equal(turned.view("u4"), expected.view("u4"))
+
+
+@pytest.mark.parametrize("augment", [None, "flips"])
+def test_batches_are_arrays_that_others_can_take_as_they_are(store, augment):
+    feed = TileFeed(store, INDICES, labels=["ice"], augment=augment, batch_size=8)
+    batches = list(feed)  # a sequence: it ends by itself, as a loader's source does
+    assert [len(image) for image, _ in batches] == [8, 8, 8, 5]
+    for arrays in batches:
+        assert all(a.flags.c_contiguous and a.flags.writeable for a in arrays)
+    pairs = itertools.pairwise(batches)
+    assert not any(np.shares_memory(a[0], b[0]) for a, b in pairs)
 
 
 def test_a_sampler_chooses_the_tiles(store):
