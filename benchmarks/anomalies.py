@@ -41,6 +41,10 @@ KINDS = {
         f"{_LATENT}.kind": "sparse_l1",
         f"{_LATENT}.weight": "0.1",
     },
+    "sparse autoencoder (rates)": {
+        f"{_LATENT}.kind": "sparse_kl",
+        f"{_LATENT}.weight": "0.1",
+    },
     "denoising autoencoder": {
         f"{_LATENT}.kind": "plain",
         "train.augment": "[{name: noise, std: [0.3, 0.6], p: 1.0}]",
@@ -63,7 +67,7 @@ def measure(seed: int) -> dict[str, dict[str, float]]:
     _run("prepare", str(CONFIG), *_set(common))
     rows = {}
     for title, own in KINDS.items():
-        run = Path(f"runs/{seed}-{title.split()[0]}")
+        run = Path(f"runs/{seed}-{title.replace(' ', '_')}")
         rows[title] = _of_network(run, common | own, test, truth)
     split = json.loads((run / "fold0" / "split.json").read_text())
     return rows | _rest(seed, split, test, truth)
