@@ -1,6 +1,7 @@
-"""What season, position and ERA5 are worth, where regions were trained and elsewhere.
+"""What season, position and ERA5 are worth; and a network beside every method.
 
     python benchmarks/autoice_inputs.py FOLDER [--draws 72] [--epochs 12] [--seeds 3]
+    python benchmarks/autoice_inputs.py FOLDER --part methods
 
 Simulated AI4Arctic files of 256 px in the world ``disjoint``. Of all draws those are
 kept that give four regions a climatology: in two the half of the scenes with the most
@@ -10,10 +11,15 @@ as well, so that what is usual elsewhere says nothing. Air and skin temperature 
 the ice in these files, as those of ERA5 follow the ice that it is given. The network is
 that of ``autoice_heads.py``. Scores are those of the AutoICE challenge over the scenes
 of either kind; intervals of 95 % over scenes, paired, of differences averaged over the
-seeds. Simulated results say nothing about real ice.
+seeds. Methods are those that stand beside a network on the robustness card, fitted to
+the training tiles of radar and AMSR2, beside the network of these inputs. The ceiling
+is the chart that the true parameters of a scene give within its polygons' outlines.
+The seed of the scenes stands in this file, as it did before anything was trained.
+Simulated results say nothing about real ice.
 """
 
 import argparse
+import json
 import os
 import time
 from pathlib import Path
@@ -21,9 +27,16 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 import yaml
-from autoice_heads import CHARTS, CONFIG, counts_of, tell
+from autoice_heads import CHARTS, CONFIG, Counts, counts_of, parts, tell
 
 from arcticdl.cli import main as arcticdl
+from arcticdl.evaluation.autoice.beside import chart_baselines
+from arcticdl.evaluation.autoice.tally import chart_heads, tally_each
+from arcticdl.experiment.folder import fold_path
+from arcticdl.inference import load_model
+from arcticdl.metrics.autoice import AUTOICE_CLASSES
+from arcticdl.metrics.confusion import confusion_matrix
+from arcticdl.models.card import model_heads
 from arcticdl.simulate.ai4arctic import write_ai4arctic
 from arcticdl.simulate.ice import OLD_ICE
 from arcticdl.simulate.scene import Truth, draw_truth
@@ -109,16 +122,79 @@ def old_ice(scenes: list[str]) -> float:
     return float(np.mean(shares))
 
 
+def methods_of(folder: Path, seed: int) -> dict[str, Counts]:
+    """Counts of every method by chart and scene; kept, as they take minutes."""
+    kept = Path(f"methods_{seed}.json")
+    if not kept.is_file():
+        store, training, test = parts(folder)
+        model = load_model(fold_path(folder, 0) / "model.keras")
+        heads = chart_heads(model_heads(model))
+        beside = chart_baselines(store, training, heads, seed=seed)
+        answering = {name: one.answering for name, one in beside.items()}
+        found = tally_each(answering, heads, store, test, progress=False)
+        titled = {
+            beside[name].title: {s: {c: n.tolist() for c, n in each.items()}
+                                 for s, each in scenes.items()}
+            for name, scenes in found.items()
+        }  # fmt: skip
+        kept.write_text(json.dumps(titled), encoding="utf-8")
+    read = json.loads(kept.read_text(encoding="utf-8"))
+    return {
+        title: {
+            chart: {s: np.array(each[chart]) for s, each in scenes.items()}
+            for chart in next(iter(scenes.values()))
+        }
+        for title, scenes in read.items()
+    }
+
+
+def ceiling_of(scenes: list[str]) -> Counts:
+    """Counts of the charts that the true parameters give."""
+    found: Counts = {chart: {} for chart in CHARTS}
+    for scene_id in scenes:
+        with xr.open_dataset(f"data/autoice/{scene_id}.nc", decode_cf=False) as file:
+            for chart in CHARTS:
+                charted, told = file[chart].values, file[f"{chart}_ceiling"].values
+                told = np.where(charted == 255, 255, told)
+                charted = np.where(told == 255, 255, charted)  # as in all scores
+                count = AUTOICE_CLASSES[chart]
+                found[chart][scene_id] = confusion_matrix(charted, told, count)
+    return found
+
+
+def beside(epochs: int, seeds: int) -> None:
+    """The network of radar and AMSR2 beside every method, on all held-out scenes."""
+    folders = [train(INPUTS["radar and AMSR2"], epochs, seed) for seed in range(seeds)]
+    runs = {"network": [counts_of(folder) for folder in folders]}
+    for seed, folder in enumerate(folders):
+        for title, counts in methods_of(folder, seed).items():
+            runs.setdefault(title, []).append(counts)
+    scenes = sorted(runs["network"][0]["SOD"])
+    runs["true parameters (ceiling)"] = [ceiling_of(scenes)] * seeds
+    for chart in CHARTS:
+        told = {
+            title: [{chart: counts[chart]} for counts in each]
+            for title, each in runs.items()
+            if all(chart in counts for counts in each)
+        }
+        keys = [chart] if chart == "SIC" else [chart, f"{chart} macro F1"]
+        tell(chart, told, keys)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     for name, usual in (("draws", 72), ("epochs", 12), ("seeds", 3)):
         parser.add_argument(f"--{name}", type=int, default=usual)
+    parser.add_argument("--part", default="inputs", choices=["inputs", "methods"])
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
     os.chdir(asked.folder)
     if not Path("held.yaml").is_file():
         write_scenes(asked.draws)
+    if asked.part == "methods":
+        beside(asked.epochs, asked.seeds)
+        return
     began = time.process_time()
     runs = {
         title: [
