@@ -13,6 +13,7 @@ from arcticdl.files import atomic_path, write_json
 from arcticdl.plots.maps import class_rgb, composite_rgb
 from arcticdl.plots.style import PALETTE
 from arcticdl.plots.values import scaled_rgb
+from arcticdl.void import VOID_CLASS
 
 INDEX_NAME = "pictures.json"
 PANELS = ("image", "label", "prediction", "errors")
@@ -78,8 +79,8 @@ def paint_input(
 
 def paint_counts(y_true: np.ndarray, y_pred: np.ndarray) -> list[np.ndarray]:
     """Panels of labels ``(y, x, class)``: how many hold, and how many are wrong."""
-    void = (y_true == 255).all(axis=-1)
-    known = y_true != 255
+    void = (y_true == VOID_CLASS).all(axis=-1)
+    known = y_true != VOID_CLASS
     counts = (
         ((y_true == 1) & known).sum(-1),
         ((y_pred > 0) & known).sum(-1),

@@ -209,7 +209,9 @@ def apply_corrections(
         return Corrected(label, 0)
     if not {"y", "x"} <= set(label.dims):
         before = label.values
-        scored = np.isfinite(before) if before.dtype.kind == "f" else before != 255
+        scored = (
+            np.isfinite(before) if before.dtype.kind == "f" else before != VOID_CLASS
+        )
         after = np.where(scored, values[-1], before).astype(before.dtype)
         return Corrected(label.copy(data=after), int(_differ(before, after).sum()))
     shapes, affine = _placed(scene, table)

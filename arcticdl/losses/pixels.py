@@ -12,7 +12,7 @@ from arcticdl.losses.probabilities import (
     nan_unless_probabilities,
     to_logits,
 )
-from arcticdl.void import split_void
+from arcticdl.void import VOID_CLASS, split_void
 
 
 class Pixels:
@@ -58,7 +58,7 @@ class Pixels:
         y_pred: Any,
         sample_weight: Any = None,
         *,
-        void_class: int | None = 255,
+        void_class: int | None = VOID_CLASS,
         multilabel: bool = False,
         from_logits: bool = True,
     ) -> None:

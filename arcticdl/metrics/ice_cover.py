@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import KDTree
 
+from arcticdl.void import VOID_CLASS
+
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
@@ -225,7 +227,7 @@ def melt_pond_fraction(
     *,
     pond_class: int = 0,
     ice_class: int = 1,
-    void_class: int | None = 255,
+    void_class: int | None = VOID_CLASS,
     min_sic: float = EXTENT_THRESHOLD,
 ) -> dict[str, float]:
     """Computes the share of the ice that is covered by melt ponds.

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from arcticdl.plots.boxes import BoxPicture, box_pictures
 from arcticdl.plots.maps import class_legend, class_rgb, composite_rgb
 from arcticdl.plots.style import VOID_COLOR, checked_colors, house_style, new_figure
+from arcticdl.void import VOID_CLASS
 
 
 def show_tiles(
@@ -189,7 +190,9 @@ def _draw_codes(axes: Any, maps: Sequence[np.ndarray], head: Any) -> None:
     for row, codes in zip(axes, maps, strict=True):
         for ax, one in zip(row, codes, strict=True):
             ax.imshow(class_rgb(one, colors))
-    entries = class_legend(head.classes, colors, with_void=bool((maps[0] == 255).any()))
+    entries = class_legend(
+        head.classes, colors, with_void=bool((maps[0] == VOID_CLASS).any())
+    )
     axes[0][-1].legend(
         handles=entries, loc="upper left", bbox_to_anchor=(1.04, 1.0), borderaxespad=0.0
     )
@@ -199,7 +202,7 @@ def _as_numbers(
     labels: np.ndarray, answers: np.ndarray, head: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     if head.spec.label == "labels":
-        void = (labels == 255).all(axis=-1)
+        void = (labels == VOID_CLASS).all(axis=-1)
         held = ((labels == 1).sum(-1), (answers > 0).sum(-1))
         return np.where(void, np.nan, held[0]), held[1].astype("float32")
     first = labels[..., 0] if labels.ndim == answers.ndim else labels

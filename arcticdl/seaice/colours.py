@@ -7,6 +7,8 @@ Matplotlib take them; :func:`colormap` turns them into GDAL's colour table.
 
 from collections.abc import Iterable, Mapping
 
+from arcticdl.void import VOID_CLASS
+
 VOID_COLOUR = "#ffffff"
 UNDETERMINED_COLOUR = "#ffffff"
 
@@ -124,7 +126,7 @@ def to_rgb(colour: str) -> tuple[int, int, int]:
 
 
 def colormap(
-    colours: Iterable[str], *, void_class: int | None = 255
+    colours: Iterable[str], *, void_class: int | None = VOID_CLASS
 ) -> dict[int, tuple[int, int, int, int]]:
     """Makes GDAL's colour table of a class map.
 
