@@ -125,10 +125,11 @@ def _refuse_known(names: Sequence[str], folder: Path, numbers: Sequence[int]) ->
     for number, split in splits.items():
         tested = sorted(set(names) & set(split["test"]))
         if tested:
+            more = f" and {len(tested) - 1} more" if tested[1:] else ""
             raise SplitError(
                 "A model's confidence must not choose what models are tested on. "
-                f"Received: {tested[0]!r}, in the test part of fold {number}, and "
-                f"{len(tested) - 1} more. Give scenes that the run does not know."
+                f"Received: {tested[0]!r}{more}, in the test part of fold {number}. "
+                "Give scenes that the run does not know."
             )
     for number, split in splits.items():
         learnt = sorted(set(names) & {*split["train"], *split["validation"]})
