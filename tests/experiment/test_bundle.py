@@ -1,10 +1,12 @@
 """A bundle: packed, checked, refused where it is not what it says, and used."""
 
+import io
 import json
 import shutil
 import zipfile
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from arcticdl.errors import BundleError
 from arcticdl.experiment import verify_bundle
 from arcticdl.experiment.bundles.layout import sha256
 from arcticdl.inference import load_model
+from arcticdl.models import warm_start
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +47,34 @@ def test_its_answer_is_that_of_the_network(packed):
     right = softmax(model.predict(scaled, verbose=0), axis=-1)
     with np.load(packed / "answer.npz") as file:
         np.testing.assert_allclose(file["ice_type"], right, atol=1e-5)
+
+
+def test_its_model_is_that_of_the_run_without_the_optimiser(packed):
+    of_run, of_bundle = Path("runs/demo/fold0/model.keras"), packed / "model.keras"
+    assert optimiser_of(of_run) and not optimiser_of(of_bundle)
+    assert of_bundle.stat().st_size < of_run.stat().st_size
+    keras.backend.clear_session()
+    one, other = load_model(of_run), load_model(of_bundle)
+    for weight, same in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, same)
+    with np.load(packed / "sample.npz") as file:
+        image = file["image"]
+    np.testing.assert_array_equal(
+        one.predict(image, verbose=0), other.predict(image, verbose=0)
+    )
+    new = keras.models.clone_model(one)
+    warm_start(new, other)
+    for weight, same in zip(one.get_weights(), new.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, same)
+
+
+def optimiser_of(path):
+    """What a ``.keras`` file holds of an optimiser: its settings, and its numbers."""
+    with zipfile.ZipFile(path) as archive:
+        settings = json.loads(archive.read("config.json")).get("compile_config") or {}
+        with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as weights:
+            numbers = list(weights.get("optimizer/vars", ()))
+    return [*settings, *numbers]
 
 
 def test_a_zip_file_is_the_same_bundle_and_maps_as_its_run(packed, capsys):

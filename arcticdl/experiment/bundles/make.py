@@ -48,8 +48,10 @@ def bundle(
 
     The bundle holds the model, its card, the run's configuration, environment, split
     and scores, the sha-256 of each file, and a tile with the network's answer to it,
-    which `verify_bundle` compares. Its README tells what the network answers, how well
-    the run's folds did on scenes that they held out, and the configuration's `limits`.
+    which `verify_bundle` compares. The model goes along without its optimiser, and
+    answers as the run's does, to the bit. The README tells what the network answers,
+    how well the run's folds did on scenes that they held out, and the configuration's
+    `limits`.
 
     Args:
         run: Run folder.
@@ -144,15 +146,16 @@ def _fill(
     from arcticdl.experiment.bundles.verify import answers_of
     from arcticdl.inference import load_model
     from arcticdl.models import get_card
+    from arcticdl.training.fit import save_model
 
-    shutil.copyfile(model, part / layout.MODEL)
+    network = load_model(model)
+    save_model(network, part / layout.MODEL)  # without its optimiser
     shutil.copyfile(folder / "config.yaml", part / layout.CONFIG)
     environment = json.loads((folder / "environment.json").read_text("utf-8"))
     write_json(part / "environment.json", environment)
     for name in _COPIED:
         if model.with_name(name).is_file():
             shutil.copyfile(model.with_name(name), part / name)
-    network = load_model(model)
     card = get_card(network) or {}
     write_json(part / layout.CARD, card)
     _write_arrays(part / layout.SAMPLE, pixels)
