@@ -257,6 +257,61 @@ def test_average_precision_of_masks_is_as_reckoned_by_hand(tmp_path):
         evaluation.coco_results(tmp_path, table)
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_map_is_of_the_image_that_it_is_named_by_or_of_none(tmp_path):
+    pytest.importorskip("pycocotools")
+    numbers = np.zeros((8, 9), int)
+    numbers[2:4, 2:5] = 1
+    file = tmp_path / "truth.json"
+
+    def listed(*names):
+        images = [
+            {"id": number, "file_name": name, "width": 9, "height": 8}
+            for number, name in enumerate(names, start=1)
+        ]
+        categories = [{"id": 1, "name": "rts"}]
+        tree = {"images": images, "annotations": [], "categories": categories}
+        file.write_text(json.dumps(tree))
+        return [one["image_id"] for one in evaluation.coco_results(tmp_path, file)]
+
+    write_map(tmp_path, "chip_1_", numbers, [0.5])  # as `predict` names chip(1)
+    with pytest.raises(SourceError, match=r"Received: \['chip_1_'\]"):
+        listed("b.jpg")
+    write_map(tmp_path, "a", numbers, [0.5])
+    assert listed("a.jpg", "chip(1).jpg") == [1, 2]
+    with pytest.raises(SourceError, match=r"a_instances\.tif, .* images \[1, 2\]"):
+        listed("west/a.jpg", "east/a.jpg")
+    (tmp_path / "a_instances.gpkg").unlink()
+    with pytest.raises(SourceError, match=r"lie as a_instances\.gpkg"):
+        listed("a.jpg")
+
+
+def test_what_an_entry_says_gives_way_to_what_the_table_says(tmp_path):
+    entries = [
+        {"id": 1, "file_name": "a.png", "path": "/elsewhere/a.png", "gsd": 130},
+        {"id": 2, "file_name": "b.png", "part": "none", "gsd": 145.0, "by": "drone"},
+    ]
+    for entry in entries:
+        Image.new("RGB", (9, 8)).save(tmp_path / entry["file_name"])
+    images = [entry | {"width": 9, "height": 8} for entry in entries]
+    file = tmp_path / "chips_train.json"
+
+    def table(images):
+        tree = {"images": images, "annotations": [], "categories": []}
+        file.write_text(json.dumps(tree))
+        limits = {"gsd": [100, 146]}
+        return coco_table([file], tmp_path, seen_from=tmp_path, ranges=limits)
+
+    one, other = table(images)
+    assert (one["path"], one["part"]) == ("a.png", "train")
+    assert (other["path"], other["part"], other["by"]) == ("b.png", "train", "drone")
+    assert one["gsd_range"] == other["gsd_range"] == "100-145"  # one group, not two
+    parted = table([images[0], images[1] | {"gsd": 145.5}])
+    assert [row["gsd_range"] for row in parted] == ["100-146"] * 2
+    with pytest.raises(SourceError, match="'gsd', which is nan"):
+        table([images[0] | {"gsd": float("nan")}])
+
+
 def test_the_published_split_can_be_kept_and_its_leaks_are_told(slumps):
     store = tiles.open_store(slumps[0] / "data" / "slumps.tiles")
     (fold,) = tiles.SPLITTERS["given"]({"part": "valtest"}).split(store.manifest)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from arcticdl.choices import check_choice
 from arcticdl.errors import SourceError
+from arcticdl.files import safe_name
 from arcticdl.metrics.detection import coco_annotations
 from arcticdl.sources.formats.coco import CocoFile, read_coco
 from arcticdl.sources.formats.coco_masks import VERTICES
@@ -39,8 +40,8 @@ def coco_results(
 
     Raises:
         MissingExtraError: pycocotools is not installed.
-        SourceError: No map is of an image of the file, or one has another size, no
-            score, or a class that is no category.
+        SourceError: No map is of an image of the file, or one may be of several, has
+            another size, no polygons, no score, or a class that is no category.
     """
     known = _read_images(Path(images))
     found = _find_maps(Path(maps), known, images)
@@ -147,15 +148,30 @@ def _read_images(path: Path) -> CocoFile:
 
 
 def _find_maps(folder: Path, known: CocoFile, file: str | Path) -> dict[Any, Path]:
-    """Maps of images of the file, by identifier."""
+    """Maps of images of the file, by identifier.
+
+    Raises:
+        SourceError: There is none, or one may be of several images.
+    """
     paths = sorted(folder.glob(f"*{_ENDING}"))
-    stems = {Path(str(v["file_name"])).stem: k for k, v in known.images.items()}
     found = {path.name.removesuffix(_ENDING): path for path in paths}
-    both = {stems[name]: path for name, path in found.items() if name in stems}
+    named: dict[str, list[Any]] = {}
+    for image_id, entry in known.images.items():  # as maps are named by `predict`
+        stem = safe_name(Path(str(entry["file_name"])).stem)
+        named.setdefault(stem, []).append(image_id)
+    unclear = {name: named[name] for name in found if len(named.get(name, ())) > 1}
+    if unclear:
+        name, several = next(iter(unclear.items()))
+        raise SourceError(
+            f"A map must be of one image of {file}. Received: {name}{_ENDING}, which "
+            f"is named as the images {several[:5]} are. Rename the images, or split "
+            "the file, and map each part in a folder of its own."
+        )
+    both = {named[name][0]: path for name, path in found.items() if name in named}
     if not both:
         raise SourceError(
             f"{folder} must hold maps NAME{_ENDING} of images of {file}, such as "
-            f"{sorted(stems)[:3]}. Received: {sorted(found)[:3] or 'none'}; map "
+            f"{sorted(named)[:3]}. Received: {sorted(found)[:3] or 'none'}; map "
             "them by `arcticdl predict` with the product `instances`."
         )
     return both
@@ -169,7 +185,13 @@ def _read_map(
 
     with open_scene(path) as scene:
         numbers = scene["image"].values[0].astype(np.int64)
-    frame = geopandas.read_file(path.with_suffix(".gpkg")).sort_values("number")
+    polygons = path.with_suffix(".gpkg")
+    if not polygons.is_file():
+        raise SourceError(
+            f"Beside {path} its objects must lie as {polygons.name}. Received: no such "
+            "file; map the scene again."
+        )
+    frame = geopandas.read_file(polygons).sort_values("number")
     if frame["number"].tolist() != np.unique(numbers[numbers > 0]).tolist():
         raise SourceError(
             f"{path} and its .gpkg must hold the same objects. Received: "

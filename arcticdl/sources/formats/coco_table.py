@@ -1,5 +1,6 @@
 """Images of COCO files as a table of scenes."""
 
+import math
 import os
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -75,8 +76,11 @@ def coco_table(
             seen[path] = str(file)
             rows.append(_row(coco, image_id, path, Path(seen_from)))
     for name, limits in (ranges or {}).items():
+        _check_range(rows, name, limits)
+        values = [*limits, *(row[name] for row in rows)]
+        whole = all(float(value).is_integer() for value in values)
         for row in rows:
-            row[f"{name}_range"] = _range(row, name, limits)
+            row[f"{name}_range"] = _range(row[name], limits, whole=whole)
     return rows
 
 
@@ -102,9 +106,9 @@ def _find_images(coco: CocoFile, folder: Path) -> dict[Any, Path]:
 def _row(coco: CocoFile, image_id: Any, path: Path, folder: Path) -> Row:
     entry = coco.images[image_id]
     told = {k: v for k, v in entry.items() if isinstance(v, str | int | float)}
-    for name in ("id", "file_name", "width", "height"):
+    for name in ("id", "file_name"):
         told.pop(name, None)
-    return {
+    own = {
         "path": _relative(path, folder),
         "annotations": _relative(Path(coco.path), folder),
         "part": Path(coco.path).stem.rpartition("_")[2],
@@ -112,32 +116,42 @@ def _row(coco: CocoFile, image_id: Any, path: Path, folder: Path) -> Row:
         "width": int(entry["width"]),
         "height": int(entry["height"]),
         "num_objects": len(coco.annotations.get(image_id, [])),
-        **told,
     }
+    return own | told | own  # an entry's own `path` is often that of another machine
 
 
 def _relative(path: Path, folder: Path) -> str:
     return Path(os.path.relpath(path, folder)).as_posix()
 
 
-def _range(row: Row, name: str, limits: Sequence[float]) -> str:
-    value = row.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        numbers = sorted(k for k, v in row.items() if isinstance(v, int | float))
-        raise SourceError(
-            f"`ranges` must name a column of numbers, one of {numbers}. Received: "
-            f"{name!r}, which is {value!r} of {row['path']}."
-        )
+def _check_range(rows: Sequence[Row], name: str, limits: Sequence[float]) -> None:
+    for row in rows:
+        value = row.get(name)
+        if not _is_number(value):
+            numbers = sorted(k for k, v in row.items() if _is_number(v))
+            raise SourceError(
+                f"`ranges` must name a column of numbers, one of {numbers}. Received: "
+                f"{name!r}, which is {value!r} of {row['path']}."
+            )
     rising = [a < b for a, b in pairwise(limits)]
     if not limits or not all(rising):
         raise SourceError(
             f"The limits of `ranges` must rise. Received: {name!r}: {list(limits)}."
         )
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value)
+
+
+def _range(value: float, limits: Sequence[float], *, whole: bool) -> str:
+    """Which range a value lies in; of whole numbers with the last that it holds."""
     place = bisect_right(limits, value)
     if place == 0:
         return f"below {limits[0]:g}"
     if place == len(limits):
         return f"from {limits[-1]:g}"
-    whole = all(float(limit).is_integer() for limit in limits)
-    high = limits[place] - 1 if whole and isinstance(value, int) else limits[place]
+    high = limits[place] - 1 if whole else limits[place]
     return f"{limits[place - 1]:g}-{high:g}"
