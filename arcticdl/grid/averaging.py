@@ -20,11 +20,14 @@ DECIBELS = ("db", "decibel", "decibels")
 DIRECTIONS = ("aspect", "azimuth", "direction", "heading", "mwd", "wdir", "wdir10")
 """Words that tell in a band's name that it is a direction, as in
 ``wind_from_direction`` and ``solar azimuth``; the parts of one, such as ``aspect_sin``,
-are none."""
+and what is told of one, such as ``wind_direction_std``, are none."""
 
-_DEGREES = ("", "deg", "degree", "degrees", "degree_true", "degrees_true", "°")
+_DEGREES = ("deg", "°")  # how such units begin: "degrees", "Degree true", "deg from N"
 _RADIANS = ("rad", "radian", "radians")
-_PARTS = ("sin", "sine", "cos", "cosine")
+_NO_DIRECTION = (
+    *("sin", "sine", "cos", "cosine", "ratio", "std", "stddev", "deviation"),
+    *("spread", "variance", "error", "uncertainty", "confidence", "flag"),
+)
 
 _DARKEST_DB = -100.0  # what cubic interpolation leaves at or below no power at all
 
@@ -64,7 +67,7 @@ def direction_bands(scene: xr.Dataset) -> list[str]:
     names = [str(name) for name in scene["band"].values]
     for name, unit in zip(names, map(str.lower, band_units(scene)), strict=True):
         words = re.split(r"[^a-z0-9]+", name.lower())
-        if not set(words) & set(DIRECTIONS) or set(words) & set(_PARTS):
+        if not set(words) & set(DIRECTIONS) or set(words) & set(_NO_DIRECTION):
             continue
         if unit in _RADIANS:
             raise SceneError(
@@ -72,7 +75,7 @@ def direction_bands(scene: xr.Dataset) -> list[str]:
                 f"{name!r} in {unit!r}. Bring it to degrees, or take "
                 "resampling='nearest'."
             )
-        found += [name] if unit in _DEGREES else []
+        found += [name] if not unit or unit.startswith(_DEGREES) else []
     return found
 
 

@@ -158,7 +158,7 @@ def test_a_float_label_of_a_scene_with_one_band_is_no_direction():
 
 
 @pytest.mark.parametrize("name", ["wind_from_direction", "aspect", "Solar azimuth"])
-@pytest.mark.parametrize("unit", ["degree", "degrees_true", ""])
+@pytest.mark.parametrize("unit", ["degree", "Degree true", "degrees_true", "°", ""])
 def test_directions_that_tell_it_meet_at_north_without_being_named(name, unit):
     cols = np.where(np.arange(8) % 2, 359.0, 3.0)
     bands = {name: cols, "incidence_angle": cols}
@@ -166,6 +166,13 @@ def test_directions_that_tell_it_meet_at_north_without_being_named(name, unit):
     found = align(scene, COARSE)["image"].values
     np.testing.assert_allclose(found[0], 1.0, atol=1e-9)  # halfway from 359 to 3
     np.testing.assert_allclose(found[1], 181.0)
+
+
+@pytest.mark.parametrize("name", ["wind_direction_std", "aspect_ratio", "aspect_cos"])
+def test_what_is_told_of_a_direction_is_averaged_as_it_stands(name):
+    cols = np.where(np.arange(8) % 2, 359.0, 3.0)
+    scene = make_scene(FINE, {name: cols, "other": cols}, ["degree", "degree"], "f8")
+    np.testing.assert_allclose(align(scene, COARSE)["image"].values, 181.0)
 
 
 def test_directions_in_radians_are_refused_where_they_would_be_averaged():

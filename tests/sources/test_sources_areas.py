@@ -50,6 +50,19 @@ def test_cells_are_those_whose_centre_an_area_covers(tmp_path):
         np.testing.assert_array_equal(found[name], cells)
 
 
+def test_two_features_of_one_name_may_have_parts_without_width(tmp_path):
+    """As digitized outlines have, which run to a point and back."""
+    corners = [(10, 70), (30, 70), (30, 80), (20, 80), (20, 55), (20, 80), (10, 80)]
+    shapes = [shapely.Polygon(corners), shapely.box(60, 70, 88, 80)]
+    path = written(tmp_path / "spike.gpkg", shapes, name=["sea", "sea"])
+    lon, lat = positions(3411)
+    high = (lat >= 70) & (lat <= 80)
+    right = high & (((lon >= 10) & (lon <= 30)) | ((lon >= 60) & (lon <= 88)))
+    np.testing.assert_array_equal(
+        read_areas(path).masks(SHAPE, GRID, 3411)["sea"], right
+    )
+
+
 def test_an_area_of_the_other_hemisphere_has_no_cells(tmp_path):
     path = written(tmp_path / "far.gpkg", [shapely.box(0, -85, 20, -70)], name=["Ross"])
     assert not read_areas(path).masks(SHAPE, GRID, 3411)["Ross"].any()

@@ -67,3 +67,18 @@ def burn_ids(
         return np.zeros(size, np.int32)
     numbered = ((shapes[k], int(k) + 1) for k in near)
     return burn(numbered, size, affine, touch=touch, dtype="int32")
+
+
+def solid(shapes: np.ndarray) -> np.ndarray:
+    """Polygons as valid ones, without what has no width, such as a seam to a pole.
+
+    Example:
+        >>> ring = [(0, 0), (2, 0), (2, 2), (1, 2), (1, 9), (1, 2), (0, 2)]
+        >>> solid(np.array([shapely.Polygon(ring)]))[0].bounds
+        (0.0, 0.0, 2.0, 2.0)
+    """
+    found = np.array(shapes, object)
+    for k in np.flatnonzero(~shapely.is_valid(found)):
+        parts = shapely.get_parts(shapely.make_valid(found[k]))
+        found[k] = shapely.union_all(parts[shapely.area(parts) > 0])
+    return found

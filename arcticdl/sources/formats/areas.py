@@ -12,7 +12,7 @@ from pyproj import CRS, Transformer
 
 from arcticdl.choices import check_choice
 from arcticdl.errors import LabelError
-from arcticdl.sources.core.burn import burn
+from arcticdl.sources.core.burn import burn, solid
 from arcticdl.sources.formats.vector import place_features, read_features
 
 
@@ -111,6 +111,6 @@ def read_areas(
         )
     named = gpd.GeoDataFrame({"name": told}, geometry=table.geometry)
     if named["name"].duplicated().any():
-        named["geometry"] = named.make_valid()
+        named.geometry = solid(named.geometry.to_numpy())
         named = named.dissolve("name", sort=False).reset_index()
     return NamedAreas(named[["name", "geometry"]])

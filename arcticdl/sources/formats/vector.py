@@ -22,7 +22,7 @@ from arcticdl.choices import check_choice
 from arcticdl.errors import LabelError, SourceError
 from arcticdl.scene import class_attributes, is_swath, scene_geobox
 from arcticdl.sources.charts.coverage import ChartGrid, on_geobox, on_swath
-from arcticdl.sources.core.burn import burn_ids
+from arcticdl.sources.core.burn import burn_ids, solid
 from arcticdl.sources.core.crs import user_crs
 from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.sources.core.zipped import check_zip
@@ -304,11 +304,7 @@ def place_features(
         shapes = shapely.buffer(shapes, buffer_m / metres)
     if plane is not crs:
         shapes = np.asarray(gpd.GeoSeries(shapes, crs=plane).to_crs(crs).values, object)
-    broken = ~shapely.is_valid(shapes)
-    for k in np.flatnonzero(broken):  # a seam to the pole and back is no area
-        parts = shapely.get_parts(shapely.make_valid(shapes[k]))
-        shapes[k] = shapely.union_all(parts[shapely.area(parts) > 0])
-    return shapes
+    return solid(shapes)
 
 
 def _local_plane(table: gpd.GeoDataFrame) -> CRS:
