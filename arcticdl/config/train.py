@@ -201,6 +201,9 @@ class TrainConfig(Section):
     callbacks: tuple[CallbackConfig, ...] = Field(
         (), description="What shows the training while it runs, beside history.csv."
     )
+    tensorboard: bool = Field(
+        True, description="Write scores and the learning rate for TensorBoard."
+    )
     devices: Literal["auto"] | PositiveInt = Field(
         1,
         description="Devices that share every batch, of each process where several "
@@ -219,6 +222,16 @@ class TrainConfig(Section):
             raise ValueError(
                 "`constants` and `normalizer: constants` need each other. Received: "
                 f"normalizer={self.normalizer!r}, constants={self.constants}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_log_is_wanted_or_not(self) -> "TrainConfig":
+        named = [callback.name for callback in self.callbacks]
+        if not self.tensorboard and "tensorboard" in named:
+            raise ValueError(
+                "`tensorboard` must be true where `callbacks` names it. Received: "
+                "tensorboard=False. Leave it out of `callbacks`, or `tensorboard` true"
             )
         return self
 

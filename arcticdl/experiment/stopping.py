@@ -149,6 +149,9 @@ def build_callbacks(
         build_average(config, training_feed),
         *watch_collapse(config),
     ]
+    named = {callback.name for callback in config.train.callbacks}
+    if config.train.tensorboard and "tensorboard" not in named:
+        found.append(CALLBACKS["tensorboard"](fold_dir / "tensorboard"))
     for number, callback in enumerate(config.train.callbacks):
         function = CALLBACKS[callback.name]
         given = {

@@ -1,6 +1,5 @@
 """Callbacks that show a training while it runs: curves, and pictures of tiles."""
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,30 +12,38 @@ from arcticdl.plots.style import write_figure
 from arcticdl.plots.tiles import show_answers
 from arcticdl.tasks import Head, read_head
 from arcticdl.training.batches import check_at_least
+from arcticdl.training.devices.processes import is_first
 from arcticdl.training.feed import TileFeed
+from arcticdl.training.trackers.events import EventFile
+from arcticdl.training.trackers.run import epoch_values
 
 
 class TensorBoardLog(keras.callbacks.Callback):
     """Writes scores and the learning rate for TensorBoard, after every epoch.
 
-    Keras's own callback needs the package ``tensorboard`` to write; this one needs it
-    only to look: ``tensorboard --logdir runs``. As there, scores of training and of
-    validation are two curves of one name, ``epoch_loss``. A resumed training writes a
-    file of its own, which replaces the epochs that are trained anew.
+    Keras's own callback needs the packages ``tensorflow`` and ``tensorboard`` to write.
+    This one needs neither, on any backend; ``tensorboard --logdir runs`` looks at it,
+    where that is installed. As there, scores of training and of validation are two
+    curves of one name, ``epoch_loss``. A resumed training writes a file of its own,
+    which replaces the epochs that are trained anew.
 
     Args:
-        folder: Where the files lie, in ``train`` and ``validation``.
+        folder: Where the files lie, in ``train`` and ``validation``. Of several
+            processes the first writes.
+
+    Example:
+        ``model.fit(feed, callbacks=[TensorBoardLog("runs/own/tensorboard")])``
     """
 
     def __init__(self, folder: str | Path) -> None:
         super().__init__()
         self.folder = Path(folder)
-        self._writers: dict[str, Any] = {}
+        self._files: dict[str, EventFile] = {}
         self._first: int | None = None
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         """Waits for the first epoch."""
-        self._writers, self._first = {}, None
+        self._files, self._first = {}, None
 
     def on_epoch_begin(
         self, epoch: int, logs: Mapping[str, float] | None = None
@@ -46,53 +53,19 @@ class TensorBoardLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Writes the epoch's scores."""
-        scores = {name: float(value) for name, value in (logs or {}).items()}
-        rate = {"learning_rate": float(self.model.optimizer.learning_rate)}
-        train = {n: v for n, v in scores.items() if not n.startswith("val_")}
-        validation = {
-            name.removeprefix("val_"): value
-            for name, value in scores.items()
-            if name.startswith("val_")
-        }
-        self._write("train", epoch, train | rate)
-        if validation:
-            self._write("validation", epoch, validation)
-
-    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        """Closes the files."""
-        for writer in self._writers.values():
-            writer.close()
-        self._writers = {}
-
-    def _write(self, part: str, epoch: int, scores: Mapping[str, float]) -> None:
-        import tensorflow as tf
-
-        one = tf.compat.v1.Summary.Value
-        values = [one(tag=f"epoch_{n}", simple_value=v) for n, v in scores.items()]
-        summary = tf.compat.v1.Summary(value=values)
-        writer = self._writers.get(part) or self._open(part)
-        self._add(writer, step=epoch, summary=summary)
-        writer.flush()
-
-    def _open(self, part: str) -> Any:
-        import tensorflow as tf
-
-        folder = self.folder / part
-        folder.mkdir(parents=True, exist_ok=True)
-        name = f"events.out.tfevents.{time.time_ns():020d}.arcticdl"
-        writer = self._writers[part] = tf.io.TFRecordWriter(str(folder / name))
-        self._add(writer, file_version="brain.Event:2")
-        # From here on, older values of these steps no longer count.
-        start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
-        self._add(writer, step=self._first or 0, session_log=start)
-        return writer
-
-    @staticmethod
-    def _add(writer: Any, **parts: Any) -> None:
-        import tensorflow as tf
-
-        event = tf.compat.v1.Event(wall_time=time.time(), **parts)
-        writer.write(event.SerializeToString())
+        if not is_first():
+            return
+        parts: dict[str, dict[str, float]] = {"train": {}, "validation": {}}
+        for name, value in epoch_values(self.model, logs).items():
+            part = "validation" if name.startswith("val_") else "train"
+            parts[part][f"epoch_{name.removeprefix('val_')}"] = value
+        for part, scores in parts.items():
+            if not scores:
+                continue
+            if part not in self._files:
+                place = self.folder / part
+                self._files[part] = EventFile(place, first=self._first or 0)
+            self._files[part].add_scalars(epoch, scores)
 
 
 class TileImages(keras.callbacks.Callback):

@@ -74,3 +74,4 @@ def test_the_chain_runs_on_jax_where_tensorflow_cannot_be_imported(
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     assert list((tmp_path / "runs" / "demo" / "maps").glob("*.tif"))
     assert (tmp_path / "runs" / "demo" / "report.html").is_file()
+    assert list((tmp_path / "runs/demo/fold0/tensorboard/train").glob("events.*"))

@@ -243,12 +243,13 @@ def test_curves_and_pictures_are_written_and_change_nothing(project):
         "shown",
         **SHOWN,
         train__callbacks=[
-            "tensorboard",
             {"name": "images", "options": {"every": 2, "num_tiles": 3}},
         ],
     )
     assert main(["train", shown, "--fold", "0"]) == 0
-    assert main(["train", configure("plain", **SHOWN), "--fold", "0"]) == 0
+    plain = configure("plain", **SHOWN, train__tensorboard=False)
+    assert main(["train", plain, "--fold", "0"]) == 0
+    assert not Path("runs/plain/fold0/tensorboard").exists()
     for one, other in zip(
         weights("runs/shown/fold0/model.keras"),
         weights("runs/plain/fold0/model.keras"),
@@ -274,6 +275,19 @@ def test_curves_and_pictures_are_written_and_change_nothing(project):
     assert len(rates) == 3 and rates[0] > rates[-1] > 0
     assert main(["train", shown, "--fold", "0", "--overwrite"]) == 0
     assert events(folder / "tensorboard/train")[1] == [0]
+
+
+def test_curves_that_are_asked_for_are_written_once_and_not_refused_in_a_breath(
+    project,
+):
+    from arcticdl.experiment.stopping import build_callbacks
+
+    named = load_config(configure("x", train__callbacks=["tensorboard"]))
+    (log,) = build_callbacks(named, Path("fold0"), None, None)
+    assert log.folder == Path("fold0/tensorboard")
+    both = {"train__callbacks": ["tensorboard"], "train__tensorboard": False}
+    with pytest.raises(ConfigError, match="`tensorboard` must be true where"):
+        load_config(configure("x", **both))
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,17 @@
-"""Pictures of tiles in training: what they show, for each kind of answer."""
+"""What shows a training: pictures of tiles, and curves that TensorBoard reads."""
 
+import sys
+
+import keras
 import numpy as np
 import pytest
 
 from arcticdl.plots import show_answers
 from arcticdl.tasks import read_head
 from arcticdl.tiles import prepare
-from arcticdl.training import TileFeed, TileImages
+from arcticdl.training import TensorBoardLog, TileFeed, TileImages
 from arcticdl.training.reports import find_map_head, read_answer
+from arcticdl.training.trackers.events import EventFile
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +113,68 @@ def test_each_kind_of_answer_has_its_rows(store, entry, label, answer):
     if label == "codes":
         equal = (pictures[2] == pictures[4]).all(-1)
         np.testing.assert_array_equal(equal, truth[0] == found[0, ..., 0])
+
+
+def read_events(folder):
+    """Events of each file, by TensorFlow's reader, which verifies the checksums."""
+    import tensorflow as tf
+
+    return [
+        [
+            tf.compat.v1.Event.FromString(record.numpy())
+            for record in tf.data.TFRecordDataset(str(path))
+        ]
+        for path in sorted(folder.iterdir())
+    ]
+
+
+def test_curves_are_what_keras_logged_and_a_resume_replaces_what_it_trains_anew(
+    tmp_path,
+):
+    x, y = np.arange(8.0)[:, None], np.arange(8.0)[:, None] * 2
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.25), "mse")
+    log = TensorBoardLog(tmp_path)
+    common = {"validation_data": (x, y), "verbose": 0, "callbacks": [log]}
+    told = model.fit(x, y, epochs=3, **common).history
+    again = model.fit(x, y, initial_epoch=1, epochs=2, **common).history
+    for part, mark in (("train", ""), ("validation", "val_")):
+        first, second = read_events(tmp_path / part)
+        for events, losses, start in ((first, told, 0), (second, again, 1)):
+            assert events[0].file_version == "brain.Event:2"
+            assert events[1].session_log.status == 1 and events[1].step == start
+            found = [
+                (event.step, value.simple_value)
+                for event in events
+                for value in event.summary.value
+                if value.tag == "epoch_loss"
+            ]
+            assert [step for step, _ in found] == [*range(start, start + len(found))]
+            wanted = np.array(losses[f"{mark}loss"], "float32")
+            np.testing.assert_array_equal([loss for _, loss in found], wanted)
+            assert all(event.wall_time > 1.7e9 for event in events)
+    rates = {v.tag: v.simple_value for e in first for v in e.summary.value}
+    assert "epoch_learning_rate" not in rates  # of the training alone
+    (train, _) = read_events(tmp_path / "train")
+    assert {v.tag for v in train[-1].summary.value} == {
+        "epoch_loss",
+        "epoch_learning_rate",
+    }
+
+
+def test_long_names_late_steps_and_numbers_that_are_none_are_read_again(tmp_path):
+    values = {"ä" * 200: 0.5, "nan": float("nan"), "much": 1e39}
+    EventFile(tmp_path, first=70_000).add_scalars(2**40, values)
+    ((_, start, event),) = read_events(tmp_path)
+    assert start.step == 70_000 and event.step == 2**40
+    found = {value.tag: value.simple_value for value in event.summary.value}
+    assert found["ä" * 200] == 0.5 and found["much"] == np.inf
+    assert list(found) == list(values) and np.isnan(found["nan"])
+
+
+def test_curves_are_written_where_tensorflow_cannot_be_imported(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    EventFile(tmp_path).add_scalars(0, {"epoch_loss": 1.0})
+    monkeypatch.undo()
+    ((*_, event),) = read_events(tmp_path)
+    assert event.summary.value[0].simple_value == 1.0
