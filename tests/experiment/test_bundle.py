@@ -103,7 +103,7 @@ def test_a_zip_file_is_the_same_bundle_and_maps_as_its_run(packed, capsys):
 
 def test_its_page_tells_how_good_the_folds_were_and_what_it_cannot_do(packed):
     page = (packed / "README.md").read_text()
-    assert "No fold of the run was scored." in page
+    assert "No fold of the run was scored by `arcticdl evaluate`." in page
     assert "## Limits\n\nNone are stated." in page
     config = Path("runs/demo/config.yaml")
     told = config.read_text().replace("limits: ''", "limits: Never saw melt in summer.")

@@ -187,7 +187,7 @@ def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 def _how_good(part: Path) -> str:
     """What the folds of the run reached, in the lines that ``evaluate`` prints."""
     if not (part / _SUMMARY).is_file():
-        return "No fold of the run was scored."
+        return "No fold of the run was scored by `arcticdl evaluate`."
     summary = json.loads((part / _SUMMARY).read_text("utf-8"))
     lines = "\n".join(f"    {line}" for line in headline(summary))
     return (
