@@ -130,7 +130,8 @@ class Normalizer:
             float32 of the image's shape, `out` where it is given.
 
         Raises:
-            ValueError: Another number of bands, or `image_stats` absent.
+            ValueError: Another number of bands, `image_stats` absent, or an `out` that
+                cannot be written to row by row.
         """
         image = np.asarray(image)
         if image.ndim < 3 or image.shape[-1] != len(self.bands):
@@ -139,6 +140,13 @@ class Normalizer:
                 f"{list(self.bands)}. Received: shape {image.shape}."
             )
         out = np.empty(image.shape, "float32") if out is None else out
+        if out.shape != image.shape or not takes_scaled(out):
+            layout = "" if out.flags.c_contiguous else ", not C-contiguous"
+            raise ValueError(
+                "`out` must be a C-contiguous float32 array of the image's shape that "
+                f"can be written to. Received: {out.dtype.name} {out.shape}{layout} "
+                f"for an image {image.shape}. Leave it out to get a new array."
+            )
         whole = (-1, *image.shape[-3:])
         scalings = self.scalings(image.shape[:-3], image.shape[-2], image_stats)
         images = zip(image.reshape(whole), out.reshape(whole), scalings, strict=True)
@@ -373,6 +381,12 @@ class Scaling:
             target[~np.isfinite(target)] = 0
         if self.method == "percentile":
             np.clip(target, 0, 1, out=target)
+
+
+def takes_scaled(array: np.ndarray) -> bool:
+    """Whether scaled pixels can be written over an array, row by row."""
+    flags = array.flags
+    return array.dtype == "float32" and flags.c_contiguous and flags.writeable
 
 
 def _transform(method: str, values: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from arcticdl.augment.batch import pixel_items
 from arcticdl.augment.objects import ignore_hidden, refuse_steps, takes_boxes
 from arcticdl.scene.stats import BandStats
 from arcticdl.tiles import LabelInfo, Normalizer
-from arcticdl.tiles.normalize import Scaling, mark_shown
+from arcticdl.tiles.normalize import Scaling, mark_shown, takes_scaled
 from arcticdl.training.orient import (
     draw_orientations,
     orient,
@@ -53,7 +53,8 @@ class BatchTransform:
         Args:
             pixels: ``image``, ``valid`` and labels, in source units: arrays (n, y, x)
                 and (n, y, x, band), or of the image a list of n tiles. An image
-                array may be written over, tiles of a list are not.
+                array may be written over, unless it is read-only; tiles of a list
+                are not.
             scene_ids: Scene of each tile.
             rng: Of the augmentation.
 
@@ -78,8 +79,8 @@ class BatchTransform:
             pixels = self._augmented(self.augment, pixels, scene_ids, rng)
             image, valid = pixels["image"], pixels["valid"]
             # What a policy gives is nobody else's: new memory costs as much as work.
-            own = image if isinstance(self.augment, Policy) else None
-            image = self.normalizer(image, valid, stats, own)
+            own = isinstance(self.augment, Policy) and takes_scaled(image)
+            image = self.normalizer(image, valid, stats, image if own else None)
         if any(info.is_object for info in self.labels.values()):
             image = mark_shown(image, valid)
         labels = {n: _void(pixels[n], valid, info) for n, info in self.labels.items()}
@@ -96,10 +97,11 @@ class BatchTransform:
     ) -> np.ndarray:
         """Turns and normalises some rows of a tile at a time, in the cache.
 
-        A float32 array is written over: new memory costs as much as the arithmetic.
+        A float32 array is written over, unless it is read-only: new memory costs as
+        much as the arithmetic.
         """
         shape = tiles[0].shape
-        if own := isinstance(tiles, np.ndarray) and tiles.dtype == "float32":
+        if own := isinstance(tiles, np.ndarray) and takes_scaled(tiles):
             out = np.asarray(tiles)
         else:
             out = np.empty((len(tiles), *shape), "float32")
@@ -127,7 +129,9 @@ class BatchTransform:
         scene_ids: Sequence[str],
         rng: np.random.Generator,
     ) -> dict[str, np.ndarray]:
-        image = self._fill_missing(np.asarray(pixels["image"], "float32"), scene_ids)
+        image = np.asarray(pixels["image"], "float32")
+        image = image if image.flags.writeable else image.copy()
+        image = self._fill_missing(image, scene_ids)
         labels = {n: pixels[n] for n, info in self.labels.items() if not info.is_image}
         whole = {n: pixels[n] for n in self.labels if n not in labels}
         boxes = {n: i.rule for n, i in self.labels.items() if i.is_object}

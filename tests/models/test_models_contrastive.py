@@ -138,6 +138,8 @@ def test_collapse_is_measured():
     one = np.tile(anywhere[:1], (6, 1))
     assert float(spread(one, one)) == pytest.approx(0, abs=1e-3)
     assert float(told_apart(*codes()[:1], codes()[0])) == pytest.approx(1.0)
+    # All codes are one: a view's own is one of eleven that are as near.
+    assert float(told_apart(one, one)) == pytest.approx(1 / 11)
 
 
 def test_features_are_averaged_over_what_is_seen_alone():
@@ -205,6 +207,25 @@ def test_void_never_counts():
     assert all(np.isfinite(number(w)).all() for w in model.weights)
     one = {name: view[:1] for name, view in told.items()}
     assert model.test_on_batch(one, label[:1], return_dict=True)["loss"] == 0
+
+
+def test_a_batch_of_void_is_no_score_of_zero():
+    model, told = compiled(), views()
+    label = np.zeros_like(told["image"])
+    names = ("contrast", "told_apart", "spread")
+    alone, beside = (
+        model.evaluate(
+            {n: np.concatenate([v, np.zeros_like(v)])[:size] for n, v in told.items()},
+            np.concatenate([label, label])[:size],
+            batch_size=4,
+            verbose=0,
+            return_dict=True,
+        )
+        for size in (4, 8)
+    )
+    assert alone["told_apart"] > 0
+    for name in names:
+        assert beside[name] == pytest.approx(alone[name], rel=1e-5)
 
 
 @pytest.mark.skipif(

@@ -6,6 +6,7 @@ import pytest
 import xarray as xr
 
 from arcticdl import tiles
+from arcticdl.augment import build_policy
 from arcticdl.tiles import Normalizer, normalize
 from arcticdl.training import TileFeed
 from arcticdl.training.orient import FLIPS, draw_orientations, orient
@@ -303,11 +304,47 @@ def test_turned_in_parts_is_scaled_and_then_turned_to_the_bit(method, monkeypatc
     expected = orient(
         np.stack([scale(i, v) for i, v in zip(image, valid, strict=True)]), turns
     )
-    for pixels in (image.copy(), list(image), image.astype("float64")):
+    mapped = image.copy()
+    mapped.flags.writeable = False  # as a memory-mapped file is
+    strided = np.repeat(image, 2, axis=2)[:, :, ::2]
+    sources = image.copy(), list(image), image.astype("float64"), mapped, strided
+    for pixels in sources:
         given = {"image": pixels, "valid": valid}
         (turned,) = transform(given, ["s"] * 16, np.random.default_rng(1))
         assert turned.dtype == "float32"
         assert np.array_equal(turned.view("u4"), expected.view("u4"))
+    assert np.array_equal(mapped.view("u4"), image.view("u4"))
+
+
+def test_a_policy_leaves_a_read_only_array_as_it_is():
+    policy = build_policy([{"name": "hflip", "p": 1.0}])
+    image = np.arange(32, dtype="float32").reshape(1, 4, 4, 2)
+    image[0, 1, 1, 0] = np.nan
+    image.flags.writeable = False
+    constants = {"p": (1.0, 2.0), "q": (3.0, 4.0)}
+    transform = BatchTransform(
+        bands=("p", "q"), labels={}, augment=policy, square=True, scene_stats=None,
+        normalizer=Normalizer("constants", "pq", constants=constants),
+    )  # fmt: skip
+    given = {"image": image, "valid": np.ones((1, 4, 4), bool)}
+    (found,) = transform(given, ["s"], np.random.default_rng(0))
+    scaled = (image - np.float32([1, 3])) / np.float32([2, 4])
+    np.testing.assert_allclose(found, np.nan_to_num(scaled)[:, :, ::-1], rtol=1e-6)
+    assert np.isnan(image[0, 1, 1, 0])
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        np.empty((4, 6, 2), "float32")[:, ::2],
+        np.empty((4, 3, 2), "float64"),
+        np.empty((3, 4, 2), "float32"),
+    ],
+)
+def test_scaled_pixels_go_nowhere_but_where_they_are_wanted(out):
+    scale = Normalizer("constants", "pq", constants={"p": (1, 2), "q": (3, 4)})
+    with pytest.raises(ValueError, match="`out` must be a C-contiguous float32"):
+        scale(np.ones((4, 3, 2), "float32"), out=out)
 
 
 @pytest.mark.parametrize("augment", [None, "flips"])

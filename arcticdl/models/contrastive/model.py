@@ -137,8 +137,11 @@ class ContrastiveModel(keras.Model):
             "spread": ops.min(ops.stack(spreads)),
             "compiled_loss": own,
         }
+        # Of fewer than two images nothing was told, which is no score of 0.
+        seen = ops.sum(counts)
+        weight = ops.where(seen > 1, seen, 0.0)
         for name, metric in self.told.items():
-            metric.update_state(ops.stop_gradient(found[name]), sample_weight=count)
+            metric.update_state(ops.stop_gradient(found[name]), sample_weight=weight)
         return contrast + beside
 
     def get_config(self) -> dict[str, Any]:

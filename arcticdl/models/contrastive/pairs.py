@@ -64,8 +64,8 @@ def told_apart(one: Any, other: Any, *, counts: Any = None) -> Any:
         counts: Likewise.
 
     Returns:
-        A float32 scalar, 0 to 1; a network that tells nothing finds one in
-        ``2 * image - 1``.
+        A float32 scalar, 0 to 1. Of several codes that are as near each counts by its
+        share: where all codes are one, 1 in ``2 * images - 1``.
 
     Example:
         >>> import numpy as np
@@ -157,7 +157,9 @@ def _compared(one: Any, other: Any, temperature: float, counts: Any) -> tuple[An
     # Two views of one image alone have nothing to be told from.
     weights = ops.where(total > 2, seen / ops.maximum(total, 1.0), 0.0)
     each = ops.logsumexp(scores, axis=-1) - own
-    nearest = ops.cast(own >= ops.max(scores, axis=-1) - 1e-6, "float32")
+    best = ops.max(scores, axis=-1, keepdims=True) - 1e-6
+    ties = ops.sum(ops.cast(scores >= best, "float32"), axis=-1)
+    nearest = ops.cast(own >= best[:, 0], "float32") / ops.maximum(ties, 1.0)
     return ops.sum(each * weights), ops.sum(nearest * weights)
 
 
