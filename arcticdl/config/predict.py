@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
 from arcticdl.config.names import CALIBRATION, POSTPROCESS, PRODUCT
 from arcticdl.config.section import Named, Section, TileSize
@@ -127,6 +127,20 @@ class PredictConfig(Section):
     line: str | None = Field(
         None, description="Class to reduce to a one-pixel line as well."
     )
+
+    @field_validator("products")
+    @classmethod
+    def _products_differ(
+        cls, products: tuple[ProductConfig, ...]
+    ) -> tuple[ProductConfig, ...]:
+        names = [product.name for product in products]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(
+                "each product is made once, since a second one would have the files "
+                f"of the first; got {twice} twice"
+            )
+        return products
 
     @property
     def steps(self) -> list[dict[str, Any]]:

@@ -92,6 +92,11 @@ def test_the_report_tells_them_beside_connected_parts(floes_run):
             "predict.products=[{name: instances, options: {of: [floe], neck: 1}}]",
             "max_neck",
         ),
+        (
+            "predict.products=[{name: instances, options: {of: [floe]}}, "
+            "{name: instances, options: {of: [water]}}]",
+            r"got \['instances'\] twice",
+        ),
     ],
 )
 def test_objects_that_could_not_be_scored_are_refused(project_root, settings, says):
