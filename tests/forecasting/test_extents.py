@@ -19,6 +19,7 @@ from arcticdl.evaluation.forecasts.region_page import far_off
 from arcticdl.experiment import measure_extents, prepare
 from arcticdl.experiment.build import build_feeds
 from arcticdl.experiment.data.prepared import open_prepared
+from arcticdl.experiment.forecasts.ground import _boxes as region_boxes
 from arcticdl.experiment.forecasts.ground import ground_of
 from arcticdl.experiment.network import build_network
 from arcticdl.experiment.split import choose_folds
@@ -270,6 +271,25 @@ def write_halves(path, names=("west", "east"), crs="EPSG:4326"):
     table = gpd.GeoDataFrame({"SEA": names}, geometry=shapes, crs="EPSG:4326")
     table.to_crs(crs).to_file(path)
     return path
+
+
+@pytest.mark.parametrize("first_lon", [-180, 0])
+def test_boxes_are_the_same_where_a_grid_tells_longitudes_to_360(first_lon):
+    place = shapely.box(first_lon, 50, first_lon + 360, 90)
+    tile = gpd.GeoDataFrame(geometry=[place], crs="EPSG:4326")
+    boxes = {
+        "Greenwich": (-20, 40, 60, 70),
+        "Bering": (160, -160, 60, 70),
+        "to 360": (160, 200, 60, 70),
+        "all": (-180, 180, 60, 70),
+    }
+    found = region_boxes(tile, boxes, (40, 360))
+    assert {name: int(cells.sum()) for name, cells in found.items()} == {
+        "Greenwich": 600, "Bering": 400, "to 360": 400, "all": 3600,
+    }  # fmt: skip
+    lon = (first_lon + np.arange(360) + 0.5 + 180) % 360 - 180
+    of_row = found["Greenwich"][25]
+    np.testing.assert_array_equal(of_row, (lon > -20) & (lon < 40))
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,21 @@ def test_cells_are_those_whose_centre_an_area_covers(tmp_path):
         np.testing.assert_array_equal(found[name], cells)
 
 
+@pytest.mark.parametrize("first_lon", [-180, 0])
+def test_grids_in_degrees_may_tell_longitudes_to_180_or_to_360(tmp_path, first_lon):
+    shapes = [shapely.box(-20, 60, 40, 70), shapely.box(160, 60, 200, 70)]
+    path = written(tmp_path / "lon.gpkg", shapes, name=["Greenwich", "Bering"])
+    grid = Affine(1, 0, first_lon, 0, -1, 90)
+    found = read_areas(path).masks((40, 360), grid, 4326)
+    lon, lat = np.meshgrid(first_lon + np.arange(360) + 0.5, 89.5 - np.arange(40))
+    high = (lat > 60) & (lat < 70)
+    east, apart = np.exp(1j * np.radians(10 - lon)), np.exp(1j * np.radians(180 - lon))
+    near = abs(np.degrees(np.angle(east))) < 30
+    np.testing.assert_array_equal(found["Greenwich"], high & near)
+    near = abs(np.degrees(np.angle(apart))) < 20
+    np.testing.assert_array_equal(found["Bering"], high & near)
+
+
 def test_two_features_of_one_name_may_have_parts_without_width(tmp_path):
     """As digitized outlines have, which run to a point and back."""
     corners = [(10, 70), (30, 70), (30, 80), (20, 80), (20, 55), (20, 80), (10, 80)]

@@ -97,14 +97,21 @@ def _boxes(
     tile: Any, boxes: Mapping[str, Any], shape: tuple[int, int]
 ) -> dict[str, np.ndarray]:
     lon, lat = pixel_lon_lat(tile, shape)
+    lon = _to_180(lon)
     found = {}
     for name, (west, east, south, north) in boxes.items():
-        across = west > east
-        between = (
-            (lon >= west) | (lon <= east) if across else (lon >= west) & (lon <= east)
-        )
+        if east - west >= 360.0:
+            west, east = -180.0, 180.0
+        after, before = lon >= _to_180(west), lon <= _to_180(east)
+        across = _to_180(west) > _to_180(east)
+        between = after | before if across else after & before
         found[name] = between & (lat >= south) & (lat <= north)
     return found
+
+
+def _to_180(lon: Any) -> Any:
+    """Longitudes that may be told to 360 degrees, from -180 to 180."""
+    return np.where(np.abs(lon) > 180.0, (lon + 180.0) % 360.0 - 180.0, lon)
 
 
 def table_regions(store: ForecastStore, config: Experiment) -> dict[str, float] | None:

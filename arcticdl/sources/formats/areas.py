@@ -9,6 +9,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
+from shapely.affinity import translate
 
 from arcticdl.choices import check_choice
 from arcticdl.errors import LabelError
@@ -52,6 +53,7 @@ class NamedAreas:
 
         Returns:
             Name -> ``(y, x)`` boolean, in the order of the file; areas may overlap.
+            Longitudes of areas and of grids in degrees may be told to 180 or to 360.
 
         Raises:
             LabelError: An area has no place in the CRS.
@@ -61,11 +63,14 @@ class NamedAreas:
         to_degrees = Transformer.from_crs(told, "EPSG:4326", always_xy=True)
         is_north = to_degrees.transform(*middle)[1] >= 0
         shapes = place_features(self.table, told, is_north)
+        turns = (-360.0, 0.0, 360.0) if told.is_geographic else (0.0,)
         found = {}
         for name, area in zip(self.names, shapes, strict=True):
             found[name] = np.zeros(shape, bool)
-            if not area.is_empty:  # as one of the other hemisphere is
-                found[name] |= burn([area], shape, affine) > 0
+            if area.is_empty:  # as one of the other hemisphere is
+                continue
+            for turn in turns:
+                found[name] |= burn([translate(area, turn)], shape, affine) > 0
         return found
 
 
