@@ -211,10 +211,11 @@ def check_contrastive(config: Any) -> None:
             "`train.augment` makes; give it steps, none of which mixes tiles "
             f"({', '.join(MIXING)}); got {mixed or 'none'}"
         )
-    if config.train.batch_size == 1:
+    if config.train.batch_size in (1, "auto"):  # of which the loss is another
         raise ValueError(
-            "`model.contrastive` tells tiles from each other, and `train.batch_size` "
-            "must be at least 2; got 1"
+            "`model.contrastive` tells the tiles of a batch from each other, and "
+            "`train.batch_size` must be a number, at least 2; got "
+            f"{config.train.batch_size}"
         )
     asked = {
         "data.series": config.data.series,
