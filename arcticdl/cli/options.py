@@ -45,6 +45,14 @@ Folds = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace what an earlier call wrote.")
 ]
+Allow = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME,NAME",
+        help="What may differ from the training scenes beyond the limit: scale (of "
+        "the bands' numbers, 10 times), resolution (2 times).",
+    ),
+]
 
 
 def split_names(text: str) -> list[str]:

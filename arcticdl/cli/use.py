@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from arcticdl.cli.options import Folds, Model, Overwrite, Run, SetPredict, split_names
+from arcticdl.cli.options import (
+    Allow,
+    Folds,
+    Model,
+    Overwrite,
+    Run,
+    SetPredict,
+    split_names,
+)
 from arcticdl.cli.start import start_for
 
 
@@ -177,14 +185,6 @@ _Products = Annotated[
         "the configuration's, else png. Example: --products cog,polygons,netcdf",
     ),
 ]
-_Allow = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME,NAME",
-        help="What may differ from the training scenes beyond the limit: scale (of "
-        "the bands' numbers, 10 times), resolution (2 times).",
-    ),
-]
 _Shard = Annotated[
     str | None,
     typer.Option(
@@ -209,7 +209,7 @@ def predict(
     fold: _Fold = "0",
     tta: _Tta = None,
     products: _Products = None,
-    allow: _Allow = "",
+    allow: Allow = "",
     shard: _Shard = None,
     resume: _Resume = False,
     overwrite: Overwrite = False,

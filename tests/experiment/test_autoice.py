@@ -24,8 +24,11 @@ from arcticdl.experiment import (
     robustness_card,
     score_autoice,
 )
+from arcticdl.experiment.data.ceilings import open_ceilings
+from arcticdl.experiment.icecharts.panels import chart_panels
 from arcticdl.sources import open_scene
 from arcticdl.sources.charts.polygons import read_ice_chart
+from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.tasks import read_head
 from arcticdl.tiles import drop, open_store
 
@@ -171,6 +174,14 @@ def test_the_score_is_that_of_scikit_learn_on_the_maps(small, work, capsys):
     assert f"SOD {wanted['SOD']:.1f}" in said and "true parameters" in said
 
 
+def test_a_run_whose_files_are_gone_is_scored_without_a_ceiling(small):
+    store = open_store("data/autoice_small.tiles")
+    config = load_config(small / "config.yaml")
+    assert set(open_ceilings(config, store)) == set(store.manifest["scene_id"])
+    gone = load_config(small / "config.yaml", ["data.scenes=gone/*_prep.nc"])
+    assert open_ceilings(gone, store) == {}
+
+
 def test_concentration_as_a_number_and_crops_from_the_files(work, project_root):
     config = project_root / "configs" / "autoice.yaml"
     further = ("train.feed=scenes", "tiles.store=data/files.tiles")
@@ -236,6 +247,45 @@ def test_a_scene_without_charts_is_charted(small, work):
     lost.to_netcdf(bare, engine="h5netcdf")
     (folder,) = chart_scenes(small, [str(bare)], work / "without", min_area_km2=0)
     assert (folder / "chart.png").stat().st_size > 10_000
+
+
+def test_a_scene_unlike_those_of_training_is_charted_where_it_is_allowed(
+    small, work, capsys
+):
+    path = sorted((work / "data" / "autoice").glob("*_prep.nc"))[0]
+    loud = work / "loud" / path.name
+    loud.parent.mkdir()
+    with xr.open_dataset(path, decode_cf=False) as opened:
+        changed = opened.load()
+    changed["u10m_rotated"] *= 1000
+    changed.to_netcdf(loud, engine="h5netcdf")
+    words = ["charts", str(small), str(loud), "-o", str(work / "loud_charts")]
+    assert main(words) == 1
+    assert "--allow scale" in capsys.readouterr().err
+    run(*words, "--allow", "scale")
+
+
+def test_panels_of_a_large_scene_read_one_band_strip_by_strip():
+    size, read = (3000, 2400), []
+
+    def window(bands, rows, cols):
+        read.append((bands, rows.stop - rows.start))
+        shape = (len(bands), rows.stop - rows.start, cols.stop - cols.start)
+        return np.broadcast_to(np.arange(rows.start, rows.stop)[:, None], shape) / 1.0
+
+    image = WindowArray((3, *size), np.float32, window).variable(("band", "y", "x"))
+    scene = xr.Dataset({"image": image}, {"band": ["t2m", "HH", "HV"]})
+    sod = np.zeros(size, np.uint8)
+    sod[4:, 4:] = 5
+    maps = xr.Dataset({"SOD": (("y", "x"), sod)})
+    figure = chart_panels(maps, scene, None)
+    drawn = [ax.images[0].get_array() for ax in figure.axes if ax.images]
+    assert [each.shape[:2] for each in drawn] == [(750, 600)] * 2  # one of four pixels
+    first = np.asarray(drawn[1])
+    assert (first[0] == first[0, 0]).all() and (first[1:, 1] != first[0, 0]).any()
+    grey = np.asarray(drawn[0])[:, 0, 0].astype(int)
+    assert (np.diff(grey) >= 0).all() and grey[-1] > grey[0]
+    assert all(bands == [1] and rows < 1000 for bands, rows in read)
 
 
 def test_another_store_is_scored_by_one_fold(small):

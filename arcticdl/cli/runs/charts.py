@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from arcticdl.cli.options import Overwrite, Run
+from arcticdl.cli.options import Allow, Overwrite, Run, split_names
 from arcticdl.cli.start import start_for
 
 
@@ -38,6 +38,7 @@ def charts(
             "them, on the pixels of the SAR.",
         ),
     ] = None,
+    allow: Allow = "",
     overwrite: Overwrite = False,
 ) -> None:
     """Draw ice charts: panels in WMO colours, SIGRID-3 polygons, a submission.
@@ -60,6 +61,7 @@ def charts(
         fold=fold,
         min_area_km2=min_area,
         submission=submission,
+        allow=split_names(allow),
         overwrite=overwrite,
     ):
         typer.echo(path)

@@ -22,7 +22,8 @@ def open_ceilings(config: Experiment, store: TileStore) -> dict[str, xr.Dataset]
     Returns:
         Scene -> by head the chart, on the pixels and in the form of the label. Empty
         where scenes are not simulated, or where no head is of a chart that files of
-        the AI4Arctic layout carry; without scenes whose files are of an older make.
+        the AI4Arctic layout carry; without scenes whose files are gone, or of an older
+        make: a run is scored from its store alone.
     """
     from arcticdl.evaluation.baselines.methods import is_simulated
 
@@ -40,10 +41,14 @@ def open_ceilings(config: Experiment, store: TileStore) -> dict[str, xr.Dataset]
     options = {**config.data.reader_options, "ceiling": True}
     data = config.data.model_copy(update={"labels": carried, "reader_options": options})
     found = {}
-    for anchor in find_anchors(data):
+    try:
+        anchors = find_anchors(data)
+    except FileNotFoundError:
+        return {}
+    for anchor in anchors:
         try:
             scene = open_configured(data, anchor)
-        except LabelError:
+        except (LabelError, FileNotFoundError):
             continue
         found[str(scene.attrs["scene_id"])] = scene[list(carried)]
     return found

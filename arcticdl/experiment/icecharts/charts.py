@@ -35,6 +35,7 @@ def chart_scenes(
     fold: int | str = 0,
     min_area_km2: float = 1.0,
     submission: str | Path | None = None,
+    allow: Sequence[str] = (),
     overwrite: bool = False,
 ) -> list[Path]:
     """Draws the ice chart of scenes: pictures, polygons with egg codes, a submission.
@@ -49,6 +50,8 @@ def chart_scenes(
             neighbour has. The picture and the submission keep every pixel.
         submission: NetCDF to write besides, as the AutoICE challenge takes it: a
             variable ``SCENE_CHART`` a map, uint8, on the pixels of the SAR.
+        allow: ``"scale"``, ``"resolution"``: what may differ from the training scenes
+            beyond the limit, besides what the configuration allows.
         overwrite: Whether files and folders that exist may be replaced.
 
     Returns:
@@ -61,6 +64,7 @@ def chart_scenes(
         ConfigError: All folds at once, or a submission of maps that are not on the
             pixels of the SAR.
         TaskError: A head is missing, or answers with other classes.
+        ValueError: A scene is unlike those of training (``check_like_training``).
         FileExistsError: A folder or the submission exists, without ``overwrite``.
     """
     from arcticdl.evaluation.autoice.tally import chart_heads
@@ -97,7 +101,7 @@ def chart_scenes(
         outputs=kinds,
     )
     for scene in scenes:
-        check_like_training(predictor.card, scene, settings.allow)
+        check_like_training(predictor.card, scene, {*allow, *settings.allow})
     target.mkdir(parents=True, exist_ok=True)
     with _submitted(submission) as submit:
         for scene, folder in zip(scenes, folders, strict=True):

@@ -20,6 +20,7 @@ from arcticdl.void import VOID_CLASS
 _SCHEMES = {"SIC": AUTOICE_SIC, "SOD": AUTOICE_SOD, "FLOE": AUTOICE_FLOE}
 _TITLES = {"SIC": "Concentration", "SOD": "Stage of development", "FLOE": "Floe size"}
 _MAX_SIDE_PX = 800
+_STRIP_PX = 2**21
 _NUM_EGGS = 4
 _DIFFERENCE = (
     "#2166ac",
@@ -50,17 +51,17 @@ def chart_panels(maps: xr.Dataset, scene: xr.Dataset, polygons: Path | None) -> 
         of truth and of error. Pixels are thinned, never averaged.
     """
     step = max(1, -(-max(maps.sizes["y"], maps.sizes["x"]) // _MAX_SIDE_PX))
-    thin = {"y": slice(None, None, step), "x": slice(None, None, step)}
     names = [name for name in AUTOICE_CLASSES if name in maps]
-    found = {name: maps[name].isel(thin).values for name in names}
-    truth = {n: _codes(scene[n].isel(thin).values) for n in names if n in scene}
+    maps, scene = _thinned(maps, step), _thinned(_shown(scene, names), step)
+    found = {name: maps[name].values for name in names}
+    truth = {n: _codes(scene[n].values) for n in names if n in scene}
     truth = {n: codes for n, codes in truth.items() if (codes != VOID_CLASS).any()}
     rows = 3 if truth else 1
     ratio = min(max(maps.sizes["x"] / maps.sizes["y"], 0.5), 2.0)
     with house_style():
         figure = new_figure((3.3 * ratio * (len(names) + 1) + 2.4, 3.5 * rows + 0.9))
         axes = figure.subplots(rows, len(names) + 1, squeeze=False)
-        _draw_radar(axes[0, 0], scene.isel(thin))
+        _draw_radar(axes[0, 0], scene)
         for column, name in enumerate(names, start=1):
             _draw(axes[0, column], found[name], name, _TITLES[name])
             if not truth:
@@ -77,10 +78,36 @@ def chart_panels(maps: xr.Dataset, scene: xr.Dataset, polygons: Path | None) -> 
         else:
             _legend_under(figure, names)
         if polygons is not None and "SOD" in names:
-            _draw_eggs(axes[0, names.index("SOD") + 1], maps, polygons, step)
+            _draw_eggs(axes[0, names.index("SOD") + 1], maps, polygons)
         figure.suptitle("Ice chart by a network", x=0.01, ha="left", fontweight="bold")
         figure.supxlabel(_caption(maps, scene), x=0.01, ha="left", fontsize=8.5)
     return figure
+
+
+def _shown(scene: xr.Dataset, names: list[str]) -> xr.Dataset:
+    """What of a scene is drawn: one band of many, where it is valid, and its charts."""
+    bands = [str(band) for band in scene["band"].values]
+    first = next((n for n in ("HH", "HH_corrected") if n in bands), bands[0])
+    kept = [name for name in ("image", "valid", *names) if name in scene]
+    return scene[kept].isel(band=[bands.index(first)])
+
+
+def _thinned(fields: xr.Dataset, step: int) -> xr.Dataset:
+    """Every so many pixels, held in memory, of fields that are read strip by strip."""
+    rows = max(1, _STRIP_PX // (fields.sizes["x"] * step)) * step
+    strips = [
+        fields.isel(y=slice(k, k + rows, step), x=slice(None, None, step)).load()
+        for k in range(0, fields.sizes["y"], rows)
+    ]
+    return xr.concat(
+        strips,
+        "y",
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="override",
+        combine_attrs="override",
+    )
 
 
 def _codes(values: np.ndarray) -> np.ndarray:
@@ -88,8 +115,7 @@ def _codes(values: np.ndarray) -> np.ndarray:
 
 
 def _draw_radar(ax: Axes, scene: xr.Dataset) -> None:
-    names = [str(band) for band in scene["band"].values]
-    first = next((n for n in ("HH", "HH_corrected") if n in names), names[0])
+    first = str(scene["band"].values[0])
     valid = scene["valid"].values if "valid" in scene else None
     title = f"{first.replace('_', ' ')} (dB)" if first.startswith("HH") else first
     band_composite(scene["image"], [first], ax, valid=valid, title=title)
@@ -188,7 +214,7 @@ def _legend_under(figure: Figure, names: list[str]) -> None:
         )
 
 
-def _draw_eggs(ax: Axes, maps: xr.Dataset, polygons: Path, step: int) -> None:
+def _draw_eggs(ax: Axes, maps: xr.Dataset, polygons: Path) -> None:
     """Egg codes of the largest regions of ice: CT, SA and FA below each other."""
     import geopandas
 
@@ -197,8 +223,8 @@ def _draw_eggs(ax: Axes, maps: xr.Dataset, polygons: Path, step: int) -> None:
     for row in table.itertuples():
         at = _pixel_of(row.geometry, table.crs, maps)
         ax.text(
-            at[1] / step,
-            at[0] / step,
+            at[1],
+            at[0],
             f"{row.CT}\n{row.SA}\n{row.FA}",
             ha="center",
             va="center",
