@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -18,6 +17,7 @@ from arcticdl.inference.predictor import AnyModel, Predictor
 from arcticdl.inference.strips import read_strips
 from arcticdl.progress import track
 from arcticdl.scene import BandStats
+from arcticdl.sources.core.raster import bounded_cache
 from arcticdl.tiles import Normalizer
 
 _CACHE_BYTES = 2**26
@@ -204,7 +204,7 @@ def fill_maps(
     cache = _CACHE_BYTES + bands * 4 * _BLOCK_PX * scene.sizes["x"]
     try:
         with (
-            rasterio.Env(GDAL_CACHEMAX=cache),
+            bounded_cache(cache),
             ThreadPoolExecutor(1, "maps") as pool,
         ):
             writing: Future[None] | None = None

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import rasterio
 import xarray as xr
+from rasterio._env import get_gdal_config
 
 import arcticdl
 from arcticdl.errors import BandNotFoundError
-from arcticdl.inference import trace_line, write_line
+from arcticdl.inference import predict, trace_line, write_line
 from arcticdl.inference.blend import blend_weights, window_starts
 from arcticdl.models import build_segmenter
 from arcticdl.tiles import Normalizer
@@ -108,6 +109,27 @@ def test_the_card_chooses_bands_by_name(pointwise, scene_path):
     turned = scene.isel(band=[1, 0])
     maps = arcticdl.predict_scene(pointwise, turned, progress=False)
     np.testing.assert_array_equal(maps["class"], expected(scene))
+
+
+@pytest.mark.parametrize("told", [None, "77"])
+def test_gdal_caches_as_much_as_the_environment_says_or_a_bound(
+    pointwise, scene_path, tmp_path, monkeypatch, told
+):
+    seen, rows = [], predict.finished_rows
+
+    def spied(*given, **options):
+        seen.append(get_gdal_config("GDAL_CACHEMAX"))
+        return rows(*given, **options)
+
+    usual = get_gdal_config("GDAL_CACHEMAX")
+    monkeypatch.setattr(predict, "finished_rows", spied)
+    if told:
+        monkeypatch.setenv("GDAL_CACHEMAX", told)
+    arcticdl.predict_scene(
+        pointwise, arcticdl.open_scene(scene_path), tmp_path / "m.tif"
+    )
+    # 64 MiB and 512 rows of 53 float32 of two bands read, of class and confidence.
+    assert seen == [usual if told else 2**26 + 4 * 4 * 512 * 53]
 
 
 def test_an_existing_map_is_kept_unless_told(pointwise, scene_path, tmp_path):

@@ -13,6 +13,7 @@ from arcticdl.files import atomic_path
 from arcticdl.inference.output import MapFile, scene_georeference
 from arcticdl.inference.products.product import Product, legend_of, path_of
 from arcticdl.inference.products.provenance import now, tags_of
+from arcticdl.sources.core.raster import bounded_cache
 from arcticdl.void import VOID_CLASS
 
 _ROWS = 256
@@ -30,7 +31,7 @@ def write_cog(maps: xr.Dataset, scene: xr.Dataset | None, stem: Path) -> None:
     for name in map(str, maps.data_vars):
         path = path_of(maps, name, stem, ".tif")
         with (
-            rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES),
+            bounded_cache(_CACHE_BYTES),
             TemporaryDirectory(dir=path.parent, prefix=".part-cog-") as folder,
         ):
             plain = write_raster(maps, name, Path(folder) / "plain.tif")

@@ -50,6 +50,16 @@ GREY = ("gray", "grey")
 """Names of the band that an RGB image with three equal channels is reduced to."""
 
 
+def bounded_cache(num_bytes: int) -> rasterio.Env:
+    """GDAL with a block cache of so many bytes; ``GDAL_CACHEMAX`` may say otherwise.
+
+    Args:
+        num_bytes: At least 100,000, below which GDAL takes megabytes.
+    """
+    told = "GDAL_CACHEMAX" in os.environ
+    return rasterio.Env(**({} if told else {"GDAL_CACHEMAX": num_bytes}))
+
+
 def open_handle(path: str, driver: str | None) -> rasterio.DatasetReader:
     """Opens a raster by one driver, or by any where ``driver`` is ``None``.
 
