@@ -36,6 +36,14 @@ class Tta(StrEnum):
     d4_invert = "d4+invert"
 
 
+class Format(StrEnum):
+    """Formats of exported networks."""
+
+    onnx = "onnx"
+    saved_model = "saved_model"
+    litert = "litert"
+
+
 def ensemble(
     run: Run,
     out: Annotated[
@@ -257,9 +265,13 @@ def export(
         typer.Option(
             "-o",
             "--out",
-            help="NAME.onnx, or a folder for a TensorFlow SavedModel. "
-            "Default: model.onnx beside the model.",
+            help="NAME.onnx, NAME.tflite for LiteRT, or a folder for a TensorFlow "
+            "SavedModel. Default: beside the model, model.onnx or as the format ends.",
         ),
+    ] = None,
+    format: Annotated[
+        Format | None,
+        typer.Option("--format", help="Default: what --out ends as, or onnx."),
     ] = None,
     fold: Annotated[
         str,
@@ -275,12 +287,13 @@ def export(
     ] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a trained model as ONNX or SavedModel, scaling and softmax included.
+    """Write a trained model as ONNX, SavedModel or LiteRT, with scaling and softmax.
 
     The file takes pixels in source units, float32 (batch, y, x, band) of any size with
-    NaN where there is no data, and gives probabilities. An ONNX file is run once and
-    must answer as Keras does; it carries the card (bands, classes) as metadata. Beside
-    each stand the card as JSON and a STAC item for catalogues of models.
+    NaN where there is no data, and gives probabilities; a LiteRT file takes only one
+    window of the tile size. An ONNX or LiteRT file is run once and must answer as Keras
+    does. ONNX carries the card (bands, classes) as metadata. Beside each stand the card
+    as JSON and a STAC item for catalogues of models.
 
     Example: `arcticdl export runs/demo --fold 0 -o demo.onnx`
     """
@@ -288,7 +301,12 @@ def export(
 
     start_for(run, fold=None if fold == "all" else fold)  # which export refuses
     written = experiment.export(
-        run, out, fold=fold, normalized=normalized, overwrite=overwrite
+        run,
+        out,
+        format=format.value if format else None,
+        fold=fold,
+        normalized=normalized,
+        overwrite=overwrite,
     )
     typer.echo(written)
 

@@ -11,15 +11,19 @@ def export(
     run: str | Path,
     out: str | Path | None = None,
     *,
+    format: str | None = None,
     fold: int | str = 0,
     normalized: bool = False,
     overwrite: bool = False,
 ) -> Path:
-    """Writes a fold's model, or a bare ``.keras`` file, as ONNX or SavedModel.
+    """Writes a fold's model, or a bare ``.keras`` file, as ONNX, SavedModel or LiteRT.
 
     Args:
         run: Run folder, or a ``.keras`` file that carries its card.
-        out: ``NAME.onnx``, or a folder; default: ``model.onnx`` beside the model.
+        out: ``NAME.onnx``, ``NAME.tflite``, or a folder; default: a name of the format
+            beside the model, such as ``model.onnx``.
+        format: ``onnx``, ``saved_model`` or ``litert``; default: what `out` ends as, or
+            ``onnx``.
         fold: Whose model; ``"full"``: that of every scene.
         normalized: Whether it shall take pixels that are already scaled.
         overwrite: Replace an existing file or folder.
@@ -29,15 +33,18 @@ def export(
 
     Raises:
         ConfigError: ``fold`` is ``"all"``.
+        ValueError: ``out`` and ``format`` disagree, and what `export_model` refuses.
         FileNotFoundError: The run or the fold's model is missing.
         FileExistsError: It exists and ``overwrite`` is false.
     """
     if fold == "all":
         raise ConfigError("One file holds one model: name a fold, or `full`.")
     config, (path,) = model_files(Path(run), fold)
-    target = path.with_suffix(".onnx") if out is None else Path(out)
     from arcticdl.inference import export_model, load_model
+    from arcticdl.inference.exports.formats import find_format, path_beside
 
+    target = path_beside(path, format) if out is None else Path(out)
+    find_format(target, format)
     model = load_model(path)
     rule = (config.predict if config else PredictConfig()).objects
     objects = {
@@ -46,5 +53,10 @@ def export(
         "max_overlap": rule.max_overlap,
     }
     return export_model(
-        model, target, normalized=normalized, objects=objects, overwrite=overwrite
+        model,
+        target,
+        format=format,
+        normalized=normalized,
+        objects=objects,
+        overwrite=overwrite,
     )

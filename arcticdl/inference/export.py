@@ -1,4 +1,4 @@
-"""Models as files for other programs: ONNX, or TensorFlow's SavedModel.
+"""Models as files for other programs: ONNX, TensorFlow's SavedModel, or LiteRT.
 
 What is written takes pixels in source units and gives probabilities: the normaliser of
 the card is a part of it, so that whoever runs it needs neither this package nor the
@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 from arcticdl.errors import MissingExtraError
 from arcticdl.files import atomic_folder, atomic_path, refuse_existing
 from arcticdl.inference.exports.card import beside, write_cards
+from arcticdl.inference.exports.formats import find_format
+from arcticdl.inference.exports.litert import write_litert
 from arcticdl.inference.gaps.layers import gap_starts
 from arcticdl.inference.layers import ReadAnswer, SourceUnits, WholePixels
+from arcticdl.inference.predictor import window_size
 from arcticdl.models.card import get_card, gives_answers, model_heads
 from arcticdl.models.detection.select import DecodeBoxes
 from arcticdl.tasks import Head
@@ -31,18 +34,16 @@ OPSET = 18
 
 _SAVED_MODEL = {"assets", "fingerprint.pb", "saved_model.pb", "variables"}
 
-_OTHER_FORMATS = (".h5", ".keras", ".litert", ".pb", ".pt", ".pth", ".tflite", ".zip")
-"""Endings that would be the name of a folder, which no program would look for."""
-
 TOLERANCE = 1e-3
-"""Largest difference from Keras's answer at which an ONNX file is accepted, in
-probability or in units of the largest value."""
+"""Largest difference from Keras's answer at which a file is accepted, in probability or
+in units of the largest value."""
 
 
 def export_model(
     model: keras.Model,
     path: str | Path,
     *,
+    format: str | None = None,
     normalizer: Normalizer | None = None,
     normalized: bool = False,
     objects: Mapping[str, Any] | None = None,
@@ -59,11 +60,15 @@ def export_model(
     objects, ``(batch, max_boxes, 7)``: ``cx, cy, width, height`` in pixels, ``angle``
     in radians, score and class (-1 where a row is empty). An ONNX file carries the card
     as the metadata ``arcticdl_card``, JSON, and as ``arcticdl_input`` either ``source
-    units`` or ``normalized``.
+    units`` or ``normalized``. A LiteRT file takes one image at a time, of the card's
+    tile size, and has outputs by the names of the heads.
 
     Args:
         model: With a card, as training leaves it in ``model.keras``.
-        path: ``NAME.onnx`` for ONNX, else the folder of a SavedModel.
+        path: ``NAME.onnx`` for ONNX, ``NAME.tflite`` for LiteRT, else the folder of a
+            SavedModel.
+        format: One of ``onnx``, ``saved_model`` and ``litert``, that the path must then
+            be of; default: what the path ends as.
         normalizer: Scaling of the bands; default: the card's.
         normalized: Whether the exported network takes pixels that are already scaled as
             the card says: the way for a normaliser of the whole scene.
@@ -76,8 +81,9 @@ def export_model(
 
     Raises:
         ValueError: The path ends as a file of another format does; no normaliser, one
-            that needs the whole scene's statistics, another backend than TensorFlow, or
-            ONNX Runtime answers unlike Keras.
+            that needs the whole scene's statistics, another backend than TensorFlow;
+            the format lacks an operation of the network, or what was written answers
+            unlike Keras.
         FileExistsError: The path exists and ``overwrite`` is false, or is a folder that
             holds anything else than a SavedModel.
         MissingExtraError: ONNX without the extra ``onnx``.
@@ -86,6 +92,7 @@ def export_model(
         ``export_model(load_model("runs/demo/fold1/model.keras"), "demo.onnx")``
     """
     target = Path(path)
+    kind = find_format(target, format)
     _check_target(target, overwrite)
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
@@ -95,30 +102,30 @@ def export_model(
     scaling = _scaling(model, normalizer, normalized)
     whole = with_source_units(model, scaling, objects=objects)
     target.parent.mkdir(parents=True, exist_ok=True)
-    kind = "onnx" if target.suffix.lower() == ".onnx" else "saved_model"
+    window = None
     if kind == "onnx":
         takes = "normalized" if normalized else "source units"
         told = {"arcticdl_card": json.dumps(get_card(model)), "arcticdl_input": takes}
         with atomic_path(target) as part:
             _write_onnx(whole, part, told)
+    elif kind == "litert":
+        window = window_size(None, get_card(model))
+        with atomic_path(target) as part:
+            _write_litert(whole, part, window)
     else:
         with atomic_folder(target) as part:
             whole.export(str(part), format="tf_saved_model", verbose=False)
-    write_cards(model, target, kind, normalized=normalized)
+    write_cards(model, target, kind, normalized=normalized, window=window)
     return target
 
 
 def _check_target(target: Path, overwrite: bool) -> None:
-    if target.suffix.lower() in _OTHER_FORMATS:
-        raise ValueError(
-            "`path` (--out) must be NAME.onnx, or a folder for a SavedModel. Received: "
-            f"{target}, the ending of a format that is not written."
-        )
     if target.is_dir() and any(target.iterdir()):
         names = {path.name for path in target.iterdir()}
         if "saved_model.pb" not in names or not names <= _SAVED_MODEL:
             raise FileExistsError(
-                f"{target} is a folder of other things. Name a new one, or NAME.onnx."
+                f"{target} is a folder of other things. Name a new one, or a file "
+                "NAME.onnx or NAME.tflite."
             )
         made = [target]
     else:
@@ -214,8 +221,7 @@ def _write_onnx(whole: keras.Model, path: Path, metadata: dict[str, str]) -> Non
         warnings.simplefilter("ignore", FutureWarning)  # Keras asks for np.object
         whole.export(str(path), format="onnx", verbose=False, opset_version=OPSET)
     written = onnx.load(path)
-    single = [name.removesuffix("_read") for name in whole.output_names]
-    _name(written.graph, sorted(whole.output) if len(wanted) > 1 else single)
+    _name(written.graph, _answer_names(whole))
     onnx.helper.set_model_props(written, metadata)
     onnx.save(written, path)
     try:
@@ -227,11 +233,21 @@ def _write_onnx(whole: keras.Model, path: Path, metadata: dict[str, str]) -> Non
             "This network has no ONNX form that ONNX Runtime runs at any image size; "
             f"export a SavedModel instead. ({str(error)[-300:]})"
         ) from error
-    expected = [ops.convert_to_numpy(value) for value in wanted]
-    if any(isinstance(layer, DecodeBoxes) for layer in whole.layers):
-        _compare_boxes(answers[0], expected[0])
-    else:
-        _compare(answers, expected)
+    _compare_answers("ONNX Runtime", whole, answers, wanted)
+
+
+def _write_litert(whole: keras.Model, path: Path, window: tuple[int, int]) -> None:
+    example = _example(whole, window)
+    content, answers = write_litert(whole, _answer_names(whole), example)
+    _compare_answers("LiteRT", whole, answers, keras.tree.flatten(whole(example)))
+    path.write_bytes(content)
+
+
+def _answer_names(whole: keras.Model) -> list[str]:
+    """Names of the heads, in the order of the flat list of answers."""
+    if isinstance(whole.output, dict):
+        return sorted(whole.output)
+    return [name.removesuffix("_read") for name in whole.output_names]
 
 
 def _name(graph: Any, outputs: list[str]) -> None:
@@ -248,11 +264,13 @@ def _name(graph: Any, outputs: list[str]) -> None:
                 size.dim_param = name
 
 
-def _example(whole: keras.Model) -> NDArray[np.float32]:
-    """An image of an odd size, about as bright as the training data."""
+def _example(
+    whole: keras.Model, size: tuple[int, int] = (67, 75)
+) -> NDArray[np.float32]:
+    """An image of an odd size with void, about as bright as the training data."""
     layer = _find_scaling(whole)
     rng = np.random.default_rng(0)
-    shape = (1, 67, 75, len(layer.normalizer["offset"]))
+    shape = (1, *size, len(layer.normalizer["offset"]))
     values = rng.normal(size=shape) * layer.normalizer["scale"]
     values += np.asarray(layer.normalizer["offset"])
     if layer.normalizer["method"] == "db":
@@ -261,6 +279,7 @@ def _example(whole: keras.Model) -> NDArray[np.float32]:
         values = np.expm1(values)
     image = values.astype("float32")
     image[:, :5, :7] = np.nan
+    image[:, -3:, -2:, 0] = np.nan  # of one band alone
     return image
 
 
@@ -275,23 +294,33 @@ def _find_scaling(whole: keras.Model) -> Any:
     raise ValueError("`model` must hold a layer that scales its input. Received: none.")
 
 
-def _compare(answers: list[Any], wanted: list[Any]) -> None:
+def _compare_answers(
+    who: str, whole: keras.Model, answers: list[Any], wanted: list[Any]
+) -> None:
+    expected = [ops.convert_to_numpy(value) for value in wanted]
+    if any(isinstance(layer, DecodeBoxes) for layer in whole.layers):
+        _compare_boxes(who, answers[0], expected[0])
+    else:
+        _compare(who, answers, expected)
+
+
+def _compare(who: str, answers: list[Any], wanted: list[Any]) -> None:
     for answer, expected in zip(answers, wanted, strict=True):
         limit = TOLERANCE * max(float(np.abs(expected).max()), 1.0)
         if answer.shape != expected.shape:
             raise ValueError(
-                "ONNX Runtime must answer as Keras does. Received: shape "
+                f"{who} must answer as Keras does. Received: shape "
                 f"{answer.shape} instead of {expected.shape}. Nothing was written."
             )
         largest = float(np.abs(answer - expected).max())
         if not largest <= limit:
             raise ValueError(
-                "ONNX Runtime must answer as Keras does. Received: a difference of "
+                f"{who} must answer as Keras does. Received: a difference of "
                 f"{largest:.2g}, above {limit:.2g}. Nothing was written."
             )
 
 
-def _compare_boxes(answer: NDArray[Any], expected: NDArray[Any]) -> None:
+def _compare_boxes(who: str, answer: NDArray[Any], expected: NDArray[Any]) -> None:
     """Refuses boxes without a twin; their order may differ where scores hardly do.
 
     A box in twenty may lack one: rounding can turn what is suppressed.
@@ -303,7 +332,7 @@ def _compare_boxes(answer: NDArray[Any], expected: NDArray[Any]) -> None:
         alone = float((apart > limit).mean()) if len(sure) else 0.0
         if answer.shape != expected.shape or alone > 0.05:
             raise ValueError(
-                "ONNX Runtime must find the boxes that Keras finds. Received: a share "
+                f"{who} must find the boxes that Keras finds. Received: a share "
                 f"of {alone:.2g} that only one of them finds. Nothing was written."
             )
 

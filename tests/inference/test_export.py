@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -119,6 +120,56 @@ def test_the_layer_of_a_detector_leaves_0_to_nodata():
     np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-6)
 
 
+def run_litert(path, image):
+    import tensorflow as tf
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the interpreter will move
+        runner = tf.lite.Interpreter(str(path)).get_signature_runner()
+    return runner(image=image)
+
+
+@pytest.mark.parametrize("backbone, method", [("plain", "db"), ("vit_tiny", "zscore")])
+def test_litert_answers_as_keras_where_pixels_are_void_too(tmp_path, backbone, method):
+    normalizer = fitted(method)
+    model = segmenter(backbone, normalizer)
+    path = export_model(model, tmp_path / "model.tflite")
+    image = pixels(2, (32, 32))
+    found = run_litert(path, image)
+    assert list(found) == ["ice"] and found["ice"].shape == (1, 32, 32, 3)
+    np.testing.assert_allclose(
+        found["ice"], answer(model, normalizer, image), atol=1e-4
+    )
+    told = json.loads((tmp_path / "model.tflite.card.json").read_text())
+    assert told["format"] == "litert" and told["window_px"] == [32, 32]
+    item = json.loads((tmp_path / "model.tflite.stac.json").read_text())
+    (given,) = item["properties"]["mlm:input"]
+    (given_back,) = item["properties"]["mlm:output"]
+    assert given["input"]["shape"] == [1, 32, 32, 2]
+    assert given_back["result"]["shape"] == [1, 32, 32, 3]
+
+
+def test_what_litert_lacks_or_answers_otherwise_is_refused(tmp_path, monkeypatch):
+    from arcticdl.inference import export
+
+    model = segmenter("superpixel_graph")
+    with pytest.raises(ValueError, match=r"no LiteRT form.*export ONNX"):
+        export_model(model, tmp_path / "model.tflite")
+    with pytest.raises(ValueError, match=r"no LiteRT form.*export ONNX"):
+        export_model(sampler(fitted()), tmp_path / "model.tflite")
+    true = export.write_litert
+
+    def wrong(*args):
+        content, answers = true(*args)
+        answers[0][0, 0, 0] = np.nan  # where the example is void
+        return content, answers
+
+    monkeypatch.setattr(export, "write_litert", wrong)
+    with pytest.raises(ValueError, match="LiteRT must answer as Keras"):
+        export_model(segmenter(), tmp_path / "model.tflite")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("backbone", sorted(TINY))
 def test_onnx_runtime_answers_as_keras_at_any_size(tmp_path, backbone):
     normalizer = fitted()
@@ -203,6 +254,11 @@ def test_several_heads_keep_their_names_and_tasks(tmp_path):
     path = export_model(model, tmp_path / "m.onnx")
     assert [o.name for o in onnx.load(path).graph.output] == ["ice", "sic"]
     plain = model.predict_on_batch(normalizer(image, np.isfinite(image).all(-1)))
+    lite = run_litert(export_model(model, tmp_path / "m.tflite"), image[:, :32, :32])
+    cut = image[:, :32, :32]
+    small = model.predict_on_batch(normalizer(cut, np.isfinite(cut).all(-1)))
+    np.testing.assert_allclose(lite["ice"], softmax(small["ice"]), atol=1e-4)
+    np.testing.assert_allclose(lite["sic"], small["sic"], atol=1e-4)
     found = with_source_units(model, normalizer).predict_on_batch(image)
     np.testing.assert_allclose(found["ice"], softmax(plain["ice"]), atol=1e-5)
     np.testing.assert_allclose(found["sic"], plain["sic"], atol=1e-5)
@@ -220,9 +276,16 @@ def test_what_cannot_be_exported_is_refused(tmp_path, monkeypatch):
     with pytest.raises(FileExistsError, match="other things"):
         export_model(model, other, overwrite=True)
     assert (other / "dear.txt").read_text() == "kept"
-    with pytest.raises(ValueError, match=r"NAME\.onnx, or a folder.*ice\.tflite"):
-        export_model(model, tmp_path / "ice.tflite")
-    assert not (tmp_path / "ice.tflite").exists()
+    for name in ("ice.h5", "ice.litert"):
+        with pytest.raises(ValueError, match=r"NAME\.onnx, NAME\.tflite.*ice\."):
+            export_model(model, tmp_path / name)
+        assert not (tmp_path / name).exists()
+    with pytest.raises(ValueError, match=r"must be NAME\.tflite for .*ice\.onnx"):
+        export_model(model, tmp_path / "ice.onnx", format="litert")
+    with pytest.raises(ValueError, match=r"must be a folder for .*ice\.tflite"):
+        export_model(model, tmp_path / "ice.tflite", format="saved_model")
+    with pytest.raises(ValueError, match="onnx, saved_model, litert"):
+        export_model(model, tmp_path / "ice.tflite", format="tflite")
     whole = Normalizer("per_image", BANDS)
     with pytest.raises(ValueError, match="statistics of the whole scene"):
         export_model(model, tmp_path / "a", normalizer=whole)
@@ -269,6 +332,12 @@ def test_the_command_exports_a_bare_model(tmp_path, capsys):
     out = tmp_path / "out.onnx"
     assert main(["export", str(tmp_path / "model.keras"), "-o", str(out)]) == 0
     assert str(out) in capsys.readouterr().out
+    bare = [str(tmp_path / "model.keras"), "--format", "litert"]
+    assert main(["export", *bare]) == 0
+    assert "model.tflite" in capsys.readouterr().out
+    assert (tmp_path / "model.tflite").is_file()
+    assert main(["export", *bare, "-o", str(out)]) == 1
+    assert "NAME.tflite" in capsys.readouterr().err
     (found,) = run_onnx(out, pixels())
     np.testing.assert_allclose(found, answer(model, fitted(), pixels()), atol=1e-4)
     assert (tmp_path / "out.onnx.stac.json").is_file()

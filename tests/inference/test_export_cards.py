@@ -11,6 +11,7 @@ import pytest
 from pystac.extensions.mlm import MLMExtension
 
 from arcticdl.inference.exports.card import MLM, beside, mlm_item, write_cards
+from arcticdl.inference.exports.formats import FORMATS
 from arcticdl.models.card import Card, get_card
 
 CARD = {
@@ -84,7 +85,7 @@ def model():
 
 
 @pytest.mark.parametrize("file", ["ice.onnx", "1.onnx", "my ice_saved"])
-@pytest.mark.parametrize("kind", ["onnx", "saved_model"])
+@pytest.mark.parametrize("kind", sorted(FORMATS))
 def test_the_item_is_one_of_stac_and_of_the_extension(model, file, kind):
     item = mlm_item(model, file, kind, normalized=False)
     assert pystac.validation.validate_dict(item, extensions=[])
@@ -97,6 +98,12 @@ def test_the_item_is_one_of_stac_and_of_the_extension(model, file, kind):
     (asset,) = read.assets.values()
     assert asset.roles == ["mlm:model"] and asset.extra_fields["mlm:artifact_type"]
     assert asset.href == f"./{file}"
+
+
+def test_the_command_offers_every_format():
+    from arcticdl.cli.use import Format
+
+    assert [told.value for told in Format] == list(FORMATS)
 
 
 def test_the_item_tells_bands_shapes_and_classes(model):

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from arcticdl.files import write_json
+from arcticdl.inference.exports.formats import FORMATS
 from arcticdl.models.card import get_card, model_heads
 from arcticdl.tasks import Head
 
@@ -15,8 +16,6 @@ MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 """The Machine Learning Model extension of STAC, in the version that pystac reads."""
 
 _CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
-_FRAMEWORKS = {"onnx": "ONNX", "saved_model": "TensorFlow"}
-_MEDIA = {"onnx": "application/octet-stream; framework=onnx"}
 _TASKS = {
     "boxes": ("object-detection", "object-detection"),
     "classes": ("semantic-segmentation", "scene-classification"),
@@ -45,25 +44,39 @@ def beside(exported: Path) -> tuple[Path, Path]:
 
 
 def write_cards(
-    model: keras.Model, exported: Path, kind: str, *, normalized: bool
+    model: keras.Model,
+    exported: Path,
+    kind: str,
+    *,
+    normalized: bool,
+    window: tuple[int, int] | None = None,
 ) -> None:
     """Writes both files.
 
     Args:
         model: The model as it was trained, with its card.
         exported: What was written of it.
-        kind: ``"onnx"`` or ``"saved_model"``.
+        kind: One of `formats.FORMATS`.
         normalized: Whether it takes pixels that are already scaled.
+        window: Rows and columns of the only images that it takes, one at a time; by
+            default it takes any.
     """
     card, item = beside(exported)
     takes = "normalized" if normalized else "source units"
     told = {"file": exported.name, "format": kind, "input": takes}
-    write_json(card, told | {"card": get_card(model)})
-    write_json(item, mlm_item(model, exported.name, kind, normalized=normalized))
+    size = {"window_px": list(window)} if window else {}
+    write_json(card, told | size | {"card": get_card(model)})
+    about = mlm_item(model, exported.name, kind, normalized=normalized, window=window)
+    write_json(item, about)
 
 
 def mlm_item(
-    model: keras.Model, file: str, kind: str, *, normalized: bool
+    model: keras.Model,
+    file: str,
+    kind: str,
+    *,
+    normalized: bool,
+    window: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
     """A STAC 1.1 item about a network, with the Machine Learning Model extension.
 
@@ -73,34 +86,39 @@ def mlm_item(
     Args:
         model: The model as it was trained.
         file: Name of the exported file or folder, beside which the item will stand.
-        kind: ``"onnx"`` or ``"saved_model"``.
+        kind: One of `formats.FORMATS`.
         normalized: Whether it takes pixels that are already scaled.
+        window: Rows and columns of the only images that it takes, one at a time; by
+            default it takes any.
 
     Returns:
         The item as JSON values.
     """
     heads = model_heads(model)
-    outputs = [_output(name, head) for name, head in heads.items()]
+    sizes: dict[str, int] = {}
+    if window:
+        sizes = {"batch": 1, "height": window[0], "width": window[1]}
+    outputs = [_output(name, head, sizes) for name, head in heads.items()]
     bands = _bands(model)
     properties = {
         "datetime": datetime.now(UTC).isoformat(timespec="seconds"),
         "mlm:name": _name(file),
         "mlm:architecture": model.name,
-        "mlm:framework": _FRAMEWORKS[kind],
+        "mlm:framework": FORMATS[kind].framework,
         "mlm:tasks": sorted({task for told in outputs for task in told["tasks"]}),
         "mlm:total_parameters": int(model.count_params()),
-        "mlm:input": [_input(bands, normalized)],
+        "mlm:input": [_input(bands, normalized, sizes)],
         "mlm:output": outputs,
     }
     asset = {
         "href": f"./{file}",
-        "title": f"The network as {_FRAMEWORKS[kind]}",
+        "title": f"The network as {FORMATS[kind].framework}",
         "roles": ["mlm:model"],
         "mlm:artifact_type": kind,
         "bands": [{"name": name} for name in bands],
     }
-    if kind in _MEDIA:
-        asset["type"] = _MEDIA[kind]
+    if FORMATS[kind].media:
+        asset["type"] = FORMATS[kind].media
     return {
         "type": "Feature",
         "stac_version": "1.1.0",
@@ -125,22 +143,23 @@ def _bands(model: keras.Model) -> list[str]:
     return [str(b) for b in known or [f"band {n + 1}" for n in range(count)]]
 
 
-def _input(bands: list[str], normalized: bool) -> dict[str, Any]:
+def _input(bands: list[str], normalized: bool, sizes: dict[str, int]) -> dict[str, Any]:
+    order = _ORDERS["pixel"]
     about = "scaled as the card says" if normalized else "in source units"
     return {
         "name": "image",
         "description": f"Pixels {about}, bands in this order; NaN where there is none.",
         "bands": bands,
         "input": {
-            "shape": [-1, -1, -1, len(bands)],
-            "dim_order": list(_ORDERS["pixel"]),
+            "shape": [*(sizes.get(axis, -1) for axis in order[:-1]), len(bands)],
+            "dim_order": list(order),
             "data_type": "float32",
         },
         "resize_type": None,
     }
 
 
-def _output(name: str, head: Head) -> dict[str, Any]:
+def _output(name: str, head: Head, sizes: dict[str, int]) -> dict[str, Any]:
     channels = head.form.activated(head.size)
     order = list(_ORDERS[head.spec.target])
     if head.classes and head.spec.target != "object":  # whose box comes first
@@ -150,7 +169,7 @@ def _output(name: str, head: Head) -> dict[str, Any]:
         "tasks": [_task(head)],
         "description": _about(head),
         "result": {
-            "shape": [-1] * (len(order) - 1) + [channels],
+            "shape": [*(sizes.get(axis, -1) for axis in order[:-1]), channels],
             "dim_order": order,
             "data_type": "float32",
         },
