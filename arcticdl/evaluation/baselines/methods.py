@@ -191,7 +191,8 @@ def score_answers(
     """Scores whatever answers about assembled scenes, each pixel once.
 
     Args:
-        told: By name a title, and what gives activated answers about a scene.
+        told: By name a title, and what gives activated answers about a scene; pixels
+            of which it says nothing (NaN), such as land, are not counted.
         store: The tile store.
         test_indices: Tiles to score.
         info: The label.
@@ -214,10 +215,10 @@ def score_answers(
             said = answer(scene)
             for start in range(0, len(valid), _ROWS_AT_ONCE):
                 part = slice(start, start + _ROWS_AT_ONCE)
-                truth = truths[info.name][part]
-                evaluations[name].add(
-                    str(scene_id), truth, said[part], counted=valid[part]
-                )
+                truth, found = truths[info.name][part], said[part]
+                counted = valid[part] & ~np.isnan(found).all(-1)
+                found = np.where(np.isnan(found), 1.0 / found.shape[-1], found)
+                evaluations[name].add(str(scene_id), truth, found, counted=counted)
     return {
         name: {"title": told[name][0]} | evaluation.result()
         for name, evaluation in evaluations.items()
