@@ -24,17 +24,14 @@ class TableConfig(Section):
     are the properties of its items and the names of their assets.
     """
 
+    alone = "file"
+
     file: str = Field(min_length=1, description="CSV, Parquet, or STAC items (JSON).")
     path: str | tuple[str, ...] = Field(
         "path",
         description="Column with the scene's file, or several, stacked band by band; "
         "of STAC items the names of assets.",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _file_alone(cls, value: Any) -> Any:
-        return {"file": value} if isinstance(value, str) else value
 
     @property
     def paths(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from arcticdl import plots
-from arcticdl.evaluation.baselines.ceiling import NAME as CEILING
+from arcticdl.evaluation.baselines.names import CEILING
 from arcticdl.evaluation.objects.detections import object_panels
 from arcticdl.evaluation.panels import as_picture, choose_scenes, choose_tiles
 from arcticdl.evaluation.pool import results_by_head

@@ -7,12 +7,12 @@ import numpy as np
 import xarray as xr
 
 from arcticdl.evaluation.baselines.methods import score_answers
+from arcticdl.evaluation.baselines.names import CEILING
 from arcticdl.scene import BandStats
 from arcticdl.tasks import Head
 from arcticdl.tiles import LabelInfo, TileStore
 from arcticdl.void import VOID_CLASS
 
-NAME = "true_parameters"
 TITLE = "true parameters of the simulation (ceiling)"
 
 Ceilings = Mapping[str, xr.Dataset]
@@ -79,4 +79,6 @@ def score_ceiling(
     def answer(scene: xr.Dataset, stats: BandStats | None = None) -> np.ndarray:
         return ceiling_answers(ceilings, {info.name: head}, scene)[info.name]
 
-    return score_answers({NAME: (TITLE, answer)}, store, test_indices, info, head, seed)
+    return score_answers(
+        {CEILING: (TITLE, answer)}, store, test_indices, info, head, seed
+    )
