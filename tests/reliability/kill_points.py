@@ -133,12 +133,18 @@ def make_start(folder, command):
 
 
 def contents(folder, made):
-    """Name -> digest of every file that a command made, and of nothing that varies."""
+    """Name -> digest of every file that a command made, and of nothing that varies.
+
+    TensorBoard's files have their time in the name, and each start adds one: of those
+    it is said whether there are any.
+    """
     found = {}
     for name in made:
         top = folder / name
         for path in [top, *sorted(top.rglob("*"))] if top.exists() else []:
-            if path.is_file() and path.suffix != ".lock":
+            if path.name.startswith("events.out.tfevents"):
+                found[str(path.parent.relative_to(folder))] = "curves"
+            elif path.is_file() and path.suffix != ".lock":
                 found[str(path.relative_to(folder))] = digest(path)
     return found
 
