@@ -1,6 +1,6 @@
 """Parts of the ``data`` section: tables of scenes, further sources, the grid."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
@@ -166,7 +166,29 @@ class GapsConfig(Section):
     seed: int = Field(0, ge=0, description="Of the simulated clouds.")
 
 
-class GridConfig(Section):
+class Directions(Section):
+    """Bands that tell directions, and cannot be averaged as plain numbers."""
+
+    angle_bands: tuple[str, ...] = Field((), description=_ANGLES)
+    vector_bands: tuple[tuple[str, str], ...] = Field((), description=_VECTORS)
+    vector_frame: Literal["east_north", "grid"] | None = Field(None, description=_FRAME)
+
+    @model_validator(mode="after")
+    def _frame_is_of_vectors(self) -> Self:
+        named = self.vector_bands or self._names_vectors_itself
+        if self.vector_frame is not None and not named:
+            raise ValueError(
+                "vector_frame says what the components of vector_bands refer to; name "
+                "their pairs there, or leave it out"
+            )
+        return self
+
+    @property
+    def _names_vectors_itself(self) -> bool:
+        return False
+
+
+class GridConfig(Directions):
     """The grid on which scenes, with their labels, are brought first."""
 
     crs: str = Field("EPSG:3413", description="Its CRS, as EPSG:CODE, WKT or PROJ.")
@@ -175,12 +197,9 @@ class GridConfig(Section):
     label_resampling: Literal["auto", "majority", "nearest"] = Field(
         "auto", description="Of labels; auto: majority where pixels become coarser."
     )
-    angle_bands: tuple[str, ...] = Field((), description=_ANGLES)
-    vector_bands: tuple[tuple[str, str], ...] = Field((), description=_VECTORS)
-    vector_frame: Literal["east_north", "grid"] | None = Field(None, description=_FRAME)
 
 
-class SourceConfig(Section):
+class SourceConfig(Directions):
     """A further source, brought onto the scene's grid and stacked beneath it."""
 
     file: FileRef = Field(
@@ -200,9 +219,6 @@ class SourceConfig(Section):
     )
     use_bands: tuple[str, ...] | None = Field(None, description="Bands to keep.")
     resampling: Resampling = Field("bilinear", description="How it is interpolated.")
-    angle_bands: tuple[str, ...] = Field((), description=_ANGLES)
-    vector_bands: tuple[tuple[str, str], ...] = Field((), description=_VECTORS)
-    vector_frame: Literal["east_north", "grid"] | None = Field(None, description=_FRAME)
     max_time_gap_h: PositiveFloat | None = Field(
         None,
         description="Hours that it may lie off the scene's time; null: any, and 3 for "
@@ -224,3 +240,7 @@ class SourceConfig(Section):
                 f"a reanalysis names its fields and vectors itself; leave out {given}"
             )
         return self
+
+    @property
+    def _names_vectors_itself(self) -> bool:
+        return self.reanalysis

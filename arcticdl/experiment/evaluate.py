@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from arcticdl.config import Experiment
-from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.ceilings import open_ceilings
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.data.run_split import folds_of_run, refuse_seen
@@ -16,7 +15,7 @@ from arcticdl.experiment.data.series import as_series
 from arcticdl.experiment.data.within import scenes_beside, strata_within
 from arcticdl.experiment.ensembles.joined import evaluate_file
 from arcticdl.experiment.folder import (
-    FULL,
+    chosen_folds,
     fold_path,
     load_run,
     trained_folds,
@@ -83,33 +82,6 @@ def _scored(folder: Path) -> list[dict[str, Any]]:
     """The results of all folds scored so far, also by earlier calls."""
     paths = [fold_path(folder, n) / "metrics.json" for n in trained_folds(folder)]
     return [json.loads(p.read_text(encoding="utf-8")) for p in paths if p.exists()]
-
-
-def chosen_folds(folder: Path, fold: str | int) -> list[int]:
-    """Numbers of the trained folds that are meant.
-
-    Raises:
-        ConfigError: The fold is not trained, or is the full model, which nothing tests.
-        FileNotFoundError: None is trained.
-    """
-    trained = trained_folds(folder)
-    if fold == FULL:
-        raise ConfigError(
-            "The full model was trained on every scene, so none is left to score it "
-            f"on. Its quality is that of the folds: {trained} are trained."
-        )
-    if not trained:
-        raise FileNotFoundError(
-            f"{folder} holds no trained fold. Train first: arcticdl train CONFIG"
-        )
-    if fold == "all":
-        return trained
-    if not str(fold).isdigit() or int(fold) not in trained:
-        raise ConfigError(
-            f"`fold` must be `all` or one of the trained folds {trained}. "
-            f"Received: {fold!r}."
-        )
-    return [int(fold)]
 
 
 def _evaluate_fold(

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from filelock import FileLock, Timeout
 
 from arcticdl.config import Experiment, dump_config, load_config
+from arcticdl.errors import ConfigError
 from arcticdl.files import write_json, write_text
 
 
@@ -247,6 +248,33 @@ def trained_folds(folder: Path) -> list[int]:
         if number.isdigit():
             found.append(int(number))
     return sorted(found)
+
+
+def chosen_folds(folder: Path, fold: str | int) -> list[int]:
+    """Numbers of the trained folds that are meant.
+
+    Raises:
+        ConfigError: The fold is not trained, or is the full model, which nothing tests.
+        FileNotFoundError: None is trained.
+    """
+    trained = trained_folds(folder)
+    if fold == FULL:
+        raise ConfigError(
+            "The full model was trained on every scene, so none is left to score it "
+            f"on. Its quality is that of the folds: {trained} are trained."
+        )
+    if not trained:
+        raise FileNotFoundError(
+            f"{folder} holds no trained fold. Train first: arcticdl train CONFIG"
+        )
+    if fold == "all":
+        return trained
+    if not str(fold).isdigit() or int(fold) not in trained:
+        raise ConfigError(
+            f"`fold` must be `all` or one of the trained folds {trained}. "
+            f"Received: {fold!r}."
+        )
+    return [int(fold)]
 
 
 def check_writable(folder: Path) -> None:

@@ -214,6 +214,11 @@ class Directed:
     def __post_init__(self) -> None:
         if self.frame is not None:
             check_choice("vector_frame", self.frame, FRAMES)
+            if not self.vectors:
+                raise ValueError(
+                    "`vector_frame` says what the components of `vector_bands` refer "
+                    f"to, and no pair is named there. Received: {self.frame!r}."
+                )
 
     def check(self, scenes: Sequence[xr.Dataset]) -> None:
         """Refuses names that are in none of the scenes, and halves of vectors."""

@@ -68,6 +68,15 @@ def test_an_unset_variable_is_named_with_its_key(tmp_path, monkeypatch):
             r"tiles\.size_px: Input should be greater than 0, or a valid tuple\. Rec",
         ),
         ({"predict": {"tile_size_px": [3]}}, r"predict\.tile_size_px: "),
+        (
+            {
+                "data": {
+                    **MINIMAL["data"],
+                    "grid": {"resolution_m": 1000, "vector_frame": "grid"},
+                }
+            },
+            r"data\.grid.*vector_bands refer to; name their pairs",
+        ),
         ({"nme": "y"}, r"nme: unknown key"),
         ({"name": "../up"}, r"name: .*pattern"),
     ],

@@ -287,6 +287,8 @@ def test_what_vectors_refer_to_is_told_or_asked_for():
     assert align(along, FINE[2:6, 2:6]).attrs["vector_frame"] == "grid"
     with pytest.raises(BandNotFoundError, match=r"both components.*\['v'\]"):
         align(scene.isel(band=[0]), COARSE, vector_frame="grid", **pair)
+    with pytest.raises(ValueError, match=r"`vector_bands`.*no pair.*Received: 'grid'"):
+        align(along, COARSE, vector_frame="grid")
 
 
 @pytest.mark.parametrize("unit", ["m", "km", "us-ft"])

@@ -8,8 +8,7 @@ import numpy as np
 
 from arcticdl.config import Experiment
 from arcticdl.experiment.data.run_split import folds_of_run
-from arcticdl.experiment.evaluate import chosen_folds
-from arcticdl.experiment.folder import fold_path, load_run
+from arcticdl.experiment.folder import chosen_folds, fold_path, load_run
 from arcticdl.experiment.forecasts.ground import (
     forecast_store,
     ground_of,

@@ -10,8 +10,7 @@ from arcticdl.errors import TaskError
 from arcticdl.experiment.data.ceilings import open_ceilings
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.data.run_split import folds_of_run
-from arcticdl.experiment.evaluate import chosen_folds
-from arcticdl.experiment.folder import fold_path, load_run, write_json
+from arcticdl.experiment.folder import chosen_folds, fold_path, load_run, write_json
 from arcticdl.experiment.icecharts.card_figure import draw_card
 from arcticdl.experiment.icecharts.score import official_of, predictor_of
 from arcticdl.experiment.split import Split

@@ -12,8 +12,7 @@ from arcticdl.experiment.data.ceilings import open_ceilings
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.data.run_split import folds_of_run, refuse_seen
 from arcticdl.experiment.data.series import as_series
-from arcticdl.experiment.evaluate import chosen_folds
-from arcticdl.experiment.folder import fold_path, load_run, write_json
+from arcticdl.experiment.folder import chosen_folds, fold_path, load_run, write_json
 from arcticdl.metrics.autoice import AUTOICE_CLASSES
 from arcticdl.tiles import open_store
 

@@ -12,8 +12,7 @@ from arcticdl.config import Experiment
 from arcticdl.errors import SplitError
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.data.run_split import folds_of_run
-from arcticdl.experiment.evaluate import chosen_folds
-from arcticdl.experiment.folder import fold_path, load_run
+from arcticdl.experiment.folder import chosen_folds, fold_path, load_run
 from arcticdl.experiment.loop.heads import choose_head, refuse_series
 from arcticdl.experiment.warm import scenes_seen
 from arcticdl.files import atomic_folder, write_json, write_text

@@ -16,8 +16,7 @@ from arcticdl.errors import ConfigError, SplitError
 from arcticdl.experiment.data.anchors import find_anchors
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.data.run_split import folds_of_run
-from arcticdl.experiment.evaluate import chosen_folds
-from arcticdl.experiment.folder import fold_path, load_run
+from arcticdl.experiment.folder import chosen_folds, fold_path, load_run
 from arcticdl.experiment.loop.heads import choose_head, refuse_series
 from arcticdl.experiment.scenes import open_configured
 from arcticdl.files import atomic_folder, refuse_existing, write_json, write_text

@@ -6,8 +6,7 @@ from typing import Any
 
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.data.run_split import folds_of_run
-from arcticdl.experiment.evaluate import chosen_folds
-from arcticdl.experiment.folder import fold_path, load_run
+from arcticdl.experiment.folder import chosen_folds, fold_path, load_run
 from arcticdl.files import write_json
 
 FILE = "importance.json"

@@ -10,8 +10,7 @@ from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.inputs import open_inputs
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.data.run_split import folds_of_run
-from arcticdl.experiment.evaluate import chosen_folds
-from arcticdl.experiment.folder import fold_path, load_run, write_json
+from arcticdl.experiment.folder import chosen_folds, fold_path, load_run, write_json
 from arcticdl.experiment.uncertainty.novelty import features_by_scene, model_of_scenes
 from arcticdl.progress import track
 from arcticdl.tiles import TileStore

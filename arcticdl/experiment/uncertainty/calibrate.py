@@ -7,8 +7,14 @@ from typing import Any
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.data.run_split import folds_of_run
-from arcticdl.experiment.evaluate import chosen_folds
-from arcticdl.experiment.folder import FULL, Fold, fold_path, load_run, write_json
+from arcticdl.experiment.folder import (
+    FULL,
+    Fold,
+    chosen_folds,
+    fold_path,
+    load_run,
+    write_json,
+)
 from arcticdl.experiment.predict import check_overrides
 
 
