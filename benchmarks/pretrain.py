@@ -1,23 +1,27 @@
 """What pretraining without labels brings, by the number of labelled scenes.
 
-Sixteen simulated scenes in two folds; fold 0 trains on eight and tests on eight. The
-network learns from the eight images first, by `arcticdl pretrain`, then from the labels
-of two, four or eight of them; beside it the same network from random weights, with the
-same seed, scenes and number of steps. Everything runs through the command line.
+Thirty-two simulated scenes in two folds; fold 0 trains on sixteen, tests on sixteen.
+A network learns from the sixteen images first, by `arcticdl pretrain`: by hidden
+patches (masked), or by two views of each tile (contrastive). Then it learns from the
+labels of two, four or eight of them; beside it the same network from random weights,
+with the same seed, scenes and number of steps. Everything runs through the command
+line's own words, in one process.
 
 Usage: python benchmarks/pretrain.py FOLDER [--seeds 3]
 """
 
 import argparse
+import contextlib
+import io
 import json
 import os
-import subprocess
-import sys
+import time
 from pathlib import Path
 
 import numpy as np
 
-SCENES, LABELLED, EPOCHS = 16, (2, 4, 8), 40
+SCENES, LABELLED, EPOCHS = 32, (2, 4, 8), 30
+STARTS = ("scratch", "masked", "contrastive")
 CONFIG = """\
 name: ice
 data:
@@ -40,15 +44,20 @@ train:
   learning_rate: 0.002
   augment: [{name: hflip}, {name: vflip}, {name: quarter_turn}]
   jit_compile: false
+baselines: false
 """
 
 
-def run(folder, *words):
+def run(*words):
     """One command, whose last lines are shown where it fails."""
-    begin = [sys.executable, "-m", "arcticdl.cli"]
-    done = subprocess.run([*begin, *words], cwd=folder, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(words)}\n{done.stdout[-800:]}{done.stderr[-800:]}")
+    from arcticdl.cli import main as command
+
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
+        failed = command([str(word) for word in words])
+    if failed:
+        raise SystemExit(f"{words}\n{told.getvalue()[-1500:]}")
+    return told.getvalue()
 
 
 def settings(**values):
@@ -61,8 +70,21 @@ def length(num_scenes):
     return {"train.repeats": 16 // num_scenes, "train.epochs": EPOCHS}
 
 
-def score(folder, name):
-    found = json.loads((folder / "runs" / name / "fold0" / "metrics.json").read_text())
+def pretrained(seed):
+    """Runs of both pretexts, and what the contrastive one says of itself."""
+    found = {"scratch": None}
+    for by in STARTS[1:]:
+        found[by] = f"runs/{by}_{seed}"
+        batch = {"train.batch_size": 16, "train.repeats": 2, "train.epochs": EPOCHS}
+        words = settings(seed=seed, **batch)
+        where = ["--fold", "0", "--run-dir", found[by], "--by", by, "--patch", "8"]
+        told = run("pretrain", "ice.yaml", *where, *words)
+        print(*(line for line in told.splitlines() if line.startswith("views:")))
+    return found
+
+
+def score(run_dir):
+    found = json.loads((Path(run_dir) / "fold0" / "metrics.json").read_text())
     return found["scores"]["mean_iou"]
 
 
@@ -71,38 +93,36 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     asked = parser.parse_args()
-    folder = asked.folder
-    folder.mkdir(parents=True)
-    (folder / "ice.yaml").write_text(CONFIG, encoding="utf-8")
-    run(folder, "simulate", "data/ice", "--scenes", str(SCENES), "--size", "128")
-    run(folder, "prepare", "ice.yaml")
+    asked.folder.mkdir(parents=True)
+    os.chdir(asked.folder)
+    Path("ice.yaml").write_text(CONFIG, encoding="utf-8")
+    run("simulate", "data/ice", "--scenes", SCENES, "--size", 128)
+    run("prepare", "ice.yaml")
     found = {}
     for seed in range(asked.seeds):
-        words = settings(seed=seed, name=f"s{seed}", **length(8))
-        run(folder, "pretrain", "ice.yaml", "--fold", "0", "--patch", "8", *words)
+        starts = pretrained(seed)
         for number in LABELLED:
-            share = settings(
-                seed=seed, **{"folds.train_fraction": number / 8}, **length(number)
-            )
-            for start in ("scratch", "pretrained"):
-                name = f"{start}_{number}_{seed}"
-                begin = settings(**{"model.warm_start": f"runs/s{seed}_pretrained"})
-                words = [*share, *(begin if start == "pretrained" else ())]
-                where = ["--fold", "0", "--run-dir", f"runs/{name}"]
-                run(folder, "train", "ice.yaml", *where, *words)
-                run(folder, "evaluate", f"runs/{name}")
-                found.setdefault((start, number), []).append(score(folder, name))
+            share = {"seed": seed, "folds.train_fraction": number / 16}
+            for start, begin in starts.items():
+                name = f"runs/{start}_{number}_{seed}"
+                words = settings(**share, **length(number))
+                words += settings(**{"model.warm_start": begin}) if begin else []
+                run("train", "ice.yaml", "--fold", "0", "--run-dir", name, *words)
+                run("evaluate", name)
+                found.setdefault((start, number), []).append(score(name))
                 print(name, round(found[start, number][-1], 3), flush=True)
-    print("\n| labelled scenes | from scratch | pretrained | difference by seed |")
-    print("|---|---|---|---|")
+    print(f"\n{time.process_time() / 60:.0f} CPU minutes\n")
+    print("| labelled scenes | " + " | ".join(STARTS) + " | masked - scratch | "
+          "contrastive - scratch |")  # fmt: skip
+    print("|" + "---|" * 6)
     for number in LABELLED:
-        scratch = np.array(found["scratch", number])
-        begun = np.array(found["pretrained", number])
-        each = " ".join(f"{d:+.3f}" for d in begun - scratch)
-        told = [
-            f"{v.mean():.3f} ({v.min():.3f}-{v.max():.3f})" for v in (scratch, begun)
+        values = {start: np.array(found[start, number]) for start in STARTS}
+        told = [f"{v.mean():.3f}" for v in values.values()]
+        told += [
+            " ".join(f"{d:+.3f}" for d in values[start] - values["scratch"])
+            for start in STARTS[1:]
         ]
-        print(f"| {number} | {told[0]} | {told[1]} | {each} |")
+        print(f"| {number} | " + " | ".join(told) + " |")
 
 
 if __name__ == "__main__":
