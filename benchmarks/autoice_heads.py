@@ -45,20 +45,30 @@ CHARTS = tuple(AUTOICE_CLASSES)
 Counts = dict[str, dict[str, np.ndarray]]  # chart -> scene -> (true, predicted)
 
 
-def write_config(name: str, heads: tuple[str, ...], epochs: int, seed: int) -> Path:
-    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+def small_config(name: str, epochs: int, seed: int, store: str) -> dict[str, Any]:
+    """``autoice_small.yaml`` with a network that all comparisons here share."""
+    config: dict[str, Any] = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     config |= {"name": name, "seed": seed, "baselines": False, "strata": []}
-    config["heads"] = {head: config["heads"][head] for head in heads}
-    # A label that no head learns stays in the store, which all runs share.
-    config["tiles"] = {"size_px": 128, "store": "data/autoice.tiles"}
+    config["tiles"] = {"size_px": 128, "store": store}
     config["model"]["options"] = {
         "backbone_options": {"width": 16, "depth": 4, "full_resolution": False},
         "decoder_options": {"channels": [48, 32, 16], "output_level": 1},
     }
     config["train"] |= {"epochs": epochs, "repeats": 1}
-    path = Path(f"{name}.yaml")
+    return config
+
+
+def saved(config: dict[str, Any]) -> Path:
+    path = Path(f"{config['name']}.yaml")
     path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return path
+
+
+def write_config(name: str, heads: tuple[str, ...], epochs: int, seed: int) -> Path:
+    config = small_config(name, epochs, seed, "data/autoice.tiles")
+    # A label that no head learns stays in the store, which all runs share.
+    config["heads"] = {head: config["heads"][head] for head in heads}
+    return saved(config)
 
 
 def train(heads: tuple[str, ...], epochs: int, seed: int) -> Path:
@@ -80,7 +90,12 @@ def parts(folder: Path) -> tuple[Any, np.ndarray, np.ndarray]:
 def counts_of(folder: Path) -> Counts:
     """Counts of the held-out scenes by each head of a run."""
     store, _, test = parts(folder)
-    predictor = Predictor(load_model(fold_path(folder, 0) / "model.keras"))
+    return charts_by([load_model(fold_path(folder, 0) / "model.keras")], store, test)
+
+
+def charts_by(models: list[Any], store: Any, test: np.ndarray) -> Counts:
+    """Counts of the scenes of some tiles by each head of a network, or of a mean."""
+    predictor = Predictor(models if len(models) > 1 else models[0])
     heads = chart_heads(predictor.heads)
     answering = {"": charting(predictor, None)}
     found = tally_each(answering, heads, store, test, progress=False)[""]

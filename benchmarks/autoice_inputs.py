@@ -11,8 +11,9 @@ as well, so that what is usual elsewhere says nothing. Air and skin temperature 
 the ice in these files, as those of ERA5 follow the ice that it is given. The network is
 that of ``autoice_heads.py``. Scores are those of the AutoICE challenge over the scenes
 of either kind; intervals of 95 % over scenes, paired, of differences averaged over the
-seeds. Methods are those that stand beside a network on the robustness card, fitted to
-the training tiles of radar and AMSR2, beside the network of these inputs. The ceiling
+seeds. Methods are those that stand beside a network on the robustness card, and linear
+models and boosting on the same neighbourhoods, fitted to the training tiles of radar
+and AMSR2, beside the network of these inputs. The ceiling
 is the chart that the true parameters of a scene give within its polygons' outlines.
 The seed of the scenes stands in this file, as it did before anything was trained.
 Simulated results say nothing about real ice.
@@ -27,7 +28,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 import yaml
-from autoice_heads import CHARTS, CONFIG, Counts, counts_of, parts, tell
+from autoice_heads import CHARTS, Counts, counts_of, parts, saved, small_config, tell
 
 from arcticdl.cli import main as arcticdl
 from arcticdl.evaluation.autoice.beside import chart_baselines
@@ -47,6 +48,7 @@ UNSEEN = ("greenland_sea", "laptev_sea")
 RADAR = ["HH", "HV", "incidence_angle", "distance_map"]
 COLD = ["btemp_18_7h", "btemp_18_7v", "btemp_36_5h", "btemp_36_5v"]
 ERA5 = ["u10m_rotated", "v10m_rotated", "t2m", "skt", "tcwv", "tclw"]
+LEARNERS = ("linear", "random_forest", "hist_gradient_boosting")
 USUAL = ["season_sin", "season_cos", "position_x", "position_y", "position_z"]
 INPUTS = {
     "radar and AMSR2": [*RADAR, *COLD],
@@ -84,22 +86,13 @@ def drawn(index: int) -> Truth:
 
 
 def write_config(name: str, bands: list[str], epochs: int, seed: int) -> Path:
-    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    inputs = list(INPUTS.values()).index(bands)
+    config = small_config(name, epochs, seed, f"data/{inputs}.tiles")
     held = yaml.safe_load(Path("held.yaml").read_text(encoding="utf-8"))
-    config |= {"name": name, "seed": seed, "baselines": False, "strata": []}
     config["data"]["use_bands"] = bands
     config["data"]["derive"] = [{"formula": "season"}, {"formula": "position"}]
-    inputs = list(INPUTS.values()).index(bands)
-    config["tiles"] = {"size_px": 128, "store": f"data/{inputs}.tiles"}
     config["folds"] = {"test": {"scene_id": held["seen"] + held["unseen"]}}
-    config["model"]["options"] = {
-        "backbone_options": {"width": 16, "depth": 4, "full_resolution": False},
-        "decoder_options": {"channels": [48, 32, 16], "output_level": 1},
-    }
-    config["train"] |= {"epochs": epochs, "repeats": 1}
-    path = Path(f"{name}.yaml")
-    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    return path
+    return saved(config)
 
 
 def train(bands: list[str], epochs: int, seed: int) -> Path:
@@ -129,7 +122,7 @@ def methods_of(folder: Path, seed: int) -> dict[str, Counts]:
         store, training, test = parts(folder)
         model = load_model(fold_path(folder, 0) / "model.keras")
         heads = chart_heads(model_heads(model))
-        beside = chart_baselines(store, training, heads, seed=seed)
+        beside = chart_baselines(store, training, heads, learners=LEARNERS, seed=seed)
         answering = {name: one.answering for name, one in beside.items()}
         found = tally_each(answering, heads, store, test, progress=False)
         titled = {

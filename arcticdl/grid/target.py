@@ -138,9 +138,13 @@ def footprint_points(scene: xr.Dataset, crs: CRS) -> tuple[np.ndarray, np.ndarra
             np.unique([*range(0, n, s), n - 1])
             for n, s in zip(scene["lat"].shape, step, strict=True)
         ]
-        tied = scene[["lat", "lon"]].isel(y=picks[0], x=picks[1])
-        seen = is_located(tied["lat"].values, tied["lon"].values)
-        x, y = tied["lon"].values[seen], tied["lat"].values[seen]
+        # Row by row, since picked rows and columns alone are read with all between.
+        lat, lon = (
+            np.stack([scene[name].variable[int(r)].values[picks[1]] for r in picks[0]])
+            for name in ("lat", "lon")
+        )
+        seen = is_located(lat, lon)
+        x, y = lon[seen], lat[seen]
         source = "EPSG:4326"
     else:
         raise SceneError(

@@ -36,17 +36,22 @@ class Interval(VoidAwareLoss):
         power: 1 or 2, of the distance.
         from_logits: Whether predictions pass through a sigmoid first, so that
             bounds are fractions 0-1. Otherwise bounds and predictions share a unit.
+        half_width: Where labels are values and not bounds, as a store holds them:
+            what each stands for on either side, such as 0.05 of a charted tenth.
         reduction: One of ``"mean"``, ``"none"``, ``"sum"``.
         name: Name of the loss.
 
-    Labels are ``(batch, ..., 2)``, lower and upper bound; predictions ``(batch,
-    ...)`` or ``(batch, ..., 1)``. A lower bound above its upper one makes the loss
-    NaN.
+    Labels are ``(batch, ..., 2)``, lower and upper bound, or ``(batch, ...)`` with
+    `half_width`; predictions ``(batch, ...)`` or ``(batch, ..., 1)``. A lower bound
+    above its upper one makes the loss NaN.
 
     >>> import numpy as np
     >>> bounds = np.array([[[0.7, 0.9], [0.2, 0.4]]], "float32")
     >>> loss = Interval(power=1, from_logits=False)
     >>> round(float(loss(bounds, np.array([[0.8, 0.5]], "float32"))), 4)
+    0.05
+    >>> loss = Interval(power=1, from_logits=False, half_width=0.05)
+    >>> round(float(loss(np.array([[0.8]]), np.array([[0.7]]))), 4)
     0.05
     """
 
@@ -58,6 +63,7 @@ class Interval(VoidAwareLoss):
         *,
         power: int = 2,
         from_logits: bool = True,
+        half_width: float | None = None,
         reduction: str | None = "mean",
         name: str | None = "interval",
     ) -> None:
@@ -66,12 +72,18 @@ class Interval(VoidAwareLoss):
             raise ValueError(f"`power` must be 1 or 2. Received: power={power!r}.")
         self.power = power
         self.from_logits = bool(from_logits)
+        self.half_width = half_width
+        if half_width is not None:
+            self.half_width = check_range("half_width", half_width, 0, float("inf"))
+            self.label_form = "values"
 
     def measure(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> tuple[Any, Any, Any]:
         """Returns values, weights and `nan_if_invalid`, one an element."""
         value, bounds = to_float32(y_pred), ops.convert_to_tensor(y_true)
+        if self.half_width is not None:
+            bounds = self._around(bounds, value)
         if len(value.shape) == len(bounds.shape) and value.shape[-1] == 1:
             value = ops.squeeze(value, -1)
         if bounds.shape[-1] != 2 or len(value.shape) != len(bounds.shape) - 1:
@@ -93,12 +105,21 @@ class Interval(VoidAwareLoss):
         values = ops.square(outside) if self.power == 2 else outside
         return values, weights, nan_if_invalid
 
+    def _around(self, label: Any, value: Any) -> Any:
+        """Bounds on either side of values; NaN where these are void."""
+        if len(label.shape) == len(value.shape) and value.shape[-1] == 1:
+            label = ops.squeeze(label, -1) if label.shape[-1] == 1 else label
+        label, valid = split_value_void(label, self.void_class)
+        middle = ops.where(valid, to_float32(label), float("nan"))
+        return ops.stack([middle - self.half_width, middle + self.half_width], -1)
+
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),
             "power": self.power,
             "from_logits": self.from_logits,
+            "half_width": self.half_width,
         }
 
 

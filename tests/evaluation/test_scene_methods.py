@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 from arcticdl import tiles
 from arcticdl.evaluation.baselines.features import neighbourhood_features
 from arcticdl.evaluation.baselines.methods import (
-    neighbourhood_forest,
+    neighbourhood_methods,
     scene_methods,
     score_methods,
     source_pixels,
@@ -184,7 +184,8 @@ def test_every_pixel_is_answered_by_the_middle_of_its_block(
     pixels, fitted, store, parts
 ):
     info = store.labels["kind"]
-    forest = neighbourhood_forest(store, parts[0], info, HEADS["kind"], max_samples=500)
+    near = neighbourhood_methods(store, parts[0], info, HEADS["kind"], max_samples=500)
+    forest = near["random_forest"]
     for method in (fitted["kind"]["textures"], forest):
         said = method.answer(pixels)
         assert said.shape == (SIDE, SIDE, 2)
@@ -196,9 +197,36 @@ def test_every_pixel_is_answered_by_the_middle_of_its_block(
     assert (forest.answer(pixels).argmax(-1) == (pixels[..., 3] > 215)).mean() > 0.95
 
 
+def test_other_learners_see_the_same_neighbourhoods(pixels, store, parts):
+    info, head = store.labels["kind"], HEADS["kind"]
+    near = neighbourhood_methods(
+        store,
+        parts[0],
+        info,
+        head,
+        learners=("linear", "hist_gradient_boosting"),
+        max_samples=500,
+    )
+    titles = [method.title for method in near.values()]
+    assert titles == [
+        "linear model on neighbourhoods",
+        "gradient boosting on neighbourhoods",
+    ]
+    for method in near.values():
+        said = method.answer(pixels)
+        np.testing.assert_allclose(said.sum(-1), 1, rtol=1e-5)
+        assert (said.argmax(-1) == (pixels[..., 3] > 215)).mean() > 0.95
+    for wrong in ("forest", None):
+        with pytest.raises(ValueError, match="`learners` must"):
+            neighbourhood_methods(
+                store, parts[0], info, head, learners=(wrong,) if wrong else ()
+            )
+
+
 def test_the_forest_sees_what_it_sees_among_the_baselines(pixels, store, parts):
     info, head = store.labels["kind"], HEADS["kind"]
-    forest = neighbourhood_forest(store, parts[0], info, head, max_samples=4000)
+    near = neighbourhood_methods(store, parts[0], info, head, max_samples=4000)
+    forest = near["random_forest"]
     found = forest.answer(pixels)[STEP_PX // 2 :: STEP_PX, STEP_PX // 2 :: STEP_PX]
     x, y = [], []
     for index in parts[0]:

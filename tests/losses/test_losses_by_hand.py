@@ -302,6 +302,16 @@ def test_interval_costs_the_distance_to_it():
     assert value(losses.Interval(), bounds, logit) == pytest.approx(0.1 / 3, rel=1e-5)
 
 
+def test_interval_lies_around_values_where_a_width_is_told():
+    label, pred = [[0.3, 0.3, 0.3, np.nan]], [[0.1, 0.35, 0.7, 0.9]]
+    loss = losses.Interval(from_logits=False, half_width=0.1)
+    assert value(loss, label, pred) == pytest.approx((0.01 + 0 + 0.09) / 3)
+    tenths = losses.Interval(from_logits=False, half_width=0.5, power=1)
+    codes = np.array([[3, 255]], "uint8")  # integers are void by their code
+    assert value(tenths, codes, [[4.0, 9.0]]) == pytest.approx(0.5)
+    assert value(loss, label, np.array(pred)[..., None]) == pytest.approx(0.1 / 3)
+
+
 def test_proportion_compares_polygon_means():
     shares = [0.75, 0.25]
     label = [[[0, *shares], [0, *shares], [3, 0.5, 0.5], [255, 1, 0]]]

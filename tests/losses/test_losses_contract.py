@@ -29,6 +29,7 @@ VARIANTS = [
     losses.FocalTversky(gamma=1.5, alpha=0.5),
     losses.Hinge(multilabel=True),
     losses.Interval(power=1, from_logits=False),
+    losses.Interval(from_logits=False, half_width=0.1),
     losses.LovaszSoftmax(pool="sample"),
     losses.LovaszSoftmax(multilabel=True),
     losses.Proportion(divergence="l1", weigh_by="polygon", max_polygons=4),

@@ -128,6 +128,7 @@ REFUSED = [
     (lambda: losses.Quantile([0.5, 1.5]), "`quantiles` must lie between"),
     (lambda: losses.EarthMover(order=3), "`order` must be 1 or 2"),
     (lambda: losses.Interval(power=3), "`power` must be 1 or 2"),
+    (lambda: losses.Interval(half_width=-0.1), "`half_width` must"),
     (lambda: losses.GaussianLikelihood(log_variance_range=(1, 0)), "least, largest"),
     (lambda: losses.Proportion(max_polygons=300), "`max_polygons` must lie"),
     (lambda: losses.Sum([]), "`losses` needs at least one"),

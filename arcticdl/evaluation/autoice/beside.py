@@ -11,7 +11,7 @@ from arcticdl.evaluation.baselines.ceiling import Ceilings, ceiling_answers
 from arcticdl.evaluation.baselines.classical import MAX_SAMPLES
 from arcticdl.evaluation.baselines.constant import marginal
 from arcticdl.evaluation.baselines.methods import (
-    neighbourhood_forest,
+    neighbourhood_methods,
     scene_methods,
     source_pixels,
 )
@@ -39,6 +39,7 @@ def chart_baselines(
     train_indices: Sequence[int] | np.ndarray,
     heads: Mapping[str, Head],
     *,
+    learners: Sequence[str] = ("random_forest",),
     max_samples: int = MAX_SAMPLES,
     seed: int = 0,
 ) -> dict[str, Baseline]:
@@ -48,16 +49,22 @@ def chart_baselines(
         store: A tile store with a label for each head.
         train_indices: Tiles to fit on: those of the network.
         heads: What is answered, from ``chart_heads``.
+        learners: What learns from neighbourhoods: ``linear``, ``random_forest``,
+            ``hist_gradient_boosting``.
         max_samples: Training pixels to draw for each method.
         seed: Seed of draws and fits.
 
     Returns:
-        Name -> baseline: ``constant`` (the commonest class, or the mean),
-        ``random_forest`` on neighbourhoods, and those of ``scene_methods``. A chart
-        whose training labels are of one class has the first alone.
+        Name -> baseline: ``constant`` (the commonest class, or the mean), the learners
+        on neighbourhoods, and those of ``scene_methods``. A chart whose training labels
+        are of one class has the first alone.
+
+    Raises:
+        ValueError: A learner that is unknown, or none.
     """
+    drawn: dict[str, int] = {"max_samples": max_samples, "seed": seed}
     by_chart = {
-        chart: _methods(store, train_indices, chart, head, max_samples, seed)
+        chart: _methods(store, train_indices, chart, head, learners, drawn)
         for chart, head in track(list(heads.items()), "fit baselines")
     }
     names = dict.fromkeys(name for each in by_chart.values() for name in each)
@@ -101,20 +108,21 @@ def _methods(
     train: Sequence[int] | np.ndarray,
     chart: str,
     head: Head,
-    max_samples: int,
-    seed: int,
+    learners: Sequence[str],
+    drawn: Mapping[str, int],
 ) -> dict[str, Method]:
     info = store.labels[chart]
-    usual = marginal(store, train, info, head, seed)[0].astype(np.float32)
+    usual = marginal(store, train, info, head, drawn["seed"])[0].astype(np.float32)
     constant = Method(
         "commonest class, or mean",
         lambda image: np.broadcast_to(usual, (*image.shape[:2], usual.size)),
     )
-    drawn: dict[str, int] = {"max_samples": max_samples, "seed": seed}
     fitted = scene_methods(store, train, info, head, **drawn)
     if fitted:
-        forest = neighbourhood_forest(store, train, info, head, **drawn)
-        fitted = {"random_forest": forest, **fitted}
+        near = neighbourhood_methods(
+            store, train, info, head, learners=learners, **drawn
+        )
+        fitted = near | fitted
     return {"constant": constant, **fitted}
 
 

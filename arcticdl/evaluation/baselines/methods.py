@@ -1,11 +1,13 @@
 """Classical methods that answer about whole scenes, as a network does."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from arcticdl.choices import check_choices
 from arcticdl.evaluation.baselines.classical import (
     MAX_SAMPLES,
     draw_rows,
@@ -33,6 +35,13 @@ from arcticdl.progress import track
 from arcticdl.tasks import Head
 from arcticdl.tiles import LabelInfo, TileStore
 from arcticdl.tiles.views.assemble import assemble_scene
+
+LEARNERS = {
+    "linear": "linear model",
+    "random_forest": "random forest",
+    "hist_gradient_boosting": "gradient boosting",
+}
+"""Name -> title of what learns from neighbourhoods beside a network of whole scenes."""
 
 _ROWS_AT_ONCE, _GRID_ROWS = 512, 64
 
@@ -97,18 +106,19 @@ def scene_methods(
     return {name: method for name, method in found.items() if method is not None}
 
 
-def neighbourhood_forest(
+def neighbourhood_methods(
     store: TileStore,
     train_indices: Sequence[int] | np.ndarray,
     info: LabelInfo,
     head: Head,
     *,
+    learners: Sequence[str] = ("random_forest",),
     max_samples: int = MAX_SAMPLES,
     seed: int = 0,
-) -> Method:
-    """Fits the random forest of ``classical_baselines`` as a method of scenes.
+) -> dict[str, Method]:
+    """Fits learners of ``classical_baselines`` as methods of scenes.
 
-    It sees the same neighbourhoods, in source units, and answers about each fourth
+    They see the same neighbourhoods, in source units, and answer about each fourth
     pixel: what it costs to answer about every damaged scene.
 
     Args:
@@ -116,26 +126,44 @@ def neighbourhood_forest(
         train_indices: Tiles to fit on, with at least two classes.
         info: The label.
         head: What is answered.
-        max_samples: Training pixels to draw.
-        seed: Seed of the draw and of the forest.
+        learners: Names out of ``LEARNERS``: ``linear`` (logistic regression, of a
+            quantity ridge), ``random_forest``, ``hist_gradient_boosting``.
+        max_samples: Training pixels to draw, the same for all.
+        seed: Seed of the draw and of the fits.
+
+    Returns:
+        Name -> method.
+
+    Raises:
+        ValueError: A learner that is unknown, or none.
     """
+    check_choices("learners", list(learners) or [None], LEARNERS)
     rows = draw_rows(
         store, train_indices, info, unscaled(store), max_samples=max_samples, seed=seed
     )
-    fitted = fit_method("random_forest", rows, head, seed)
+    linear = "ridge" if head.form.scored_by == "values" else "logistic"
+    found = {}
+    for learner in learners:
+        fitted = fit_method(
+            linear if learner == "linear" else learner, rows, head, seed
+        )
+        title = f"{LEARNERS[learner]} on neighbourhoods"
+        found[learner] = Method(title, partial(_answer_from_rows, fitted))
+    return found
 
-    def answer(image: np.ndarray) -> np.ndarray:
-        def read(rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-            return np.concatenate(
-                [
-                    _features_of_rows(image, some, cols)
-                    for some in np.array_split(rows, -(-len(rows) // _GRID_ROWS))
-                ]
-            )
 
-        return answer_in_steps((image.shape[0], image.shape[1]), read, fitted)
+def _answer_from_rows(fitted: Callable[..., Any], image: np.ndarray) -> np.ndarray:
+    """What a fitted method says about a scene, a strip of rows after the other."""
 
-    return Method("random forest on neighbourhoods", answer)
+    def read(rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+        return np.concatenate(
+            [
+                _features_of_rows(image, some, cols)
+                for some in np.array_split(rows, -(-len(rows) // _GRID_ROWS))
+            ]
+        )
+
+    return answer_in_steps((image.shape[0], image.shape[1]), read, fitted)
 
 
 def _features_of_rows(

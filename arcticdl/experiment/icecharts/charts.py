@@ -195,9 +195,11 @@ def _pixel_m(maps: xr.Dataset) -> float:
     from pyproj import Geod
 
     row, col = maps.sizes["y"] // 2, maps.sizes["x"] // 2
-    lat, lon = maps["lat"].values, maps["lon"].values
-    ends = (lon[row, col - 1], lat[row, col - 1], lon[row, col], lat[row, col])
-    return float(max(1, round(Geod(ellps="WGS84").inv(*ends)[2])))
+    # Of two pixels alone: those of a whole scene are computed from its tie points.
+    pair = maps[["lat", "lon"]].isel(y=row, x=[col - 1, col])
+    (lon_0, lon_1), (lat_0, lat_1) = pair["lon"].values, pair["lat"].values
+    away = Geod(ellps="WGS84").inv(lon_0, lat_0, lon_1, lat_1)[2]
+    return float(max(1, round(away)))
 
 
 def _open(config: Experiment, inputs: list[str], split: Path) -> list[xr.Dataset]:

@@ -20,7 +20,7 @@ from arcticdl.void import VOID_CLASS
 _SCHEMES = {"SIC": AUTOICE_SIC, "SOD": AUTOICE_SOD, "FLOE": AUTOICE_FLOE}
 _TITLES = {"SIC": "Concentration", "SOD": "Stage of development", "FLOE": "Floe size"}
 _MAX_SIDE_PX = 800
-_STRIP_PX = 2**21
+_STRIP_PX = 2**19
 _NUM_EGGS = 4
 _DIFFERENCE = (
     "#2166ac",

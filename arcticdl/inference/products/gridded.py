@@ -30,6 +30,9 @@ def place_on_grid(scene: xr.Dataset, grid: Mapping[str, Any]) -> xr.Dataset:
 def maps_on_grid(maps: xr.Dataset, grid: Mapping[str, Any]) -> xr.Dataset:
     """Finished maps of a swath on a regular grid, read when they are asked for.
 
+    Blocks of the grid are read one by one, each with the window of the swath that it
+    lies in, so that memory does not grow with the scene where positions are lazy.
+
     Classes are those of the nearest pixel, or the commonest where pixels become
     coarser; values and probabilities are interpolated, or averaged. Where the swath
     has no valid pixel there is none.
@@ -43,13 +46,11 @@ def maps_on_grid(maps: xr.Dataset, grid: Mapping[str, Any]) -> xr.Dataset:
     """
     labels = {str(name): _as_label(variable) for name, variable in maps.items()}
     size = maps.sizes["y"], maps.sizes["x"]
+    # Neither positions nor a picture are held: what is read is the window of a block.
+    nothing = np.broadcast_to(np.uint8(0), (1, *size))
     scene = xr.Dataset(
-        {"image": (("band", "y", "x"), np.zeros((1, *size), "uint8")), **labels},
-        {
-            "band": ["none"],
-            "lat": (("y", "x"), maps["lat"].values),
-            "lon": (("y", "x"), maps["lon"].values),
-        },
+        {"image": (("band", "y", "x"), nothing), **labels},
+        {"band": ["none"], "lat": maps["lat"].variable, "lon": maps["lon"].variable},
         {"scene_id": maps.attrs.get("scene_id", "maps")},
     )
     found = align(scene, **grid)

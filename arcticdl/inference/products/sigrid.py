@@ -96,13 +96,14 @@ def chart_of(maps: xr.Dataset) -> Charts:
     return settle_charts(Charts(found["sic"], sod, floe))
 
 
-def _join(charts: Charts) -> NDArray[np.int32]:
+def _join(charts: Charts) -> NDArray[np.int16]:
     """One number for each combination of the three, ``_NONE`` where there is none."""
-    sic, sod, floe = (each.astype(np.int32) for each in charts)
-    sod = np.where(sod == VOID_CLASS, _UNKNOWN, sod)
-    floe = np.where(floe == VOID_CLASS, _UNKNOWN, floe)
-    joined = 64 * sic + 8 * sod + floe
-    return np.where(sic == VOID_CLASS, _NONE, joined).astype(np.int32)
+    sic, sod, floe = charts
+    joined = np.where(floe == VOID_CLASS, _UNKNOWN, floe).astype(np.int16)
+    joined += 8 * np.where(sod == VOID_CLASS, _UNKNOWN, sod).astype(np.int16)
+    joined += 64 * sic.astype(np.int16)
+    joined[sic == VOID_CLASS] = _NONE
+    return joined
 
 
 def _apart(code: int) -> tuple[int, int, int]:
@@ -112,7 +113,7 @@ def _apart(code: int) -> tuple[int, int, int]:
     return sic, known[0], known[1]
 
 
-def _frame(codes: NDArray[np.int32], place: Any) -> Any:
+def _frame(codes: NDArray[np.int16], place: Any) -> Any:
     import geopandas
 
     found = [
