@@ -33,6 +33,7 @@ AUGMENTATIONS = Table(
         "sensor_dropout": "arcticdl.augment.dropout:SensorDropout",
         "shear": "arcticdl.augment.geometry:shear",
         "speckle": "arcticdl.augment.sar:Speckle",
+        "style": "arcticdl.augment.style.transfer:Style",
         "subswath_seams": "arcticdl.augment.sar:SubswathSeams",
         "sun_angle": "arcticdl.augment.optical:SunAngle",
         "thermal_residue": "arcticdl.augment.sar:ThermalResidue",

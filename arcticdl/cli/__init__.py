@@ -29,6 +29,7 @@ from arcticdl.cli.runs.explain import explain as explain_run
 from arcticdl.cli.runs.forecast import forecast
 from arcticdl.cli.runs.learning import learning_curve
 from arcticdl.cli.runs.novelty import novelty
+from arcticdl.cli.runs.synthesize import synthesize
 from arcticdl.cli.runs.tune import tune
 from arcticdl.cli.stores.archive import archive
 from arcticdl.cli.weights import weights
@@ -62,7 +63,7 @@ COMMANDS = {
         use.predict,
         use.report,
     ),
-    _TRAINING: (train.rate, train.pretrain, tune, learning_curve, compare),
+    _TRAINING: (train.rate, train.pretrain, synthesize, tune, learning_curve, compare),
     _ANSWERS: (calibrate, forecast, charts, explain_run, novelty, anomalies),
     _LABELS: (labelling.label_errors, labelling.suggest, labelling.drift),
     _PASSED_ON: (use.ensemble, use.export, bundle, verify),

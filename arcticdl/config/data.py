@@ -9,6 +9,7 @@ from arcticdl.config.labels import LabelConfig, VoidConfig
 from arcticdl.config.names import READER
 from arcticdl.config.section import FileRef, Section
 from arcticdl.config.sources import (
+    ConditionConfig,
     GapsConfig,
     GridConfig,
     SeriesConfig,
@@ -61,6 +62,17 @@ class DataConfig(Section):
     )
     gaps: GapsConfig | None = Field(
         None, description="Gaps that labels with `restores` fill; null: none."
+    )
+    condition: ConditionConfig | None = Field(
+        None,
+        description="A label of classes that a generator sees in place of the image, "
+        "to draw one; null: the image is seen.",
+    )
+    synthetic: str | None = Field(
+        None,
+        min_length=1,
+        description="Glob of scenes that `arcticdl synthesize` has made: they train "
+        "where all that their generator has learnt from does, and are never tested.",
     )
     series: SeriesConfig | None = Field(
         None, description="Scenes as dates of series; null: each is for itself."
@@ -119,6 +131,35 @@ class DataConfig(Section):
             raise ValueError(
                 "`gaps` are filled by a label with `band` and `restores`, which name "
                 "the bands that have them; no label has `restores`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _condition_is_of_classes(self) -> "DataConfig":
+        if self.condition is None:
+            return self
+        name, label = self.condition.label, self.labels.get(self.condition.label)
+        if label is None or label.kind != "class" or label.target != "pixel":
+            found = [
+                n
+                for n, each in self.labels.items()
+                if each.kind == "class" and each.target == "pixel"
+            ]
+            raise ValueError(
+                "`condition.label` must name a label that is one class of each pixel: "
+                f"{sorted(found)}. Received: {name!r}"
+            )
+        beside = {
+            "gaps": self.gaps,
+            "series": self.series,
+            "synthetic": self.synthetic,
+            "restores": any(label.restores for label in self.labels.values()),
+        }
+        given = [key for key, value in beside.items() if value]
+        if given:
+            raise ValueError(
+                f"{given} do not go with `condition`, whose network sees no image; "
+                "leave one of them out"
             )
         return self
 

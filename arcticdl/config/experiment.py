@@ -246,6 +246,12 @@ class Experiment(Section):
                 f"the task dense_ensemble of {drawn[0]!r} draws one quantity; leave "
                 "further heads and `outputs` out"
             )
+        condition, band = self.data.condition, self.data.answered[drawn[0]].band
+        if condition is not None and band in condition.bands:
+            raise ValueError(
+                f"`data.condition.bands` shows {band!r}, which {drawn[0]!r} is to "
+                "draw; leave it out"
+            )
         asked = {
             "data.gaps": self.data.gaps,
             "data.series": self.data.series,

@@ -188,6 +188,23 @@ class Directions(Section):
         return False
 
 
+class ConditionConfig(Section):
+    """A map of classes in the image's place; the name of its label alone may stand.
+
+    The network sees a band of 0 and 1 for each class, and learns to draw a band of the
+    image: `arcticdl synthesize` then makes scenes of such maps.
+    """
+
+    alone = "label"
+
+    label: str = Field(description="Label of classes, which is seen.")
+    bands: tuple[str, ...] = Field(
+        (),
+        description="Bands that are seen as well, such as the angle of incidence, or "
+        "one that another generator draws first.",
+    )
+
+
 class GridConfig(Directions):
     """The grid on which scenes, with their labels, are brought first."""
 

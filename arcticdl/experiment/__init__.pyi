@@ -29,6 +29,7 @@ from .search.plan import SEARCH_SAMPLERS as SEARCH_SAMPLERS
 from .search.plan import check_search as check_search
 from .search.plan import plan_search as plan_search
 from .search.work import tune as tune
+from .synthesis.make import synthesize as synthesize
 from .train import find_rate as find_rate
 from .train import folds_to_train as folds_to_train
 from .train import split_folds as split_folds

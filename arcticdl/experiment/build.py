@@ -17,6 +17,7 @@ from arcticdl.experiment.network import decoder_of, loss_of, metrics_of, read_he
 from arcticdl.experiment.objects.network import finds_objects
 from arcticdl.experiment.options import call_with
 from arcticdl.experiment.split import Split
+from arcticdl.experiment.synthesis.styles import with_styles
 from arcticdl.tasks import Head
 from arcticdl.tiles import Normalizer, SceneStore, TileStore
 from arcticdl.tiles.table import SAMPLERS
@@ -79,7 +80,7 @@ def _plain_feeds(
         batch_size=placement.share(size),
         labels=list(config.each_head),
         normalizer=feed.normalizer,
-        augment=_build_policy(config, store) if paired else None,
+        augment=_build_policy(config, store, split.train) if paired else None,
         drop_last=paired,  # so that every tile is told from as many others
         seed=seed,
         shuffle=False,
@@ -104,7 +105,7 @@ def _training_feed(
     settings = config.train
     shared: dict[str, Any] = {
         "labels": list(config.each_head),
-        "augment": _build_policy(config, store),
+        "augment": _build_policy(config, store, tiles),
         "seed": seed,
     }
     if isinstance(store, SceneStore):
@@ -176,10 +177,10 @@ def count_classes(
     }
 
 
-def _build_policy(config: Experiment, store: TileStore) -> Any:
+def _build_policy(config: Experiment, store: TileStore, tiles: np.ndarray) -> Any:
     from arcticdl.augment import build_policy
 
-    steps = list(config.train.augment)
+    steps = with_styles(config.train.augment, store, tiles)
     return build_policy(steps, bands=store.bands) if steps else None
 
 

@@ -32,6 +32,7 @@ from arcticdl.experiment.objects.network import check_finder, finds_objects
 from arcticdl.experiment.optimisers import check_optimizer
 from arcticdl.experiment.options import SPLIT_GIVEN, check_call, parameters
 from arcticdl.experiment.stopping import check_watchers
+from arcticdl.experiment.synthesis.styles import STYLES
 from arcticdl.inference.products.table import PRODUCTS
 from arcticdl.inference.table import STEPS
 from arcticdl.metrics.table import METRICS
@@ -101,7 +102,7 @@ def check_preparation(config: Experiment) -> None:
             function,
             {k: v for k, v in options.items() if k not in bands},
             f"train.augment.{number}",
-            {k for k in bands if k in options and k in parameters(function)},
+            {k for k in bands if k in options and k in parameters(function)} | STYLES,
         )
         _refuse_bands(step, function, number)
     learnt = {name: config.data.answered[name] for name in config.each_head}

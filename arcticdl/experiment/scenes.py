@@ -16,6 +16,7 @@ from arcticdl.experiment.data.anchors import (
     find_anchors,
     find_attributes,
     find_file,
+    find_made,
     lacks_file,
 )
 from arcticdl.experiment.data.further import (
@@ -32,12 +33,14 @@ from arcticdl.experiment.labels.several import band_label
 from arcticdl.experiment.labels.sides import name_sides
 from arcticdl.experiment.labels.times import check_times
 from arcticdl.experiment.labels.weak import threshold_labels
+from arcticdl.experiment.synthesis.condition import see_classes
 from arcticdl.grid import align
 from arcticdl.labelling.unaided import unaided_name
 from arcticdl.scene import ATTRIBUTES, class_attributes
 from arcticdl.sources import open_scene
 from arcticdl.sources.core.assemble import utc_text
 from arcticdl.sources.core.lazy import WindowArray
+from arcticdl.sources.tags import MADE_FROM
 from arcticdl.tiles import TileStore
 from arcticdl.tiles import prepare as prepare_tiles
 from arcticdl.tiles.plan import parse_tile_size
@@ -98,13 +101,23 @@ def open_scenes(config: Experiment) -> list[xr.Dataset]:
     """Opens every scene of an experiment, lazily."""
     anchors = find_anchors(config.data)
     check_annotated(config.data, anchors)
-    return [open_configured(config.data, anchor) for anchor in anchors]
+    anchors += find_made(config.data)
+    scenes = [open_configured(config.data, anchor) for anchor in anchors]
+    for anchor, scene in zip(anchors, scenes, strict=True):
+        if anchor.made and MADE_FROM not in scene.attrs.get("columns", {}):
+            raise ConfigError(
+                "`data.synthetic` must match scenes that say what they were made from, "
+                f"as `arcticdl synthesize` writes them. Received: {anchor.path}, "
+                f"without the tag `{MADE_FROM}`. Name observed scenes as `data.scenes`."
+            )
+    return scenes
 
 
 def open_configured(
     data: DataConfig, anchor: Anchor, *, with_labels: bool = True
 ) -> xr.Dataset:
     """Opens one scene with its bands, labels and attributes as configured."""
+    with_labels = with_labels or data.condition is not None  # it is what is seen
     attrs: dict[str, Any] = dict(find_attributes(data, anchor, needed=with_labels))
     if "time" in attrs:
         attrs["time"] = utc_text(attrs["time"])
@@ -123,6 +136,7 @@ def open_configured(
     if data.use_bands is not None:
         scene = scene.sel(band=list(data.use_bands))
     scene = open_gaps(scene, data, hide=with_labels)
+    scene = see_classes(scene, data)
     scene = void_outside(scene, data, anchor)  # last: what lies outside is no gap
     columns = {k: v for k, v in attrs.items() if k not in (*ATTRIBUTES, "time")}
     columns |= scene.attrs.get("columns", {})

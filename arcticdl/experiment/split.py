@@ -20,6 +20,7 @@ from arcticdl.tiles import (
     audit_folds,
 )
 from arcticdl.tiles.folds.drift import mark_drift
+from arcticdl.tiles.folds.made import beside, fitting, made_tiles
 from arcticdl.tiles.table import SPLITTERS
 
 PARTS = ("train", "validation", "test")
@@ -158,12 +159,15 @@ def _choose_fold(
     settings = config.folds
     learnt = _only(store, np.asarray(train_part), settings.train_only)
     tested = _only(store, np.asarray(test_part), settings.test_only)
+    learnt, made = _apart_from_made(store, learnt)
     learnt, validation = _hold_groups(
         store, learnt, settings.group, settings.validation_groups, number
     )
     validation = np.union1d(validation, purged(store, given, tested, number))
-    learnt = purged(store, learnt, np.concatenate([tested, validation]), number)
+    held = np.concatenate([tested, validation])
+    learnt = purged(store, learnt, held, number)
     learnt = _part_of(store, learnt, config)
+    learnt = _with_made(store, made, learnt, held, number)
     if not len(learnt) or not len(tested):
         raise SplitError(
             f"Fold {number} has {len(learnt)} training and {len(tested)} test tiles. "
@@ -210,6 +214,7 @@ def choose_everything(
     settings = config.folds
     among = np.arange(len(store)) if among is None else among
     tiles = _only(store, among, settings.train_only)
+    tiles, made = _apart_from_made(store, tiles)
     if settings.validation is not None:
         splitter = build_splitter(config)
         ((_, parts),) = splitter.parts(_manifest(store, config))
@@ -218,6 +223,7 @@ def choose_everything(
         apart = splitter.keep_apart(store.manifest, rest, validation)
         apart = purged(store, apart, validation, "full")
         apart = _part_of(store, apart, config)
+        apart = _with_made(store, made, apart, validation, "full")
         if config.train.feed == "scenes":
             _refuse_cut_scenes(store, apart, "full")
         return Split(apart, validation, tiles[:0])
@@ -225,7 +231,42 @@ def choose_everything(
         store, tiles, settings.group, settings.validation_groups, settings.n_splits
     )
     train_part = purged(store, train_part, validation, "full")
-    return Split(_part_of(store, train_part, config), validation, tiles[:0])
+    learnt = _part_of(store, train_part, config)
+    learnt = _with_made(store, made, learnt, validation, "full")
+    return Split(learnt, validation, tiles[:0])
+
+
+def _apart_from_made(
+    store: TileStore, tiles: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Observed tiles, and those that a generator has made."""
+    made = made_tiles(store.manifest)[tiles]
+    return tiles[~made], tiles[made]
+
+
+def _with_made(
+    store: TileStore,
+    made: NDArray[np.int64],
+    learnt: NDArray[np.int64],
+    held: NDArray[np.int64],
+    number: int | str,
+) -> NDArray[np.int64]:
+    """Adds the tiles whose generator has learnt from what this fold learns from.
+
+    Raises:
+        SplitError: There are tiles that a generator has made, and none is such.
+    """
+    if not made_tiles(store.manifest).any():
+        return learnt
+    if not len(fitting(store.manifest, made, learnt, held)):
+        raise SplitError(
+            "Synthetic scenes train a fold only if all that their generator has learnt "
+            f"from trains it too. Received: fold {number}, for which none of "
+            f"{store.path} was made. Train the generator on that fold of the same "
+            "`folds`, and let `arcticdl synthesize` make scenes of it; or name no "
+            "`data.synthetic`."
+        )
+    return beside(store.manifest, made, learnt, held)
 
 
 def _part_of(

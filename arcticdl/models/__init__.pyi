@@ -26,6 +26,7 @@ from .detection.table import DETECTORS as DETECTORS
 from .detection.table import Detector as Detector
 from .diffusion.build import build_denoiser as build_denoiser
 from .diffusion.build import build_sampler as build_sampler
+from .diffusion.build import draw_members as draw_members
 from .finetune import GradualUnfreezing as GradualUnfreezing
 from .finetune import freeze_stages as freeze_stages
 from .finetune import layer_factors as layer_factors

@@ -1,6 +1,8 @@
 """Writes a simulated scene as an image and a label GeoTIFF."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import xarray as xr
 from rasterio.errors import NotGeoreferencedWarning
 
 from arcticdl.files import atomic_path, safe_name
-from arcticdl.scene import scene_geobox
+from arcticdl.scene import is_swath, scene_geobox
 from arcticdl.seaice import colours
 from arcticdl.void import VOID_CLASS
 
@@ -45,10 +47,7 @@ def write_bands(scene: xr.Dataset, out_dir: Path) -> Path:
     path = out_dir / f"{safe_name(scene.attrs['scene_id'])}.tif"
     profile = _profile(scene, scene.sizes["band"], "float32", np.nan)
     bands = [str(name) for name in scene["band"].values]
-    with (
-        atomic_path(path) as part,
-        rasterio.open(part, "w", **profile, predictor=3) as target,
-    ):
+    with atomic_path(path) as part, _opened(part, **profile, predictor=3) as target:
         target.write(scene["image"].values)
         target.descriptions = bands
         target.units = _units(scene)
@@ -86,34 +85,44 @@ def write_labels(
     """
     profile = _profile(scene, 1, "uint8", VOID_CLASS)
     if not georeferenced:
-        del profile["crs"], profile["transform"]
+        profile = {k: v for k, v in profile.items() if k not in ("crs", "transform")}
     attrs = scene[label].attrs
-    palette = str(attrs["flag_colors"]).split()
-    with atomic_path(path) as part, warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(part, "w", **profile) as target:
-            target.write(scene[label].values, 1)
-            target.set_band_description(1, label)
+    palette = str(attrs.get("flag_colors", "")).split()
+    with atomic_path(path) as part, _opened(part, **profile) as target:
+        target.write(scene[label].values, 1)
+        target.set_band_description(1, label)
+        if palette:
             target.write_colormap(1, colours.colormap(palette))
-            tags = {key: _as_text(value) for key, value in attrs.items()}
-            target.update_tags(1, **tags)
-            target.update_tags(**_tags(scene))
+        tags = {key: _as_text(value) for key, value in attrs.items()}
+        target.update_tags(1, **tags)
+        target.update_tags(**_tags(scene))
+
+
+@contextmanager
+def _opened(path: Path, **profile: Any) -> Iterator[Any]:
+    """A file to write to, with or without a place on Earth."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path, "w", **profile) as target:
+            yield target
 
 
 def _profile(
     scene: xr.Dataset, count: int, dtype: str, nodata: float
 ) -> dict[str, Any]:
-    geobox = scene_geobox(scene)
-    if geobox is None:
+    if is_swath(scene):
         raise ValueError("`scene` must lie on a regular grid. Received: a swath.")
+    geobox = scene_geobox(scene)
+    place: dict[str, Any] = {}  # none of a plain image
+    if geobox is not None:
+        place = {"crs": str(geobox.crs), "transform": geobox.affine}
     return _LAYOUT | {
-        "height": geobox.shape.y,
-        "width": geobox.shape.x,
+        "height": scene.sizes["y"],
+        "width": scene.sizes["x"],
         "count": count,
         "dtype": dtype,
         "nodata": nodata,
-        "crs": str(geobox.crs),
-        "transform": geobox.affine,
+        **place,
     }
 
 
@@ -129,5 +138,7 @@ def _as_text(value: object) -> str:
 
 def _tags(scene: xr.Dataset) -> dict[str, str]:
     attrs = {str(key): str(value) for key, value in scene.attrs.items()}
+    if "time" not in attrs:
+        return attrs
     stamp = attrs["time"].rstrip("Z").replace("-", ":").replace("T", " ")
     return {"TIFFTAG_DATETIME": stamp, **attrs}

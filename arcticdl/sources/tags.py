@@ -18,11 +18,14 @@ from arcticdl.void import VOID_CLASS
 FLAG_TAGS = ("flag_values", "flag_meanings", "flag_colors")
 """CF attributes that name the classes of a label."""
 
+MADE_FROM = "made_from"
+"""Tag of a synthetic scene and column of its tiles; see `tiles.folds.made`."""
+
 _CLASS_TAG = re.compile(r"class_(\d{1,5})")
 _ISO_DATE = re.compile(r"\d{4}-(\d{2}-\d{2}|\d{3})")
 
 
-def scene_tags(tags: Mapping[str, str]) -> dict[str, str]:
+def scene_tags(tags: Mapping[str, str]) -> dict[str, Any]:
     """Scene attributes among the tags of a file.
 
     Args:
@@ -31,7 +34,8 @@ def scene_tags(tags: Mapping[str, str]) -> dict[str, str]:
     Returns:
         Those of ``group``, ``region``, ``season``, ``sensor``, ``service`` and ``time``
         that are there; a ``time`` that is no ISO 8601 date is not a time of ours and is
-        left out. Where it tells a day and no hour, ``time_precision`` is ``day``.
+        left out. Where it tells a day and no hour, ``time_precision`` is ``day``. Of a
+        scene that a generator has made ``columns`` names those that it was made from.
 
     >>> scene_tags({"time": "2022-04-13T15:07:59Z", "AREA_OR_POINT": "Area"})
     {'time': '2022-04-13T15:07:59Z'}
@@ -44,7 +48,8 @@ def scene_tags(tags: Mapping[str, str]) -> dict[str, str]:
         if dated and dated.end() == len(found["time"].rstrip()):
             found["time_precision"] = "day"
         found["time"] = (known_time(found["time"]) or "") if dated else ""
-    return {name: value for name, value in found.items() if value}
+    columns = {"columns": {MADE_FROM: tags[MADE_FROM]}} if tags.get(MADE_FROM) else {}
+    return {name: value for name, value in found.items() if value} | columns
 
 
 def class_tags(

@@ -55,6 +55,7 @@ ELSEWHERE = {
     "archive join": "needs a second store; see tests/tiles/test_tiles_archive.py",
     "demo": "is a chain of these commands, which test_cli_demo.py runs in small",
     "anomalies": "needs an autoencoder; see tests/experiment/test_anomalies_run.py",
+    "synthesize": "needs two generators; see tests/experiment/test_synthesis_run.py",
     "novelty": "needs two training scenes; see tests/experiment/test_novelty_run.py",
     "charts": "needs heads of an ice chart; see tests/experiment/test_autoice.py",
     "explain": "is run by tests/experiment/test_explain_run.py",

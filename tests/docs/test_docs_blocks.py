@@ -54,6 +54,7 @@ TRAIN = USE_A_RUN | {
     "howto/graphs",
     "howto/image-to-image",
     "howto/instances",
+    "howto/made-scenes",
     "howto/tune",
     "howto/new-task",
     "howto/own-data",

@@ -50,6 +50,7 @@ def test_every_configuration_is_tested(project_root):
     names = {path.stem for path in (project_root / "configs").glob("*.yaml")}
     here = {"calving_front", "demo", "meltpond", "modis_seaice"}
     here |= {"demo_search"}  # in test_search.py
+    here |= {"draw"}  # in test_synthesis_run.py
     here |= {"floes"}  # in test_instances_run.py
     here |= {"slumps"}  # in test_slumps_run.py
     here |= {"icebergs"}  # in test_cfar_baseline.py

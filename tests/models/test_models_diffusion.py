@@ -6,7 +6,13 @@ import pytest
 from keras import layers, ops
 
 from arcticdl.errors import TaskError
-from arcticdl.models import build_denoiser, build_multitask, build_sampler, get_card
+from arcticdl.models import (
+    build_denoiser,
+    build_multitask,
+    build_sampler,
+    draw_members,
+    get_card,
+)
 from arcticdl.models.card import model_heads
 from arcticdl.models.diffusion import schedule
 from arcticdl.models.diffusion.layers import SampleMembers, StepEmbedding
@@ -185,3 +191,20 @@ def test_what_cannot_draw_members_is_refused(denoiser):
     classes = {"task": "segmentation", "classes": ["sea", "ice"]}
     with pytest.raises(TaskError, match="one class a pixel"):
         build_sampler(denoiser, name="fine", card={**CARD, "heads": {"fine": classes}})
+
+
+def test_members_begin_as_the_noise_that_is_given(denoiser):
+    sampler = build_sampler(denoiser, name="fine", card=CARD, num_members=3)
+    image, layer = images(), sampler.get_layer("members")
+    own = np.asarray(layer.noise)[np.arange(16) % 12][:, np.arange(16) % 12]
+    found = draw_members(sampler, image, np.stack([own, own]))
+    np.testing.assert_allclose(found, sampler(image), atol=1e-4)
+    one = np.asarray(draw_members(sampler, image, np.stack([own, own])[..., 1:2]))
+    np.testing.assert_allclose(one[..., 0], np.asarray(found)[..., 1], atol=1e-4)
+    other = draw_members(sampler, image[::-1].copy(), np.stack([own, own]))
+    assert np.abs(np.asarray(other) - np.asarray(found)).max() > 1e-3  # the condition
+
+
+def test_members_are_drawn_of_nothing_else(denoiser):
+    with pytest.raises(ValueError, match="dense_ensemble"):
+        draw_members(denoiser, images(), np.zeros((2, 16, 16, 1)))

@@ -23,12 +23,14 @@ class Anchor:
         row: What the table says of the scene; empty where none is configured, and for
             a file that the table does not hold.
         further: The other files of the scene that the table names.
+        made: Whether a generator has made the scene, as `data.synthetic` says.
     """
 
     path: str
     index: int | None = None
     row: Row = field(default_factory=dict)
     further: tuple[str, ...] = ()
+    made: bool = False
 
     @property
     def scene_id(self) -> str:
@@ -68,6 +70,23 @@ def find_anchors(data: DataConfig, paths: list[str] | None = None) -> list[Ancho
     ]
 
 
+def find_made(data: DataConfig) -> list[Anchor]:
+    """Finds the scenes that a generator has made, by ``data.synthetic``.
+
+    Raises:
+        FileNotFoundError: Nothing matches.
+    """
+    if data.synthetic is None:
+        return []
+    paths = find_files(data.synthetic)
+    if not paths:
+        raise FileNotFoundError(
+            f"No file matches `data.synthetic`: {data.synthetic}. `arcticdl "
+            "synthesize` writes such scenes."
+        )
+    return [Anchor(path, made=True) for path in paths]
+
+
 def find_file(ref: FileRef, anchor: Anchor, data: DataConfig) -> str:
     """The file that goes with a scene.
 
@@ -94,7 +113,7 @@ def find_file(ref: FileRef, anchor: Anchor, data: DataConfig) -> str:
     elif ref.path is not None:
         path = ref.path
     else:
-        path = _replaced(ref, anchor.path)
+        path = replaced_path(ref, anchor.path)
     if not (is_remote(path) or Path(path).exists() or "*" in path):
         raise FileNotFoundError(f"No such file beside the scene: {path}")
     return path
@@ -130,7 +149,7 @@ def find_attributes(
         match = re.search(pattern, anchor.path)
         if match is not None:
             found[name] = match.group(1)
-        elif needed:
+        elif needed and not anchor.made:  # which has them in its tags
             raise ConfigError(
                 f"`data.attributes.{name}` finds nothing: {pattern!r} does not match "
                 f"{anchor.path}."
@@ -164,7 +183,12 @@ def _file_columns(data: DataConfig) -> set[str]:
     return {*columns, *(data.table.paths if data.table else ()), "scene_id"}
 
 
-def _replaced(ref: FileRef, path: str) -> str:
+def replaced_path(ref: FileRef, path: str) -> str:
+    """A scene's path with ``replace`` done to it.
+
+    Raises:
+        ConfigError: ``replace`` changes nothing.
+    """
     anchor = path
     for old, new in (ref.replace or {}).items():
         path = path.replace(old, new)

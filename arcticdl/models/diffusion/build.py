@@ -161,3 +161,29 @@ def build_sampler(
         )
         answer = last([drawn, x])
     return keras.Model(image, answer, name="sampler")
+
+
+def draw_members(sampler: keras.Model, image: Any, noise: Any) -> Any:
+    """Draws members that begin as a given noise, in place of the sampler's own.
+
+    Args:
+        sampler: From ``build_sampler``, or loaded.
+        image: ``(batch, y, x, band)``, scaled as the network was trained.
+        noise: Standard normal, ``(batch, y, x, member)``, of any number of members.
+
+    Returns:
+        Tensor ``(batch, y, x, member)`` in the label's unit.
+
+    Raises:
+        ValueError: The network draws no members.
+    """
+    drawing = [layer for layer in sampler.layers if isinstance(layer, SampleMembers)]
+    if not drawing:
+        raise ValueError(
+            "`sampler` must be a network of the task dense_ensemble. Received: "
+            f"{sampler.name!r}, which draws no members."
+        )
+    image = keras.ops.convert_to_tensor(image, "float32")
+    drawn = drawing[0].draw(image, keras.ops.convert_to_tensor(noise, "float32"))
+    last = sampler.layers[-1]
+    return last([drawn, image]) if isinstance(last, StartFrom) else last(drawn)

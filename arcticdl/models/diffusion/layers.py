@@ -150,15 +150,28 @@ class SampleMembers(keras.layers.Layer):
         )
 
     def call(self, image: Any) -> Any:
-        batch, rows, cols = ops.shape(image)[:3]
+        rows, cols = ops.shape(image)[1:3]
         noise = ops.take(self.noise, ops.arange(rows) % self.period_px, axis=0)
         noise = ops.take(noise, ops.arange(cols) % self.period_px, axis=1)
         noise = ops.transpose(noise, (2, 0, 1))[None]  # (1, member, y, x)
         noise = noise + ops.zeros_like(image[:, None, :, :, 0])
-        noisy = ops.reshape(noise, (-1, rows, cols, 1))
-        images = ops.repeat(image, self.num_members, axis=0)
+        return self.draw(image, ops.transpose(noise, (0, 2, 3, 1)))
+
+    def draw(self, image: Any, noise: Any) -> Any:
+        """Members that begin as a given noise.
+
+        Args:
+            image: ``(batch, y, x, band)``.
+            noise: Standard normal, ``(batch, y, x, member)``, of any number of members.
+
+        Returns:
+            ``(batch, y, x, member)`` float32.
+        """
+        batch, rows, cols, members = ops.shape(noise)
+        noisy = ops.reshape(ops.transpose(noise, (0, 3, 1, 2)), (-1, rows, cols, 1))
+        images = ops.repeat(image, members, axis=0)
         drawn = self._denoise(images, noisy)
-        drawn = ops.reshape(drawn, (batch, self.num_members, rows, cols))
+        drawn = ops.reshape(drawn, (batch, members, rows, cols))
         return ops.transpose(drawn, (0, 2, 3, 1))
 
     def _denoise(self, images: Any, noisy: Any) -> Any:

@@ -14,6 +14,7 @@ from arcticdl.tiles.folds.drift import (
     mark_drift,
     unseen_passes,
 )
+from arcticdl.tiles.folds.made import MADE_FROM, made_tiles
 from arcticdl.tiles.folds.proximity import (
     close_blocks,
     same_view,
@@ -55,6 +56,8 @@ class FoldAudit:
         shared_groups: Groups with tiles on both sides, of the column that is asked of.
         drift: Passes of drifting ice that may show the same ice; see `drift_leaks`.
         unseen: Passes of drifting ice without time or place, which nothing compared.
+        num_made: Tiles that a generator has made, and that are tested, or were made
+            from scenes that are.
     """
 
     fold: int
@@ -71,6 +74,7 @@ class FoldAudit:
     shared_groups: tuple[str, ...] = ()
     drift: tuple[DriftLeak, ...] = ()
     unseen: tuple[str, ...] = ()
+    num_made: int = 0
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,8 @@ def audit_folds(
     """Audits a split for leakage.
 
     Errors: a tile on both sides, tiles that overlap, equal images (of one value all
-    over, none is counted), passes of drifting ice that may show the same ice. Warnings:
+    over, none is counted), passes of drifting ice that may show the same ice, scenes
+    that a generator has made and that are tested or made from what is. Warnings:
     nearly equal images, a scene or group on both sides, tiles nearer to each other than
     the imagery is alike.
 
@@ -265,6 +270,19 @@ def _audit_fold(
         num_duplicates=equal,
         num_near_duplicates=count_near(manifest["phash"], keys, only, test),
         shared_scenes=_shared(manifest, "scene_id", train, test),
+        num_made=_count_made(manifest, train, test),
+    )
+
+
+def _count_made(manifest: Any, train: np.ndarray, test: np.ndarray) -> int:
+    """Tiles that a generator has made: tested ones, and those made from tested ones."""
+    made = made_tiles(manifest)
+    if not made.any():
+        return 0
+    tested = set(manifest["scene_id"].astype(str).to_numpy()[test])
+    told = manifest[MADE_FROM].astype(str).to_numpy()[train[made[train]]]
+    return int(made[test].sum()) + sum(
+        not tested.isdisjoint(text.split("; ")) for text in told
     )
 
 
@@ -306,6 +324,12 @@ def _leaks(audit: FoldAudit, ranges: dict[str, tuple[float, bool]]) -> list[Find
             "pairs of tiles cover common ground at different times",
         ),
         (audit.num_duplicates, "duplicates", "error", "pairs of images are equal"),
+        (
+            audit.num_made,
+            "synthetic",
+            "error",
+            "tiles were made by a generator, and are tested or made from what is",
+        ),
         (
             audit.num_near_duplicates,
             "near_duplicates",

@@ -8,6 +8,7 @@ import numpy as np
 
 from arcticdl.errors import SplitError
 from arcticdl.tiles.folds.drift import keep_passes
+from arcticdl.tiles.folds.made import beside, made_tiles
 from arcticdl.tiles.folds.proximity import near_tiles
 from arcticdl.tiles.folds.splits import Fold, Parts, group_codes
 
@@ -45,6 +46,9 @@ class ManifestSplitter:
     ) -> Iterator[tuple[int, Parts]]:
         """Yields the number and the parts of folds, validation among them.
 
+        Scenes that a generator has made (``made_from``) are dealt to no fold: they
+        train where all scenes that the generator has learnt from do.
+
         Args:
             manifest: The manifest, or a subset of its rows.
             numbers: Folds that are asked for; ``None``: all. Only these are checked.
@@ -58,6 +62,27 @@ class ManifestSplitter:
                 "`X` must be a store's manifest. Received: "
                 f"{type(manifest).__name__}. Pass `store.manifest`."
             )
+        made = made_tiles(manifest)
+        if not made.any():
+            yield from self._observed(manifest, numbers, groups)
+            return
+        self._refuse_made(manifest, made)
+        seen, extra = np.flatnonzero(~made), np.flatnonzero(made)
+        observed = manifest.iloc[seen].reset_index(drop=True)
+        groups = None if groups is None else np.asarray(groups)[seen]
+        for number, parts in self._observed(observed, numbers, groups):
+            train, validation, test = (seen[part] for part in parts)
+            held = np.concatenate([validation, test])
+            train = beside(manifest, extra, train, held)
+            yield number, Parts(train, validation, test)
+
+    def _refuse_made(self, manifest: Any, made: np.ndarray) -> None:
+        """Refuses a split that names tiles which a generator has made to be tested."""
+
+    def _observed(
+        self, manifest: Any, numbers: Collection[int] | None, groups: Any
+    ) -> Iterator[tuple[int, Parts]]:
+        """Parts of folds of tiles that were all observed."""
         folds: Iterator[Fold | Parts] = iter(self._folds(manifest, groups))
         for number, fold in enumerate(folds):
             if numbers is None or number in numbers:

@@ -43,6 +43,18 @@ class GivenSplit(ManifestSplitter):
     ) -> None:
         self.test, self.validation, self.buffer = test, validation, buffer
 
+    def _refuse_made(self, manifest: Any, made: np.ndarray) -> None:
+        for key in ("test", "validation"):
+            given = getattr(self, key)
+            if not isinstance(given, str):
+                continue  # by columns, which are those of the scene it was made from
+            if (found := find_part(manifest, given, key) & made).any():
+                scenes = sorted(set(manifest["scene_id"].astype(str).to_numpy()[found]))
+                raise SplitError(
+                    f"`folds.{key}` must hold observed scenes: what a generator has "
+                    f"made can only train. Received: {scenes[:3]} in {given}."
+                )
+
     def _folds(self, manifest: Any, groups: Any) -> Iterator[Parts]:
         test = find_part(manifest, self.test, "test")
         held = np.zeros(len(manifest), bool)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from arcticdl.errors import SplitError
+from arcticdl.tiles.folds.made import beside, made_tiles
 
 if TYPE_CHECKING:
     from arcticdl.tiles.store import TileStore
@@ -43,15 +44,19 @@ def group_kfold(
         seed: Of the order.
 
     Returns:
-        The folds; every tile is in exactly one ``test``.
+        The folds; every tile is in exactly one ``test``, but for those that a generator
+        has made, which only train (see `arcticdl.tiles.folds.made`).
 
     Raises:
         SplitError: Unknown column, missing group names, or fewer groups than folds.
     """
-    groups = group_codes(store.manifest, group)
+    manifest = store.manifest
+    made = made_tiles(manifest)
+    index, extra = np.flatnonzero(~made), np.flatnonzero(made)
+    groups = group_codes(manifest[~made], group)
     fold = deal_groups(groups, n_splits, np.random.default_rng(seed), group)
-    index = np.arange(len(fold))
-    return [Fold(index[fold != k], index[fold == k]) for k in range(n_splits)]
+    sides = [(index[fold != k], index[fold == k]) for k in range(n_splits)]
+    return [Fold(beside(manifest, extra, *side), side[1]) for side in sides]
 
 
 def group_codes(manifest: Any, column: str) -> np.ndarray:

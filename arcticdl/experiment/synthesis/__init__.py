@@ -1,0 +1,1 @@
+"""Scenes that a generator makes of label maps: what it sees, and what it writes."""

@@ -1,0 +1,374 @@
+"""Making scenes of label maps, by generators that were trained on one fold."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from arcticdl.config import Experiment
+from arcticdl.errors import ConfigError
+from arcticdl.experiment.data.anchors import find_anchors, replaced_path
+from arcticdl.experiment.folder import Fold, fold_path, load_run
+from arcticdl.experiment.scenes import open_configured
+from arcticdl.experiment.synthesis.condition import one_hot_bands
+from arcticdl.experiment.synthesis.maps import Drawn, Source, draw_map
+from arcticdl.files import refuse_existing, write_json
+from arcticdl.progress import track
+from arcticdl.scene import ATTRIBUTES, class_attributes, is_swath, read_values
+from arcticdl.tiles.folds.made import MADE_FROM, join_names
+from arcticdl.void import VOID_CLASS
+
+RECORD = "synthesis.json"
+_BATCH = 4
+
+
+class _Generator(NamedTuple):
+    """A trained run that draws one band."""
+
+    run: str
+    config: Experiment
+    model: Any
+    normalizer: Any
+    beside: tuple[str, ...]
+    band: str
+    num_classes: int
+    weights: str
+
+
+def synthesize(
+    runs: Sequence[str | Path],
+    out: str | Path,
+    *,
+    fold: str | int = 0,
+    count: int = 24,
+    size_px: int | None = None,
+    mix: float = 0.5,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Makes scenes, with their labels, of label maps of the training part of a fold.
+
+    Maps are windows of those maps, turned or mirrored, half of them mixed with another;
+    generators draw an image of each, one band after the other. Every scene says by its
+    tag ``made_from`` all that the generators have learnt from; as ``data.synthetic`` it
+    trains where all of that trains, and is never tested.
+
+    Args:
+        runs: Run folders of generators (``data.condition``, task ``dense_ensemble``),
+            each of one band, in the order in which they draw. One that sees a band
+            which another draws comes after it.
+        out: Folder for the scenes.
+        fold: Of the runs, the same of all.
+        count: Number of scenes, at least 1.
+        size_px: Side of a scene; ``None``: as of the training tiles.
+        mix: Share of the maps that are mixed of two, 0 to 1.
+        seed: Of maps and noise: the same seed gives the same scenes.
+        overwrite: Whether scenes of these names may be there.
+
+    Returns:
+        The scenes, float32 GeoTIFF in the unit of the bands; beside each its labels,
+        where ``data.labels`` looks for them, and one ``synthesis.json``.
+
+    Raises:
+        ConfigError: A run is no generator, or they do not go together; or there is no
+            training scene that is large enough.
+        FileNotFoundError: No such run, model or scene.
+        FileExistsError: A scene is there.
+        ValueError: A number out of range.
+    """
+    if count < 1 or not 0 <= mix <= 1:
+        raise ValueError(
+            "`count` must be at least 1, and `mix` from 0 to 1. Received: "
+            f"count={count}, mix={mix}."
+        )
+    folder = Path(out)
+    generators = [_load(run, fold) for run in runs]
+    seen, sources = _check_together(generators, fold)
+    config = generators[0].config
+    side = size_px or min(np.atleast_1d(config.tiles.size_px).tolist())
+    scenes, given = _open_sources(config, sources, generators, side)
+    names = [f"{config.name}_f{fold}_s{seed}_{k:04d}" for k in range(count)]
+    paths = [folder / f"{name}.tif" for name in names]
+    labels = [_label_path(config, path) for path in paths]
+    refuse_existing(*paths, *labels, overwrite=overwrite)
+    folder.mkdir(parents=True, exist_ok=True)
+    told: dict[str, Any] = {}
+    about = {
+        "fold": str(fold),
+        "seed": seed,
+        MADE_FROM: sorted(seen),
+        "generators": [
+            {"run": g.run, "band": g.band, "weights": g.weights} for g in generators
+        ],
+        "scenes": told,
+    }
+    held = [source for source, _ in scenes]
+    for first in track(range(0, count, _BATCH), "synthesize"):
+        numbers = range(first, min(first + _BATCH, count))
+        rngs = [np.random.default_rng([seed, number, 21]) for number in numbers]
+        maps = [draw_map(held, side, mix, rng) for rng in rngs]
+        images = _draw(generators, given, maps, rngs)
+        for number, drawn, image in zip(numbers, maps, images, strict=True):
+            _, ground = scenes[drawn.number]
+            made = _scene(config, names[number], ground, drawn, image)
+            made.attrs[MADE_FROM] = join_names(seen)
+            _write(made, config, folder, labels[number])
+            told[names[number]] = {
+                "map_of": held[drawn.number].name,
+                "mixed_with": drawn.mixed,
+            }
+    write_json(folder / RECORD, about)
+    return paths
+
+
+def _load(run: str | Path, fold: Fold | str | int) -> _Generator:
+    """A trained generator, with what scales its input.
+
+    Raises:
+        ConfigError: The run is none.
+    """
+    from arcticdl.inference.load import load_model
+    from arcticdl.inference.novelty.features import weights_digest
+    from arcticdl.models import get_card
+    from arcticdl.tiles import Normalizer
+
+    folder, config = load_run(run)
+    condition = config.data.condition
+    label = config.data.labels.get(config.label_name)
+    band = None if label is None else label.band
+    drawing = config.task_of(config.label_name) == "dense_ensemble"
+    if condition is None or not drawing or not isinstance(band, str):
+        raise ConfigError(
+            "Scenes are made by generators: runs of the task dense_ensemble whose "
+            "label is a band (`band: HH`) and whose `data.condition` names a label of "
+            f"classes. Received: {folder}, whose task is "
+            f"{config.task_of(config.label_name)} and condition "
+            f"{condition and condition.label}."
+        )
+    path = fold_path(folder, fold) / "model.keras"  # type: ignore[arg-type]
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder} holds no model of fold {fold}. Train it: arcticdl train CONFIG "
+            f"--fold {fold}"
+        )
+    model = load_model(path)
+    card = get_card(model) or {}
+    return _Generator(
+        str(folder),
+        config,
+        model,
+        Normalizer.from_dict(card["normalizer"]),
+        condition.bands,
+        band,
+        len(config.data.labels[condition.label].classes),
+        weights_digest(model),
+    )
+
+
+def _check_together(
+    generators: Sequence[_Generator], fold: str | int
+) -> tuple[set[str], set[str]]:
+    """Scenes that the generators have seen, and those that may lend their maps.
+
+    Raises:
+        ConfigError: The generators are of other classes, bands or parts of a fold.
+    """
+    if not generators:
+        raise ConfigError("`runs` must name at least one generator. Received: none.")
+    first = generators[0]
+    drawn: list[str] = []
+    for each in generators:
+        late = [g.band for g in generators if g.band in each.beside]
+        if each.band in drawn or not set(late) <= set(drawn):
+            raise ConfigError(
+                "Each generator must draw a band of its own, and come after those "
+                f"whose bands it sees. Received: {each.run}, which draws {each.band} "
+                f"and sees {list(each.beside)}, after those of {drawn}."
+            )
+        drawn.append(each.band)
+        told = [(g.config.data.condition, g.config.data.labels) for g in (first, each)]
+        names = [c.label for c, _ in told if c is not None]
+        classes = [
+            labels[n].classes for n, (_, labels) in zip(names, told, strict=True)
+        ]
+        if len({*names}) > 1 or len({*classes}) > 1:
+            raise ConfigError(
+                "Generators must see the same label of the same classes. Received: "
+                f"{names} of {[list(c) for c in classes]}."
+            )
+    parts = [_parts(g.run, fold) for g in generators]
+    if any(part != parts[0] for part in parts):
+        raise ConfigError(
+            f"Generators must be trained on the same scenes. Received: fold {fold} of "
+            f"{[g.run for g in generators]}, whose parts differ. Give them the same "
+            "`data.scenes` and `folds`."
+        )
+    train, validation, test = (
+        set(parts[0][p]) for p in ("train", "validation", "test")
+    )
+    if both := sorted((train | validation) & test):
+        raise ConfigError(
+            "Scenes are made of maps of training scenes, all of which train. Received: "
+            f"folds that cut scenes, such as {both[0]!r}, into parts. Split by "
+            "`folds.group`."
+        )
+    return train | validation, train
+
+
+def _parts(run: str, fold: str | int) -> dict[str, list[str]]:
+    path = fold_path(Path(run), fold) / "split.json"  # type: ignore[arg-type]
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return {part: found[part] for part in ("train", "validation", "test")}
+
+
+def _open_sources(
+    config: Experiment,
+    names: Iterable[str],
+    generators: Sequence[_Generator],
+    side: int,
+) -> tuple[list[tuple[Source, xr.Dataset]], list[str]]:
+    """The training scenes in memory, and the bands that are seen but not drawn.
+
+    Raises:
+        ConfigError: None is large enough, or they lie on no grid.
+    """
+    drawn = {g.band for g in generators}
+    seen = dict.fromkeys(band for g in generators for band in g.beside)
+    given = [band for band in seen if band not in drawn]
+    data = config.data.model_copy(update={"condition": None})
+    assert config.data.condition is not None
+    label = config.data.condition.label
+    wanted = set(names)
+    found = []
+    for anchor in find_anchors(data):
+        if anchor.scene_id not in wanted:
+            continue
+        scene = open_configured(data, anchor)
+        if is_swath(scene):
+            raise ConfigError(
+                "Scenes are made of maps on a regular grid. Received: the swath "
+                f"{anchor.scene_id!r}; set `data.grid`."
+            )
+        if min(scene.sizes["y"], scene.sizes["x"]) < side:
+            continue
+        codes = read_values(scene[label], "y", "x")
+        if "valid" in scene:
+            valid = read_values(scene["valid"], "y", "x")
+            codes = np.where(valid, codes, VOID_CLASS)
+        bands = read_values(scene["image"].sel(band=given), "band", "y", "x")
+        source = Source(anchor.scene_id, codes, bands.astype(np.float32))
+        found.append((source, scene))
+    if not found:
+        raise ConfigError(
+            f"`size_px` must be at most the side of a training scene. Received: {side} "
+            f"for {len(wanted)} scenes, none of which is there and as large."
+        )
+    return found, given
+
+
+def _draw(
+    generators: Sequence[_Generator],
+    given: Sequence[str],
+    maps: Sequence[Drawn],
+    rngs: Sequence[np.random.Generator],
+) -> list[dict[str, np.ndarray]]:
+    """Bands of scenes, NaN where the map is void: those given, then those drawn."""
+    from arcticdl.models import draw_members
+
+    known = np.stack([drawn.codes != VOID_CLASS for drawn in maps])
+    images = [dict(zip(given, drawn.bands, strict=True)) for drawn in maps]
+    for each in generators:
+        seen = [
+            np.concatenate(
+                [
+                    one_hot_bands(drawn.codes, each.num_classes),
+                    *(image[band][None] for band in each.beside),
+                ]
+            )
+            for drawn, image in zip(maps, images, strict=True)
+        ]
+        scaled = each.normalizer(np.stack(seen).transpose(0, 2, 3, 1), known)
+        noise = [rng.standard_normal(known.shape[1:], np.float32) for rng in rngs]
+        values = draw_members(each.model, scaled, np.stack(noise)[..., None])
+        for image, one in zip(images, np.asarray(values)[..., 0], strict=True):
+            image[each.band] = one
+    return [
+        {
+            band: np.where(here, values, np.float32("nan"))
+            for band, values in image.items()
+        }
+        for image, here in zip(images, known, strict=True)
+    ]
+
+
+def _scene(
+    config: Experiment,
+    name: str,
+    ground: xr.Dataset,
+    drawn: Drawn,
+    image: dict[str, np.ndarray],
+) -> xr.Dataset:
+    """A scene at the place of its map, with the attributes of the map's scene."""
+    condition = config.data.condition
+    assert condition is not None
+    label = config.data.labels[condition.label]
+    window = ground.isel(y=drawn.rows, x=drawn.cols)
+    units = {
+        str(band): str(unit)
+        for band, unit in zip(
+            ground["band"].values,
+            ground["band_units"].values if "band_units" in ground.coords else (),
+            strict=False,
+        )
+    }
+    bands = [str(b) for b in ground["band"].values if str(b) in image]
+    coords = {k: window[k] for k in ("y", "x", "spatial_ref") if k in window.variables}
+    attrs = {k: str(ground.attrs[k]) for k in ATTRIBUTES if ground.attrs.get(k)}
+    attrs.setdefault("group", ground.attrs["scene_id"])
+    codes = (("y", "x"), drawn.codes, class_attributes(label.classes, label.colors))
+    return xr.Dataset(
+        {
+            "image": (("band", "y", "x"), np.stack([image[band] for band in bands])),
+            condition.label: codes,
+        },
+        {
+            **coords,
+            "band": bands,
+            "band_units": ("band", [units.get(band, "") for band in bands]),
+        },
+        {**attrs, "scene_id": name},
+    )
+
+
+def _label_path(config: Experiment, path: Path) -> Path:
+    """Where the experiment looks for the label of a scene.
+
+    Raises:
+        ConfigError: Not in a file of its own that ``replace`` tells, of class codes.
+    """
+    condition = config.data.condition
+    assert condition is not None
+    label = config.data.labels[condition.label]
+    told = label.file is not None and label.file.replace is not None
+    if not told or label.codes or label.sides:
+        raise ConfigError(
+            "Labels of made scenes are written as class codes where "
+            f"`data.labels.{condition.label}.file` finds them by `replace`. Received: "
+            "a label that is told otherwise, or by `codes` or `sides` of the file. "
+            "Write its codes to files of their own first."
+        )
+    assert label.file is not None
+    return Path(replaced_path(label.file, str(path)))
+
+
+def _write(made: xr.Dataset, config: Experiment, folder: Path, labels: Path) -> None:
+    from arcticdl.simulate.geotiff import write_bands, write_labels
+
+    condition = config.data.condition
+    assert condition is not None
+    labels.parent.mkdir(parents=True, exist_ok=True)
+    write_bands(made, folder)
+    write_labels(made, condition.label, labels)
