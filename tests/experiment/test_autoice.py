@@ -24,6 +24,7 @@ from arcticdl.experiment import (
     robustness_card,
     score_autoice,
 )
+from arcticdl.experiment.data.absent import tell_absent
 from arcticdl.experiment.data.ceilings import open_ceilings
 from arcticdl.experiment.icecharts.panels import chart_panels
 from arcticdl.sources import open_scene
@@ -124,6 +125,15 @@ def test_scenes_that_lack_parts_are_learnt_from_and_named(work, project_root, ca
     assert "1 of 3 scenes lack" in said
     assert "simulated_0_002_prep: without AMSR2, FLOE" in said
     check_options(load_config(config, settings[1::2]))
+
+
+def test_scenes_of_several_products_are_told_of(capsys):
+    kinds = ["ready to train, 80 m"] * 2 + ["raw, 40 m"]
+    tell_absent([xr.Dataset(attrs={"columns": {"product": kind}}) for kind in kinds])
+    said = capsys.readouterr().err
+    assert "2 ready to train, 80 m, 1 raw, 40 m" in said and "resolution_m" in said
+    tell_absent([xr.Dataset(attrs={"columns": {"product": kinds[0]}}), xr.Dataset()])
+    assert not capsys.readouterr().err
 
 
 def test_near_real_time_uses_nothing_that_comes_later(project_root):
@@ -278,6 +288,9 @@ def test_panels_of_a_large_scene_read_one_band_strip_by_strip():
     sod = np.zeros(size, np.uint8)
     sod[4:, 4:] = 5
     maps = xr.Dataset({"SOD": (("y", "x"), sod)})
+    thin = scene["image"][0, ::4, ::4].variable.values
+    assert thin.base is None or thin.base.size == thin.size  # not all that was read
+    read.clear()
     figure = chart_panels(maps, scene, None)
     drawn = [ax.images[0].get_array() for ax in figure.axes if ax.images]
     assert [each.shape[:2] for each in drawn] == [(750, 600)] * 2  # one of four pixels

@@ -113,11 +113,14 @@ def test_a_scene_without_amsr2_and_without_a_chart_says_so(dataset, tmp_path):
     lost = [n for n in dataset.data_vars if n.startswith("btemp")]
     path = tmp_path / "20220101T120000_dmi_prep.nc"
     dataset.drop_vars([*lost, "FLOE", "skt"]).to_netcdf(path, engine="h5netcdf")
-    with pytest.raises(ValueError, match="btemp_18_7h"):
+    with pytest.raises(ValueError, match="file lacks btemp_18_7h; `fill_absent` takes"):
         open_scene(path, bands=["HH", "btemp_18_7h"])
     scene = open_scene(path, fill_absent=True)
     assert list(scene.band.values) == list(BANDS)
-    assert scene.attrs["columns"] == {"absent": "AMSR2, skt, FLOE"}
+    assert scene.attrs["columns"] == {
+        "absent": "AMSR2, skt, FLOE",
+        "product": "ready to train, 80 m",
+    }
     image = scene.image.values
     assert np.isnan(image[list(BANDS).index("btemp_18_7h")]).all()
     assert np.isfinite(image[list(BANDS).index("t2m")]).all()
@@ -126,7 +129,7 @@ def test_a_scene_without_amsr2_and_without_a_chart_says_so(dataset, tmp_path):
     np.testing.assert_array_equal(scene["SOD"].values, dataset["SOD"].values)
     whole = tmp_path / "20220102T120000_dmi_prep.nc"
     dataset.to_netcdf(whole, engine="h5netcdf")
-    assert open_scene(whole, fill_absent=True).attrs["columns"] == {"absent": "nothing"}
+    assert open_scene(whole, fill_absent=True).attrs["columns"]["absent"] == "nothing"
 
 
 @pytest.mark.parametrize(

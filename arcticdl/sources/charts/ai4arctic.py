@@ -14,9 +14,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from arcticdl.errors import SourceError
+from arcticdl.errors import BandNotFoundError, SourceError
 from arcticdl.sources.bands import BandNames, choose_bands
-from arcticdl.sources.charts.ai4arctic_attributes import scene_attributes
+from arcticdl.sources.charts.ai4arctic_attributes import (
+    pixel_spacing_m,
+    scene_attributes,
+)
 from arcticdl.sources.charts.ai4arctic_bands import BANDS, denormalize, normalize
 from arcticdl.sources.charts.ai4arctic_labels import (
     CEILING,
@@ -56,7 +59,8 @@ def open_ai4arctic(
             the polygons of a raw file.
         fill_absent: Whether bands that the file lacks, such as those of AMSR2, are NaN
             throughout and charts void throughout, so that a scene is learnt from what
-            it has. The column ``absent`` then says what is not there.
+            it has. The column ``absent`` then says what is not there, and ``product``
+            of which kind the file is, such as ``raw, 40 m``.
         ceiling: Whether labels ``SIC_ceiling``, ... are given too, where a simulated
             file holds the chart that its true parameters give.
 
@@ -70,6 +74,7 @@ def open_ai4arctic(
 
     Raises:
         SourceError: A variable is missing, of another shape, or the file is cut.
+        BandNotFoundError: A band is not in the file, and ``fill_absent`` is not told.
     """
     path = str(path)
     source = _open(path)
@@ -81,7 +86,13 @@ def open_ai4arctic(
     shape = _shape(source, path)
     if normalized is None:
         normalized = _looks_normalized(source)
-    indices, names = choose_bands(names_of_bands, bands, band_names)
+    try:
+        indices, names = choose_bands(names_of_bands, bands, band_names)
+    except BandNotFoundError as error:
+        source.close()
+        lost = [n for n in bands or () if n in BANDS and n not in names_of_bands]
+        advice = f" The file lacks {', '.join(lost)}; `fill_absent` takes it as it is."
+        raise BandNotFoundError(f"{error}{advice * bool(lost)}") from None
     chosen = [names_of_bands[index] for index in indices]
     reader = _Reader(source, shape, _cell_px(source, path), normalized, path)
     for name in set(chosen) & set(held):
@@ -141,8 +152,7 @@ def _looks_normalized(source: xr.Dataset) -> bool:
 
 def _cell_px(source: xr.Dataset, path: str) -> int:
     """Pixels a cell of 2 km spans: 25 of 80 m, 50 of 40 m."""
-    default = 40.0 if "polygon_icechart" in source.variables else 80.0
-    spacing = float(np.ravel(source.attrs.get("pixel_spacing", default))[0])
+    spacing = pixel_spacing_m(source)
     if not 1.0 <= spacing <= CELL_SIZE_M:
         raise SourceError(
             f"{path} must tell a pixel_spacing from 1 to {CELL_SIZE_M:.0f} m. "

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from arcticdl.sources.charts.ai4arctic_bands import BANDS
@@ -27,7 +28,8 @@ def scene_attributes(source: xr.Dataset, path: str, *, absent: bool) -> dict[str
     Args:
         source: The file.
         path: Its path, which tells the time.
-        absent: Whether the column ``absent`` says which bands and charts are missing.
+        absent: Whether the columns ``absent`` and ``product`` say which bands and
+            charts are missing, and of which kind the file is.
 
     Returns:
         ``scene_id``, ``sensor``, and where they are known ``service``, ``region``,
@@ -44,8 +46,21 @@ def scene_attributes(source: xr.Dataset, path: str, *, absent: bool) -> dict[str
     if time is not None:
         attrs |= {"time": time, "season": _SEASONS[int(time[5:7]) % 12 // 3]}
     if absent:
-        attrs["columns"] = {"absent": ", ".join(absent_parts(source)) or "nothing"}
+        lost = ", ".join(absent_parts(source)) or "nothing"
+        attrs["columns"] = {"absent": lost, "product": _product(source)}
     return attrs
+
+
+def pixel_spacing_m(source: xr.Dataset) -> float:
+    """The side of a pixel that a file tells; else that of its kind."""
+    usual = 40.0 if "polygon_icechart" in source.variables else 80.0
+    return float(np.ravel(source.attrs.get("pixel_spacing", usual))[0])
+
+
+def _product(source: xr.Dataset) -> str:
+    """Kind of a file: raw ones have polygons, the others finished charts."""
+    raw = "polygon_icechart" in source.variables
+    return f"{'raw' if raw else 'ready to train'}, {pixel_spacing_m(source):g} m"
 
 
 def absent_parts(source: xr.Dataset) -> list[str]:

@@ -143,9 +143,11 @@ class WindowArray(BackendArray):
             block = np.empty(sizes, self.dtype)
         else:
             block = self._read_spans(spans)
+        read = block.size
         for axis in reversed(range(len(inner))):
             block = block[(slice(None),) * axis + (inner[axis],)]
-        return block
+        # A view of every n-th pixel would hold all that was read between them.
+        return block.copy() if block.size < read else block
 
     def _read_spans(self, spans: list[Any]) -> np.ndarray:
         """Reads a window; what fails in a file is told from a defect here."""
