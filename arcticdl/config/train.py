@@ -215,6 +215,11 @@ class TrainConfig(Section):
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
         "float32", description="Precision in which the network computes."
     )
+    remat: bool = Field(
+        False,
+        description="Keep of each block what goes in, and compute the rest anew for "
+        "the gradient: less memory, more time, the same numbers.",
+    )
 
     @model_validator(mode="after")
     def _constants_go_with_their_normalizer(self) -> "TrainConfig":

@@ -334,6 +334,11 @@ def _optimisation_in_words(
         f"{'as they are' if clip is None else f'clipped at a norm of {clip:g}'}",
         f"epochs: {settings.epochs} of {num_batches} batches of {size}",
     ]
+    if settings.remat:
+        lines.append(
+            "remat: blocks of layers keep what goes in, and compute the rest anew for "
+            "the gradient"
+        )
     if settings.ensemble is not None:
         rule = settings.ensemble
         lines.append(

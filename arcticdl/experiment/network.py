@@ -86,6 +86,8 @@ def build_network(
         from arcticdl.models import build_adversarial
 
         model = build_adversarial(model, **config.model.adversarial.model_dump())
+    if config.train.remat:
+        _rematerialise(model)
     if config.model.contrastive is not None:
         from arcticdl.models import build_contrastive
 
@@ -119,6 +121,16 @@ def _is_compiled(config: Experiment) -> bool:
     import keras
 
     return config.train.jit_compile or keras.backend.backend() == "jax"
+
+
+def _rematerialise(model: Any) -> None:
+    """Has the blocks compute anew what lies inside them."""
+    from arcticdl.training import remat_blocks
+
+    try:
+        remat_blocks(model)
+    except TypeError as error:
+        raise ConfigError(f"`train.remat`: {error}") from None
 
 
 def _build_by_parts(

@@ -13,6 +13,7 @@ from .fit import fit as fit
 from .fit import save_model as save_model
 from .memory.batch_size import FoundBatch as FoundBatch
 from .memory.batch_size import find_batch_size as find_batch_size
+from .memory.remat import remat_blocks as remat_blocks
 from .reports import TensorBoardLog as TensorBoardLog
 from .reports import TileImages as TileImages
 from .resume import Checkpoint as Checkpoint

@@ -185,3 +185,13 @@ def test_jax_compiles_whatever_the_configuration_says(build, tmp_path, monkeypat
     assert build().jit_compile is (backend == "jax")
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     assert network._is_compiled(load_config(tmp_path / "config.yaml", (DECODER,)))
+
+
+def test_blocks_are_computed_anew_where_it_is_asked_for(build):
+    image = np.random.default_rng(0).normal(size=(2, 16, 16, 2)).astype("float32")
+    label = np.zeros((2, 16, 16), "uint8")
+    plain, anew = (build("heads={ice: {}}", f"train.remat={k}") for k in (False, True))
+    assert "call" in vars(anew) and "call" not in vars(plain)
+    anew.set_weights(plain.get_weights())
+    losses = [float(m.train_on_batch(image, label)[0]) for m in (plain, anew)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)

@@ -57,9 +57,9 @@ def explain_memory(
         return OutOfMemoryError(
             f"{received} Try batch_size: {half} with accumulate: "
             f"{accumulate * -(-count // half)}, or batch_size: auto, which finds the "
-            "largest that fits."
+            "largest that fits; remat: true makes room for more."
         )
     return OutOfMemoryError(
         f"{received} One image is the smallest batch: take smaller tiles, a smaller "
-        "network, or precision: mixed_bfloat16."
+        "network, remat: true or precision: mixed_bfloat16."
     )
