@@ -24,7 +24,6 @@ from arcticdl.experiment.data.inputs import (
     take_share,
 )
 from arcticdl.experiment.folder import check_writable, trained_folds
-from arcticdl.experiment.objects.network import finds_objects
 from arcticdl.experiment.objects.predict import (
     ObjectWriter,
     build_model_finder,
@@ -32,7 +31,6 @@ from arcticdl.experiment.objects.predict import (
 )
 from arcticdl.experiment.products import SceneWriter, write_table
 from arcticdl.files import safe_name
-from arcticdl.inference.load import load_model
 from arcticdl.inference.maps import NETCDF
 from arcticdl.inference.objects.finder import Finder
 from arcticdl.inference.predictor import Predictor
@@ -41,7 +39,7 @@ from arcticdl.inference.preflight import (
     check_like_training,
     joined_record,
 )
-from arcticdl.models.card import get_card, model_heads
+from arcticdl.models.card import get_card, saved_card
 from arcticdl.tasks import TASKS
 
 _FILES = (NETCDF, ".tif", ".tiff")
@@ -265,7 +263,8 @@ def _refuse_forecasts(config: Experiment | None, run: str | Path) -> None:
 def _finds_objects(config: Experiment | None, paths: Sequence[Path]) -> bool:
     """Whether a model answers with boxes: the configuration says, or its card."""
     if config is None:
-        return finds_objects(model_heads(load_model(paths[0])))
+        heads = (saved_card(paths[0]) or {}).get("heads", {}).values()
+        return any(TASKS[head["task"]].target == "object" for head in heads)
     return any(TASKS[config.task_of(n)].target == "object" for n in config.each_head)
 
 
@@ -277,11 +276,7 @@ def _write_maps(
     files = _targets(target, names, [writer.ending(scene) for scene in scenes])
     for scene, file in zip(scenes, files, strict=True):
         writer.check(scene, file)
-    return [
-        path
-        for scene, file in zip(scenes, files, strict=True)
-        for path in writer.write(scene, file)
-    ]
+    return writer.write_all(scenes, files)
 
 
 def _predictor(

@@ -5,7 +5,9 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,9 +23,8 @@ from arcticdl.files import (
     temporary_path,
     write_text,
 )
-from arcticdl.inference.lines import draw_line, trace_line, write_line
+from arcticdl.inference.lines import write_line_maps
 from arcticdl.inference.maps import NETCDF, SceneMaps
-from arcticdl.inference.output import MapFile, scene_georeference
 from arcticdl.inference.predict import fill_maps
 from arcticdl.inference.predictor import Predictor
 from arcticdl.inference.products.gridded import place_on_grid, write_on_grid
@@ -123,33 +124,70 @@ class SceneWriter:
             there = dict.fromkeys((target, *found))  # a product may be the map itself
             _refuse([path for path in there if path.exists()])
 
-    def write(self, scene: xr.Dataset, target: Path) -> list[Path]:
-        """Maps one scene.
+    def write_all(
+        self, scenes: Sequence[xr.Dataset], targets: Sequence[Path]
+    ) -> list[Path]:
+        """Maps scenes one after the other.
+
+        What is made of a scene's maps is made while the network maps the next one.
 
         Args:
-            scene: The scene.
-            target: File of the chief map; the others stand beside it.
+            scenes: The scenes.
+            targets: File of each chief map; the others stand beside it.
 
         Returns:
-            Its files.
+            Their files.
 
         Raises:
             FileExistsError: One exists, and is not to be replaced or resumed.
         """
+        written: list[Path] = []
+        finishing: Future[list[Path]] | None = None
+        with ThreadPoolExecutor(1, "products") as pool:
+            for scene, target in zip(scenes, targets, strict=True):
+                begun = self._begin(scene, target)
+                if finishing is not None:
+                    try:
+                        written += finishing.result()
+                    except BaseException:
+                        begun.discard()
+                        raise
+                finishing = pool.submit(self._finish, begun)
+            written += finishing.result() if finishing is not None else []
+        return written
+
+    def _begin(self, scene: xr.Dataset, target: Path) -> "_Begun":
+        """Maps a scene into a hidden folder, unless that was done before."""
         hidden = target.with_suffix("")
         if target.parent.is_dir():
             remove_orphans(hidden)
         if target.exists() and self.resume and not self.overwrite:
             self._check_same_models(target)
-            return list(dict.fromkeys([target, *self._complete(scene, target)]))
+            return _Begun(scene, target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        folder = temporary_path(hidden)
-        folder.mkdir()
+        begun = _Begun(scene, target, temporary_path(hidden))
+        assert begun.folder is not None
+        begun.folder.mkdir()
         try:
-            self._make(scene, folder / target.name)
-            return self._publish(folder, target)
+            return replace(begun, maps=self._make_maps(scene, begun.made))
+        except BaseException:
+            begun.discard()
+            raise
+
+    def _finish(self, begun: "_Begun") -> list[Path]:
+        """Makes what belongs to the maps of a scene, and gives all files their names.
+
+        Returns:
+            Its files.
+        """
+        scene, target = begun.scene, begun.target
+        if begun.folder is None:
+            return list(dict.fromkeys([target, *self._complete(scene, target)]))
+        try:
+            self._make_products(begun)
+            return self._publish(begun.folder, target)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            begun.discard()
 
     def _moves(self, scene: xr.Dataset) -> bool:
         """Whether the maps of a scene are brought to another grid."""
@@ -159,17 +197,24 @@ class SceneWriter:
         layers = self.predictor.layers_of("pixel")
         return SceneMaps(scene, out, layers, overwrite=True, tags=self.tags)
 
-    def _make(self, scene: xr.Dataset, target: Path) -> None:
+    def _make_maps(self, scene: xr.Dataset, target: Path) -> xr.Dataset | None:
+        """Writes the maps; `None` where nothing more is made of them."""
         given, image_stats = self.predictor.prepare(scene, None)
         with self._first_map(target, scene) as first:
             files = self._maps(given, first)
             fill_maps(self.predictor, given, files, image_stats, self.overlap_px)
             if first == target and not self.products and self.predictor.line is None:
-                return  # opening maps that nobody reads takes as long as writing them
-            maps = files.opened()
-            if self.grid is not None and first != target:
-                maps = write_on_grid(maps, target, self.grid)
-                scene = maps.drop_vars(list(maps.data_vars))
+                return None  # opening maps that nobody reads takes as long as writing
+            if first != target and self.grid is not None:
+                return write_on_grid(files.opened(), target, self.grid)
+            return files.opened()
+
+    def _make_products(self, begun: "_Begun") -> None:
+        scene, maps, target = begun.scene, begun.maps, begun.made
+        if maps is None:
+            return
+        if self._moves(scene):
+            scene = maps.drop_vars(list(maps.data_vars))
         self._write_products(maps, scene, target, self.products)
         line = self.predictor.line
         if line is not None:
@@ -177,7 +222,7 @@ class SceneWriter:
             name = next(n for n, head in heads.items() if line in head.classes)
             prefix = f"{name}_" if len(heads) > 1 else ""
             prob = maps[f"{prefix}prob"][heads[name].classes.index(line)].values
-            _write_line(prob, scene, target, line)
+            write_line_maps(prob, scene, target, line)
 
     @contextmanager
     def _first_map(self, target: Path, scene: xr.Dataset) -> Iterator[Path]:
@@ -236,6 +281,34 @@ class SceneWriter:
                 "this call cannot go on from it. Choose another folder with --out, or "
                 "replace it with --overwrite."
             )
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A scene that is mapped.
+
+    Attributes:
+        scene: The scene.
+        target: File of its chief map.
+        folder: Hidden folder with its files; ``None``: it was finished before.
+        maps: Its maps, where something is made of them.
+    """
+
+    scene: xr.Dataset
+    target: Path
+    folder: Path | None = None
+    maps: xr.Dataset | None = None
+
+    @property
+    def made(self) -> Path:
+        """The chief map within the hidden folder."""
+        assert self.folder is not None
+        return self.folder / self.target.name
+
+    def discard(self) -> None:
+        """Removes what was not given its name."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _refuse(there: list[Path]) -> None:
@@ -308,37 +381,3 @@ def _readable(column: np.ndarray, layer: Any) -> list[Any]:
     if layer.output.dtype == "uint8":
         return ["" if code == layer.output.nodata else int(code) for code in column]
     return ["" if np.isnan(value) else f"{value:.6g}" for value in column]
-
-
-def _write_line(
-    prob: np.ndarray, scene: xr.Dataset, target: Path, name: str
-) -> list[Path]:
-    """Writes NAME_line.tif (1 on the line) and NAME_line.gpkg beside the map."""
-    path_px, threshold = trace_line(prob)
-    line = draw_line(path_px, prob.shape)
-    georeference = scene_georeference(scene)
-    path = target.with_name(f"{target.stem}_line.tif")
-    file = MapFile(
-        path,
-        line.shape,
-        nodata=None,
-        georeference=georeference,
-        band_names=(f"{name} line",),
-        tags={"threshold": f"{threshold:g}"},
-    )
-    try:
-        file.write_rows(0, line[None].astype(np.uint8))
-        file.commit()
-    except BaseException:
-        file.discard()
-        raise
-    vector = target.with_name(f"{target.stem}_line.gpkg")
-    write_line(
-        path_px,
-        vector,
-        georeference,
-        name=name,
-        threshold=threshold,
-        time=str(scene.attrs.get("time", "")),
-    )
-    return [path, vector]

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 from rasterio import Affine
 from rasterio.transform import xy
 
 from arcticdl.files import atomic_path
+from arcticdl.inference.output import MapFile, scene_georeference
 from arcticdl.metrics.fronts import front_path
 
 THRESHOLDS = (0.2, 0.1, 0.05)
@@ -127,3 +129,47 @@ def write_line(
         warnings.filterwarnings("ignore", message="'crs' was not provided")
         frame.to_file(part, driver="GPKG", layer="line", geometry_type="LineString")
     return Path(file)
+
+
+def write_line_maps(
+    prob: NDArray[Any], scene: xr.Dataset, target: Path, name: str
+) -> list[Path]:
+    """Writes NAME_line.tif (1 on the line) and NAME_line.gpkg beside a map.
+
+    Args:
+        prob: Probability of the line's class, (y, x), 0-1.
+        scene: The scene that was mapped, on a grid or a plain image.
+        target: File of the chief map, NAME.tif.
+        name: Of the line's class.
+
+    Returns:
+        Both files.
+    """
+    path_px, threshold = trace_line(prob)
+    line = draw_line(path_px, prob.shape)
+    georeference = scene_georeference(scene)
+    path = target.with_name(f"{target.stem}_line.tif")
+    file = MapFile(
+        path,
+        line.shape,
+        nodata=None,
+        georeference=georeference,
+        band_names=(f"{name} line",),
+        tags={"threshold": f"{threshold:g}"},
+    )
+    try:
+        file.write_rows(0, line[None].astype(np.uint8))
+        file.commit()
+    except BaseException:
+        file.discard()
+        raise
+    vector = target.with_name(f"{target.stem}_line.gpkg")
+    write_line(
+        path_px,
+        vector,
+        georeference,
+        name=name,
+        threshold=threshold,
+        time=str(scene.attrs.get("time", "")),
+    )
+    return [path, vector]

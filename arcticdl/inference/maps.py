@@ -25,7 +25,7 @@ from arcticdl.inference.postprocess import (
 from arcticdl.inference.products.netcdf import write_netcdf
 from arcticdl.scene import class_attributes, is_swath
 from arcticdl.seaice.standard_names import name_of_classes, name_of_values
-from arcticdl.sources.formats.geotiff import open_geotiff
+from arcticdl.sources.formats.geotiff import open_pixels
 from arcticdl.tasks import Head, Output
 
 NETCDF = ".nc"
@@ -336,7 +336,7 @@ class SceneMaps:
             return self._dataset(whole)
         found: dict[str, xr.DataArray] = {}
         for layer in self.layers:
-            image = open_geotiff(self._path(layer, self.out))["image"]
+            image = open_pixels(self._path(layer, self.out))
             found[layer.name] = image if len(layer.bands) > 1 else image[0]
         return self._dataset(found)
 

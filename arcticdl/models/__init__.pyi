@@ -11,6 +11,7 @@ from .calibration import ScaledLogits as ScaledLogits
 from .calibration import Scaling as Scaling
 from .calibration import scale_logits as scale_logits
 from .card import get_card as get_card
+from .card import saved_card as saved_card
 from .card import set_card as set_card
 from .contracts import NORMS as NORMS
 from .contracts import Backbone as Backbone

@@ -3,7 +3,9 @@
 import copy
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import keras
 
@@ -58,6 +60,30 @@ def get_card(model: keras.Model) -> dict[str, Any] | None:
     """
     layer = _card_layer(model)
     return None if layer is None else layer.card
+
+
+def saved_card(path: str | Path) -> dict[str, Any] | None:
+    """Reads the card of a ``.keras`` file without building its model.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The card; ``None`` where the file has none, or is no ``.keras`` file that can be
+        read, of which only loading it tells why.
+    """
+    try:
+        with ZipFile(path) as file:
+            layers = json.loads(file.read("config.json"))["config"]["layers"]
+        texts = [
+            layer["config"]["card"]
+            for layer in layers
+            if layer.get("registered_name") == "arcticdl>Card"
+        ]
+        found: dict[str, Any] | None = json.loads(texts[0]) if texts else None
+    except (OSError, BadZipFile, KeyError, TypeError, ValueError):
+        return None
+    return found
 
 
 def set_card(model: keras.Model, card: Mapping[str, Any] | None) -> None:

@@ -27,6 +27,7 @@ from .maps import object_map as object_map
 from .objects import count_scatter as count_scatter
 from .objects import detection_curves as detection_curves
 from .objects import froc_curves as froc_curves
+from .painted.scene import scene_picture as scene_picture
 from .ranking import precision_recall_curve as precision_recall_curve
 from .ranking import roc_curve as roc_curve
 from .search import parallel_coordinates as parallel_coordinates

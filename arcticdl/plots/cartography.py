@@ -1,6 +1,7 @@
 """Maps of scenes: graticule, scale bar, north arrow, reference system."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,14 +67,7 @@ def scene_map(
     Raises:
         ValueError: If there is neither an image nor a label, or the label is absent.
     """
-    wanted = [label] if label is None or isinstance(label, str) else list(label)
-    labels = [_chosen_label(scene, one) for one in wanted]
-    panels = [name for name in ("image", *labels) if name and name in scene]
-    if not panels:
-        raise ValueError(
-            "`scene` must hold `image` or a label variable with `flag_meanings`. "
-            f"Received: variables {sorted(map(str, scene.data_vars))}."
-        )
+    panels = chosen_panels(scene, label)
     step = max(1, -(-max(scene.sizes["y"], scene.sizes["x"]) // _MAX_SIDE_PX))
     thin = scene.isel(y=slice(None, None, step), x=slice(None, None, step))
     graticule = graticule_of(thin)
@@ -90,7 +84,7 @@ def scene_map(
             if graticule is not None:
                 draw_frame(ax, graticule)
         figure.suptitle(title or "", x=0.01, ha="left", fontweight="bold")
-        figure.supxlabel(_reference_line(scene), x=0.01, ha="left", fontsize=8.5)
+        figure.supxlabel(reference_line(scene), x=0.01, ha="left", fontsize=8.5)
     return figure
 
 
@@ -100,9 +94,9 @@ def _draw_label(
     if label.attrs.get("numbers_objects", False):
         object_map(label.values, ax, title=title)
         return
-    names, paint = _flags(label, classes, colors)
+    names, paint = flags_of(label, classes, colors)
     if names:
-        class_map(_codes(label), names, paint, ax, title=title)
+        class_map(codes_of(label), names, paint, ax, title=title)
         return
     limits = label.attrs.get("valid_range")
     units = str(label.attrs.get("units", ""))
@@ -110,6 +104,27 @@ def _draw_label(
     value_map(
         label.values, ax, limits=limits, units=units, title=title, two_sided=two_sided
     )
+
+
+def chosen_panels(scene: Any, label: str | Sequence[str] | None) -> list[str]:
+    """Which variables of a scene are drawn, its image first.
+
+    Args:
+        scene: As for `scene_map`.
+        label: As for `scene_map`.
+
+    Raises:
+        ValueError: If there is neither an image nor a label, or the label is absent.
+    """
+    wanted = [label] if label is None or isinstance(label, str) else list(label)
+    labels = [_chosen_label(scene, one) for one in wanted]
+    panels = [name for name in ("image", *labels) if name and name in scene]
+    if not panels:
+        raise ValueError(
+            "`scene` must hold `image` or a label variable with `flag_meanings`. "
+            f"Received: variables {sorted(map(str, scene.data_vars))}."
+        )
+    return panels
 
 
 def _chosen_label(scene: Any, label: str | None) -> str | None:
@@ -122,8 +137,8 @@ def _chosen_label(scene: Any, label: str | None) -> str | None:
     return label
 
 
-def _flags(
-    variable: Any, classes: Sequence[str], colors: Sequence[str]
+def flags_of(
+    variable: Any, classes: Sequence[str] = (), colors: Sequence[str] = ()
 ) -> tuple[Sequence[str], Sequence[str]]:
     """Reads the classes that a label variable carries by CF attributes."""
     names = tuple(classes) or tuple(variable.attrs.get("flag_meanings", "").split())
@@ -141,7 +156,8 @@ def _flags(
     return [names[i] for i in keep], [paint[i] for i in keep] if paint else ()
 
 
-def _codes(variable: Any) -> np.ndarray:
+def codes_of(variable: Any) -> np.ndarray:
+    """Codes of a map of classes, void where a number is missing."""
     values = np.asarray(variable.values)
     if np.issubdtype(values.dtype, np.floating):
         values = np.where(np.isfinite(values), values, VOID_CLASS)
@@ -169,12 +185,25 @@ def graticule_of(scene: Any) -> _Graticule | None:
 
 
 def _lonlat(scene: Any, row: np.ndarray, column: np.ndarray) -> tuple[Any, Any]:
+    x, y = np.meshgrid(scene["x"].values[column], scene["y"].values[row])
+    return _to_lonlat(scene.coords["spatial_ref"].attrs["crs_wkt"]).transform(x, y)
+
+
+@lru_cache(maxsize=8)
+def _to_lonlat(wkt: str) -> Any:
     from pyproj import CRS, Transformer
 
-    crs = CRS.from_wkt(scene.coords["spatial_ref"].attrs["crs_wkt"])
-    x, y = np.meshgrid(scene["x"].values[column], scene["y"].values[row])
-    transform = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-    return transform.transform(x, y)
+    return Transformer.from_crs(CRS.from_wkt(wkt), "EPSG:4326", always_xy=True)
+
+
+@lru_cache(maxsize=8)
+def _names_of_crs(wkt: str) -> tuple[str, ...]:
+    """Code and name of a reference system, which its database is searched for."""
+    from pyproj import CRS
+
+    crs = CRS.from_wkt(wkt)
+    code = crs.to_authority()
+    return (":".join(code), crs.name) if code else (crs.name,)
 
 
 def draw_frame(ax: Axes, graticule: _Graticule) -> None:
@@ -187,22 +216,33 @@ def draw_frame(ax: Axes, graticule: _Graticule) -> None:
     ax.set_ylim(*limits[1])
 
 
-def _draw_lines(ax: Axes, graticule: _Graticule) -> None:
-    column, row, lon, lat = graticule
-    drawn = {}
-    for values, hemispheres in ((lat, _NORTH), (lon, _EAST)):
+def graticule_levels(graticule: _Graticule) -> dict[Any, tuple[Any, Any]]:
+    """Degrees at which parallels and meridians are drawn.
+
+    Returns:
+        Hemispheres (``("S", "N")``, ``("W", "E")``) -> degrees of the coarse pixels (y,
+        x), and the levels; without what cannot be drawn.
+    """
+    levels = {}
+    for values, hemispheres in ((graticule.lat, _NORTH), (graticule.lon, _EAST)):
         span = float(values.max() - values.min())
         # A scene over the pole meets every meridian: no contour is drawn there.
         if span <= 0.0 or span > 300.0:
             continue
         step = next((s for s in _STEPS_DEG if span / s <= 4.5), _STEPS_DEG[-1])
         first = np.ceil(values.min() / step) * step
-        levels = np.arange(first, values.max(), step)
-        if not levels.size:
-            continue
+        chosen = np.arange(first, values.max(), step)
+        if chosen.size:
+            levels[hemispheres] = values, chosen
+    return levels
+
+
+def _draw_lines(ax: Axes, graticule: _Graticule) -> None:
+    drawn = graticule_levels(graticule)
+    for values, levels in drawn.values():
         ax.contour(
-            column,
-            row,
+            graticule.column,
+            graticule.row,
             values,
             levels=levels,
             colors="#1b1f23",
@@ -210,12 +250,26 @@ def _draw_lines(ax: Axes, graticule: _Graticule) -> None:
             linestyles="solid",
             alpha=0.55,
         )
-        drawn[hemispheres] = values, levels
-    _draw_degrees(ax, graticule, drawn)
+    found = edge_degrees(graticule, drawn)
+    for edge, axis in (("left", ax.yaxis), ("bottom", ax.xaxis)) if found else ():
+        here = found.get(edge, {})
+        axis.set_ticks(list(here), list(here.values()), fontsize=8)
+        axis.set_tick_params(length=3)
 
 
-def _draw_degrees(ax: Axes, graticule: _Graticule, drawn: Mapping[Any, Any]) -> None:
-    """Names parallels on one edge and meridians on the other, off the picture."""
+def edge_degrees(
+    graticule: _Graticule, drawn: Mapping[Any, Any]
+) -> dict[str, dict[float, str]]:
+    """Names of parallels on one edge and of meridians on the other.
+
+    Args:
+        graticule: Where the picture lies.
+        drawn: As from `graticule_levels`.
+
+    Returns:
+        ``"left"`` and ``"bottom"`` -> position in px along that edge -> text; empty
+        where nothing is drawn.
+    """
 
     def crossings(hemispheres: tuple[str, str], edge: str) -> dict[float, str]:
         values, levels = drawn[hemispheres]
@@ -232,13 +286,9 @@ def _draw_degrees(ax: Axes, graticule: _Graticule, drawn: Mapping[Any, Any]) -> 
         return {edge: crossings(h, edge) for h, edge in edges.items()}
 
     if not drawn:
-        return
+        return {}
     # In a turned grid, meridians may run across and parallels up.
-    best = max(map(labels, (_NORTH, _EAST)), key=lambda e: sum(map(len, e.values())))
-    for edge, axis in (("left", ax.yaxis), ("bottom", ax.xaxis)):
-        found = best.get(edge, {})
-        axis.set_ticks(list(found), list(found.values()), fontsize=8)
-        axis.set_tick_params(length=3)
+    return max(map(labels, (_NORTH, _EAST)), key=lambda e: sum(map(len, e.values())))
 
 
 def _where(along: np.ndarray, at: np.ndarray, level: float) -> np.ndarray:
@@ -256,20 +306,33 @@ def _degrees(value: float, hemispheres: tuple[str, str]) -> str:
     return f"{abs(value):.6g}° {hemispheres[int(value > 0)]}"
 
 
-def _draw_scale_bar(ax: Axes, graticule: _Graticule) -> None:
-    """Draws a bar of true ground length at the middle of the scene."""
-    from pyproj import Geod
-
+def scale_bar(graticule: _Graticule) -> tuple[float, str] | None:
+    """A bar of true ground length at the middle of the scene: its px and its name."""
     column, row, lon, lat = graticule
     middle = len(row) // 2
-    _, _, width_m = Geod(ellps="WGS84").inv(
+    _, _, width_m = _ellipsoid().inv(
         lon[middle, 0], lat[middle, 0], lon[middle, -1], lat[middle, -1]
     )
     if not np.isfinite(width_m) or width_m <= 0:
-        return
-    pixel_m = width_m / (column[-1] - column[0])
+        return None
     length_m = _nice_below(0.3 * width_m)
-    length_px = length_m / pixel_m
+    name = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
+    return float(length_m * (column[-1] - column[0]) / width_m), name
+
+
+@cache
+def _ellipsoid() -> Any:
+    from pyproj import Geod
+
+    return Geod(ellps="WGS84")
+
+
+def _draw_scale_bar(ax: Axes, graticule: _Graticule) -> None:
+    bar_drawn = scale_bar(graticule)
+    if bar_drawn is None:
+        return
+    length_px, name = bar_drawn
+    column, row, *_ = graticule
     wide, high = float(column[-1] - column[0]), float(row[-1] - row[0])
     x, y = column[0] + 0.045 * wide, row[0] + 0.95 * high
     corner = (x - 0.02 * wide, y - 0.085 * high)
@@ -277,7 +340,6 @@ def _draw_scale_bar(ax: Axes, graticule: _Graticule) -> None:
     ax.add_patch(box)
     bar: Any = {"color": "#1b1f23", "lw": 3, "solid_capstyle": "butt", "zorder": 5}
     ax.plot([x, x + length_px], [y, y], **bar)
-    name = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
     above: Any = {"ha": "center", "va": "bottom", "fontsize": 9, "zorder": 5}
     ax.text(x + length_px / 2, y - 0.02 * high, name, **above)
 
@@ -287,17 +349,24 @@ def _nice_below(length: float) -> float:
     return float(max(f for f in (1.0, 2.0, 5.0) if f * power <= length) * power)
 
 
-def _draw_north(ax: Axes, graticule: _Graticule) -> None:
-    """Draws an arrow along the meridian at the middle of the scene."""
+def north(graticule: _Graticule) -> tuple[float, float] | None:
+    """Which way north lies at the middle: a step of length 1 across and down, px."""
     column, row, _, lat = graticule
     middle = len(row) // 2, len(column) // 2
     gradient = np.gradient(lat, row.astype(float), column.astype(float))
     down, right = (float(g[middle]) for g in gradient)
-    norm = np.hypot(down, right)
-    if not norm > 0:
+    norm = float(np.hypot(down, right))
+    return (right / norm, down / norm) if norm > 0 else None
+
+
+def _draw_north(ax: Axes, graticule: _Graticule) -> None:
+    """Draws an arrow along the meridian at the middle of the scene."""
+    way = north(graticule)
+    if way is None:
         return
+    column, row, *_ = graticule
     size = 0.08 * min(row[-1] - row[0], column[-1] - column[0])
-    dx, dy = right / norm * size, down / norm * size
+    dx, dy = way[0] * size, way[1] * size
     x, y = column[-1] - 1.3 * size, row[0] + 1.3 * size
     ax.add_patch(Circle((x, y), 1.15 * size, **_PLATE))
     tip, tail = (x + 0.2 * dx, y + 0.2 * dy), (x - dx, y - dy)
@@ -307,18 +376,12 @@ def _draw_north(ax: Axes, graticule: _Graticule) -> None:
     ax.text(x + 0.55 * dx, y + 0.55 * dy, "N", zorder=5, **letter)
 
 
-def _reference_line(scene: Any) -> str:
+def reference_line(scene: Any) -> str:
     """Names the scene, its time and its reference system, as far as it knows them."""
     parts = [str(scene.attrs[k]) for k in ("scene_id", "time") if scene.attrs.get(k)]
     attrs = getattr(scene.coords.get("spatial_ref"), "attrs", {})
     if "crs_wkt" in attrs:
-        from pyproj import CRS
-
-        crs = CRS.from_wkt(attrs["crs_wkt"])
-        code = crs.to_authority()
-        parts.append(":".join(code) if code else crs.name)
-        if code:
-            parts.append(crs.name)
+        parts += _names_of_crs(attrs["crs_wkt"])
     elif "lat" in scene.coords:
         parts.append("swath geometry (2-D lat, lon)")
     else:

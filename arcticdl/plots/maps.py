@@ -140,17 +140,31 @@ def object_map(
         >>> len(figure.axes)
         1
     """
+    picture = object_rgb(instances)
+    with house_style():
+        ax = _image_axes(ax, picture.shape[:2])
+        ax.imshow(picture)
+        _finish(ax, title)
+    return _figure_of(ax)
+
+
+def object_rgb(instances: Any) -> np.ndarray:
+    """Paints a map of instances, as `object_map` draws it.
+
+    Args:
+        instances: Integer ``(y, x)``: 0 is background, below 0 is void, each other
+            number one object.
+
+    Returns:
+        ``(y, x, 3)`` uint8.
+    """
     values = np.asarray(instances)
     numbers, ranks = np.unique(np.maximum(values, 0), return_inverse=True)
     ranks = ranks.reshape(values.shape) + int(numbers[0] > 0)
     shades = _apart(ranks)
     paint = np.array([to_rgb(c) for c in (_GROUND, *_OBJECTS, VOID_COLOR)])
     colors = np.where(values < 0, len(paint) - 1, np.where(ranks > 0, shades[ranks], 0))
-    with house_style():
-        ax = _image_axes(ax, values.shape)
-        ax.imshow(paint[colors])
-        _finish(ax, title)
-    return _figure_of(ax)
+    return np.round(paint[colors] * 255).astype(np.uint8)
 
 
 def _apart(ranks: np.ndarray) -> np.ndarray:

@@ -34,7 +34,9 @@ PALETTE = (
 VOID_COLOR = "#c8c8c8"
 """Void pixels: outside the classes, never scored."""
 
-_INK = "#1b1f23"
+INK = "#1b1f23"
+"""Text, lines and frames."""
+
 _STYLE: Any = {
     "font.size": 10.0,
     "font.family": ["DejaVu Sans"],
@@ -42,8 +44,8 @@ _STYLE: Any = {
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.labelsize": 10.0,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.facecolor": "none",
@@ -54,9 +56,9 @@ _STYLE: Any = {
     "legend.frameon": False,
     "legend.fontsize": 9.5,
     "lines.linewidth": 1.8,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "xtick.labelsize": 9.5,
     "ytick.labelsize": 9.5,
     "image.interpolation": "nearest",
@@ -176,7 +178,7 @@ def figure_svg(figure: Figure) -> str:
             metadata={"Date": None, "Creator": None},
         )
     text = buffer.getvalue()
-    return text[text.index("<svg") :].replace(_INK, "currentColor")
+    return text[text.index("<svg") :].replace(INK, "currentColor")
 
 
 def write_figure(figure: Figure, path: str | os.PathLike, *, dpi: int = 150) -> Path:

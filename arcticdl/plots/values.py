@@ -69,12 +69,7 @@ def value_map(
         2
     """
     values = np.asarray(values, np.float64)
-    known = values[np.isfinite(values)]
-    if limits is None and known.size:
-        ends = np.quantile(known, [_MAX_OFF_SCALE, 1 - _MAX_OFF_SCALE])
-        limits = (float(ends[0]), float(ends[1]))
-    low, high = limits or (0.0, 1.0)
-    high = high if high > low else low + 1.0
+    low, high = scale_of(values, limits)
     with house_style():
         if ax is None:
             ratio = min(max(values.shape[1] / values.shape[0], 0.4), 2.5)
@@ -97,6 +92,29 @@ def value_map(
         bar.outline.set_visible(False)  # type: ignore[operator]
         bar.set_label(units if units not in ("", "1") else "")
     return figure
+
+
+def scale_of(
+    values: np.ndarray, limits: Sequence[float] | None = None
+) -> tuple[float, float]:
+    """Ends of a scale: those given, else from the 2nd to the 98th percentile.
+
+    Args:
+        values: Numbers of any shape; what is not finite does not count.
+        limits: Both ends, or ``None``.
+
+    Returns:
+        The lower end and the upper one, which is above it.
+
+    Example:
+        >>> scale_of(np.array([5.0, np.nan]))
+        (5.0, 6.0)
+    """
+    known = values[np.isfinite(values)]
+    if limits is None and known.size:
+        limits = np.quantile(known, [_MAX_OFF_SCALE, 1 - _MAX_OFF_SCALE]).tolist()
+    low, high = limits if limits is not None else (0.0, 1.0)
+    return float(low), float(high if high > low else low + 1.0)
 
 
 def truth_scatter(

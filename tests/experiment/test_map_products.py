@@ -148,7 +148,7 @@ def test_maps_of_other_views_are_not_gone_on_with(model, scene, capsys):
 def test_several_scenes_go_on_where_a_killed_call_stopped(model, scene, monkeypatch):
     other = write_scene("other.tif")
     words = ["predict", model, scene, other, "-o", "maps", "--products", "zarr"]
-    made = module.SceneWriter._make
+    made = module.SceneWriter._make_products
     count = []
 
     def killed(self, *args):
@@ -157,7 +157,7 @@ def test_several_scenes_go_on_where_a_killed_call_stopped(model, scene, monkeypa
         if len(count) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(module.SceneWriter, "_make", killed)
+    monkeypatch.setattr(module.SceneWriter, "_make_products", killed)
     assert main(words) != 0
     done = MAPS | {"scene.zarr"}
     assert names() == done
@@ -243,7 +243,7 @@ def test_maps_of_a_swath_are_brought_to_a_grid_if_asked(model, swath, monkeypatc
     target = Path("maps") / f"pass{writer.ending(scene)}"
     assert target.name == "pass.tif"
     writer.check(scene, target)
-    writer.write(scene, target)
+    writer.write_all([scene], [target])
     assert names() == {"pass.tif", "pass_confidence.tif", "pass.nc"}
     with rasterio.open(target) as file:
         codes, crs, move = file.read(1), file.crs, file.transform
@@ -258,7 +258,7 @@ def test_maps_of_a_swath_are_brought_to_a_grid_if_asked(model, swath, monkeypatc
     np.testing.assert_array_equal(codes[rows, cols][clear], right[clear])
     monkeypatch.setattr(module, "fill_maps", None)  # the network need not run again
     writer.products = {"polygons": {}}
-    made = writer.write(scene, target)
+    made = writer.write_all([scene], [target])
     assert [file.name for file in made][1:] == [
         "pass_polygons.gpkg", "pass_polygons.parquet"
     ]  # fmt: skip
@@ -342,3 +342,38 @@ def test_bands_in_another_order_make_the_same_map(model, scenes):
     words = ["predict", model, scenes[0], "turned.tif", "-o", "maps", "--products", ""]
     assert main(words) == 0
     assert mapped("maps")["turned.tif"] == mapped("maps")["scene0.tif"]
+
+
+def test_the_model_is_loaded_once(model, scene, monkeypatch):
+    loaded, load = [], keras.saving.load_model
+
+    def counted(path, **how):
+        loaded.append(path)
+        return load(path, **how)
+
+    monkeypatch.setattr(keras.saving, "load_model", counted)
+    assert main(["predict", model, scene, "-o", "maps", "--products", ""]) == 0
+    assert list(map(str, loaded)) == [model]
+
+
+def test_a_picture_that_cannot_be_made_leaves_no_file_of_any_scene(
+    model, scene, monkeypatch, capsys
+):
+    """The second scene is mapped already when the first one's picture fails."""
+    other, begun = write_scene("other.tif"), module.SceneWriter._begin
+    hidden = []
+
+    def watched(self, *args):
+        found = begun(self, *args)
+        hidden.append(found.folder)
+        return found
+
+    def fails(*_, **__):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(module.SceneWriter, "_begin", watched)
+    monkeypatch.setattr(module, "write_products", fails)
+    assert main(["predict", model, scene, other, "-o", "maps"]) == 1
+    assert "No space left" in capsys.readouterr().err
+    assert len(hidden) == 2 and names() == set()
+    assert list(Path("maps").iterdir()) == []

@@ -10,6 +10,7 @@ from arcticdl.models import (
     build_regressor,
     build_segmenter,
     get_card,
+    saved_card,
     set_card,
 )
 from arcticdl.testing.models import check_segmenter
@@ -52,6 +53,8 @@ def test_saved_and_reloaded_to_the_bit_with_its_card(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict(image(), verbose=0), expected)
     assert get_card(loaded) == get_card(model)
+    assert saved_card(tmp_path / "model.keras") == get_card(model)
+    assert saved_card(tmp_path / "none.keras") is None
     assert get_card(loaded)["bands"] == CARD["bands"]
 
 

@@ -5,27 +5,32 @@ from typing import Any
 
 import xarray as xr
 
+from arcticdl.files import atomic_path
 from arcticdl.inference.products.cf import stem_file
 from arcticdl.inference.products.product import Product
 
 _MAX_PANELS = 3
+_COMPRESSION = 1  # at 6 it takes most of the time and saves a fifth
 _KEPT = ("anomaly", "cluster", "filled")
 
 
 def write_png(maps: xr.Dataset, scene: xr.Dataset | None, stem: Path) -> None:
     """Draws the scene, where it is given, and the chief maps as ``NAME.png``."""
-    from arcticdl.plots import scene_map, write_figure
+    from arcticdl.plots.painted import scene_picture
 
     chosen = _panels(maps)
     parts: dict[str, Any] = dict(chosen)
     where = scene if scene is not None else maps
     parts |= {k: where[k] for k in ("image", "valid") if k in where}
-    both = xr.Dataset(parts, attrs=where.attrs)
-    if "spatial_ref" in where.coords:
-        both = both.assign_coords(spatial_ref=where["spatial_ref"])
+    # Variables alone, which xarray need not align: all lie on one grid.
+    place = {name: coord.variable for name, coord in where.coords.items()}
+    pixels = {name: part.variable for name, part in parts.items()}
+    both = xr.Dataset(pixels, place, where.attrs)
     title = str(where.attrs.get("scene_id", stem.name))
     (path,) = PRODUCT.files(maps, stem)
-    write_figure(scene_map(both, list(chosen), title=title), path)
+    picture = scene_picture(both, list(chosen), title=title)
+    with atomic_path(path) as part:
+        picture.save(part, compress_level=_COMPRESSION)
 
 
 def _panels(maps: xr.Dataset) -> dict[str, xr.DataArray]:

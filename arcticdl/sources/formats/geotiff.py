@@ -114,6 +114,26 @@ def open_geotiff(
     )
 
 
+def open_pixels(path: str | Path) -> xr.DataArray:
+    """The pixels of a GeoTIFF that was just written, as its file holds them.
+
+    Args:
+        path: The file, on a grid that is known.
+
+    Returns:
+        Lazy ``(band, y, x)`` in the file's type, without coordinates.
+
+    Raises:
+        SourceError: The file cannot be read.
+    """
+    source = RasterFile(str(path), "GTiff", scale=False)
+    indices = list(range(len(source.indexes)))
+    reader = partial(_read_bands, source, indices)
+    shape = (len(indices), *source.shape)
+    image = WindowArray(shape, source.dtype(indices), reader)
+    return xr.DataArray(image.variable(("band", "y", "x"), {}))
+
+
 def _read_bands(
     source: RasterFile, indices: list[int], bands: list[int], rows: slice, cols: slice
 ) -> Any:
