@@ -20,6 +20,7 @@ from arcticdl.experiment.split import Split
 from arcticdl.experiment.synthesis.styles import with_styles
 from arcticdl.tasks import Head
 from arcticdl.tiles import Normalizer, SceneStore, TileStore
+from arcticdl.tiles.folds.made import made_tiles
 from arcticdl.tiles.table import SAMPLERS
 
 if TYPE_CHECKING:
@@ -218,6 +219,8 @@ def describe_fold(
         for part, tiles in parts.items()
         if len(tiles)
     )
+    if made := int(made_tiles(store.manifest)[split.train].sum()):
+        told += f"; {made} of those that train were made by a generator"
     height, width = store.tile_size_px
     what = "tiles" if config.train.feed == "tiles" else "windows"
     return (
