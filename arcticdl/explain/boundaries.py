@@ -65,7 +65,7 @@ def decision_boundaries(
     """
     names = list(explainer.subject.bands)
     check_pair(bands, names)
-    scene, given = explainer.prepare(scene, None)
+    scene, given = explainer.prepare(scene, None, survey=False)
     stats = scene_band_stats(scene) if given is None else given
     places = [names.index(band) for band in bands]
     low, high = (stats.percentiles[p][places] for p in (1, 99))

@@ -1,6 +1,6 @@
 """Maps that explain a whole scene, window by window, in bounded memory."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,12 @@ from arcticdl.explain.subject import (
     refuse_ensemble,
 )
 from arcticdl.explain.table import METHODS
+from arcticdl.inference.blend import window_starts
 from arcticdl.inference.forward import Answers, compiled, xla_helps
 from arcticdl.inference.maps import MapLayer
 from arcticdl.inference.predict import map_scene
 from arcticdl.inference.predictor import AnyModel, Predictor
+from arcticdl.inference.strips import read_strips
 from arcticdl.scene import BandStats
 from arcticdl.tasks import Output
 
@@ -114,6 +116,51 @@ class Explainer(Predictor):
         lacking = max(0, self.batch_size - len(scaled))
         return np.pad(scaled, [(0, lacking), *[(0, 0)] * 3])
 
+    def prepare(
+        self,
+        scene: xr.Dataset,
+        image_stats: BandStats | None,
+        *,
+        survey: bool = True,
+    ) -> tuple[xr.Dataset, BandStats | None]:
+        """As of a predictor; the method surveys the scene that it is to explain.
+
+        Args:
+            scene: The scene.
+            image_stats: Its statistics, where they are known.
+            survey: Whether the whole scene is explained next, and not parts of it.
+        """
+        scene, image_stats = super().prepare(scene, image_stats)
+        if survey and self.method.survey is not None:
+            self.method.survey(self._windows(scene, image_stats))
+        return scene, image_stats
+
+    def _windows(
+        self, scene: xr.Dataset, stats: BandStats | None
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+        """Scaled windows of a whole scene; each pixel is valid in one of them."""
+        height, width = self.window
+        rows, cols = scene.sizes["y"], scene.sizes["x"]
+        tops, lefts = window_starts(rows, height, 0), window_starts(cols, width, 0)
+        once_y, once_x = _once(tops, height, rows), _once(lefts, width, cols)
+        for down, strip in zip(once_y, read_strips(scene, tops, height), strict=True):
+            for at in range(0, len(lefts), self.batch_size):
+                chosen = lefts[at : at + self.batch_size]
+                pairs = [strip.window(left, self.window) for left in chosen]
+                image, valid = (np.stack(part) for part in zip(*pairs, strict=True))
+                across = once_x[at : at + self.batch_size]
+                valid &= down[:, None] & across[:, None, :]
+                if valid.any():
+                    yield self._batch(image, valid, stats)
+
+    def _batch(
+        self, image: NDArray[Any], valid: NDArray[np.bool_], stats: BandStats | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Scaled windows and their validity, as many as a batch holds."""
+        scaled = self.scale(image, valid, stats)
+        lacking = len(scaled) - len(valid)
+        return scaled, np.pad(valid, [(0, lacking), (0, 0), (0, 0)])
+
     def _layer(self, name: str) -> MapLayer:
         names = self.method.names
         told = Output(
@@ -132,11 +179,16 @@ class Explainer(Predictor):
     def _explain(
         self, image: NDArray[Any], valid: NDArray[np.bool_], stats: BandStats | None
     ) -> Answers:
-        scaled = self.scale(image, valid, stats)
-        lacking = len(scaled) - len(valid)
-        known = np.pad(valid, [(0, lacking), (0, 0), (0, 0)])
+        scaled, known = self._batch(image, valid, stats)
         found = self.method.explain(scaled, known)
         return {self.layers[0].name: found[: len(image)]}
+
+
+def _once(starts: list[int], window: int, length: int) -> NDArray[np.bool_]:
+    """For each window of an axis, which of its pixels no window before it has."""
+    ends = [0, *(start + window for start in starts[:-1])]
+    at = np.array(starts)[:, None] + np.arange(window)
+    return (at >= np.array(ends)[:, None]) & (at < length)
 
 
 def explain_scene(

@@ -4,7 +4,7 @@ A method is built for a subject, and then explains batches of scaled windows, in
 pixels without input are 0, as is a band of average size under most scalings.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from arcticdl.explain.subject import Floats, Subject
 from arcticdl.models.probe import deepest, find_features, with_features, with_hook
 
 Explain = Callable[[Floats, NDArray[np.bool_]], Floats]
+Windows = Iterable[tuple[Floats, NDArray[np.bool_]]]
 
 
 class Method(NamedTuple):
@@ -29,6 +30,8 @@ class Method(NamedTuple):
         about: What it is, one phrase.
         signed: Whether it has two sides: what speaks for the answer, and against.
         told: What else became known while it ran, such as its numerical error.
+        survey: What a method must know of a whole scene before it explains its windows
+            alike: takes all of them, each pixel valid in one window alone.
     """
 
     explain: Explain
@@ -36,6 +39,7 @@ class Method(NamedTuple):
     about: str
     signed: bool
     told: dict[str, Any]
+    survey: Callable[[Windows], None] | None = None
 
 
 def activations(subject: Subject, *, layers: Sequence[str] | None = None) -> Method:
@@ -74,7 +78,9 @@ def gradcam(subject: Subject, *, layer: str | None = None) -> Method:
     Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391); of maps Seg-Grad-CAM
     (Vinogradova et al. 2020, arXiv:2002.11434), whose set of pixels are those that are
     answered with the class. Gradients are summed over a window, not averaged, so that
-    windows of any size compare.
+    windows of any size compare. Of a scene that was surveyed, features have the same
+    weights in all windows, those of all its pixels; else each window has its own, and
+    where windows meet, maps would have seams.
 
     Args:
         subject: What is explained.
@@ -96,27 +102,52 @@ def gradcam(subject: Subject, *, layer: str | None = None) -> Method:
         return subject.read(outputs, chosen), hook.seen
 
     graded, shapes = differentiate(scores), dict[Any, Any]()
+    of_scene: list[Floats] = []
 
-    def explain(scaled: Floats, valid: NDArray[np.bool_]) -> Floats:
+    def features(scaled: Floats) -> Floats:
+        hook.shift = None
+        hooked(scaled, training=False)
+        return np.asarray(hook.seen)
+
+    def slopes(
+        scaled: Floats, valid: NDArray[np.bool_]
+    ) -> Iterator[tuple[int, Floats, Floats]]:
+        """By class the summed slopes of each window (n, feature), and its pixels."""
         chosen = subject.chosen(subject.answer(scaled), valid)
+        chosen[~valid.any(axis=(1, 2))] = 0  # what fills up a batch
         if scaled.shape not in shapes:
-            hook.shift = None
-            hooked(scaled, training=False)
-            shapes[scaled.shape] = np.zeros(hook.seen.shape, np.float32)
-        maps = []
+            shapes[scaled.shape] = np.zeros_like(features(scaled))
         for number in _numbers(subject, chosen):
             one = np.zeros_like(chosen)
             one[..., number] = chosen[..., number]
-            _, seen, slope = graded(shapes[scaled.shape], scaled, one)
-            weights = slope.sum(axis=(1, 2), keepdims=True)
-            count = np.maximum(one.reshape(len(one), -1).sum(axis=1), 1)
-            cam = np.maximum((weights * np.asarray(seen)).sum(-1, keepdims=True), 0)
-            cam /= count[:, None, None, None].astype(np.float32)
-            maps.append(_enlarged(cam, feature.stride, valid.shape[1:]))
-        return np.concatenate(maps, axis=-1)
+            slope = graded(shapes[scaled.shape], scaled, one)[2].sum(axis=(1, 2))
+            yield number, slope, one.reshape(len(one), -1).sum(axis=1)
+
+    def survey(windows: Windows) -> None:
+        sums: dict[int, list[Any]] = {}
+        for scaled, valid in windows:
+            for number, slope, count in slopes(scaled, valid):
+                kept = sums.setdefault(number, [0.0, 0.0])
+                kept[0] = kept[0] + slope.sum(axis=0, dtype=np.float64)
+                kept[1] += float(count.sum())
+        of_scene.clear()
+        of_scene.extend(
+            (slope / max(count, 1)).astype(np.float32)[None]
+            for _, (slope, count) in sorted(sums.items())
+        )
+
+    def explain(scaled: Floats, valid: NDArray[np.bool_]) -> Floats:
+        weights = of_scene or [
+            slope / np.maximum(count, 1).astype(np.float32)[:, None]
+            for _, slope, count in slopes(scaled, valid)
+        ]
+        seen = features(scaled)
+        cams = [(seen * w[:, None, None]).sum(-1, keepdims=True) for w in weights]
+        maps = np.maximum(np.concatenate(cams, axis=-1), 0)
+        return _enlarged(maps, feature.stride, valid.shape[1:])
 
     about = "what a layer's features add to the mean score of a class (Grad-CAM)"
-    return Method(explain, subject.names, about, False, {"layer": name})
+    return Method(explain, subject.names, about, False, {"layer": name}, survey)
 
 
 def integrated(subject: Subject, *, steps: int = 16) -> Method:

@@ -60,6 +60,27 @@ def test_grad_cam_weighs_features_by_what_they_say_of_a_class(linear, scene):
     np.testing.assert_allclose(found.values[known], expected[known], atol=1e-5)
 
 
+def test_grad_cam_of_a_scene_has_no_seams_between_its_windows(scene):
+    """Of squared features the weights are their means, over the whole scene."""
+    rng = np.random.default_rng(2)
+    image = 1 + rng.random((2, 40, 27)).astype("float32")
+    image[0, :, 13:] += 3  # so that windows on either side differ
+    image[:, 30:, :20] += 2
+    image[:, 5:9, 3:11] = np.nan
+    planted = scene.assign(image=(("band", "y", "x"), image))
+    pixels = keras.Input((None, None, 2), name="image")
+    x = Card(card_of(ice=ICE), name="card")(pixels)
+    x = dense("features", [[1, 0], [0, 1]])(x)
+    x = keras.layers.Multiply()([x, x])
+    model = keras.Model(pixels, dense("ice", [[0, 1], [0, -0.25]])(x))
+    found = explain_scene(
+        model, planted, target="ice", options={"layer": "features"}, **QUIET
+    )["gradcam"].values
+    weights = 2 * np.nanmean(image, axis=(1, 2)) * [1, -0.25]
+    expected = np.maximum(np.einsum("b,byx->yx", weights, image), 0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
 def test_each_class_is_explained_by_the_pixels_that_bear_it(linear, scene):
     """Ice rests on its features where any pixel is ice; water has none to rest on."""
     found = explain_scene(linear, scene, options={"layer": "features"}, **QUIET)

@@ -103,7 +103,7 @@ def _map(
 
 def _taken_apart(explainer: Explainer, scene: xr.Dataset) -> Deletion:
     """Deletion curves of the fullest of some windows that are spread over a scene."""
-    scene, stats = explainer.prepare(scene, None)
+    scene, stats = explainer.prepare(scene, None, survey=False)
     height, width = explainer.window
     found = []
     for top in _spread(window_starts(scene.sizes["y"], height, 0)):
