@@ -1,7 +1,7 @@
 """The whole of a configuration, and what its sections must agree on."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -148,8 +148,8 @@ class Experiment(Section):
         for label in self.heads or [self.label_name]:
             check_choice("heads" if self.heads else "label", label, self.data.answered)
         line, classes = self.predict.line, self.data.answered[self.label_name].classes
-        if line is not None:
-            check_choice("predict.line", line, classes)
+        for name in line.classes if line else ():
+            check_choice("predict.line", name, classes)
         return self
 
     @model_validator(mode="after")
@@ -372,10 +372,16 @@ class Experiment(Section):
         return [n for n, label in labels if label in learnt or n == self.instances]
 
     @property
-    def line_class(self) -> str | None:
-        """Name of the line's class as the store writes it, without blanks."""
+    def line_rule(self) -> dict[str, Any] | None:
+        """How a line is traced; classes as the store writes them, without blanks."""
         line = self.predict.line
-        return None if line is None else line.replace(" ", "_")
+        if line is None:
+            return None
+        told = line.model_dump(exclude_defaults=True)
+        named = [name.replace(" ", "_") for name in line.classes]
+        return (
+            told | {"name": named[0]} | ({"between": named[1:]} if line.between else {})
+        )
 
     @property
     def store_path(self) -> Path:

@@ -51,6 +51,11 @@ class SidesConfig(Section):
     upper: str = Field(description="Class of the side of the first row.")
     lower: str = Field(description="Class of the other side.")
     width_px: PositiveFloat = Field(40.0, description="Width of each strip, pixels.")
+    beyond_ends: bool = Field(
+        True,
+        description="Whether the strips go around the ends of the line, onto what it "
+        "ends at.",
+    )
 
 
 class BoxesConfig(Section):

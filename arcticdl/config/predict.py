@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from arcticdl.config.names import CALIBRATION, POSTPROCESS, PRODUCT
 from arcticdl.config.section import Named, Section, TileSize
@@ -70,6 +70,45 @@ class ObjectsConfig(Section):
     max_objects: PositiveInt = Field(100, description="Most objects of a window.")
 
 
+class LineConfig(Section):
+    """A thin class that is reduced to a line; its name alone may stand."""
+
+    alone = "name"
+
+    name: str = Field(description="The thin class.")
+    between: tuple[str, str] | None = Field(
+        None,
+        description="Classes that the line divides, that of the side of the first row "
+        "before the other; the line is then traced where both lie beside it. null: "
+        "where the class itself is likeliest.",
+    )
+    width_px: PositiveInt = Field(
+        20, description="How far to either side what the line divides is looked at."
+    )
+    min_confidence: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Least mean share of a line's two sides that are what they should "
+        "be; a line below it is none. Choose it on training data.",
+    )
+
+    @model_validator(mode="after")
+    def _sides_are_told(self) -> "LineConfig":
+        changed = self.model_dump(exclude_defaults=True).keys() - {"name"}
+        if self.between is None and changed:
+            raise ValueError(
+                "`width_px` and `min_confidence` are of the two sides of a line, and "
+                "need `between`, their classes"
+            )
+        return self
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that are named: the line's, and those of its sides."""
+        return (self.name, *(self.between or ()))
+
+
 class PredictConfig(Section):
     """How a whole scene is mapped."""
 
@@ -124,7 +163,7 @@ class PredictConfig(Section):
         description="What may differ from the training scenes beyond the limit: the "
         "size of the bands' numbers, that of the pixels.",
     )
-    line: str | None = Field(
+    line: LineConfig | None = Field(
         None, description="Class to reduce to a one-pixel line as well."
     )
 

@@ -29,7 +29,7 @@ from arcticdl.evaluation.strata.within import (
 )
 from arcticdl.inference.forward import Answers
 from arcticdl.inference.images import answer_image
-from arcticdl.inference.lines import draw_line, trace_line
+from arcticdl.inference.lines import LineRule, draw_line
 from arcticdl.inference.objects.finder import Finder
 from arcticdl.inference.predict import answer_scene
 from arcticdl.inference.predictor import Predictor
@@ -47,7 +47,7 @@ def evaluate_scenes(
     store: TileStore,
     indices: Sequence[int] | np.ndarray,
     *,
-    line: str | None = None,
+    line: LineRule | Mapping[str, Any] | str | None = None,
     tta: str = "none",
     mc_dropout: int | None = None,
     batch_size: int = 4,
@@ -67,7 +67,8 @@ def evaluate_scenes(
             its name.
         store: The tile store.
         indices: Tiles to score; each belongs to a scene, which is put together again.
-        line: A class to reduce to a line; its distance to the true line is scored too.
+        line: A class to reduce to a line, or an ``inference.LineRule`` or its keys; its
+            distance to the true line is scored too.
         tta: Views averaged, as in ``predict_scene``.
         mc_dropout: Passes with dropout left on, likewise.
         batch_size: Windows in one call of the model.
@@ -86,7 +87,8 @@ def evaluate_scenes(
         Name of the label -> its evaluation; one image a scene, every pixel counted
         once. With ``line`` each image has ``distance_px`` (see
         ``arcticdl.metrics.front_distance``: the mean of both directions),
-        ``distance_matched_px`` and ``line_threshold``; of `within` each evaluation of
+        ``distance_matched_px`` and ``line_threshold`` or, of a line that is traced
+        between two classes, ``line_confidence``; of `within` each evaluation of
         pixels has ``within.result()``, of `instances` that head's
         ``instances.result()``. Of a model that finds objects
         see ``evaluation.objects``.
@@ -123,7 +125,7 @@ def evaluate_scenes(
         stats = store.scene_stats(scene_id)
         answers = answer_heads(predictor, scene, stats, overlap_px)
         for name, head in heads.items():
-            rule = _Rule(head, labels[name], line, starts[name])
+            rule = _Rule(head, labels[name], LineRule.read(line), starts[name])
             _score_head(evaluations[name], seen, rule, answers.get(name))
     return {labels[name].name: found for name, found in evaluations.items()}
 
@@ -154,7 +156,7 @@ class _Rule(NamedTuple):
 
     head: Head
     info: LabelInfo
-    line: str | None
+    line: LineRule | None
     start: Mapping[str, Any] | None
 
 
@@ -229,8 +231,8 @@ def _of_whole_scene(
     found: dict[str, float] = {}
     if head.spec.kind == "members":
         found |= ensemble_scores(truth, answer)
-    if rule.line is not None and rule.line in head.classes:
-        found |= _line_scores(answer, truth, head.classes.index(rule.line))
+    if rule.line is not None and rule.line.name in head.classes:
+        found |= _line_scores(answer, truth, head.classes, rule.line)
     if rule.start is not None:
         values = head.form.outputs["value"].read(answer, head)
         units = rule.info.units
@@ -317,16 +319,18 @@ def _filled(
     return complete(given, true, answer)
 
 
-def _line_scores(prob: np.ndarray, truth: np.ndarray, code: int) -> dict[str, float]:
-    true_line = front_line(truth == code)
+def _line_scores(
+    prob: np.ndarray, truth: np.ndarray, classes: Sequence[str], line: LineRule
+) -> dict[str, float]:
+    true_line = front_line(truth == classes.index(line.name))
     if not true_line.any():
         return {}
-    path, threshold = trace_line(prob[..., code])
+    path, told = line.trace(prob, classes)
     found = front_distance(draw_line(path, true_line.shape), true_line)
     return {
         "distance_px": found["mean"],
         "distance_matched_px": found["mean_matched"],
-        "line_threshold": threshold,
+        **{f"line_{key}": value for key, value in told.items()},
     }
 
 

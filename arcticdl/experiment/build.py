@@ -276,7 +276,7 @@ def describe_card(config: Experiment, feed: Any) -> dict[str, Any]:
     from arcticdl.training.feed import undo
 
     card: dict[str, Any] = dict(feed.card)
-    card |= {"line": config.line_class} if config.line_class else {}
+    card |= {"line": config.line_rule} if config.line_rule else {}
     starts: dict[str, Any] = {}
     for name, label in config.data.labels.items():
         if label.restores is None or name not in config.each_head:

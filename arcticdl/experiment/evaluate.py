@@ -129,7 +129,7 @@ def _answered(
         model,
         store,
         _tested(store, split),
-        line=config.line_class,
+        line=config.line_rule,
         tta=config.predict.tta,
         mc_dropout=config.predict.mc_dropout,
         batch_size=config.predict.batch_size,

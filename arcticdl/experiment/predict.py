@@ -192,7 +192,7 @@ def _find(call: _Call, scenes: Sequence[xr.Dataset], target: Path) -> list[Path]
 def _map(call: _Call, scenes: list[xr.Dataset], target: Path) -> list[Path]:
     """Maps all scenes, and writes the table of what is answered about each."""
     settings = call.settings
-    line = call.config.line_class if call.config else None
+    line = call.config.line_rule if call.config else None
     predictor = _predictor(settings, call.paths, call.tta, line)
     targets = {head.spec.target for head in predictor.heads.values()}
     _check_targets(call, targets)
@@ -280,7 +280,7 @@ def _write_maps(
 
 
 def _predictor(
-    settings: PredictConfig, paths: list[Path], tta: str | None, line: str | None
+    settings: PredictConfig, paths: list[Path], tta: str | None, line: Any
 ) -> Predictor:
     """The models made ready, as the configuration says."""
     return Predictor(

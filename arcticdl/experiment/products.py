@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -81,6 +81,8 @@ class SceneWriter:
         finish += [dict(grid)] if grid else []
         usual = {"tta": "none", "mc_dropout": None}
         finish += [predictor.averaged] if predictor.averaged != usual else []
+        if predictor.line is not None and predictor.line.between is not None:
+            finish += [asdict(predictor.line)]
         self.digest = digest_of(models, json.dumps(finish) if any(finish) else "")
         self.tags = {MODEL_TAG: self.digest, **tags}
 
@@ -219,10 +221,10 @@ class SceneWriter:
         line = self.predictor.line
         if line is not None:
             heads = self.predictor.heads
-            name = next(n for n, head in heads.items() if line in head.classes)
+            name = next(n for n, head in heads.items() if line.name in head.classes)
             prefix = f"{name}_" if len(heads) > 1 else ""
-            prob = maps[f"{prefix}prob"][heads[name].classes.index(line)].values
-            write_line_maps(prob, scene, target, line)
+            prob = np.moveaxis(maps[f"{prefix}prob"].values, 0, -1)
+            write_line_maps(prob, heads[name].classes, scene, target, line)
 
     @contextmanager
     def _first_map(self, target: Path, scene: xr.Dataset) -> Iterator[Path]:

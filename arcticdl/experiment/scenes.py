@@ -307,7 +307,12 @@ def _named_sides(codes: xr.DataArray, label: LabelConfig) -> xr.DataArray:
         for name in (label.sides.line, label.sides.upper, label.sides.lower)
     )
     return name_sides(
-        codes, line=line, upper=upper, lower=lower, width_px=label.sides.width_px
+        codes,
+        line=line,
+        upper=upper,
+        lower=lower,
+        width_px=label.sides.width_px,
+        beyond_ends=label.sides.beyond_ends,
     )
 
 

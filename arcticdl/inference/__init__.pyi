@@ -2,7 +2,9 @@
 from .ensemble import build_ensemble as build_ensemble
 from .export import export_model as export_model
 from .images import predict_images as predict_images
+from .lines import LineRule as LineRule
 from .lines import draw_line as draw_line
+from .lines import trace_between as trace_between
 from .lines import trace_line as trace_line
 from .lines import write_line as write_line
 from .load import load_model as load_model

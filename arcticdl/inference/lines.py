@@ -1,9 +1,10 @@
 """A thin class as the one line it stands for: a calving front, an ice edge."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 from rasterio import Affine
 from rasterio.transform import xy
 
+from arcticdl.choices import check_choice
 from arcticdl.files import atomic_path
 from arcticdl.inference.output import MapFile, scene_georeference
 from arcticdl.metrics.fronts import front_path
+from arcticdl.metrics.lines import dividing_path
 
 THRESHOLDS = (0.2, 0.1, 0.05)
 """Probabilities tried in turn until a line is found.
@@ -21,6 +24,10 @@ THRESHOLDS = (0.2, 0.1, 0.05)
 A line three pixels wide that may lie a pixel higher or lower has a low probability at
 each pixel, so one half would cut off its uncertain ends.
 """
+
+TOLLS = (0.4, 0.2, 0.1, 0.05)
+"""What a line between two surfaces pays a column, tried in turn until one is found; it
+earns contrast and probability, which counts up to the contrast, of up to 1 each."""
 
 FAINT_SHARES = (0.01, 0.02, 0.04)
 """Shares of the map's most probable pixels that are tried when every threshold fails;
@@ -67,6 +74,144 @@ def trace_line(
     return np.zeros((0, 2), np.int64), 0.0
 
 
+def trace_between(
+    prob: NDArray[Any],
+    upper: NDArray[Any],
+    lower: NDArray[Any],
+    *,
+    width_px: int = 20,
+    min_length_px: int = 10,
+) -> tuple[NDArray[np.int64], float]:
+    """Traces the line that has one surface above it and another below.
+
+    Many things look like a front: the edges of icebergs, of melange, of shadow. Only
+    one has the sea on one side and the glacier on the other, and that is looked for:
+    of all lines that visit each column of the map at most once, the one that gathers
+    most contrast between its two sides and most probability of its own class. What a
+    column costs, and so where the line ends, is lowered until one is found.
+
+    Args:
+        prob: Probability of the line's class (y, x), 0-1; NaN is no line.
+        upper: That of the class on the side of the first row.
+        lower: That of the class on the other side.
+        width_px: How far to either side is looked, at least 1.
+        min_length_px: A shorter line is none.
+
+    Returns:
+        ``(path, confidence)``: int64 (point, 2), row and column from left to right;
+        and how much of its two sides is what it should be, as the mean over the line,
+        0-1. An empty path and 0 where nothing divides the two.
+
+    Raises:
+        ValueError: The maps differ in shape, or an option is out of range.
+
+    Example:
+        >>> sea, ice = np.zeros((60, 40)), np.zeros((60, 40))
+        >>> sea[:30], ice[31:] = 1.0, 1.0
+        >>> path, confidence = trace_between(np.zeros((60, 40)), sea, ice)
+        >>> set(path[:, 0].tolist()), round(confidence, 2)
+        ({30}, 1.0)
+    """
+    fields = [np.nan_to_num(np.asarray(x, np.float64)) for x in (prob, upper, lower)]
+    shapes = [field.shape for field in fields]
+    if len(set(shapes)) > 1 or fields[0].ndim != 2 or not fields[0].size:
+        raise ValueError(
+            "`prob`, `upper` and `lower` must be maps (y, x) of one shape. "
+            f"Received: shapes {shapes}."
+        )
+    if width_px < 1:
+        raise ValueError(f"`width_px` must be at least 1. Received: {width_px}.")
+    for toll in TOLLS:
+        path, confidence = dividing_path(*fields, width_px=width_px, toll=toll)
+        if len(path) >= min_length_px:
+            return path, confidence
+    return np.zeros((0, 2), np.int64), 0.0
+
+
+class TracedLine(NamedTuple):
+    """A line, and how sure it is.
+
+    Attributes:
+        path: int64 (point, 2), row and column from end to end; none: there is no line.
+        told: ``threshold``, the probability it was traced at, or ``confidence``, how
+            much of its two sides is what it should be; 0 where there is no line.
+    """
+
+    path: NDArray[np.int64]
+    told: dict[str, float]
+
+
+@dataclass(frozen=True)
+class LineRule:
+    """How the line of a thin class is traced.
+
+    Attributes:
+        name: The class.
+        between: Classes that it divides, that of the side of the first row before the
+            other; ``None``: the line lies where the class itself is likeliest.
+        width_px: How far to either side is looked, with `between`.
+        min_confidence: A line below it is none, with `between`; 0-1.
+    """
+
+    name: str
+    between: tuple[str, str] | None = None
+    width_px: int = 20
+    min_confidence: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.between is not None and len({self.name, *self.between}) != 3:
+            raise ValueError(
+                "`between` names the two classes that a line divides, other than its "
+                f"own. Received: name={self.name!r}, between={self.between!r}."
+            )
+        if not (self.width_px >= 1 and 0 <= self.min_confidence <= 1):
+            raise ValueError(
+                "`width_px` must be at least 1 and `min_confidence` from 0 to 1. "
+                f"Received: {self.width_px} and {self.min_confidence}."
+            )
+
+    @classmethod
+    def read(
+        cls, value: "LineRule | Mapping[str, Any] | str | None"
+    ) -> "LineRule | None":
+        """From a card or a configuration; the name alone may stand."""
+        if value is None or isinstance(value, LineRule):
+            return value
+        told: dict[str, Any] = {"name": value} if isinstance(value, str) else {**value}
+        if told.get("between") is not None:
+            told["between"] = tuple(told["between"])
+        return cls(**told)
+
+    def check(self, classes: Sequence[str]) -> None:
+        """Refuses names that are none of the classes.
+
+        Raises:
+            ValueError: One is not.
+        """
+        for name in (self.name, *(self.between or ())):
+            check_choice("line", name, classes)
+
+    def trace(self, prob: NDArray[Any], classes: Sequence[str]) -> TracedLine:
+        """Traces the line of a map.
+
+        Args:
+            prob: Probabilities of all classes (y, x, class), 0-1.
+            classes: Their names.
+
+        Returns:
+            The line, of no points where there is none.
+        """
+        if self.between is None:
+            path, threshold = trace_line(prob[..., classes.index(self.name)])
+            return TracedLine(path, {"threshold": threshold})
+        codes = [classes.index(name) for name in (self.name, *self.between)]
+        maps = (prob[..., code] for code in codes)
+        path, confidence = trace_between(*maps, width_px=self.width_px)
+        if confidence < self.min_confidence:
+            path = path[:0]
+        return TracedLine(path, {"confidence": confidence})
+
+
 def draw_line(path: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Draws a path as pixels.
 
@@ -88,7 +233,8 @@ def write_line(
     georeference: dict[str, Any],
     *,
     name: str,
-    threshold: float,
+    threshold: float | None = None,
+    confidence: float | None = None,
     time: str = "",
 ) -> Path:
     """Writes a path as a GeoPackage with one line feature, none for an empty path.
@@ -102,6 +248,7 @@ def write_line(
         georeference: ``crs`` and ``transform``, or empty.
         name: What the line is; written as attribute ``name``.
         threshold: Probability the line was traced at; written as an attribute.
+        confidence: How much of its two sides is what it should be; likewise.
         time: When the scene was taken, ISO 8601 in UTC; written as an attribute.
 
     Returns:
@@ -115,11 +262,13 @@ def write_line(
     if len(path) > 1:
         xs, ys = xy(transform, path[:, 0], path[:, 1])
         lines = [LineString(np.column_stack([xs, ys]))]
+    about: dict[str, Any] = {"name": name, "threshold": threshold}
+    about |= {"confidence": confidence, "time": time}
     frame = geopandas.GeoDataFrame(
         {
-            "name": [name] * len(lines),
-            "threshold": [threshold] * len(lines),
-            "time": [time] * len(lines),
+            key: [value] * len(lines)
+            for key, value in about.items()
+            if value is not None
         },
         geometry=lines,
         crs=georeference.get("crs"),
@@ -132,21 +281,26 @@ def write_line(
 
 
 def write_line_maps(
-    prob: NDArray[Any], scene: xr.Dataset, target: Path, name: str
+    prob: NDArray[Any],
+    classes: Sequence[str],
+    scene: xr.Dataset,
+    target: Path,
+    rule: LineRule,
 ) -> list[Path]:
     """Writes NAME_line.tif (1 on the line) and NAME_line.gpkg beside a map.
 
     Args:
-        prob: Probability of the line's class, (y, x), 0-1.
+        prob: Probabilities of all classes, (y, x, class), 0-1.
+        classes: Their names.
         scene: The scene that was mapped, on a grid or a plain image.
         target: File of the chief map, NAME.tif.
-        name: Of the line's class.
+        rule: How the line is traced.
 
     Returns:
         Both files.
     """
-    path_px, threshold = trace_line(prob)
-    line = draw_line(path_px, prob.shape)
+    traced = rule.trace(prob, classes)
+    line = draw_line(traced.path, prob.shape[:2])
     georeference = scene_georeference(scene)
     path = target.with_name(f"{target.stem}_line.tif")
     file = MapFile(
@@ -154,8 +308,8 @@ def write_line_maps(
         line.shape,
         nodata=None,
         georeference=georeference,
-        band_names=(f"{name} line",),
-        tags={"threshold": f"{threshold:g}"},
+        band_names=(f"{rule.name} line",),
+        tags={key: f"{value:g}" for key, value in traced.told.items()},
     )
     try:
         file.write_rows(0, line[None].astype(np.uint8))
@@ -165,11 +319,11 @@ def write_line_maps(
         raise
     vector = target.with_name(f"{target.stem}_line.gpkg")
     write_line(
-        path_px,
+        traced.path,
         vector,
         georeference,
-        name=name,
-        threshold=threshold,
+        name=rule.name,
         time=str(scene.attrs.get("time", "")),
+        **traced.told,
     )
     return [path, vector]

@@ -21,6 +21,7 @@ from arcticdl.inference.forward import (
     build_forward,
 )
 from arcticdl.inference.gaps.layers import keep_observed, with_gaps
+from arcticdl.inference.lines import LineRule
 from arcticdl.inference.load import load_model
 from arcticdl.inference.maps import MapLayer, plan_layers
 from arcticdl.models.card import get_card, model_heads
@@ -48,7 +49,8 @@ class Predictor:
             probabilities from which a line is traced.
         with_spread: Whether the members' disagreement is shown as well.
         mc_dropout: Passes with dropout left on, which count as members.
-        line: Class that stands for a line; default: the one in the card, if any.
+        line: Class that stands for a line, or a ``LineRule`` or its keys; default:
+            what the card says, if anything.
         thresholds: Class -> least probability, of maps of classes.
         postprocess: Steps that mend finished maps of classes.
         jit_compile: Whether XLA compiles the forward pass; ``None``: where it helps.
@@ -63,7 +65,7 @@ class Predictor:
     Raises:
         ValueError: No model, models of different bands or heads, no normaliser,
             ``"spread"`` and its kin of a single member, passes of a network without
-            dropout, an unknown option, or a threshold or step that fits no map.
+            dropout, an unknown option, or a threshold, step or line that fits no map.
         FileNotFoundError: A path without a file.
         TaskError: The model finds objects; see ``find_objects``.
     """
@@ -79,7 +81,7 @@ class Predictor:
         outputs: Sequence[str] | None = None,
         with_spread: bool = False,
         mc_dropout: int | None = None,
-        line: str | None = None,
+        line: LineRule | Mapping[str, Any] | str | None = None,
         thresholds: Mapping[str, float] | None = None,
         postprocess: Sequence[Mapping[str, Any]] = (),
         jit_compile: bool | None = None,
@@ -87,7 +89,9 @@ class Predictor:
         models = load_all(model)
         self.card, self.heads = in_common(models)
         _refuse_objects(self.heads)
-        self.line = line or (self.card or {}).get("line")
+        self.line = LineRule.read(line or (self.card or {}).get("line"))
+        if self.line is not None:
+            self.line.check([name for h in self.heads.values() for name in h.classes])
         if outputs is None:
             outputs = self._shown(with_spread)
         scalings = [choose_normalizer(normalizer, get_card(m)) for m in models]

@@ -24,6 +24,11 @@ _FLOOR = 0.02
 # Likelihood at which a pixel neither earns nor costs: below it a path pays for going
 # on, so a bridge is taken only if what lies beyond repays it.
 _BREAK_EVEN = 0.25
+# Surfaces are averaged over so many pixels along the line before it divides them.
+_SMOOTH_PX = 5
+# A flank along a column is where the contrast across it is the largest so far about.
+_RIDGE_PX = 5
+_START = 9
 
 
 def thin(mask: BoolArray) -> BoolArray:
@@ -200,3 +205,132 @@ def _descend(node: int, into: IndexArray) -> list[int]:
         path.append(node)
         node = int(into[node])
     return path
+
+
+def dividing_path(
+    likely: FloatArray,
+    upper: FloatArray,
+    lower: FloatArray,
+    *,
+    width_px: int,
+    toll: float,
+) -> tuple[IndexArray, float]:
+    """Finds the line that divides two surfaces of a map, from any column to any other.
+
+    Each pixel has a contrast: the geometric mean of how much of the `width_px` pixels
+    before it is the one surface and of how much behind it is the other, less the same
+    with both exchanged. A line earns contrast and likelihood, which counts up to the
+    contrast, less `toll`, in every column that it enters; a step along a column earns
+    the contrast across it, less `toll`, where that is a ridge, and only costs
+    elsewhere. The line that earns most of all that visit each column once, in one
+    direction, is found by dynamic programming (of all columns at once: Li et al. 2006,
+    doi 10.1109/TPAMI.2006.19).
+
+    Args:
+        likely: Likelihood of the line ``(y, x)`` in [0, 1].
+        upper: That of the surface above it.
+        lower: That of the surface below it.
+        width_px: How far to either side is looked.
+        toll: What each column costs, 0-2.
+
+    Returns:
+        ``(path, contrast)``: int64 ``(point, 2)``, row and column from left to right,
+        neighbours in the sense of eight, and the mean contrast along it, 0-1; an empty
+        path and 0 where no line earns anything.
+    """
+    down, across = _contrasts(upper, lower, width_px)
+    flank = across - toll
+    ridge = across >= ndimage.maximum_filter1d(across, 2 * _RIDGE_PX + 1, 1)
+    along = np.where(ridge, flank, np.minimum(flank, 0.0))
+    path = _best_crossing(down + np.minimum(likely, down) - toll, along)
+    at = tuple(path.T)
+    return path, float(np.maximum(down, across)[at].mean()) if len(path) else 0.0
+
+
+def _contrasts(
+    upper: FloatArray, lower: FloatArray, width_px: int
+) -> tuple[FloatArray, FloatArray]:
+    """How well each pixel divides two surfaces: along columns, and along rows."""
+    found = []
+    for axis in (0, 1):
+        above, below = (
+            _sides(
+                ndimage.uniform_filter1d(field, _SMOOTH_PX, 1 - axis), axis, width_px
+            )
+            for field in (upper, lower)
+        )
+        right = np.sqrt(above[0] * below[1])
+        wrong = np.sqrt(below[0] * above[1])
+        found.append(right - wrong)
+    return np.maximum(found[0], 0.0), np.abs(found[1])
+
+
+def _sides(
+    field: FloatArray, axis: int, width_px: int
+) -> tuple[FloatArray, FloatArray]:
+    """Means of the `width_px` pixels before and behind each; outside the map is 0."""
+    lines = np.moveaxis(field, axis, 0)
+    total = np.concatenate([np.zeros((1, *lines.shape[1:])), np.cumsum(lines, 0)])
+    here = np.arange(len(lines))
+    before = total[here] - total[np.maximum(here - width_px, 0)]
+    behind = total[np.minimum(here + 1 + width_px, len(lines))] - total[here + 1]
+    back = (np.moveaxis(side / width_px, 0, axis) for side in (before, behind))
+    return tuple(np.clip(side, 0.0, 1.0) for side in back)
+
+
+def _best_crossing(gain: FloatArray, along: FloatArray) -> IndexArray:
+    """The path of most gain that visits each column once, within free ends.
+
+    Args:
+        gain: Of entering a pixel from the column before, ``(y, x)``.
+        along: Of a step onto a pixel along its column.
+
+    Returns:
+        Row and column of its pixels from left to right; none where nothing gains.
+    """
+    height, width = gain.shape
+    rows = np.arange(height)
+    came = np.empty((width, height), np.int32)  # row in which the column was entered
+    step = np.empty((width, height), np.int8)  # in rows, into it; _START: begun there
+    reached, best, end = np.full(height, -np.inf), 0.0, None
+    for col in range(width):
+        offers = np.full((4, height), -np.inf)
+        offers[0], offers[1] = 0.0, reached
+        offers[2, 1:], offers[3, :-1] = reached[:-1], reached[1:]
+        choice = offers.argmax(0)
+        step[col] = np.array([_START, 0, 1, -1])[choice]
+        entered = offers[choice, rows] + gain[:, col]
+        toll = np.cumsum(along[:, col])
+        to_here = toll - along[:, col]
+        down, above = _running_best(entered - toll)
+        up, below = _running_best((entered + to_here)[::-1])
+        down, up = down + toll, up[::-1] - to_here
+        reached = np.maximum(down, up)
+        came[col] = np.where(up > down, height - 1 - below[::-1], above)
+        row = int(reached.argmax())
+        if reached[row] > best:
+            best, end = float(reached[row]), (row, col)
+    return _walked_back(end, came, step)
+
+
+def _running_best(values: FloatArray) -> tuple[FloatArray, IndexArray]:
+    """The largest value up to each place, and where it stands."""
+    best = np.maximum.accumulate(values)
+    at = np.where(values >= best, np.arange(len(values)), 0)
+    return best, np.maximum.accumulate(at)
+
+
+def _walked_back(
+    end: tuple[int, int] | None, came: NDArray[np.int32], step: NDArray[np.int8]
+) -> IndexArray:
+    """The way to a pixel, from the column where each column was entered."""
+    if end is None:
+        return np.zeros((0, 2), np.int64)
+    (row, col), path = end, []
+    while True:
+        first = int(came[col, row])
+        turn = 1 if first >= row else -1
+        path += [(there, col) for there in range(row, first + turn, turn)]
+        if step[col, first] == _START:
+            return np.array(path[::-1], np.int64)
+        row, col = first - int(step[col, first]), col - 1

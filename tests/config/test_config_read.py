@@ -62,6 +62,10 @@ def test_an_unset_variable_is_named_with_its_key(tmp_path, monkeypatch):
         ({"tiles": {"edge": "wrap"}}, r"tiles\.edge: .*'shift', 'pad' or 'drop'"),
         ({"label": "floe"}, r"`label` must be one of \['ice'\]"),
         ({"predict": {"line": "lead"}}, r"`predict\.line` must be one of"),
+        (
+            {"predict": {"line": {"name": "lead", "width_px": 9}}},
+            r"predict\.line: .*need `between`",
+        ),
         ({"train": {"early_stopping": {}}}, r"needs `folds\.validation_groups`"),
         (
             {"tiles": {"size_px": 0}},

@@ -15,8 +15,9 @@ def label_of(codes):
     return xr.DataArray(codes.astype(np.uint8), dims=("y", "x"))
 
 
-def name(codes, width_px=6):
+def name(codes, width_px=6, **more):
     options = {"line": FRONT, "upper": FJORD, "lower": GLACIER, "width_px": width_px}
+    options |= more
     return name_sides(label_of(codes), **options)
 
 
@@ -38,6 +39,30 @@ def test_inside_of_a_line_that_bends_back_is_upper():
     assert named[30, 18] == FJORD
     assert named[30, 12] == GLACIER
     assert named[43, 20] == GLACIER
+
+
+def test_strips_stop_at_the_ends_if_asked():
+    codes = np.zeros((60, 80))
+    codes[30, 20:61] = FRONT
+    everywhere, within = (
+        name(codes, beyond_ends=kept).values for kept in (True, False)
+    )
+    assert (everywhere[31:34, 15:20] == GLACIER).all()
+    beyond = np.ones(80, bool)
+    beyond[20:61] = False  # not ahead of either end
+    assert (within[:, beyond] == BACKGROUND).all()
+    np.testing.assert_array_equal(within[:, 20:61], everywhere[:, 20:61])
+
+
+def test_strips_stop_where_a_slanted_line_points():
+    codes = np.zeros((60, 80))
+    for step in range(30):
+        codes[15 + step, 20 + step] = FRONT
+    within = name(codes, width_px=12, beyond_ends=False).values
+    along = np.add(*np.indices(codes.shape))  # 35 at one end, 93 at the other
+    assert (within[(along < 35) | (along > 93)] == BACKGROUND).all()
+    inner = (along > 35) & (along < 93)
+    np.testing.assert_array_equal(within[inner], name(codes, width_px=12).values[inner])
 
 
 def test_void_and_other_classes_stay():

@@ -16,9 +16,18 @@ from scipy import ndimage
 from arcticdl.metrics.fronts import front_path
 from arcticdl.sources.core.burn import burn
 
+_TAIL_PX = 10
+"""Length of a line's end that tells which way it points."""
+
 
 def name_sides(
-    label: xr.DataArray, *, line: int, upper: int, lower: int, width_px: float
+    label: xr.DataArray,
+    *,
+    line: int,
+    upper: int,
+    lower: int,
+    width_px: float,
+    beyond_ends: bool = True,
 ) -> xr.DataArray:
     """Gives the pixels near a line the class of the side on which they lie.
 
@@ -32,6 +41,8 @@ def name_sides(
         upper: Code for the side of the first row.
         lower: Code for the other side.
         width_px: How far from the line pixels are named, in pixels.
+        beyond_ends: Whether that holds around the ends of the line as well. There lies
+            what the line ends at, such as the rock of a fjord, which is neither side.
 
     Returns:
         The label, in the same dtype; unchanged where there is no line.
@@ -43,10 +54,31 @@ def name_sides(
         return label
     inside = _inside(path, (codes.shape[0], codes.shape[1]))
     near = (codes == 0) & (ndimage.distance_transform_edt(~drawn) <= width_px)
+    if not beyond_ends:
+        near &= ~_beyond(path, codes.shape)
     named = codes.copy()
     named[near & inside] = upper
     named[near & ~inside] = lower
     return label.copy(data=named)
+
+
+def _beyond(path: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Pixels nearest to an end of the path, and ahead of it as the path points."""
+    on = np.ones(shape, bool)
+    on[tuple(path.T)] = False
+    number = np.zeros(shape, np.int64)
+    number[tuple(path.T)] = np.arange(len(path))
+    nearest = ndimage.distance_transform_edt(
+        on, return_distances=False, return_indices=True
+    )
+    number = number[tuple(nearest)]
+    found = np.zeros(shape, bool)
+    grid = np.indices(shape)
+    for at, tail in ((0, path[:_TAIL_PX][::-1]), (len(path) - 1, path[-_TAIL_PX:])):
+        end = tail[-1]
+        ahead = np.tensordot(end - tail[0], grid - end[:, None, None], 1) > 0
+        found |= ahead & (np.abs(number - at) < _TAIL_PX)
+    return found
 
 
 def _inside(path: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.bool_]:

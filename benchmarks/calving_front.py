@@ -1,0 +1,77 @@
+"""Traces the fronts of a run's held-out images in several ways, from the same maps.
+
+    arcticdl prepare configs/calving_front.yaml
+    arcticdl train configs/calving_front.yaml
+    python benchmarks/calving_front.py runs/calving_front
+
+Distances are the mean, over the pixels of both lines, to the nearest pixel of the other
+(Gourmelon et al. 2022), in pixels of the chips, whose size in metres is not known.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from arcticdl.config import load_config
+from arcticdl.evaluation.scenes import answer_heads, assemble_scene
+from arcticdl.inference import LineRule, Predictor, draw_line
+from arcticdl.metrics import front_distance, front_line
+from arcticdl.tiles import TileStore
+
+RULES = {
+    "the class": LineRule("front"),
+    "between": LineRule("front", ("seaward", "landward")),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="Run folder.")
+    run = parser.parse_args().run
+    config = load_config(run / "config.yaml", ())
+    store = TileStore(config.store_path)
+    found = []
+    for fold in sorted(run.glob("fold*")):
+        if (fold / "model.keras").exists():
+            found.append(measure(fold, store, config.predict.tta))
+            tell(found[-1], fold.name)
+    every = pd.concat(found)
+    if len(found) > 1:
+        tell(every, "all")
+    every.to_csv(run / "lines.csv", index=False, float_format="%.3f")
+
+
+def measure(fold: Path, store: TileStore, tta: str) -> pd.DataFrame:
+    """Distance of each held-out image by each rule, and how sure the rule is."""
+    predictor = Predictor(fold / "model.keras", tta=tta)
+    head = predictor.heads["front"]
+    rows = []
+    for name in json.loads((fold / "split.json").read_text())["test"]:
+        tiles = np.flatnonzero(store.manifest["scene_id"] == name)
+        scene, truths = assemble_scene(store, tiles)
+        stats = store.scene_stats(name)
+        prob = answer_heads(predictor, scene, stats, None)["front"]
+        true = front_line(truths["front"] == head.classes.index("front"))
+        for rule, line in RULES.items():
+            path, told = line.trace(prob, head.classes)
+            distance = front_distance(draw_line(path, true.shape), true)
+            known = {"mean": distance["mean"], "matched": distance["mean_matched"]}
+            rows.append({"image": name, "rule": rule, **known, **told})
+    return pd.DataFrame(rows)
+
+
+def tell(rows: pd.DataFrame, title: str) -> None:
+    """Prints what the images have in common, and the worst of them."""
+    print(f"\n{title}: {rows['image'].nunique()} images, distance in px")
+    by_rule = rows.groupby("rule", sort=False)
+    about = by_rule["mean"].agg(["mean", "median", "max"])
+    about["above 5"] = by_rule["mean"].agg(lambda x: int((x > 5).sum()))
+    about["missed"] = by_rule["mean"].agg(lambda x: int(x.isna().sum()))
+    print(about.round(2).to_string())
+
+
+if __name__ == "__main__":
+    main()
