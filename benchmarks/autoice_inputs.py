@@ -11,12 +11,12 @@ as well, so that what is usual elsewhere says nothing. Air and skin temperature 
 the ice in these files, as those of ERA5 follow the ice that it is given. The network is
 that of ``autoice_heads.py``. Scores are those of the AutoICE challenge over the scenes
 of either kind; intervals of 95 % over scenes, paired, of differences averaged over the
-seeds. Methods are those that stand beside a network on the robustness card, and linear
-models and boosting on the same neighbourhoods, fitted to the training tiles of radar
-and AMSR2, beside the network of these inputs. The ceiling
-is the chart that the true parameters of a scene give within its polygons' outlines.
-The seed of the scenes stands in this file, as it did before anything was trained.
-Simulated results say nothing about real ice.
+seeds. Methods are those that stand beside a network on the robustness card, fitted to
+the training tiles of radar and AMSR2, beside the network of these inputs; linear models
+and boosting on the same neighbourhoods by ``--learners``, which take minutes a seed.
+The ceiling is the chart that the true parameters of a scene give within its polygons'
+outlines. The seed of the scenes stands in this file, as it did before anything was
+trained. Simulated results say nothing about real ice.
 """
 
 import argparse
@@ -48,7 +48,6 @@ UNSEEN = ("greenland_sea", "laptev_sea")
 RADAR = ["HH", "HV", "incidence_angle", "distance_map"]
 COLD = ["btemp_18_7h", "btemp_18_7v", "btemp_36_5h", "btemp_36_5v"]
 ERA5 = ["u10m_rotated", "v10m_rotated", "t2m", "skt", "tcwv", "tclw"]
-LEARNERS = ("linear", "random_forest", "hist_gradient_boosting")
 USUAL = ["season_sin", "season_cos", "position_x", "position_y", "position_z"]
 INPUTS = {
     "radar and AMSR2": [*RADAR, *COLD],
@@ -115,14 +114,14 @@ def old_ice(scenes: list[str]) -> float:
     return float(np.mean(shares))
 
 
-def methods_of(folder: Path, seed: int) -> dict[str, Counts]:
+def methods_of(folder: Path, seed: int, learners: list[str]) -> dict[str, Counts]:
     """Counts of every method by chart and scene; kept, as they take minutes."""
-    kept = Path(f"methods_{seed}.json")
+    kept = Path("_".join(["methods", *learners[1:], str(seed)]) + ".json")
     if not kept.is_file():
         store, training, test = parts(folder)
         model = load_model(fold_path(folder, 0) / "model.keras")
         heads = chart_heads(model_heads(model))
-        beside = chart_baselines(store, training, heads, learners=LEARNERS, seed=seed)
+        beside = chart_baselines(store, training, heads, learners=learners, seed=seed)
         answering = {name: one.answering for name, one in beside.items()}
         found = tally_each(answering, heads, store, test, progress=False)
         titled = {
@@ -155,12 +154,12 @@ def ceiling_of(scenes: list[str]) -> Counts:
     return found
 
 
-def beside(epochs: int, seeds: int) -> None:
+def beside(epochs: int, seeds: int, learners: list[str]) -> None:
     """The network of radar and AMSR2 beside every method, on all held-out scenes."""
     folders = [train(INPUTS["radar and AMSR2"], epochs, seed) for seed in range(seeds)]
     runs = {"network": [counts_of(folder) for folder in folders]}
     for seed, folder in enumerate(folders):
-        for title, counts in methods_of(folder, seed).items():
+        for title, counts in methods_of(folder, seed, learners).items():
             runs.setdefault(title, []).append(counts)
     scenes = sorted(runs["network"][0]["SOD"])
     runs["true parameters (ceiling)"] = [ceiling_of(scenes)] * seeds
@@ -180,13 +179,15 @@ def main() -> None:
     for name, usual in (("draws", 72), ("epochs", 12), ("seeds", 3)):
         parser.add_argument(f"--{name}", type=int, default=usual)
     parser.add_argument("--part", default="inputs", choices=["inputs", "methods"])
+    further = ["linear", "hist_gradient_boosting"]
+    parser.add_argument("--learners", nargs="+", default=[], choices=further)
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
     os.chdir(asked.folder)
     if not Path("held.yaml").is_file():
         write_scenes(asked.draws)
     if asked.part == "methods":
-        beside(asked.epochs, asked.seeds)
+        beside(asked.epochs, asked.seeds, ["random_forest", *asked.learners])
         return
     began = time.process_time()
     runs = {
