@@ -45,6 +45,10 @@ class Served(NamedTuple):
     def num_bytes(self):
         return sum(map(int, self.log.read_text().split()))
 
+    @property
+    def num_requests(self):
+        return len(self.log.read_text().split())
+
 
 @pytest.fixture
 def object_server(tmp_path, monkeypatch):

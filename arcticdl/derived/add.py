@@ -99,7 +99,7 @@ def append_layers(scene: xr.Dataset, layers: Sequence[Layer]) -> xr.Dataset:
     lazy = WindowArray((len(names) + len(layers), *image.shape[1:]), dtype, joined.read)
     attrs = {key: value for key, value in image.attrs.items() if key != "units"}
     result = make_scene(
-        lazy.variable(("band", "y", "x"), attrs),
+        lazy.variable(("band", "y", "x"), attrs, image.encoding),
         [*names, *(layer.name for layer in layers)],
         coords={str(n): c.variable for n, c in scene.coords.items()
                 if "band" not in c.dims},

@@ -286,7 +286,7 @@ def _stack(
         if "band" not in coord.dims
     }
     return make_scene(
-        image.variable(("band", "y", "x")),
+        image.variable(("band", "y", "x"), None, parts[0][0].encoding),
         chosen,
         valid=valid.variable(("y", "x")) if valid else None,
         coords=coords,

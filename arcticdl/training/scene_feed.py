@@ -19,6 +19,7 @@ from arcticdl.scene.stats import (
     sample_rate,
     scene_band_stats,
 )
+from arcticdl.sources.core.remote import is_far
 from arcticdl.tiles import Normalizer
 from arcticdl.tiles.normalize import FITTED
 from arcticdl.tiles.writing.collection import Collection, collect
@@ -56,12 +57,15 @@ class SceneFeed(BatchFeed):
         mix: Super-tiles whose tiles are shuffled together; the feed holds three times
             as many in memory.
         block_px: ``(height, width)`` of the files' blocks; default as the first file
-            or dask array says, else the size of a tile.
+            or dask array says where they are smaller than super-tiles, else the size
+            of a tile.
         supertile_px: Least side of a super-tile; default four tiles.
         batches_per_epoch: Length of an epoch; default as many as the shortest of the
             first epochs gives.
         shard: ``(host, num_hosts)``; hosts read different super-tiles.
-        num_workers: Threads that read.
+        num_workers: Threads that read; default two, and two for each of `mix` where
+            scenes lie on the web or in a bucket, so that as many windows are under way
+            as memory has room for.
         prefetch: Batches prepared ahead.
         **open_options: For `sources.open_scene`, where `scenes` are paths.
 
@@ -90,7 +94,7 @@ class SceneFeed(BatchFeed):
         supertile_px: int | None = None,
         batches_per_epoch: int | None = None,
         shard: tuple[int, int] = (0, 1),
-        num_workers: int = 2,
+        num_workers: int | None = None,
         prefetch: int = 2,
         **open_options: Any,
     ) -> None:
@@ -103,9 +107,10 @@ class SceneFeed(BatchFeed):
         self.collection: Collection = collect(opened, tile_size_px, 0, "shift", names)
         self.shard = shard
         size = self.collection.plans[0].tile_size_px
-        block = block_px or _block_of(scenes[0], geobox) or size
+        block = block_px or _block_of(opened[0], size, supertile_px)
         self.layout = SuperTiles.for_tiles(size, block, passes, mix, supertile_px)
-        self._cache = SuperTileCache(self.collection, 3 * mix, num_workers)
+        threads = num_workers or (2 * mix if _are_far(opened) else 2)
+        self._cache = SuperTileCache(self.collection, 3 * mix, threads)
         self._plans: OrderedDict[int, EpochPlan] = OrderedDict()
         self._stats: dict[str, BandStats] = {}
         self._guard = Lock()
@@ -317,21 +322,21 @@ def _open(
     return align(opened, geobox)
 
 
-def _block_of(scene: xr.Dataset | str | Path, geobox: Any) -> tuple[int, int] | None:
-    """The blocks in which a scene's file is stored, or its dask chunks."""
-    if geobox is not None:
-        return None
-    if not isinstance(scene, xr.Dataset):
-        return _block_of_file(Path(scene))
-    chunks = scene["image"].chunksizes
-    return (int(chunks["y"][0]), int(chunks["x"][0])) if chunks else None
+def _block_of(
+    scene: xr.Dataset, tile_size_px: tuple[int, int], supertile_px: int | None
+) -> tuple[int, int]:
+    """The blocks in which a scene's file is stored, or its dask chunks.
+
+    The rows of a striped file are as wide as the scene, and so would be what is held.
+    """
+    image = scene["image"]
+    told = {dim: chunks[0] for dim, chunks in image.chunksizes.items()}
+    told = told or image.encoding.get("preferred_chunks", {})
+    block = tuple(int(told.get(dim, 0)) for dim in ("y", "x"))
+    most = [supertile_px or 4 * side for side in tile_size_px]
+    fits = all(0 < side <= limit for side, limit in zip(block, most, strict=True))
+    return (block[0], block[1]) if fits else tile_size_px
 
 
-def _block_of_file(path: Path) -> tuple[int, int] | None:
-    if path.suffix.lower() not in (".tif", ".tiff"):
-        return None
-    import rasterio
-
-    with rasterio.open(path) as source:
-        height, width = source.block_shapes[0]
-    return int(height), int(width)
+def _are_far(scenes: Sequence[xr.Dataset]) -> bool:
+    return any(is_far(scene["image"].encoding.get("source", "")) for scene in scenes)

@@ -1,6 +1,7 @@
 """Training on windows of scenes, whose pixels no store keeps, from one YAML."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -105,3 +106,21 @@ def test_a_scene_must_be_in_one_part(prepared):
 def test_what_does_not_go_with_windows_is_refused(prepared, wrong, told):
     with pytest.raises(ConfigError, match=told):
         load_config(prepared, (*TINY, wrong))
+
+
+def test_windows_come_from_a_bucket_as_from_a_disk(
+    prepared, s3_server, tmp_path, monkeypatch
+):
+    shutil.copytree("data/demo", tmp_path / "ice" / "scenes")
+    monkeypatch.chdir(tmp_path)
+    far = ("data.scenes=s3://ice/scenes/*[0-9].tif", *TINY)
+    assert main(["prepare", str(prepared), *sets(*far)]) == 0
+    feeds = []
+    for place in (far, (f"data.scenes={tmp_path}/ice/scenes/*[0-9].tif", *TINY)):
+        config = load_config(prepared, place)
+        store = open_prepared(config)
+        split = split_folds(config, store, [0])[0]
+        feeds.append(build_feeds(config, store, split, seed=0)[0])
+    for ours, theirs in zip(feeds[0][0], feeds[1][0], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert [feed._cache._pool._max_workers for feed in feeds] == [8, 2]

@@ -217,3 +217,46 @@ def test_bad_scene_feeds_are_refused(files):
             make_feed(files, **change)
     with pytest.raises(SceneError, match="at least one"):
         SceneFeed([])
+
+
+def write_cog(path, seed, count=2):
+    """A cloud-optimised GeoTIFF whose pixels compress badly, of 16 x 16 blocks."""
+    image = np.random.default_rng(seed).normal(size=(count, 512, 512)).astype("float32")
+    profile = {"count": count, "height": 512, "width": 512, "dtype": "float32"}
+    place = {"crs": "EPSG:3413", "transform": from_origin(0, 0, 100, 100)}
+    with rasterio.open(path, "w", driver="COG", blocksize=128, **profile, **place) as f:
+        f.write(image)
+    return path
+
+
+def test_windows_of_the_web_are_those_of_the_file_and_only_they(
+    object_server, tmp_path
+):
+    far, near = [], []
+    for number in range(2):
+        near.append(write_cog(tmp_path / f"far_{number}.tif", number))
+        far.append(f"http://{object_server.url}/far_{number}.tif")
+    settings = {"tile_size_px": 32, "batch_size": 8, "normalizer": "none", "mix": 3}
+    settings |= {"labels": [], "prefetch": 0}
+    ours, theirs = (SceneFeed(scenes, **settings) for scenes in (far, near))
+    opened, whole = object_server.num_bytes, sum(p.stat().st_size for p in near)
+    # Headers alone so far, and some names of what might lie beside a file.
+    assert opened < 0.05 * whole and object_server.num_requests < 30
+    assert ours.layout == theirs.layout and ours.layout.block_px == (128, 128)
+    assert np.array_equal(ours[0][0], theirs[0][0])
+    # Of two groups of three of its 32 super-tiles the pixels, and little else.
+    window = 128 * 128 * 2 * 4
+    assert window <= object_server.num_bytes - opened <= 7 * window < whole / 5
+    assert threads(ours) == 6 and threads(theirs) == 2
+    assert threads(SceneFeed(far, num_workers=5, **settings)) == 5
+
+
+def threads(feed):
+    return feed._cache._pool._max_workers
+
+
+def test_rows_of_a_striped_file_are_no_super_tiles(tmp_path):
+    image = np.zeros((1, 64, 4096), "float32")
+    path = write_raster(tmp_path / "rows.tif", image, tiled=False, blockysize=4)
+    feed = SceneFeed([path], tile_size_px=16, labels=[], normalizer="none")
+    assert feed.layout.block_px == (16, 16)

@@ -90,7 +90,7 @@ class BandFiles:
         image = WindowArray((len(self.files), *shape), self.dtype, self.read)
         valid = WindowArray(shape, bool, self.read_valid)
         return make_scene(
-            image.variable(("band", "y", "x")),
+            image.variable(("band", "y", "x"), None, self.files[0].encoding),
             names,
             valid=valid.variable(("y", "x")),
             coords=grid_coords(self.geobox),

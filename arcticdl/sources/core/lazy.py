@@ -158,9 +158,11 @@ class WindowArray(BackendArray):
                 f"A window cannot be read; its file may be corrupt or gone: {error}"
             ) from error
 
-    def variable(self, dims: tuple[str, ...], attrs: Any = None) -> xr.Variable:
+    def variable(
+        self, dims: tuple[str, ...], attrs: Any = None, encoding: Any = None
+    ) -> xr.Variable:
         """The array as a lazy xarray variable; reads are not kept in memory."""
-        return xr.Variable(dims, indexing.LazilyIndexedArray(self), attrs)
+        return xr.Variable(dims, indexing.LazilyIndexedArray(self), attrs, encoding)
 
 
 def _as_list(part: Any, size: int) -> tuple[list[int], Any]:

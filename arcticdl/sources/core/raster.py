@@ -20,7 +20,7 @@ from arcticdl.errors import SourceError
 from arcticdl.scene import MAX_SIDE_PX
 from arcticdl.sources.core.burn import FILTERS
 from arcticdl.sources.core.lazy import HandlePool, row_strips
-from arcticdl.sources.core.remote import gdal_endpoint
+from arcticdl.sources.core.remote import gdal_endpoint, is_far
 from arcticdl.sources.core.tiff import check_whole
 from arcticdl.sources.core.validity import RecentMasks, Sentinel, valid_pixels
 from arcticdl.sources.core.zipped import ProductPath, check_member
@@ -38,6 +38,10 @@ _LIMITS = {
     "GDAL_HTTP_TIMEOUT": 120,
     "GDAL_HTTP_MAX_RETRY": 2,
 }
+_FAR = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
+"""Of files on the web or in a bucket, whose folder may hold a million others: what may
+lie beside a file (a mask, ``.aux.xml``) is asked for by name."""
+
 _PAGE = re.compile(r"GTIFF_DIR:\d+:")
 
 _COMPLEX = ("amplitude", "phase")
@@ -121,7 +125,10 @@ class RasterFile:
         if self.driver == "GTiff" and os.path.isfile(file):
             check_whole(file)
         self.subdatasets = list(src.subdatasets)
-        self.has_rpcs = src.rpcs is not None
+        # Asked only where nothing else places the file: GDAL looks for some thirty
+        # files of metadata beside it, each a request of a file on the web.
+        self.has_rpcs = src.transform.is_identity and src.rpcs is not None
+        self.block_px = tuple(src.block_shapes[0]) if src.count else self.shape
         self._read_bands(src, scale)
 
     def _read_bands(self, src: rasterio.DatasetReader, scale: bool) -> None:
@@ -171,8 +178,9 @@ class RasterFile:
     @contextmanager
     def _open(self) -> Any:
         """Lends a handle, and tells a failed read from a failed caller."""
+        wanted = _LIMITS | (_FAR if is_far(self.path) else {})
         limits: dict[str, Any] = {
-            k: v for k, v in _LIMITS.items() if k not in os.environ
+            k: v for k, v in wanted.items() if k not in os.environ
         }
         limits |= gdal_endpoint() if self.path.startswith("/vsis3/") else {}
         try:
@@ -182,6 +190,12 @@ class RasterFile:
             raise SourceError(
                 f"{self.path} cannot be read; it may be truncated or corrupt: {error}"
             ) from error
+
+    @property
+    def encoding(self) -> dict[str, Any]:
+        """Where pixels lie and in which blocks, by xarray's names."""
+        blocks = dict(zip(("y", "x"), map(int, self.block_px), strict=True))
+        return {"source": self.path, "preferred_chunks": blocks}
 
     def dtype(self, bands: Sequence[int]) -> np.dtype:
         """Type of the given bands together (positions from 0), scaled if they are."""

@@ -34,6 +34,15 @@ def is_remote(path: Any) -> bool:
     return is_address(path) or str(path).startswith("/vsi")
 
 
+def is_far(path: Any) -> bool:
+    """Whether each request of a file waits for a network, as archives' members do not.
+
+    >>> is_far("/vsis3/ice/a.tif"), is_far("/vsizip/{a.zip}/a.tif"), is_far("a.tif")
+    (True, False, False)
+    """
+    return is_remote(path) and not str(path).startswith(("/vsizip/", "/vsimem/"))
+
+
 def is_gdal_address(address: str) -> bool:
     """Whether GDAL has a file system for an address."""
     scheme = _ADDRESS.match(address)

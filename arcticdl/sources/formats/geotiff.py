@@ -104,7 +104,7 @@ def open_geotiff(
         else {}
     )
     return make_scene(
-        image.variable(("band", "y", "x"), classes),
+        image.variable(("band", "y", "x"), classes, source.encoding),
         names,
         valid=valid,
         coords=coords,
