@@ -7,14 +7,19 @@ another of uint8. The plain loop reads rows of tiles with rasterio and writes im
 validity and label with TensorStore: same chunks, shards and codec, no check, hash,
 statistic or report. Both take turns, each with one worker; CPU time of all threads is
 compared, which other work on the machine disturbs least. With --workers the wall time
-of four scenes is compared instead, prepared by one worker and by so many, in turn.
+of four scenes is compared instead, prepared by one worker and by so many, in turn:
+threads, as by themselves, and with --dask workers of a cluster on this machine, each a
+process of one thread; beside them the plain loop, four times.
 """
 
 import argparse
+import logging
+import os
 import shutil
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +33,7 @@ from arcticdl.doctor.allocator import keep_memory
 from arcticdl.sources import open_scene
 from arcticdl.tiles import layout
 
-TILE, BANDS = 256, 2
+TILE, BANDS, SEVERAL = 256, 2, 4
 
 
 def write_scene(folder, size):
@@ -57,19 +62,19 @@ def prepare(folder):
     write_store(folder, [scene], 1)
 
 
-def prepare_several(folder, num_workers, count=4):
+def prepare_several(folder, num_workers, scheduler=None):
     labels = {"ice": (folder / "label.tif", ("water", "ice"))}
     scenes = [
         open_scene(folder / "scene.tif", labels=labels, scene_id=f"scene_{k}")
-        for k in range(count)
+        for k in range(SEVERAL)
     ]
-    write_store(folder, scenes, num_workers)
+    write_store(folder, scenes, num_workers, scheduler)
 
 
-def write_store(folder, scenes, num_workers):
+def write_store(folder, scenes, num_workers, scheduler=None):
     out = folder / "scene.tiles"
     options = {"overwrite": True, "progress": False, "num_workers": num_workers}
-    tiles.prepare(scenes, out, tile_size_px=TILE, **options)
+    tiles.prepare(scenes, out, tile_size_px=TILE, scheduler=scheduler, **options)
 
 
 def copy(folder, size):
@@ -123,17 +128,58 @@ def spend(step, *given, clock=time.process_time):
     return clock() - begin
 
 
-def compare_workers(folder, num_workers, rounds):
-    """Wall time of one worker over that of several."""
-    clock, ratios = time.perf_counter, []
-    prepare_several(folder, num_workers)
-    for _ in range(rounds):
-        one, several = (
-            spend(prepare_several, folder, n, clock=clock) for n in (1, num_workers)
+def compare_workers(folder, options):
+    """Wall and CPU time of four scenes by one worker and by several, in turn."""
+
+    def copy_several():
+        for _ in range(SEVERAL):
+            copy(folder, options.size)
+
+    runs = {"plain loop": (copy_several, None)}
+    for count in (1, options.workers):
+        run = partial(prepare_several, folder, count)
+        runs[f"threads: {count}"] = (run, None)
+    clusters = [start_cluster(n) for n in (1, options.workers) if options.dask]
+    for client in clusters:
+        count = len(client.scheduler_info()["workers"])
+        address = client.scheduler.address
+        run = partial(prepare_several, folder, None, address)
+        runs[f"dask workers: {count}"] = (run, client)
+    spent = {name: [] for name in runs}
+    for number in range(options.rounds + 1):  # the first warms up
+        for name, (run, client) in runs.items():
+            before = cpu_of(client)
+            wall = spend(run, clock=time.perf_counter)
+            if number:
+                spent[name].append((wall, cpu_of(client) - before))
+        print("load", *os.getloadavg(), flush=True)
+    one = np.array(spent["threads: 1"])
+    for name, rounds in spent.items():
+        walls, cpus = np.array(rounds).T
+        gain = np.median(one[:, 0] / walls)
+        print(
+            f"{name:18s}{np.median(walls):7.2f} s wall {np.median(cpus):7.2f} s CPU; "
+            f"{gain:.2f} times as quick as one thread "
+            f"({', '.join(f'{g:.2f}' for g in one[:, 0] / walls)})"
         )
-        ratios.append(one / several)
-        print(f"1 worker {one:.2f} s, {num_workers} workers {several:.2f} s")
-    print(f"speed-up {statistics.median(ratios):.2f}")
+
+
+def start_cluster(count):
+    from distributed import Client, LocalCluster
+
+    cluster = LocalCluster(
+        n_workers=count,
+        threads_per_worker=1,
+        dashboard_address=":0",
+        silence_logs=logging.ERROR,
+    )
+    return Client(cluster)
+
+
+def cpu_of(client):
+    """CPU seconds of this process, and of a cluster's workers."""
+    workers = client.run(time.process_time).values() if client else ()
+    return time.process_time() + sum(workers)
 
 
 def main():
@@ -142,13 +188,14 @@ def main():
     parser.add_argument("--size", type=int, default=4096)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int)
+    parser.add_argument("--dask", action="store_true", help="also by a cluster")
     options = parser.parse_args()
     count = (options.size // TILE) ** 2 / 1000
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_scene(folder, options.size)
         if options.workers:
-            compare_workers(folder, options.workers, options.rounds)
+            compare_workers(folder, options)
             return
         prepare(folder)  # what is loaded and cached once
         plain, ours = [], []

@@ -72,7 +72,7 @@ def test_no_hash_is_near_to_none():
     assert twins.count_near(blank, ["a", "b", "c"], np.arange(2), np.arange(3)) == 0
 
 
-def some_manifest(rng, count=160, crs="EPSG:3413"):
+def some_manifest(rng, count=160, crs="EPSG:3413", days=5):
     """Boxes side by side, upon each other and askew, and some without an outline."""
     corner = rng.integers(0, 14, (count, 2)) * 100.0
     shapes = [shapely.box(x, y, x + 100, y + 100) for x, y in corner]
@@ -80,7 +80,9 @@ def some_manifest(rng, count=160, crs="EPSG:3413"):
         shapes[k] = affinity.rotate(shapes[k], rng.uniform(0, 90))
     for k in range(0, count, 17):
         shapes[k] = None
-    times = pd.Timestamp("2021-03-01") + pd.to_timedelta(rng.uniform(0, 5, count), "D")
+    times = pd.Timestamp("2021-03-01") + pd.to_timedelta(
+        rng.uniform(0, days, count), "D"
+    )
     columns = {
         "scene_id": [f"scene {k}" for k in rng.integers(6, size=count)],
         "time": times.where(rng.random(count) > 0.1),
@@ -119,6 +121,25 @@ def test_close_tiles_are_those_that_comparing_all_finds(crs, buffer, monkeypatch
     together = proximity.same_view(manifest)(pairs)
     kept = pairs if buffer else pairs[together]
     assert near.tolist() == sorted(set(kept[:, 0].tolist()))
+
+
+@pytest.mark.parametrize("unknown", [(), (3,), (0, 150)])
+def test_tiles_seen_on_other_days_are_near_as_comparing_all_finds(unknown):
+    rng = np.random.default_rng(4)
+    manifest = some_manifest(rng, 300, days=90)
+    # Whole hours, so that some views are just one day apart; few of one scene.
+    days = manifest["time"].fillna(pd.Timestamp("2021-04-01")).dt.round("12h")
+    manifest["time"] = days.where(~manifest.index.isin(unknown))
+    manifest["scene_id"] = [f"scene {k}" for k in rng.integers(90, size=300)]
+    manifest.loc[::31, "scene_id"] = None
+    side = rng.random(300) < 0.5
+    a, b = np.flatnonzero(side), np.flatnonzero(~side)
+    pairs = np.concatenate([*proximity.close_blocks(manifest, a, b)])
+    together = proximity.same_view(manifest)(pairs)
+    near = proximity.near_tiles(manifest, a, b)
+    assert near.tolist() == sorted(set(pairs[together, 0].tolist()))
+    assert 3 < together.sum() < len(pairs) / 3 or unknown
+    assert not len(proximity.near_tiles(manifest, a, b[:0]))
 
 
 def test_the_smallest_distance_is_that_of_all_pairs():

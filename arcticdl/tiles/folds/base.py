@@ -116,7 +116,10 @@ class ManifestSplitter:
 
     def keep_apart(self, manifest: Any, train: Any, test: Any) -> np.ndarray:
         """The training tiles that neither overlap a test tile nor lie in its buffer."""
-        return np.setdiff1d(train, near_tiles(manifest, train, test, self.buffer))
+        kept = np.zeros(len(manifest), bool)
+        kept[train] = True
+        kept[near_tiles(manifest, train, test, self.buffer)] = False
+        return np.flatnonzero(kept)
 
 
 def _check_sides(splitter: Any, kept: Any, test: Any, before: int, side: str) -> None:

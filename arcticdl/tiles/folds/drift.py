@@ -44,14 +44,14 @@ def drifting(manifest: Any) -> np.ndarray:
     """
     if "drifts" not in manifest.columns:
         return np.zeros(len(manifest), bool)
-    cells = manifest["drifts"].astype("string").fillna("").str.lower().to_numpy(str)
-    odd = sorted(set(cells) - {*_YES, *_NO})
+    cells = manifest["drifts"].astype("string").fillna("").str.lower()
+    odd = sorted(set(cells.unique()) - {*_YES, *_NO})
     if odd:
         raise SplitError(
             "The manifest's column 'drifts' must say true or false of every scene. "
             f"Received: {odd}."
         )
-    return np.isin(cells, _YES)
+    return np.asarray(cells.isin(_YES), bool)
 
 
 def pass_names(manifest: Any) -> np.ndarray:
@@ -81,12 +81,19 @@ def keep_passes(manifest: Any, codes: np.ndarray) -> np.ndarray:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    passes = np.unique(pass_names(manifest)[moves].astype(str), return_inverse=True)[1]
+    passes = _numbered(pass_names(manifest)[moves])
     first = int(codes.max()) + 1
     size = first + int(passes.max()) + 1
     edges = (np.ones(len(passes)), (codes[moves], first + passes))
     joined = connected_components(coo_array(edges, shape=(size, size)), directed=False)
     return np.unique(joined[1][codes], return_inverse=True)[1]
+
+
+def _numbered(names: np.ndarray) -> np.ndarray:
+    """Numbers of names, in the order of the alphabet, by one table and not a sort."""
+    import pandas as pd
+
+    return pd.factorize(names.astype(str), sort=True)[0]
 
 
 def as_passes(manifest: Any, codes: np.ndarray) -> np.ndarray:
@@ -100,7 +107,7 @@ def as_passes(manifest: Any, codes: np.ndarray) -> np.ndarray:
         (tile,) int64 group numbers from 0.
     """
     moves = drifting(manifest)
-    passes = np.unique(pass_names(manifest).astype(str), return_inverse=True)[1]
+    passes = _numbered(pass_names(manifest))
     mixed = np.where(moves, int(codes.max()) + 1 + passes, codes)
     return np.unique(mixed, return_inverse=True)[1]
 

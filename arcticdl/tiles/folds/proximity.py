@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+_DAY = np.timedelta64(1, "D")
 _AT_ONCE = 16_384
 """Tiles whose neighbours are looked up at once."""
 
@@ -20,6 +21,8 @@ def shares_space(manifest: Any) -> np.ndarray:
         known = manifest.geometry.notna().to_numpy()
     else:
         known = np.zeros(len(manifest), bool)
+    if known.all():
+        return np.zeros(len(manifest), "int64")
     codes = pd.factorize(manifest["scene_id"].astype(str))[0].astype("int64") + 1
     return np.where(known, 0, codes)
 
@@ -40,11 +43,12 @@ def close_blocks(
     shapes = manifest.geometry.to_numpy()
     for mine, theirs in _by_space(manifest, shapes, a, b):
         there = _Outlines(shapes[theirs])
-        tree = shapely.STRtree(shapely.box(*there.bounds.T))
+        tree = shapely.STRtree(there.outlines)  # by their bounds
         for rows in np.split(mine, range(_AT_ONCE, len(mine), _AT_ONCE)):
             here = _Outlines(shapes[rows])
             wide = here.bounds + np.array([-1, -1, 1, 1]) * buffer
-            left, right = tree.query(shapely.box(*wide.T))
+            about = shapely.box(*wide.T) if buffer else here.outlines
+            left, right = tree.query(about)
             near = _within(here, there, left, right, buffer)
             yield np.stack([rows[left[near]], theirs[right[near]]], 1)
 
@@ -58,6 +62,9 @@ def near_tiles(
     within it, whatever their time.
     """
     near, together = np.zeros(len(manifest), bool), same_view(manifest)
+    if not buffer:
+        a = a[_seen_with(manifest, a, b)]
+        b = b[_seen_with(manifest, b, a)]
     for pairs in close_blocks(manifest, a, b, buffer):
         near[pairs[:, 0] if buffer else pairs[together(pairs), 0]] = True
     return np.flatnonzero(near)
@@ -83,10 +90,27 @@ def same_view(manifest: Any) -> Callable[[np.ndarray], np.ndarray]:
     def told(pairs: np.ndarray) -> np.ndarray:
         scene, time = scenes[pairs], times[pairs]
         # NaT compares as false, so ask for "not later".
-        near = ~(np.abs(time[:, 0] - time[:, 1]) > np.timedelta64(1, "D"))
+        near = ~(np.abs(time[:, 0] - time[:, 1]) > _DAY)
         return np.asarray(near | (scene[:, 0] == scene[:, 1]))
 
     return told
+
+
+def _seen_with(manifest: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Which tiles of `a` are of one view with any of `b`, wherever they lie."""
+    import pandas as pd
+
+    scenes = pd.factorize(manifest["scene_id"])[0]
+    times = manifest["time"].to_numpy("datetime64[ns]")
+    mine, theirs = times[a], np.sort(times[b])  # NaT comes last
+    known = theirs[~np.isnat(theirs)]
+    if len(known) < len(theirs):
+        return np.ones(len(a), bool)
+    first = np.searchsorted(known, mine - _DAY, "left")
+    seen = np.searchsorted(known, mine + _DAY, "right") > first
+    has_test = np.zeros(scenes.max(initial=-1) + 2, bool)  # one more for no name: -1
+    has_test[scenes[b]] = True
+    return np.asarray((seen | np.isnat(mine) | has_test[scenes[a]]) & bool(len(b)))
 
 
 def smallest_distance(manifest: Any, a: np.ndarray, b: np.ndarray) -> float:
@@ -182,7 +206,10 @@ def _by_space(
     space = shares_space(manifest)
     a, b = (rows[~shapely.is_missing(shapes[rows])] for rows in (a, b))
     a, b = (rows[np.argsort(space[rows], kind="stable")] for rows in (a, b))
-    numbers = np.intersect1d(space[a], space[b])
+    met = [
+        np.bincount(space[rows], minlength=space.max(initial=0) + 1) for rows in (a, b)
+    ]
+    numbers = np.flatnonzero(np.logical_and(*met))
     bounds = [
         np.searchsorted(space[rows], [numbers, numbers + 1]).T.tolist()
         for rows in (a, b)

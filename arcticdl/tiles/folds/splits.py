@@ -77,7 +77,9 @@ def group_codes(manifest: Any, column: str) -> np.ndarray:
             f"value for {missing} of {len(manifest)} tiles. Set the scenes' attribute "
             f"{column!r} before `prepare`, or choose another column."
         )
-    return np.unique(manifest[column].astype(str).to_numpy(), return_inverse=True)[1]
+    import pandas as pd
+
+    return pd.factorize(manifest[column].astype(str), sort=True)[0].astype("int64")
 
 
 def deal_groups(
