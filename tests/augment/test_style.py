@@ -57,6 +57,32 @@ def test_moments_are_those_of_the_valid_pixels_of_the_style():
     np.testing.assert_array_equal(found[:5], image[:5])
 
 
+def test_quantiles_of_all_images_map_values_and_an_image_keeps_what_sets_it_apart():
+    rng = np.random.default_rng(0)
+    own = rng.normal(-15, 3, (20, 16, 16, 2)).astype(np.float32)
+    own[:10] += 6  # bright images and dark ones
+    images = (0.5 * own[::-1] + 4).astype(np.float32)  # as another sensor has them
+    images[:, :2] = np.nan
+    valid = np.ones((2, 16, 16), bool)
+    valid[:, :3] = False
+    step = {"name": "style", "to": {"sensor": "other"}, "how": "quantiles", "p": 1.0}
+    policy = build_policy([{**step, "images": images, "own": own}])
+    found, _, _ = policy(own[[0, -1]], {}, valid, rng)
+    off = np.abs(found - (0.5 * own[[0, -1]] + 4))[valid]
+    assert np.quantile(off, 0.97) < 0.4  # but for the ends, which few pixels tell
+    np.testing.assert_array_equal(found[~valid], own[[0, -1]][~valid])
+    with pytest.raises(ValueError, match="`own` must hold"):
+        build_policy([{**step, "images": images}])(own[:1], {}, valid[:1], rng)
+    pair = np.stack([pictures(), pictures(seed=1, level=5)])
+    every = np.ones(pair.shape[:3], bool)
+    swap = build_policy([{"name": "style", "how": "quantiles", "p": 1.0}])
+    swapped, _, _ = swap(pair, {}, every, rng)
+    ranks = np.linspace(0.05, 0.95, 7)
+    for one, other in zip(swapped, pair[::-1], strict=True):
+        wanted = np.quantile(other, ranks, (0, 1))
+        np.testing.assert_allclose(np.quantile(one, ranks, (0, 1)), wanted, atol=0.3)
+
+
 @pytest.mark.parametrize("how", ["amplitude", "moments"])
 def test_void_counts_for_nothing_and_stays(how):
     image, style = pictures((2, 32, 24, 2)), pictures((1, 40, 20, 2), seed=1, level=0)

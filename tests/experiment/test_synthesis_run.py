@@ -223,7 +223,9 @@ def test_styles_are_drawn_of_training_tiles_alone():
     tiles = np.flatnonzero(ids != ids[0])
     step = {"name": "style", "to": {"scene_id": ids[-1]}}
     (found,) = with_styles([step], store, tiles)
-    assert found["images"].shape == (int((ids == ids[-1]).sum()), 32, 32, 7)
+    fits = ids[tiles] == ids[-1]
+    assert found["images"].shape == (int(fits.sum()), 32, 32, 7)
+    assert found["own"].shape == (int((~fits).sum()), 32, 32, 7)
     with pytest.raises(ConfigError, match="never taken of what is held out"):
         with_styles([{"name": "style", "to": {"scene_id": ids[0]}}], store, tiles)
     with pytest.raises(ConfigError, match="must name columns"):

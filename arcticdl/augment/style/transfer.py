@@ -21,7 +21,9 @@ from arcticdl.augment.mixing import draw_partners
 from arcticdl.augment.radiometry import Bands, valid_moments
 from arcticdl.choices import check_choice
 
-WAYS = ("amplitude", "moments")
+WAYS = ("amplitude", "moments", "quantiles")
+
+_RANKS = np.linspace(0.005, 0.995, 100)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +33,15 @@ class Style:
     ``how: amplitude`` takes over the amplitudes of the lowest frequencies and keeps the
     phases (Yang and Soatto 2020, arXiv:2004.05498); ``moments`` takes over mean and
     deviation of each band (as Huang and Belongie 2017, arXiv:1703.06868, do of
-    features). Pixels that are not valid count for nothing and stay as they are.
+    features); ``quantiles`` maps the values of all images of one kind to those of all
+    of the other, so that an image keeps what sets it apart from others of its kind.
+    Pixels that are not valid count for nothing and stay as they are.
 
     Attributes:
         to: Column of the scenes -> value of the images whose style is taken, such as
             ``{season: summer}``; an experiment draws them from the training part of the
             fold, labelled or not. ``None``: another sample of the batch.
-        how: ``"amplitude"`` or ``"moments"``.
+        how: ``"amplitude"``, ``"moments"`` or ``"quantiles"``.
         beta: ``[low, high]`` from 0 to 1: of amplitudes, the share of the frequencies
             that are taken over, the lowest, along each axis; 0 changes nothing.
         strength: ``[low, high]`` from 0 to 1, how far values go towards the new ones.
@@ -45,6 +49,7 @@ class Style:
         p: Probability for each sample.
         images: float32 ``(image, y, x, band)`` in source units, NaN where not valid:
             those that `to` names. A configuration does not give them.
+        own: Likewise, those that are to be changed, of which ``quantiles`` are taken.
     """
 
     to: Mapping[str, str] | None = None
@@ -54,6 +59,7 @@ class Style:
     bands: Bands = None
     p: float = 0.5
     images: FloatArray | None = None
+    own: FloatArray | None = None
 
     def __post_init__(self) -> None:
         check_p(self.p)
@@ -85,6 +91,9 @@ class Style:
                 continue
             if self.how == "amplitude":
                 styled = swap_amplitude(image, valid, other, there, beta)
+            elif self.how == "quantiles":
+                tables = self._tables(image[valid], other[there], places)
+                styled = match_quantiles(image, *tables)
             else:
                 styled = match_moments(image, valid, other, there)
             changed = image + np.float32(strength) * (styled - image)
@@ -92,6 +101,27 @@ class Style:
                 valid[..., None], changed, image
             )
         return batch
+
+    def _tables(
+        self, image: FloatArray, other: FloatArray, places: list[int]
+    ) -> tuple[FloatArray, FloatArray]:
+        """Quantiles of all images of either kind, or of two samples of the batch."""
+        if self.to is None:
+            return quantile_table(image), quantile_table(other)
+        if "_kinds" not in self.__dict__:
+            if self.own is None or self.images is None:
+                raise ValueError(
+                    "`own` must hold the images that are to be changed where `to` and "
+                    "`how: quantiles` are told. Received: none. An experiment draws "
+                    "them from its training part."
+                )
+            found = [
+                quantile_table(every[np.isfinite(every).all(-1)])
+                for every in (self.own, self.images)
+            ]
+            object.__setattr__(self, "_kinds", found)
+        own, wanted = self.__dict__["_kinds"]
+        return own[:, places], wanted[:, places]
 
     def _styles(
         self, batch: Batch, rng: np.random.Generator
@@ -181,6 +211,44 @@ def match_moments(
     gain = np.where(std > 0, spread / np.where(std > 0, std, 1), 1)
     found = ((image - mean) * gain + other).astype(np.float32)
     return np.where(valid[..., None], found, image)
+
+
+def quantile_table(values: FloatArray) -> FloatArray:
+    """A hundred quantiles of each band, from 0.5 % to 99.5 %.
+
+    Args:
+        values: ``(pixel, band)``, at least one.
+
+    Returns:
+        ``(100, band)``.
+    """
+    return np.asarray(np.quantile(values, _RANKS, axis=0), np.float32)
+
+
+def match_quantiles(
+    image: FloatArray, own: FloatArray, wanted: FloatArray
+) -> FloatArray:
+    """Maps the values of each band from one table of quantiles to another.
+
+    Args:
+        image: float32 ``(..., band)``.
+        own: ``(quantile, band)``, rising: where values lie.
+        wanted: Likewise, where they shall lie. Beyond the ends values move as the ends.
+
+    Returns:
+        float32 of the image's shape.
+
+    Example:
+        >>> own, wanted = np.float32([[0], [1]]), np.float32([[10], [30]])
+        >>> match_quantiles(np.float32([[0.5], [2.0]]), own, wanted).ravel().tolist()
+        [20.0, 31.0]
+    """
+    found = np.empty_like(image)
+    for band in range(image.shape[-1]):
+        values, here, there = image[..., band], own[:, band], wanted[:, band]
+        inside = np.clip(values, here[0], here[-1])
+        found[..., band] = np.interp(inside, here, there) + (values - inside)
+    return found
 
 
 def _filled(image: FloatArray, valid: BoolArray) -> FloatArray:

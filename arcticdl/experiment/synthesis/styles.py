@@ -8,7 +8,7 @@ import numpy as np
 from arcticdl.errors import ConfigError
 from arcticdl.tiles import TileStore
 
-STYLES = frozenset(("images",))
+STYLES = frozenset(("images", "own"))
 """Arguments of such a step that come from the data."""
 
 _MAX_TILES = 64
@@ -22,13 +22,14 @@ def with_styles(
     Args:
         steps: Of ``train.augment``.
         store: The tile store.
-        tiles: Training tiles of the fold; at most 64 of those that fit are kept.
+        tiles: Training tiles of the fold; at most 64 of those that fit are kept, and as
+            many of the others.
 
     Raises:
         ConfigError: ``to`` names no column, or no training tile has its value.
     """
     return [
-        {**step, "images": _find(step["to"], store, tiles, number)}
+        {**step, **_find(step["to"], store, tiles, number)}
         if step["name"] == "style" and step.get("to")
         else step
         for number, step in enumerate(steps)
@@ -37,7 +38,7 @@ def with_styles(
 
 def _find(
     wanted: dict[str, str], store: TileStore, tiles: np.ndarray, number: int
-) -> np.ndarray:
+) -> dict[str, np.ndarray | None]:
     manifest, key = store.manifest.iloc[tiles], f"train.augment.{number}.to"
     fits = np.ones(len(tiles), bool)
     for column, value in wanted.items():
@@ -48,8 +49,8 @@ def _find(
                 f"{column!r}."
             )
         fits &= (manifest[column].astype(str) == str(value)).to_numpy()
-    fits &= (manifest["valid_fraction"] > 0).to_numpy()
-    if not fits.any():
+    shown = (manifest["valid_fraction"] > 0).to_numpy()
+    if not (fits & shown).any():
         told = {
             column: sorted(set(manifest[column].dropna().astype(str)))[:12]
             for column in wanted
@@ -59,8 +60,16 @@ def _find(
             f"out. Received: {wanted}; the training tiles of this fold have {told}. "
             "Scenes without labels may be added to train (`optional: true`)."
         )
-    found = tiles[fits]
-    places = np.linspace(0, len(found) - 1, min(len(found), _MAX_TILES)).round()
-    read = store.read(found[places.astype(int)], ["image", "valid"])
+    others = tiles[~fits & shown]
+    return {
+        "images": _read(store, tiles[fits & shown]),
+        "own": _read(store, others) if len(others) else None,
+    }
+
+
+def _read(store: TileStore, tiles: np.ndarray) -> np.ndarray:
+    """Some tiles, evenly spread, NaN where not valid."""
+    places = np.linspace(0, len(tiles) - 1, min(len(tiles), _MAX_TILES)).round()
+    read = store.read(tiles[places.astype(int)], ["image", "valid"])
     image = np.asarray(read["image"], np.float32)
     return np.where(read["valid"][..., None], image, np.float32("nan"))
