@@ -111,6 +111,8 @@ def atomic_path(
         file.discard()
         if full:
             raise OSError(_full(Path(path), error)) from error
+        if isinstance(error, OSError) and told and error.filename is None:
+            error.filename = str(path)  # a write that fails says not of which file
         raise
     file.commit()
 

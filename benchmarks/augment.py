@@ -6,7 +6,13 @@ One policy (flips, quarter turns, affine, gain, gamma, noise) on batches of
     python benchmarks/augment.py                          # this package alone
     python benchmarks/augment.py --peers OTHER/bin/python  # and the peers, from there
 
-The peers' Python needs albumentations and kornia; this package need not be in it.
+The peers' Python needs albumentations and kornia; this package need not be in it. What
+the feed of a whole recipe costs a training, with its own policy and data:
+
+    python benchmarks/augment.py --recipe configs/meltpond.yaml --folder WORK --rounds 5
+
+trains on batches as the feed makes them, and on the same batches kept in memory, in
+turn, by one compiled network; the store is prepared in WORK where it is not there.
 Times are medians of the processor time of a batch, over all threads: what it takes
 away from training on the same machine, and steadier than the clock on the wall.
 """
@@ -142,12 +148,72 @@ def measure(names: list[str], rounds: int) -> dict[str, list[float]]:
     return times
 
 
+def beside_steps(path: str, folder: str, rounds: int, num_batches: int) -> None:
+    """Prints what batches of a recipe take as they are made, and kept in memory."""
+    import keras
+
+    from arcticdl.config import load_config
+    from arcticdl.experiment import open_prepared, prepare, split_folds
+    from arcticdl.experiment.build import build_feeds
+    from arcticdl.experiment.network import build_network
+
+    config = load_config(path)
+    os.chdir(folder)
+    if not config.store_path.exists():
+        prepare(config)
+    store = open_prepared(config)
+    split = split_folds(config, store, [0])[0]
+    feed, _ = build_feeds(config, store, split, seed=0)
+    model = build_network(config, feed.card, 10_000)
+
+    class Some(keras.utils.PyDataset):
+        def __init__(self, batches) -> None:
+            super().__init__(workers=feed.workers)
+            self.batches = batches
+
+        def __len__(self) -> int:
+            return num_batches
+
+        def __getitem__(self, index: int) -> object:
+            return self.batches[index]
+
+    contestants = {
+        "made by the feed": Some(feed),
+        "kept in memory": Some([feed[number] for number in range(num_batches)]),
+    }
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
+    for number in range(rounds + 1):
+        for name, batches in contestants.items():
+            cpu, wall = time.process_time(), time.perf_counter()
+            model.fit(batches, shuffle=False, verbose=0)
+            if number:  # before, it was compiled
+                told = time.process_time() - cpu, time.perf_counter() - wall
+                times[name].append(told)
+                print(f"round {number} {name}: {told[0]:.2f} s", file=sys.stderr)
+    print(f"| {num_batches} batches | CPU s | wall s |\n|---|---|---|")
+    for name, found in times.items():
+        cpu, wall = (statistics.median(column) for column in zip(*found, strict=True))
+        print(f"| {name} | {cpu:.2f} | {wall:.2f} |")
+    pairs = list(zip(*times.values(), strict=True))
+    ratios = [
+        statistics.median(made[k] / kept[k] for made, kept in pairs) for k in (0, 1)
+    ]
+    print(f"| ratio, median of rounds | {ratios[0]:.3f} | {ratios[1]:.3f} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", help="a Python with albumentations and kornia")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", nargs="+", choices=sorted(RUNS), help="no table")
+    parser.add_argument("--recipe", help="a configuration to train by")
+    parser.add_argument("--folder", default=".", help="where its store is, or will be")
+    parser.add_argument("--batches", type=int, default=12, help="of the recipe, a turn")
     arguments = parser.parse_args()
+    if arguments.recipe:
+        recipe = os.path.abspath(arguments.recipe)
+        beside_steps(recipe, arguments.folder, arguments.rounds, arguments.batches)
+        return
     if arguments.only:
         print(json.dumps(measure(arguments.only, arguments.rounds)))
         return

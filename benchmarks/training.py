@@ -1,7 +1,7 @@
 """An epoch by ``arcticdl train`` beside bare ``model.fit`` and beside PyTorch.
 
     python benchmarks/training.py [--peers PYTHON] [--rounds 5] [--json FILE]
-    python benchmarks/training.py --memory
+    python benchmarks/training.py --memory | --folds arcticdl | --folds fit
 
 ``PYTHON`` is an interpreter with torch and segmentation-models-pytorch; without it
 their row is left out. U-Net ResNet18, float32, AdamW, cross-entropy, on tiles of
@@ -17,7 +17,8 @@ training tile four times, without a validation:
 
 Seconds of the processor (user and system, of the process and of its workers) are what
 is compared, since other work on the machine moves wall time; medians over rounds.
-``--memory`` prints the resident size over 50 epochs and over 5 folds in one process.
+``--memory`` prints the resident size over 50 epochs, ``--folds`` after each of 5 folds
+of an epoch in one process.
 """
 
 import argparse
@@ -304,12 +305,11 @@ def compare(folder: Path, peers: str | None, rounds: int) -> list[dict[str, obje
 
 
 def watch_memory(folder: Path) -> None:
-    """Prints the resident size by epoch, and after each of five folds."""
+    """Prints the resident size by epoch."""
     import gc
 
     import keras
 
-    from arcticdl.experiment import split_folds
     from arcticdl.experiment.train import train_fold
 
     small = (
@@ -327,19 +327,41 @@ def watch_memory(folder: Path) -> None:
 
     run = Path(tempfile.mkdtemp()) / "run"
     train_fold(config, store, split, run, 0, watch=lambda feed: Looks())
-    shown = {n: round(sizes[n - 1]) for n in (1, 2, 5, 10, 20, 30, 40, 50)}
-    print(f"resident MiB by epoch: {shown}")
-    config = config.model_copy(
-        update={"train": config.train.model_copy(update={"epochs": 2})}
+    print({n: round(sizes[n - 1]) for n in (1, 2, 5, 10, 20, 30, 40, 50)}, "MiB")
+
+
+def watch_folds(folder: Path, kind: str) -> None:
+    """Prints the resident size after each of five folds in this process."""
+    import gc
+
+    import keras
+
+    from arcticdl.experiment import split_folds
+    from arcticdl.experiment.build import build_feeds
+    from arcticdl.experiment.network import build_network
+    from arcticdl.experiment.train import train_fold
+
+    narrow = "{backbone_options: {width: 24}}"
+    small = (
+        f"model={{backbone: plain, decoder: unet, options: {narrow}}}",
+        f"folds={{n_splits: {SCENES - 1}}}",
+        "train.repeats=1",
     )
+    config, store, _ = load(folder, 1, *small)
     after = []
     for number, part in split_folds(config, store, range(SCENES - 1)).items():
-        folds = Path(tempfile.mkdtemp()) / "run"
-        train_fold(config, store, part, folds, number)
+        if kind == "arcticdl":
+            run = Path(tempfile.mkdtemp()) / "run"
+            train_fold(config, store, part, run, number)
+        else:
+            feed, _ = build_feeds(config, store, part, seed=0)
+            model = build_network(config, feed.card, len(feed))
+            model.fit(*all_tiles(feed), batch_size=BATCH, verbose=0)
+            del feed, model
         keras.backend.clear_session()
         gc.collect()
         after.append(round(resident_mib()))
-    print(f"resident MiB after each fold in one process: {after}")
+    print(f"resident MiB after each fold, {kind}: {after}")
 
 
 def main() -> None:
@@ -348,6 +370,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--folds", choices=KINDS[:2], help="memory after each fold")
     parser.add_argument("--serve", choices=KINDS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -362,6 +385,9 @@ def main() -> None:
             make_store(folder)
         if options.memory:
             watch_memory(folder)
+            return
+        if options.folds:
+            watch_folds(folder, options.folds)
             return
         rows = compare(folder, options.peers, options.rounds)
     for row in rows:

@@ -1,5 +1,6 @@
 """Files are there whole or not at all, whatever happens while they are written."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -192,6 +193,16 @@ def test_a_library_that_finds_the_disk_full_is_told_apart_from_a_defect(
         raise RuntimeError("something else")
     assert [p.name for p in tmp_path.iterdir()] == ["lines.gpkg"]
     assert target.read_bytes() == b"old"
+
+
+def test_a_disk_that_fills_is_told_with_the_file(tmp_path):
+    target = tmp_path / "epoch00001.npz"
+    full = OSError(errno.ENOSPC, "No space left on device")
+    told = pytest.raises(OSError, match=r"No space left.*epoch00001\.npz")
+    with told, files.atomic_path(target):
+        raise full
+    assert full.filename == str(target)
+    assert not list(tmp_path.iterdir())
 
 
 def test_writers_of_one_file_never_meet(tmp_path):
