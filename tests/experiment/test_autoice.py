@@ -27,6 +27,8 @@ from arcticdl.experiment import (
 from arcticdl.experiment.data.absent import tell_absent
 from arcticdl.experiment.data.ceilings import open_ceilings
 from arcticdl.experiment.icecharts.panels import chart_panels
+from arcticdl.inference import load_model
+from arcticdl.models.card import model_heads
 from arcticdl.sources import open_scene
 from arcticdl.sources.charts.polygons import read_ice_chart
 from arcticdl.sources.core.lazy import WindowArray
@@ -134,6 +136,20 @@ def test_scenes_of_several_products_are_told_of(capsys):
     assert "2 ready to train, 80 m, 1 raw, 40 m" in said and "resolution_m" in said
     tell_absent([xr.Dataset(attrs={"columns": {"product": kinds[0]}}), xr.Dataset()])
     assert not capsys.readouterr().err
+
+
+def test_the_recipe_argued_for_takes_a_step(work, project_root):
+    config = project_root / "configs" / "autoice_recipe.yaml"
+    settings = sets(*TINY, *OURS)
+    run("prepare", config, *settings)
+    run("train", config, "--fold", 0, *settings)
+    store = open_store("data/autoice_recipe.tiles")
+    assert list(store.bands[:2]) == ["HH_corrected", "HV_corrected"]
+    late = ("u10m", "t2m", "skt", "season", "position")
+    assert not [band for band in store.bands if band.startswith(late)]
+    model = work / "runs" / "autoice_recipe" / "fold0" / "model.keras"
+    heads = model_heads(load_model(model))
+    assert set(chart_heads(heads)) == {"SIC", "SOD", "FLOE"}
 
 
 def test_near_real_time_uses_nothing_that_comes_later(project_root):
@@ -399,6 +415,6 @@ def test_what_is_no_chart_is_refused():
 
 
 def test_the_configurations_hold_folds_apart_by_drift(project_root):
-    for name in ("autoice", "autoice_nrt", "autoice_small", "autoice_winner"):
-        config = load_config(project_root / "configs" / f"{name}.yaml")
+    for end in ("", "_nrt", "_recipe", "_small", "_winner"):
+        config = load_config(project_root / "configs" / f"autoice{end}.yaml")
         assert config.folds.drifts and config.folds.group == "region"

@@ -57,7 +57,7 @@ def test_every_configuration_is_tested(project_root):
     here |= {"seals"}  # in test_experiment_objects.py
     here |= {"anomalies"}  # in test_anomalies_run.py
     here |= {"sea_ice_forecast", "extent"}  # in tests/forecasting
-    here |= {f"autoice{end}" for end in ("", "_nrt", "_small", "_winner")}
+    here |= {f"autoice{end}" for end in ("", "_nrt", "_recipe", "_small", "_winner")}
     tasks = {"concentration", "forecast", "ice_chart", "ordinal", "thaw"}
     tasks |= {"diffusion", "gaps", "gaps_gan", "pretrain", "sharpen", "speckle"}
     assert names == here | tasks  # the latter in test_config_files.py
