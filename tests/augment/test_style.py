@@ -104,6 +104,18 @@ def test_void_counts_for_nothing_and_stays(how):
     np.testing.assert_array_equal(still, valid)
 
 
+def test_samples_of_which_no_label_is_known_stay_as_they_are():
+    image = np.stack([pictures(), pictures(seed=1)])
+    label = np.zeros(image.shape[:3], np.uint8)
+    label[1] = 255
+    step = {"name": "style", "to": {"sensor": "other"}, "how": "moments", "p": 1.0}
+    policy = build_policy([{**step, "images": pictures((1, 32, 24, 2), 2, level=5)}])
+    every = np.ones(label.shape, bool)
+    found, _, _ = policy(image, {"ice": label}, every, np.random.default_rng(0))
+    assert np.abs(found[0] - image[0]).min() > 1
+    np.testing.assert_array_equal(found[1], image[1])
+
+
 def test_without_to_the_style_is_that_of_another_sample():
     image = np.stack([pictures(), pictures(seed=1, level=5)])
     valid = np.ones(image.shape[:3], bool)

@@ -16,6 +16,7 @@ from arcticdl.augment.batch import (
     Interval,
     check_interval,
     check_p,
+    is_void,
 )
 from arcticdl.augment.mixing import draw_partners
 from arcticdl.augment.radiometry import Bands, valid_moments
@@ -35,7 +36,9 @@ class Style:
     deviation of each band (as Huang and Belongie 2017, arXiv:1703.06868, do of
     features); ``quantiles`` maps the values of all images of one kind to those of all
     of the other, so that an image keeps what sets it apart from others of its kind.
-    Pixels that are not valid count for nothing and stay as they are.
+    Pixels that are not valid count for nothing and stay as they are; so do samples
+    whose labels are void throughout, such as those of the season that is wanted: they
+    teach nothing, and normalisations of features shall see them as they are.
 
     Attributes:
         to: Column of the scenes -> value of the images whose style is taken, such as
@@ -79,8 +82,11 @@ class Style:
         places = list(
             range(batch.image.shape[-1]) if self.bands is None else self.bands
         )
+        labelled = _labelled(batch)
         before = batch.image.copy()  # what was changed lends its style as it was
         for sample, (source, number) in zip(chosen, styles, strict=True):
+            if labelled is not None and not labelled[sample]:
+                continue
             image, valid = batch.image[sample][..., places], batch.valid[sample]
             other = (before if source is None else source)[number][..., places]
             there = np.isfinite(other).all(-1)
@@ -140,6 +146,13 @@ class Style:
         chosen = np.flatnonzero(rng.random(len(batch)) < self.p)
         drawn = rng.integers(0, len(self.images), len(chosen))
         return [(self.images, int(k)) for k in drawn], chosen.tolist()
+
+
+def _labelled(batch: Batch) -> BoolArray | None:
+    """Samples of which a label is known somewhere; ``None`` without any labels."""
+    size = len(batch)
+    known = [~is_void(label).reshape(size, -1) for label in batch.labels.values()]
+    return np.any([each.any(1) for each in known], axis=0) if known else None
 
 
 def swap_amplitude(
