@@ -46,6 +46,25 @@ def test_a_window_of_a_geotiff_on_the_web_reads_a_part_of_it(object_server, cog)
     assert object_server.num_bytes < cog.stat().st_size / 2
 
 
+def test_a_mask_beside_a_file_on_the_web_is_found_without_a_listing(
+    object_server, tmp_path
+):
+    path = tmp_path / "bucket" / "masked.tif"
+    path.parent.mkdir()
+    shape = {"count": 1, "height": 64, "width": 64, "dtype": "uint8"}
+    place = {"crs": "EPSG:3413", "transform": Affine(40, 0, 0, 0, -40, 0)}
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False),
+        rasterio.open(path, "w", driver="GTiff", **shape, **place) as file,
+    ):
+        file.write(np.ones((1, 64, 64), "uint8"))
+        file.write_mask(np.arange(64)[:, None] >= np.full(64, 10))
+    assert path.with_name("masked.tif.msk").exists()
+    scene = open_scene(f"http://{object_server.url}/bucket/masked.tif")
+    assert scene.valid.values.sum() == 54 * 64
+    assert scene.image.encoding["preferred_chunks"] == {"y": 64, "x": 64}
+
+
 def test_one_variable_says_where_buckets_are(s3_server, cog):
     assert is_the_scene(open_scene("s3://bucket/scene.tif"))
 
