@@ -89,7 +89,11 @@ RECIPES = {
         "loss=null",
         "train.head_weights={name: uncertainty}",
     ),
-    "ema": ("train.ema=0.9", "train.callbacks=[{name: images, options: {every: 1}}]"),
+    "ema": (
+        "train.ema=0.9",
+        "train.remat=true",
+        "train.callbacks=[{name: images, options: {every: 1}}]",
+    ),
 }
 ON_JAX = {
     "accumulate": ("train.accumulate=2", "train.jit_compile=true"),
