@@ -1,6 +1,7 @@
 """What mapping costs beside the network itself: speed, memory, many small images.
 
     python benchmarks/inference.py speed [--sizes 1024 2048] [--peers PYTHON]
+        [--geoai PYTHON] [--terratorch PYTHON]
     python benchmarks/inference.py memory [--width 20000] [--rows 20000 40000]
     python benchmarks/inference.py folder [--images 1000]
     python benchmarks/inference.py scenes [--number 8]
@@ -10,7 +11,8 @@ U-Net ResNet18, 4 bands, 5 classes, windows of 256 px, batches of 4, float32, ra
 weights, made-up scenes on a grid of 40 m. Every contestant lives in a process of its
 own. Ratios are of processor time (user and system, all threads), which other work on
 the machine moves less than wall time; both are medians over rounds after one that
-traces. `PYTHON` is an interpreter with torch, segmentation-models-pytorch and rasterio.
+traces. `PYTHON` is an interpreter with torch, segmentation-models-pytorch and rasterio,
+and the package that its option is named after.
 """
 
 import argparse
@@ -23,13 +25,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import inference_peers as peers
 from inference_parts import (
     BANDS,
     BATCH,
     NUM_BANDS,
     NUM_CLASSES,
     OVERLAP_PX,
-    TILE_PX,
     card,
     network,
     rounds,
@@ -68,84 +70,14 @@ def blended(path, number):
     return ours(path, number, OVERLAP_PX)
 
 
-def smp(path, number):
-    """A plain blended loop around segmentation-models-pytorch, by rasterio."""
-    import numpy as np
-    import rasterio
-    import segmentation_models_pytorch
-    import torch
-    from rasterio.windows import Window
-
-    torch.manual_seed(0)
-    net = segmentation_models_pytorch.Unet(
-        "resnet18", encoder_weights=None, in_channels=NUM_BANDS, classes=NUM_CLASSES
-    )
-    net = net.eval().to(memory_format=torch.channels_last)
-    ramp = np.clip((np.arange(TILE_PX) + 0.5) / OVERLAP_PX, 0, 1)
-    side = np.sin(0.5 * np.pi * np.minimum(ramp, ramp[::-1])) ** 2
-    weights = np.maximum(np.outer(side, side), 1e-4).astype("float32")
-
-    def starts(size):
-        step = TILE_PX - OVERLAP_PX
-        return [*range(0, size - TILE_PX, step), size - TILE_PX]
-
-    def work():
-        with rasterio.open(path) as file:
-            total = np.zeros((NUM_CLASSES, *file.shape), "float32")
-            weight = np.zeros(file.shape, "float32")
-            places = [(y, x) for y in starts(file.height) for x in starts(file.width)]
-            for at in range(0, len(places), BATCH):
-                batch = places[at : at + BATCH]
-                windows = [Window(x, y, TILE_PX, TILE_PX) for y, x in batch]
-                image = np.stack([file.read(window=window) for window in windows])
-                with torch.inference_mode():
-                    given = torch.from_numpy(image)
-                    logits = net(given.contiguous(memory_format=torch.channels_last))
-                    prob = torch.softmax(logits, 1).numpy()
-                for (y, x), part in zip(batch, prob, strict=True):
-                    total[:, y : y + TILE_PX, x : x + TILE_PX] += part * weights
-                    weight[y : y + TILE_PX, x : x + TILE_PX] += weights
-            profile = file.profile
-        total /= weight
-        profile |= {"count": 1, "compress": "deflate"}
-        answers = (
-            ("uint8", 255, 2, total.argmax(0)),
-            ("float32", np.nan, 3, total.max(0)),
-        )
-        for dtype, nodata, predictor, values in answers:
-            profile |= {"dtype": dtype, "nodata": nodata, "predictor": predictor}
-            with rasterio.open(path.with_name("smp.tif"), "w", **profile) as file:
-                file.write(values.astype(dtype), 1)
-
-    count = sum(value.numel() for value in net.parameters())
-    return rounds(work, number) | {"parameters": count}
-
-
-def smp_bare(path, number):
-    """The network of segmentation-models-pytorch alone, on the windows."""
-    import segmentation_models_pytorch
-    import torch
-
-    net = segmentation_models_pytorch.Unet(
-        "resnet18", encoder_weights=None, in_channels=NUM_BANDS, classes=NUM_CLASSES
-    )
-    net = net.eval().to(memory_format=torch.channels_last)
-    tiles = torch.from_numpy(tiles_of(path)).permute(0, 3, 1, 2)
-
-    def work():
-        with torch.inference_mode():
-            for batch in tiles.split(BATCH):
-                net(batch.contiguous(memory_format=torch.channels_last))
-
-    return rounds(work, number)
-
-
 CONTESTANTS = {
     "bare": bare,
     "ours": ours,
     "blended": blended,
-    "smp": smp,
-    "smp_bare": smp_bare,
+    "smp": peers.smp,
+    "smp_bare": peers.smp_bare,
+    "geoai": peers.geoai,
+    "terratorch": peers.terratorch,
 }
 
 
@@ -156,7 +88,7 @@ def speed(args):
         for size in args.sizes:
             path = write_scene(Path(folder) / f"{size}.tif", size, size)
             for name in CONTESTANTS:
-                python = args.peers if name.startswith("smp") else sys.executable
+                python = interpreter(args, name)
                 if python is not None:
                     words = ["one", name, str(path), "--rounds", str(args.rounds)]
                     found[f"{name} {size} px"] = told = child(
@@ -167,11 +99,21 @@ def speed(args):
             for title, over, under in (
                 ("bare over ours", "bare", "ours"),
                 ("smp loop over ours", "smp", "blended"),
+                ("geoai over ours", "geoai", "blended"),
+                ("terratorch over ours", "terratorch", "blended"),
             ):
                 if row[over] and row[under]:
-                    ratio = row[over]["cpu_s"] / row[under]["cpu_s"]
-                    found[f"{title}, {size} px"] = round(ratio, 3)
+                    for unit in ("cpu_s", "wall_s"):
+                        ratio = row[over][unit] / row[under][unit]
+                        found[f"{title}, {size} px, {unit}"] = round(ratio, 3)
     return found
+
+
+def interpreter(args, name):
+    """Of the environment that a contestant lives in; ``None``: it is left out."""
+    if name in ("geoai", "terratorch"):
+        return getattr(args, name)
+    return args.peers if name.startswith("smp") else sys.executable
 
 
 def child(words):
@@ -342,7 +284,8 @@ def main():
     part.set_defaults(work=speed)
     part.add_argument("--sizes", nargs="+", type=int, default=[1024, 2048])
     part.add_argument("--rounds", type=int, default=3)
-    part.add_argument("--peers", default=None)
+    for option in ("--peers", "--geoai", "--terratorch"):
+        part.add_argument(option, default=None)
     part = parts.add_parser("one", help="One contestant, in this process.")
     part.set_defaults(work=lambda a: CONTESTANTS[a.name](a.path, a.rounds))
     part.add_argument("name", choices=CONTESTANTS)

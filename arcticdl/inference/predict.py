@@ -203,22 +203,20 @@ def fill_maps(
     bands = scene.sizes["band"] + sum(len(layer.bands) for layer in maps.layers)
     cache = _CACHE_BYTES + bands * 4 * _BLOCK_PX * scene.sizes["x"]
     try:
-        with (
-            bounded_cache(cache),
-            ThreadPoolExecutor(1, "maps") as pool,
-        ):
-            writing: Future[None] | None = None
-            for row, answers, valid in finished_rows(
-                predictor, scene, image_stats, overlap, shown=progress
-            ):
-                if fills:  # not blended, which would change the last bit
-                    answers[OBSERVED] = read_observed(scene, row, len(valid))
+        with bounded_cache(cache):
+            with ThreadPoolExecutor(1, "maps") as pool:
+                writing: Future[None] | None = None
+                for row, answers, valid in finished_rows(
+                    predictor, scene, image_stats, overlap, shown=progress
+                ):
+                    if fills:  # not blended, which would change the last bit
+                        answers[OBSERVED] = read_observed(scene, row, len(valid))
+                    if writing is not None:
+                        writing.result()
+                    writing = pool.submit(maps.write, row, answers, valid)
                 if writing is not None:
                     writing.result()
-                writing = pool.submit(maps.write, row, answers, valid)
-            if writing is not None:
-                writing.result()
-        maps.finish()
+            maps.finish()  # which reads all files back, through the same cache
     except BaseException:
         maps.discard()
         raise

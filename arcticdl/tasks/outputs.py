@@ -1,6 +1,7 @@
 """What can be read from activated answers: classes, sets, values, intervals."""
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -143,6 +144,8 @@ def class_outputs(codes: Callable[[np.ndarray], np.ndarray]) -> dict[str, Output
     """What probabilities of classes tell, given how codes are read from them."""
 
     def confidence(prob: np.ndarray, head: HeadInfo) -> np.ndarray:
+        if codes is likeliest:  # ten times as fast as along the last axis
+            return reduce(np.maximum, np.moveaxis(prob, -1, 0))[..., None]
         return np.take_along_axis(prob, codes(prob)[..., None], axis=-1)
 
     def spread_of_classes(prob: np.ndarray, head: HeadInfo) -> np.ndarray:
