@@ -151,6 +151,30 @@ def test_a_forward_pass_keeps_less():
 
 
 @pytest.mark.backend
+def test_layers_in_float32_stay_so_within_mixed_precision():
+    def answered(remat):
+        keras.utils.set_random_seed(2)
+        image = keras.Input((4,))
+        x = keras.layers.Dense(16, dtype="float32")(image)
+        model = keras.Model(image, keras.layers.Dense(2, dtype="float32")(x))
+        if remat:
+            remat_blocks(model)
+        answer = model(np.ones((1, 4), "float32"), training=True)
+        return keras.ops.convert_to_numpy(answer), model.get_weights()
+
+    before = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        answer, (kernel, _, last, _) = answered(remat=True)
+        plain, _ = answered(remat=False)
+    finally:
+        keras.config.set_dtype_policy(before)
+    # By weights of 16 bits the answer was off by 1e-3.
+    np.testing.assert_allclose(answer, np.ones((1, 4)) @ kernel @ last, rtol=1e-5)
+    np.testing.assert_allclose(answer, plain, rtol=1e-5)
+
+
+@pytest.mark.backend
 def test_losses_of_layers_within_blocks_count():
     def trained(remat):
         keras.utils.set_random_seed(2)

@@ -1,6 +1,6 @@
 """Rematerialisation: values inside blocks are computed anew, not kept."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -164,6 +164,21 @@ def _going_on(
     return [x for step in part for x in step.writes if id(x) in wanted]
 
 
+class _AsKept(keras.layers.Layer):
+    """Runs what reads variables, each in the precision in which it is kept.
+
+    Within a network of mixed precision all are read as 16 bits, those of its layers
+    that compute in float32 among them, and a statistic would be kept as such.
+    """
+
+    def __init__(self, run: Callable[[list[Any]], list[Any]]) -> None:
+        super().__init__(autocast=False)
+        self.run = run
+
+    def call(self, values: list[Any]) -> list[Any]:
+        return self.run(values)
+
+
 class _Part:
     """Some steps of a graph as a network of their own, on the same layers."""
 
@@ -178,12 +193,12 @@ class _Part:
         self.network = keras.Model(self.reads, self.writes)
         alone = any(step.is_network for step in part)
         self.is_block = not alone and _kernels(part) >= _LEAST_KERNELS
+        self.run = _AsKept(self._run_anew) if self.is_block else self._run
 
     def __call__(self, known: dict[int, Any]) -> None:
         """Adds what the part writes to the values that are known."""
         values = [known[id(x)] for x in self.reads]
-        run = self._run_anew if self.is_block else self._run
-        known.update(zip(map(id, self.writes), run(values), strict=True))
+        known.update(zip(map(id, self.writes), self.run(values), strict=True))
 
     def _run(self, values: list[Any]) -> list[Any]:
         return keras.tree.flatten(self.network(values, training=True))
