@@ -138,7 +138,7 @@ class Explainer(Predictor):
     def _windows(
         self, scene: xr.Dataset, stats: BandStats | None
     ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-        """Scaled windows of a whole scene; each pixel is valid in one of them."""
+        """Scaled windows of a whole scene; each pixel counts in one of them."""
         height, width = self.window
         rows, cols = scene.sizes["y"], scene.sizes["x"]
         tops, lefts = window_starts(rows, height, 0), window_starts(cols, width, 0)
@@ -148,10 +148,11 @@ class Explainer(Predictor):
                 chosen = lefts[at : at + self.batch_size]
                 pairs = [strip.window(left, self.window) for left in chosen]
                 image, valid = (np.stack(part) for part in zip(*pairs, strict=True))
+                scaled, valid = self._batch(image, valid, stats)
                 across = once_x[at : at + self.batch_size]
-                valid &= down[:, None] & across[:, None, :]
+                valid[: len(across)] &= down[:, None] & across[:, None, :]
                 if valid.any():
-                    yield self._batch(image, valid, stats)
+                    yield scaled, valid
 
     def _batch(
         self, image: NDArray[Any], valid: NDArray[np.bool_], stats: BandStats | None

@@ -31,7 +31,8 @@ class Method(NamedTuple):
         signed: Whether it has two sides: what speaks for the answer, and against.
         told: What else became known while it ran, such as its numerical error.
         survey: What a method must know of a whole scene before it explains its windows
-            alike: takes all of them, each pixel valid in one window alone.
+            alike: takes all of them, each pixel valid in one window alone; windows hold
+            their other pixels too.
     """
 
     explain: Explain

@@ -81,6 +81,21 @@ def test_grad_cam_of_a_scene_has_no_seams_between_its_windows(scene):
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
+def test_a_survey_counts_each_pixel_once_and_shows_all_to_the_network(linear, scene):
+    """Of windows that lie over each other, the second had 0 where the first counts."""
+    explainer, seen = Explainer(linear, "gradcam", options={"layer": "features"}), []
+    survey = lambda windows: seen.extend(windows)  # noqa: E731
+    explainer.method = explainer.method._replace(survey=survey)
+    image = np.random.default_rng(3).normal(1, 0.1, (2, 40, 27)).astype("float32")
+    explainer.prepare(scene.assign(image=(("band", "y", "x"), image)), None)
+    assert sum(valid.sum() for _, valid in seen) == 40 * 27
+    starts = [(0, 0), (0, 11), (16, 0), (16, 11), (24, 0), (24, 11)]
+    shown = [window for scaled, valid in seen for window in scaled[valid.any((1, 2))]]
+    for window, (top, left) in zip(shown, starts, strict=True):
+        part = image[:, top : top + SIDE, left : left + SIDE]
+        np.testing.assert_array_equal(window, np.moveaxis(part, 0, -1))
+
+
 def test_each_class_is_explained_by_the_pixels_that_bear_it(linear, scene):
     """Ice rests on its features where any pixel is ice; water has none to rest on."""
     found = explain_scene(linear, scene, options={"layer": "features"}, **QUIET)
