@@ -25,6 +25,7 @@ from arcticdl.experiment.objects.instances import instance_rule
 from arcticdl.experiment.split import Split
 from arcticdl.tasks import SCORES, Head
 from arcticdl.tiles import TileStore, open_store
+from arcticdl.tiles.folds.made import observed_tiles
 
 
 def evaluate(
@@ -144,7 +145,7 @@ def _answered(
 
 
 def _tested(store: TileStore, split: Split | None) -> np.ndarray:
-    return np.arange(len(store)) if split is None else split.test
+    return observed_tiles(store.manifest) if split is None else split.test
 
 
 def _told(evaluation: Any, head: Head, folder: Path) -> dict[str, Any]:

@@ -102,15 +102,7 @@ def open_scenes(config: Experiment) -> list[xr.Dataset]:
     anchors = find_anchors(config.data)
     check_annotated(config.data, anchors)
     anchors += find_made(config.data)
-    scenes = [open_configured(config.data, anchor) for anchor in anchors]
-    for anchor, scene in zip(anchors, scenes, strict=True):
-        if anchor.made and MADE_FROM not in scene.attrs.get("columns", {}):
-            raise ConfigError(
-                "`data.synthetic` must match scenes that say what they were made from, "
-                f"as `arcticdl synthesize` writes them. Received: {anchor.path}, "
-                f"without the tag `{MADE_FROM}`. Name observed scenes as `data.scenes`."
-            )
-    return scenes
+    return [open_configured(config.data, anchor) for anchor in anchors]
 
 
 def open_configured(
@@ -140,6 +132,12 @@ def open_configured(
     scene = void_outside(scene, data, anchor)  # last: what lies outside is no gap
     columns = {k: v for k, v in attrs.items() if k not in (*ATTRIBUTES, "time")}
     columns |= scene.attrs.get("columns", {})
+    if anchor.made and MADE_FROM not in columns:
+        raise ConfigError(
+            "`data.synthetic` must match scenes that say what they were made from, as "
+            f"`arcticdl synthesize` writes them. Received: {anchor.path}, without the "
+            f"tag `{MADE_FROM}`. Name observed scenes as `data.scenes`."
+        )
     if with_labels:
         columns |= check_times(scene, data)
         columns |= correct_labels(scene, data)

@@ -20,7 +20,7 @@ from arcticdl.tiles import (
     audit_folds,
 )
 from arcticdl.tiles.folds.drift import mark_drift
-from arcticdl.tiles.folds.made import beside, fitting, made_tiles
+from arcticdl.tiles.folds.made import fitting, made_tiles
 from arcticdl.tiles.table import SPLITTERS
 
 PARTS = ("train", "validation", "test")
@@ -167,7 +167,7 @@ def _choose_fold(
     held = np.concatenate([tested, validation])
     learnt = purged(store, learnt, held, number)
     learnt = _part_of(store, learnt, config)
-    learnt = _with_made(store, made, learnt, held, number)
+    learnt = _with_made(store, made, Split(learnt, validation, tested), number)
     if not len(learnt) or not len(tested):
         raise SplitError(
             f"Fold {number} has {len(learnt)} training and {len(tested)} test tiles. "
@@ -223,7 +223,8 @@ def choose_everything(
         apart = splitter.keep_apart(store.manifest, rest, validation)
         apart = purged(store, apart, validation, "full")
         apart = _part_of(store, apart, config)
-        apart = _with_made(store, made, apart, validation, "full")
+        made = splitter.keep_apart(store.manifest, made, validation)
+        apart = _with_made(store, made, Split(apart, validation, tiles[:0]), "full")
         if config.train.feed == "scenes":
             _refuse_cut_scenes(store, apart, "full")
         return Split(apart, validation, tiles[:0])
@@ -232,7 +233,7 @@ def choose_everything(
     )
     train_part = purged(store, train_part, validation, "full")
     learnt = _part_of(store, train_part, config)
-    learnt = _with_made(store, made, learnt, validation, "full")
+    learnt = _with_made(store, made, Split(learnt, validation, tiles[:0]), "full")
     return Split(learnt, validation, tiles[:0])
 
 
@@ -247,26 +248,27 @@ def _apart_from_made(
 def _with_made(
     store: TileStore,
     made: NDArray[np.int64],
-    learnt: NDArray[np.int64],
-    held: NDArray[np.int64],
+    split: Split,
     number: int | str,
 ) -> NDArray[np.int64]:
-    """Adds the tiles whose generator has learnt from what this fold learns from.
+    """Adds to what trains the tiles whose generator has learnt from that alone.
 
     Raises:
         SplitError: There are tiles that a generator has made, and none is such.
     """
     if not made_tiles(store.manifest).any():
-        return learnt
-    if not len(fitting(store.manifest, made, learnt, held)):
+        return split.train
+    parts = (split.train, split.validation, split.test)
+    fits = fitting(store.manifest, made, *parts)
+    if not len(fits):
         raise SplitError(
             "Synthetic scenes train a fold only if all that their generator has learnt "
             f"from trains it too. Received: fold {number}, for which none of "
             f"{store.path} was made. Train the generator on that fold of the same "
-            "`folds`, and let `arcticdl synthesize` make scenes of it; or name no "
-            "`data.synthetic`."
+            "`folds`, its validation among them, and let `arcticdl synthesize` make "
+            "scenes of it; or name no `data.synthetic`."
         )
-    return beside(store.manifest, made, learnt, held)
+    return np.sort(np.concatenate([split.train, fits]))
 
 
 def _part_of(

@@ -21,6 +21,9 @@ FLAG_TAGS = ("flag_values", "flag_meanings", "flag_colors")
 MADE_FROM = "made_from"
 """Tag of a synthetic scene and column of its tiles; see `tiles.folds.made`."""
 
+CHOSEN_ON = "chosen_on"
+"""Likewise: the scenes by which its generators' weights were chosen."""
+
 _CLASS_TAG = re.compile(r"class_(\d{1,5})")
 _ISO_DATE = re.compile(r"\d{4}-(\d{2}-\d{2}|\d{3})")
 
@@ -35,7 +38,8 @@ def scene_tags(tags: Mapping[str, str]) -> dict[str, Any]:
         Those of ``group``, ``region``, ``season``, ``sensor``, ``service`` and ``time``
         that are there; a ``time`` that is no ISO 8601 date is not a time of ours and is
         left out. Where it tells a day and no hour, ``time_precision`` is ``day``. Of a
-        scene that a generator has made ``columns`` names those that it was made from.
+        scene that a generator has made ``columns`` names those that it was made from,
+        and those by which its generator was chosen.
 
     >>> scene_tags({"time": "2022-04-13T15:07:59Z", "AREA_OR_POINT": "Area"})
     {'time': '2022-04-13T15:07:59Z'}
@@ -48,7 +52,8 @@ def scene_tags(tags: Mapping[str, str]) -> dict[str, Any]:
         if dated and dated.end() == len(found["time"].rstrip()):
             found["time_precision"] = "day"
         found["time"] = (known_time(found["time"]) or "") if dated else ""
-    columns = {"columns": {MADE_FROM: tags[MADE_FROM]}} if tags.get(MADE_FROM) else {}
+    told = {name: tags[name] for name in (MADE_FROM, CHOSEN_ON) if tags.get(name)}
+    columns = {"columns": told} if told.get(MADE_FROM) else {}
     return {name: value for name, value in found.items() if value} | columns
 
 

@@ -104,6 +104,28 @@ def test_void_counts_for_nothing_and_stays(how):
     np.testing.assert_array_equal(still, valid)
 
 
+@pytest.mark.parametrize("how", ["amplitude", "moments", "quantiles"])
+def test_bands_that_a_sensor_did_not_see_do_not_touch_the_others(how):
+    """Quantiles failed, no band changed, or one missing pixel took its whole band."""
+    image = pictures((2, 16, 16, 2))
+    image[0, :4, :, 1] = np.nan  # valid by the other band
+    style, own = pictures((3, 16, 16, 2), 1, level=-5), pictures((3, 16, 16, 2), 2)
+    own[..., 0], style[0, ..., 0] = np.nan, np.nan
+    own = own if how == "quantiles" else None
+    every = np.ones((2, 16, 16), bool)
+    step = {"name": "style", "to": {"sensor": "other"}, "how": how, "p": 1.0}
+    policy = build_policy([{**step, "images": style, "own": own}])
+    found, _, _ = policy(image, {}, every, np.random.default_rng(0))
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(image))
+    assert np.abs(np.nanmean(found[..., 1], (1, 2)) + 5).max() < 1
+    if how == "quantiles":
+        np.testing.assert_array_equal(found[..., 0], image[..., 0])
+    lacking = build_policy([{**step, "images": style[:1], "own": own}])
+    found, _, _ = lacking(image, {}, every, np.random.default_rng(0))
+    np.testing.assert_array_equal(found[..., 0], image[..., 0])
+    assert np.abs(np.nanmean(found[..., 1], (1, 2)) + 5).max() < 1
+
+
 def test_samples_of_which_no_label_is_known_stay_as_they_are():
     image = np.stack([pictures(), pictures(seed=1)])
     label = np.zeros(image.shape[:3], np.uint8)

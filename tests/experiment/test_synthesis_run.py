@@ -11,6 +11,8 @@ from arcticdl import experiment
 from arcticdl.cli import main
 from arcticdl.config import load_config
 from arcticdl.errors import ConfigError, SplitError
+from arcticdl.experiment.data.anchors import Anchor, find_attributes
+from arcticdl.experiment.synthesis.ground import outside, scenes_of, trained_windows
 from arcticdl.experiment.synthesis.maps import Source, draw_map
 from arcticdl.experiment.synthesis.styles import with_styles
 from arcticdl.tiles import open_store
@@ -111,7 +113,7 @@ def test_generators_see_classes_and_draw_a_band():
 
 
 def test_made_scenes_say_what_they_were_made_from_and_bear_their_labels():
-    about = json.loads(Path("data/few_made/synthesis.json").read_text())
+    about = json.loads(Path("data/few_made/draw_f0_s3.json").read_text())
     split = json.loads(Path("runs/draw/fold0/split.json").read_text())
     assert about["made_from"] == split["train"]
     assert [g["band"] for g in about["generators"]] == ["HH", "HV"]
@@ -159,6 +161,54 @@ def test_made_scenes_train_the_fold_of_their_generator_alone():
     held = load_config("ice.yaml", ("folds.validation_groups=1",))
     with pytest.raises(SplitError, match="Synthetic scenes train a fold only if"):
         experiment.split_folds(held, store, [0])
+
+
+def test_what_generators_saw_is_told_apart(tmp_path):
+    """What validated one counted as learnt, so that no fold could take its scenes."""
+    parts = {"train": ["a", "b"], "validation": ["c"], "test": ["d"]}
+    runs = []
+    for name, before in (("hh", ["a", "e"]), ("hv", [])):
+        folder = tmp_path / name / "fold0"
+        folder.mkdir(parents=True)
+        told = parts | {"before": before}
+        (folder / "split.json").write_text(json.dumps(told), encoding="utf-8")
+        runs.append(str(folder.parent))
+    seen = scenes_of(runs, 0)
+    assert seen.learnt == {"a", "b", "e"}  # what it started from teaches as well
+    assert seen.chosen_on == {"c"} and seen.train == {"a", "b"}
+    (folder / "split.json").write_text(json.dumps(parts | {"validation": ["b"]}))
+    with pytest.raises(ConfigError, match="whose parts differ"):
+        scenes_of(runs, 0)
+    with pytest.raises(ConfigError, match="cut scenes, such as 'b'"):
+        scenes_of(runs[1:], 0)
+
+
+def test_ground_that_trained_no_generator_lends_no_map():
+    """The whole of a scene did at first, also what lay in the buffer of a test."""
+    config = load_config("runs/draw/config.yaml")
+    (windows,) = trained_windows({"runs/draw": config}, 0)
+    split = json.loads(Path("runs/draw/fold0/split.json").read_text())
+    assert sorted(windows) == split["train"]
+    name = split["train"][0]
+    assert not outside(name, (64, 64), [windows]).any()
+    some = {name: windows[name][:1]}
+    left = outside(name, (64, 64), [windows, some])
+    assert left.sum() == 64 * 64 - 32 * 32 and not left[some[name][0]].any()
+    assert outside("none", (4, 4), [windows]).all()
+
+
+def test_made_scenes_are_appended_and_take_nothing_from_their_names(tmp_path):
+    text = Path("ice.yaml").read_text().replace("few_made", "few_more")
+    Path("more.yaml").write_text(text.replace("name: ice", "name: more"))
+    experiment.synthesize(["runs/draw"], "data/few_more", count=1, size_px=32)
+    config = load_config("more.yaml", ("data.use_bands=[HH]", "train.augment=[]"))
+    experiment.prepare(config)
+    experiment.synthesize(["runs/draw"], "data/few_more", count=1, seed=1)
+    growth = experiment.append(config)
+    assert growth.new == ("draw_f0_s1_0000",) and not growth.gone
+    anchor = Anchor("data/few_more/draw_f0_s1_0000.tif", made=True)
+    data = config.data.model_copy(update={"attributes": {"group": r"_(\d{4})"}})
+    assert find_attributes(data, anchor, needed=True) == {}
 
 
 def test_observed_scenes_are_no_synthetic_ones():
@@ -231,6 +281,9 @@ def test_styles_are_drawn_of_training_tiles_alone():
     with pytest.raises(ConfigError, match="must name columns"):
         with_styles([{"name": "style", "to": {"saison": "summer"}}], store, tiles)
     assert with_styles([{"name": "style"}], store, tiles) == [{"name": "style"}]
+    alone = tiles[fits]
+    with pytest.raises(ConfigError, match="training tiles to be changed"):
+        with_styles([step | {"how": "quantiles"}], store, alone)
 
 
 def test_a_configuration_names_styles_and_gives_no_images():

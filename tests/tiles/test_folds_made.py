@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import shapely
 
 from arcticdl import tiles
 from arcticdl.errors import SplitError
@@ -9,7 +10,7 @@ from arcticdl.sources.tags import scene_tags
 from arcticdl.tiles import audit_folds, group_kfold
 from arcticdl.tiles.folds import splitters as sp
 from arcticdl.tiles.folds.given import GivenSplit
-from arcticdl.tiles.folds.made import MADE_FROM, made_tiles
+from arcticdl.tiles.folds.made import MADE_FROM, made_tiles, observed_tiles
 from arcticdl.tiles.folds.splits import Fold
 from tests.tiles.conftest import build_scene
 
@@ -60,6 +61,52 @@ def test_made_tiles_train_with_all_their_sources_alone(store, splitter):
             assert (f"scene_{number}" in trained) == fits
         fold = Fold(np.unique(parts.train), parts.test)
         assert audit_folds(store, [fold]).folds[0].num_made == 0
+
+
+def test_observed_tiles_alone_are_scored(store):
+    """Of another store all were, made ones too."""
+    ids = store.manifest["scene_id"]
+    observed = np.flatnonzero(~ids.isin(["scene_6", "scene_7"]))
+    assert observed_tiles(store.manifest).tolist() == observed.tolist()
+    made = store.manifest[ids == "scene_6"]
+    with pytest.raises(SplitError, match="4 tiles, all of made scenes"):
+        observed_tiles(made)
+
+
+def test_groups_of_made_tiles_are_no_folds(store):
+    """They were counted, and 8 folds told of which 6 could be made."""
+    splitter = sp.LeaveOneGroupOut("scene_id")
+    assert splitter.get_n_splits(store.manifest) == 6
+    assert len(list(splitter.split(store.manifest))) == 6
+
+
+def test_what_chose_a_generator_may_validate_and_is_not_tested(store):
+    """Made tiles were left out wherever their generator's validation validated."""
+    manifest = store.manifest.copy()
+    ids = manifest["scene_id"].astype(str)
+    manifest["chosen_on"] = np.where(ids == "scene_6", "scene_2", None)
+
+    def trained(**given):
+        split = GivenSplit(**{k: {"scene_id": v} for k, v in given.items()})
+        ((_, parts),) = split.parts(manifest)
+        return scenes_of(store, parts.train)
+
+    assert "scene_6" in trained(test=["scene_3"], validation=["scene_2"])
+    assert "scene_6" in trained(test=["scene_3"])
+    assert "scene_6" not in trained(test=["scene_2"])
+    assert "scene_6" not in trained(test=["scene_3"], validation=["scene_1"])
+
+
+def test_made_tiles_keep_the_distance_of_observed_ones(store):
+    """Made tiles in the buffer of a test trained, since only names were compared."""
+    number = store.manifest["scene_id"].str[-1].astype(int).replace(6, 2)
+    west = 1e5 * number.to_numpy()  # 6 lies where 2 does
+    ground = shapely.box(west, 0, west + 100, 100)
+    manifest = store.manifest.set_geometry(ground, crs="EPSG:3413")
+    for buffer, near in ((0.0, True), (1.0, False)):  # of other days, then anywhere
+        split = GivenSplit({"scene_id": ["scene_2"]}, buffer=buffer)
+        ((_, parts),) = split.parts(manifest)
+        assert ("scene_6" in scenes_of(store, parts.train)) == near
 
 
 def test_folds_of_a_store_deal_observed_tiles_alone(store):

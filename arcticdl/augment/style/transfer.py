@@ -36,9 +36,10 @@ class Style:
     deviation of each band (as Huang and Belongie 2017, arXiv:1703.06868, do of
     features); ``quantiles`` maps the values of all images of one kind to those of all
     of the other, so that an image keeps what sets it apart from others of its kind.
-    Pixels that are not valid count for nothing and stay as they are; so do samples
-    whose labels are void throughout, such as those of the season that is wanted: they
-    teach nothing, and normalisations of features shall see them as they are.
+    Pixels that are not valid, or NaN in a band, count for nothing and stay as they are,
+    as does a band that the other image lacks. So do samples whose labels are void
+    throughout, such as those of the season that is wanted: they teach nothing, and
+    normalisations of features shall see them as they are.
 
     Attributes:
         to: Column of the scenes -> value of the images whose style is taken, such as
@@ -84,36 +85,38 @@ class Style:
         )
         labelled = _labelled(batch)
         before = batch.image.copy()  # what was changed lends its style as it was
+        tables = self._tables() if self.how == "quantiles" and self.to else None
         for sample, (source, number) in zip(chosen, styles, strict=True):
             if labelled is not None and not labelled[sample]:
                 continue
-            image, valid = batch.image[sample][..., places], batch.valid[sample]
-            other = (before if source is None else source)[number][..., places]
-            there = np.isfinite(other).all(-1)
-            if source is None:
-                there &= batch.valid[number]
+            other = (before if source is None else source)[number]
+            known = batch.valid[number] if source is None else True
             beta, strength = rng.uniform(*self.beta), rng.uniform(*self.strength)
-            if not valid.any() or not there.any():
-                continue
-            if self.how == "amplitude":
-                styled = swap_amplitude(image, valid, other, there, beta)
-            elif self.how == "quantiles":
-                tables = self._tables(image[valid], other[there], places)
-                styled = match_quantiles(image, *tables)
-            else:
-                styled = match_moments(image, valid, other, there)
-            changed = image + np.float32(strength) * (styled - image)
-            batch.image[sample][..., places] = np.where(
-                valid[..., None], changed, image
-            )
+            for place in places:  # a sensor may have seen part of a scene, or none
+                band = slice(place, place + 1)
+                image, style = batch.image[sample][..., band], other[..., band]
+                valid = batch.valid[sample] & np.isfinite(image[..., 0])
+                there = known & np.isfinite(style[..., 0])
+                if not valid.any() or not there.any():
+                    continue
+                if self.how == "amplitude":
+                    styled = swap_amplitude(image, valid, style, there, beta)
+                elif self.how == "moments":
+                    styled = match_moments(image, valid, style, there)
+                elif tables is None:
+                    own, wanted = map(quantile_table, (image[valid], style[there]))
+                    styled = match_quantiles(image, own, wanted)
+                else:
+                    own, wanted = (table[:, band] for table in tables)
+                    styled = match_quantiles(image, own, wanted)
+                changed = image + np.float32(strength) * (styled - image)
+                batch.image[sample][..., band] = np.where(
+                    valid[..., None], changed, image
+                )
         return batch
 
-    def _tables(
-        self, image: FloatArray, other: FloatArray, places: list[int]
-    ) -> tuple[FloatArray, FloatArray]:
-        """Quantiles of all images of either kind, or of two samples of the batch."""
-        if self.to is None:
-            return quantile_table(image), quantile_table(other)
+    def _tables(self) -> tuple[FloatArray, FloatArray]:
+        """Quantiles of all images of either kind."""
         if "_kinds" not in self.__dict__:
             if self.own is None or self.images is None:
                 raise ValueError(
@@ -121,13 +124,13 @@ class Style:
                     "`how: quantiles` are told. Received: none. An experiment draws "
                     "them from its training part."
                 )
-            found = [
-                quantile_table(every[np.isfinite(every).all(-1)])
+            own, wanted = (
+                quantile_table(every.reshape(-1, every.shape[-1]))
                 for every in (self.own, self.images)
-            ]
-            object.__setattr__(self, "_kinds", found)
-        own, wanted = self.__dict__["_kinds"]
-        return own[:, places], wanted[:, places]
+            )
+            object.__setattr__(self, "_kinds", (own, wanted))
+        kinds: tuple[FloatArray, FloatArray] = self.__dict__["_kinds"]
+        return kinds
 
     def _styles(
         self, batch: Batch, rng: np.random.Generator
@@ -230,12 +233,17 @@ def quantile_table(values: FloatArray) -> FloatArray:
     """A hundred quantiles of each band, from 0.5 % to 99.5 %.
 
     Args:
-        values: ``(pixel, band)``, at least one.
+        values: ``(pixel, band)``, NaN where not valid.
 
     Returns:
-        ``(100, band)``.
+        ``(100, band)``, NaN of a band without values.
     """
-    return np.asarray(np.quantile(values, _RANKS, axis=0), np.float32)
+    found = np.full((len(_RANKS), values.shape[-1]), np.nan, np.float32)
+    for band, column in enumerate(np.moveaxis(values, -1, 0)):
+        known = column[np.isfinite(column)]
+        if len(known):
+            found[:, band] = np.quantile(known, _RANKS)
+    return found
 
 
 def match_quantiles(
@@ -245,11 +253,11 @@ def match_quantiles(
 
     Args:
         image: float32 ``(..., band)``.
-        own: ``(quantile, band)``, rising: where values lie.
+        own: ``(quantile, band)``, rising: where values lie; NaN: not known.
         wanted: Likewise, where they shall lie. Beyond the ends values move as the ends.
 
     Returns:
-        float32 of the image's shape.
+        float32 of the image's shape; a band stays as it is of which one is not known.
 
     Example:
         >>> own, wanted = np.float32([[0], [1]]), np.float32([[10], [30]])
@@ -259,6 +267,9 @@ def match_quantiles(
     found = np.empty_like(image)
     for band in range(image.shape[-1]):
         values, here, there = image[..., band], own[:, band], wanted[:, band]
+        if np.isnan(here[0]) or np.isnan(there[0]):
+            found[..., band] = values
+            continue
         inside = np.clip(values, here[0], here[-1])
         found[..., band] = np.interp(inside, here, there) + (values - inside)
     return found

@@ -145,11 +145,13 @@ def find_attributes(
         ConfigError: A pattern does not match, or a value has no new name.
     """
     found = {k: v for k, v in anchor.row.items() if k not in _file_columns(data)}
+    if anchor.made:  # which has them in its tags, and a name that tells nothing
+        return found
     for name, pattern in data.attributes.items():
         match = re.search(pattern, anchor.path)
         if match is not None:
             found[name] = match.group(1)
-        elif needed and not anchor.made:  # which has them in its tags
+        elif needed:
             raise ConfigError(
                 f"`data.attributes.{name}` finds nothing: {pattern!r} does not match "
                 f"{anchor.path}."

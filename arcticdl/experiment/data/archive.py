@@ -7,7 +7,7 @@ from arcticdl import tiles
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.check import check_preparation
-from arcticdl.experiment.data.anchors import find_anchors
+from arcticdl.experiment.data.anchors import find_anchors, find_made
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.scenes import how_prepared, open_configured
 from arcticdl.experiment.split import build_splitter
@@ -55,7 +55,7 @@ def append(config: Experiment) -> Growth:
         )
     store = tiles.open_store(path)
     _check_settings(store, config)
-    anchors = find_anchors(config.data)
+    anchors = find_anchors(config.data) + find_made(config.data)
     held, found = set(store.scenes), {anchor.scene_id for anchor in anchors}
     out = found & set(store.about.get("dropped", ())) - held
     new = found - held - out

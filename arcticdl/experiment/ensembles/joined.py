@@ -10,6 +10,7 @@ from arcticdl.errors import ConfigError, SplitError
 from arcticdl.experiment.folder import fold_path, load_run, trained_folds
 from arcticdl.files import refuse_existing, write_json
 from arcticdl.tiles import TileStore, open_store
+from arcticdl.tiles.folds.made import observed_tiles
 
 
 def ensemble(
@@ -117,7 +118,7 @@ def evaluate_file(path: str | Path, data: str | Path | None) -> dict[str, Any]:
     model = load_model(path)
     card = get_card(model) or {}
     refuse_seen(card, store)
-    evaluations = evaluate_scenes(model, store, range(len(store)))
+    evaluations = evaluate_scenes(model, store, observed_tiles(store.manifest))
     results = {name: found.result() for name, found in evaluations.items()}
     result = {"heads": results} if len(results) > 1 else next(iter(results.values()))
     write_json(path.with_name(f"{path.stem}_metrics_{Path(data).stem}.json"), result)

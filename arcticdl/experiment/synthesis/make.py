@@ -1,7 +1,6 @@
 """Making scenes of label maps, by generators that were trained on one fold."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,14 +13,20 @@ from arcticdl.experiment.data.anchors import find_anchors, replaced_path
 from arcticdl.experiment.folder import Fold, fold_path, load_run
 from arcticdl.experiment.scenes import open_configured
 from arcticdl.experiment.synthesis.condition import one_hot_bands
+from arcticdl.experiment.synthesis.ground import (
+    Seen,
+    outside,
+    scenes_of,
+    trained_windows,
+)
 from arcticdl.experiment.synthesis.maps import Drawn, Source, draw_map
 from arcticdl.files import refuse_existing, write_json
 from arcticdl.progress import track
 from arcticdl.scene import ATTRIBUTES, class_attributes, is_swath, read_values
-from arcticdl.tiles.folds.made import MADE_FROM, join_names
+from arcticdl.sources.tags import CHOSEN_ON, MADE_FROM
+from arcticdl.tiles.folds.made import join_names
 from arcticdl.void import VOID_CLASS
 
-RECORD = "synthesis.json"
 _BATCH = 4
 
 
@@ -53,8 +58,10 @@ def synthesize(
 
     Maps are windows of those maps, turned or mirrored, half of them mixed with another;
     generators draw an image of each, one band after the other. Every scene says by its
-    tag ``made_from`` all that the generators have learnt from; as ``data.synthetic`` it
-    trains where all of that trains, and is never tested.
+    tag ``made_from`` all that the generators have learnt from, and by ``chosen_on``
+    what validated them; as ``data.synthetic`` it trains where all of the first trains
+    and nothing of the second is tested, and is never tested itself. What lies too near
+    to a test to train the generators, such as in a buffer, is void in the maps.
 
     Args:
         runs: Run folders of generators (``data.condition``, task ``dense_ensemble``),
@@ -70,12 +77,14 @@ def synthesize(
 
     Returns:
         The scenes, float32 GeoTIFF in the unit of the bands; beside each its labels,
-        where ``data.labels`` looks for them, and one ``synthesis.json``.
+        where ``data.labels`` looks for them, and one JSON file
+        for all: of which maps they were made, by which weights.
 
     Raises:
         ConfigError: A run is no generator, or they do not go together; or there is no
             training scene that is large enough.
-        FileNotFoundError: No such run, model or scene.
+        FileNotFoundError: No such run, model, tile store or scene.
+        SplitError: A store deals scenes to other parts than it did in training.
         FileExistsError: A scene is there.
         ValueError: A number out of range.
     """
@@ -86,11 +95,12 @@ def synthesize(
         )
     folder = Path(out)
     generators = [_load(run, fold) for run in runs]
-    seen, sources = _check_together(generators, fold)
+    seen = _check_together(generators, fold)
     config = generators[0].config
     side = size_px or min(np.atleast_1d(config.tiles.size_px).tolist())
-    scenes, given = _open_sources(config, sources, generators, side)
-    names = [f"{config.name}_f{fold}_s{seed}_{k:04d}" for k in range(count)]
+    scenes, given = _open_sources(config, seen, generators, side, fold)
+    stem = f"{config.name}_f{fold}_s{seed}"
+    names = [f"{stem}_{k:04d}" for k in range(count)]
     paths = [folder / f"{name}.tif" for name in names]
     labels = [_label_path(config, path) for path in paths]
     refuse_existing(*paths, *labels, overwrite=overwrite)
@@ -99,7 +109,8 @@ def synthesize(
     about = {
         "fold": str(fold),
         "seed": seed,
-        MADE_FROM: sorted(seen),
+        MADE_FROM: sorted(seen.learnt),
+        CHOSEN_ON: sorted(seen.chosen_on),
         "generators": [
             {"run": g.run, "band": g.band, "weights": g.weights} for g in generators
         ],
@@ -114,13 +125,15 @@ def synthesize(
         for number, drawn, image in zip(numbers, maps, images, strict=True):
             _, ground = scenes[drawn.number]
             made = _scene(config, names[number], ground, drawn, image)
-            made.attrs[MADE_FROM] = join_names(seen)
+            made.attrs[MADE_FROM] = join_names(seen.learnt)
+            if seen.chosen_on:
+                made.attrs[CHOSEN_ON] = join_names(seen.chosen_on)
             _write(made, config, folder, labels[number])
             told[names[number]] = {
                 "map_of": held[drawn.number].name,
                 "mixed_with": drawn.mixed,
             }
-    write_json(folder / RECORD, about)
+    write_json(folder / f"{stem}.json", about)
     return paths
 
 
@@ -168,10 +181,8 @@ def _load(run: str | Path, fold: Fold | str | int) -> _Generator:
     )
 
 
-def _check_together(
-    generators: Sequence[_Generator], fold: str | int
-) -> tuple[set[str], set[str]]:
-    """Scenes that the generators have seen, and those that may lend their maps.
+def _check_together(generators: Sequence[_Generator], fold: str | int) -> Seen:
+    """Scenes that the generators have seen.
 
     Raises:
         ConfigError: The generators are of other classes, bands or parts of a fold.
@@ -199,36 +210,15 @@ def _check_together(
                 "Generators must see the same label of the same classes. Received: "
                 f"{names} of {[list(c) for c in classes]}."
             )
-    parts = [_parts(g.run, fold) for g in generators]
-    if any(part != parts[0] for part in parts):
-        raise ConfigError(
-            f"Generators must be trained on the same scenes. Received: fold {fold} of "
-            f"{[g.run for g in generators]}, whose parts differ. Give them the same "
-            "`data.scenes` and `folds`."
-        )
-    train, validation, test = (
-        set(parts[0][p]) for p in ("train", "validation", "test")
-    )
-    if both := sorted((train | validation) & test):
-        raise ConfigError(
-            "Scenes are made of maps of training scenes, all of which train. Received: "
-            f"folds that cut scenes, such as {both[0]!r}, into parts. Split by "
-            "`folds.group`."
-        )
-    return train | validation, train
-
-
-def _parts(run: str, fold: str | int) -> dict[str, list[str]]:
-    path = fold_path(Path(run), fold) / "split.json"  # type: ignore[arg-type]
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return {part: found[part] for part in ("train", "validation", "test")}
+    return scenes_of([g.run for g in generators], fold)
 
 
 def _open_sources(
     config: Experiment,
-    names: Iterable[str],
+    seen: Seen,
     generators: Sequence[_Generator],
     side: int,
+    fold: str | int,
 ) -> tuple[list[tuple[Source, xr.Dataset]], list[str]]:
     """The training scenes in memory, and the bands that are seen but not drawn.
 
@@ -236,15 +226,15 @@ def _open_sources(
         ConfigError: None is large enough, or they lie on no grid.
     """
     drawn = {g.band for g in generators}
-    seen = dict.fromkeys(band for g in generators for band in g.beside)
-    given = [band for band in seen if band not in drawn]
+    shown = dict.fromkeys(band for g in generators for band in g.beside)
+    given = [band for band in shown if band not in drawn]
     data = config.data.model_copy(update={"condition": None})
     assert config.data.condition is not None
     label = config.data.condition.label
-    wanted = set(names)
+    trained = trained_windows({g.run: g.config for g in generators}, fold)
     found = []
     for anchor in find_anchors(data):
-        if anchor.scene_id not in wanted:
+        if anchor.scene_id not in seen.train:
             continue
         scene = open_configured(data, anchor)
         if is_swath(scene):
@@ -258,13 +248,16 @@ def _open_sources(
         if "valid" in scene:
             valid = read_values(scene["valid"], "y", "x")
             codes = np.where(valid, codes, VOID_CLASS)
+        codes = np.where(
+            outside(anchor.scene_id, codes.shape, trained), VOID_CLASS, codes
+        )
         bands = read_values(scene["image"].sel(band=given), "band", "y", "x")
         source = Source(anchor.scene_id, codes, bands.astype(np.float32))
         found.append((source, scene))
     if not found:
         raise ConfigError(
             f"`size_px` must be at most the side of a training scene. Received: {side} "
-            f"for {len(wanted)} scenes, none of which is there and as large."
+            f"for {len(seen.train)} scenes, none of which is there and as large."
         )
     return found, given
 

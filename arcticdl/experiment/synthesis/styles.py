@@ -26,10 +26,11 @@ def with_styles(
             many of the others.
 
     Raises:
-        ConfigError: ``to`` names no column, or no training tile has its value.
+        ConfigError: ``to`` names no column, or no training tile has its value; or all
+            have, and quantiles of others are needed.
     """
     return [
-        {**step, **_find(step["to"], store, tiles, number)}
+        {**step, **_find(step, store, tiles, number)}
         if step["name"] == "style" and step.get("to")
         else step
         for number, step in enumerate(steps)
@@ -37,8 +38,9 @@ def with_styles(
 
 
 def _find(
-    wanted: dict[str, str], store: TileStore, tiles: np.ndarray, number: int
+    step: dict[str, Any], store: TileStore, tiles: np.ndarray, number: int
 ) -> dict[str, np.ndarray | None]:
+    wanted: dict[str, str] = step["to"]
     manifest, key = store.manifest.iloc[tiles], f"train.augment.{number}.to"
     fits = np.ones(len(tiles), bool)
     for column, value in wanted.items():
@@ -61,6 +63,12 @@ def _find(
             "Scenes without labels may be added to train (`optional: true`)."
         )
     others = tiles[~fits & shown]
+    if not len(others) and step.get("how") == "quantiles":
+        raise ConfigError(
+            f"`{key}` must leave training tiles to be changed, whose quantiles are "
+            f"taken. Received: {wanted}, which all {len(tiles)} of this fold have. "
+            "Leave the step out, or take `how: moments`."
+        )
     return {
         "images": _read(store, tiles[fits & shown]),
         "own": _read(store, others) if len(others) else None,

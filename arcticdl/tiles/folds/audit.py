@@ -14,7 +14,7 @@ from arcticdl.tiles.folds.drift import (
     mark_drift,
     unseen_passes,
 )
-from arcticdl.tiles.folds.made import MADE_FROM, made_tiles
+from arcticdl.tiles.folds.made import count_leaks
 from arcticdl.tiles.folds.proximity import (
     close_blocks,
     same_view,
@@ -270,19 +270,7 @@ def _audit_fold(
         num_duplicates=equal,
         num_near_duplicates=count_near(manifest["phash"], keys, only, test),
         shared_scenes=_shared(manifest, "scene_id", train, test),
-        num_made=_count_made(manifest, train, test),
-    )
-
-
-def _count_made(manifest: Any, train: np.ndarray, test: np.ndarray) -> int:
-    """Tiles that a generator has made: tested ones, and those made from tested ones."""
-    made = made_tiles(manifest)
-    if not made.any():
-        return 0
-    tested = set(manifest["scene_id"].astype(str).to_numpy()[test])
-    told = manifest[MADE_FROM].astype(str).to_numpy()[train[made[train]]]
-    return int(made[test].sum()) + sum(
-        not tested.isdisjoint(text.split("; ")) for text in told
+        num_made=count_leaks(manifest, train, test),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from arcticdl.errors import SplitError
 from arcticdl.tiles.folds.drift import keep_passes
-from arcticdl.tiles.folds.made import beside, made_tiles
+from arcticdl.tiles.folds.made import fitting, made_tiles
 from arcticdl.tiles.folds.proximity import near_tiles
 from arcticdl.tiles.folds.splits import Fold, Parts, group_codes
 
@@ -47,7 +47,8 @@ class ManifestSplitter:
         """Yields the number and the parts of folds, validation among them.
 
         Scenes that a generator has made (``made_from``) are dealt to no fold: they
-        train where all scenes that the generator has learnt from do.
+        train where all scenes that the generator has learnt from do, and as far from
+        what is held out as observed ones.
 
         Args:
             manifest: The manifest, or a subset of its rows.
@@ -73,7 +74,9 @@ class ManifestSplitter:
         for number, parts in self._observed(observed, numbers, groups):
             train, validation, test = (seen[part] for part in parts)
             held = np.concatenate([validation, test])
-            train = beside(manifest, extra, train, held)
+            fits = fitting(manifest, extra, train, validation, test)
+            fits = self.keep_apart(manifest, fits, held)
+            train = np.sort(np.concatenate([train, fits]))
             yield number, Parts(train, validation, test)
 
     def _refuse_made(self, manifest: Any, made: np.ndarray) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from arcticdl.errors import SplitError
-from arcticdl.tiles.folds.made import beside, made_tiles
+from arcticdl.tiles.folds.made import fitting, made_tiles
 
 if TYPE_CHECKING:
     from arcticdl.tiles.store import TileStore
@@ -55,8 +55,12 @@ def group_kfold(
     index, extra = np.flatnonzero(~made), np.flatnonzero(made)
     groups = group_codes(manifest[~made], group)
     fold = deal_groups(groups, n_splits, np.random.default_rng(seed), group)
-    sides = [(index[fold != k], index[fold == k]) for k in range(n_splits)]
-    return [Fold(beside(manifest, extra, *side), side[1]) for side in sides]
+    folds = []
+    for number in range(n_splits):
+        train, test = index[fold != number], index[fold == number]
+        fits = fitting(manifest, extra, train, test[:0], test)
+        folds.append(Fold(np.sort(np.concatenate([train, fits])), test))
+    return folds
 
 
 def group_codes(manifest: Any, column: str) -> np.ndarray:

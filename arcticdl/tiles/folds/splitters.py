@@ -14,6 +14,7 @@ import numpy as np
 from arcticdl.errors import SplitError
 from arcticdl.tiles.folds.base import ManifestSplitter
 from arcticdl.tiles.folds.drift import as_passes, drifting, pass_names
+from arcticdl.tiles.folds.made import made_tiles
 from arcticdl.tiles.folds.proximity import near_tiles, shares_space
 from arcticdl.tiles.folds.splits import (
     Fold,
@@ -138,7 +139,11 @@ class LeaveOneGroupOut(ManifestSplitter):
         """The number of groups; needs the manifest or the groups."""
         if X is None and groups is None:
             raise SplitError("`X` must be the manifest: its groups are the folds.")
-        return int(self._codes(X, groups).max()) + 1
+        if X is None:
+            return int(self._codes(X, groups).max()) + 1
+        seen = np.flatnonzero(~made_tiles(X))  # made ones are dealt to no fold
+        groups = None if groups is None else np.asarray(groups)[seen]
+        return int(self._codes(X.iloc[seen].reset_index(drop=True), groups).max()) + 1
 
 
 class HoldOut(ManifestSplitter):
