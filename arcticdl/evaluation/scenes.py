@@ -96,6 +96,7 @@ def evaluate_scenes(
     Raises:
         TaskError: The store has no label of a head's name, or one that does not fit.
         ConfigError: `within` asks for what the store cannot tell.
+        ValueError: No head knows the class of `line`, or those of its sides.
     """
     windows: dict[str, Any] = {"tile_size_px": tile_size_px, "batch_size": batch_size}
     if any(head.spec.kind == "boxes" for head in model_heads(model).values()):
@@ -105,6 +106,9 @@ def evaluate_scenes(
         return evaluate_objects(finder, store, indices, progress=progress, **scored)
     predictor = Predictor(model, tta=tta, mc_dropout=mc_dropout, **windows)
     heads, beside = predictor.heads, beside or {}
+    traced = LineRule.read(line)
+    if traced is not None:
+        traced.head_of({name: head.classes for name, head in heads.items()})
     labels = match_labels(heads, store)
     if within:
         further = {str(b) for wide in beside.values() for b in wide["band"].values}
@@ -125,7 +129,7 @@ def evaluate_scenes(
         stats = store.scene_stats(scene_id)
         answers = answer_heads(predictor, scene, stats, overlap_px)
         for name, head in heads.items():
-            rule = _Rule(head, labels[name], LineRule.read(line), starts[name])
+            rule = _Rule(head, labels[name], traced, starts[name])
             _score_head(evaluations[name], seen, rule, answers.get(name))
     return {labels[name].name: found for name, found in evaluations.items()}
 

@@ -220,11 +220,13 @@ class SceneWriter:
         self._write_products(maps, scene, target, self.products)
         line = self.predictor.line
         if line is not None:
-            heads = self.predictor.heads
-            name = next(n for n, head in heads.items() if line.name in head.classes)
+            heads = {n: head.classes for n, head in self.predictor.heads.items()}
+            name = line.head_of(heads)
             prefix = f"{name}_" if len(heads) > 1 else ""
-            prob = np.moveaxis(maps[f"{prefix}prob"].values, 0, -1)
-            write_line_maps(prob, heads[name].classes, scene, target, line)
+            codes = [heads[name].index(known) for known in line.classes]
+            # Whole maps of the classes that are needed, and of no other.
+            prob = maps[f"{prefix}prob"][codes].values
+            write_line_maps(np.moveaxis(prob, 0, -1), line.classes, scene, target, line)
 
     @contextmanager
     def _first_map(self, target: Path, scene: xr.Dataset) -> Iterator[Path]:

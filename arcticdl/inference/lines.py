@@ -134,7 +134,8 @@ class TracedLine(NamedTuple):
     Attributes:
         path: int64 (point, 2), row and column from end to end; none: there is no line.
         told: ``threshold``, the probability it was traced at, or ``confidence``, how
-            much of its two sides is what it should be; 0 where there is no line.
+            much of its two sides is what it should be; 0 where none was found. A line
+            that is rejected leaves no path, and its confidence.
     """
 
     path: NDArray[np.int64]
@@ -182,14 +183,35 @@ class LineRule:
             told["between"] = tuple(told["between"])
         return cls(**told)
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that are named: the line's, and those of its sides."""
+        return (self.name, *(self.between or ()))
+
     def check(self, classes: Sequence[str]) -> None:
         """Refuses names that are none of the classes.
 
         Raises:
             ValueError: One is not.
         """
-        for name in (self.name, *(self.between or ())):
+        for name in self.classes:
             check_choice("line", name, classes)
+
+    def head_of(self, heads: Mapping[str, Sequence[str]]) -> str:
+        """The head that knows the line, and must know its sides as well.
+
+        Args:
+            heads: Name of each head -> its classes.
+
+        Raises:
+            ValueError: None knows it, or the sides are no classes of that head.
+        """
+        check_choice(
+            "line", self.name, [name for known in heads.values() for name in known]
+        )
+        found = next(head for head, known in heads.items() if self.name in known)
+        self.check(heads[found])
+        return found
 
     def trace(self, prob: NDArray[Any], classes: Sequence[str]) -> TracedLine:
         """Traces the line of a map.
@@ -204,7 +226,7 @@ class LineRule:
         if self.between is None:
             path, threshold = trace_line(prob[..., classes.index(self.name)])
             return TracedLine(path, {"threshold": threshold})
-        codes = [classes.index(name) for name in (self.name, *self.between)]
+        codes = [classes.index(name) for name in self.classes]
         maps = (prob[..., code] for code in codes)
         path, confidence = trace_between(*maps, width_px=self.width_px)
         if confidence < self.min_confidence:
@@ -290,7 +312,8 @@ def write_line_maps(
     """Writes NAME_line.tif (1 on the line) and NAME_line.gpkg beside a map.
 
     Args:
-        prob: Probabilities of all classes, (y, x, class), 0-1.
+        prob: Probabilities (y, x, class), 0-1, of the classes that the rule names at
+            least.
         classes: Their names.
         scene: The scene that was mapped, on a grid or a plain image.
         target: File of the chief map, NAME.tif.

@@ -91,7 +91,7 @@ class Predictor:
         _refuse_objects(self.heads)
         self.line = LineRule.read(line or (self.card or {}).get("line"))
         if self.line is not None:
-            self.line.check([name for h in self.heads.values() for name in h.classes])
+            self.line.head_of({name: h.classes for name, h in self.heads.items()})
         if outputs is None:
             outputs = self._shown(with_spread)
         scalings = [choose_normalizer(normalizer, get_card(m)) for m in models]

@@ -11,6 +11,7 @@ from arcticdl.metrics.fronts import front_distance
 from arcticdl.metrics.lines import _best_crossing
 
 CLASSES = ("background", "front", "sea", "ice")
+SIDES = LineRule("front", ("sea", "ice"))
 
 
 def planted(rows, first, *, shape=(120, 90), strip=30, sure=0.8):
@@ -141,6 +142,8 @@ def test_a_rule_without_sides_traces_the_class_itself():
         (lambda: LineRule("front", ("front", "ice")), "other than its own"),
         (lambda: LineRule("front", ("sea", "ice"), min_confidence=2), "from 0 to 1"),
         (lambda: LineRule("front", ("sea", "rock")).check(CLASSES), "rock"),
+        (lambda: SIDES.head_of({"a": ("front",), "b": ("sea", "ice")}), "'sea'"),
+        (lambda: SIDES.head_of({"a": ("sea", "ice")}), "'front'"),
     ],
 )
 def test_what_makes_no_line_is_refused(call, message):
