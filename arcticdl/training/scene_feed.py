@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from math import prod
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -33,6 +34,10 @@ from arcticdl.training.batches import (
 from arcticdl.training.supertiles import EpochPlan, SuperTiles, plan_epoch
 from arcticdl.training.transform import Augment, BatchTransform
 
+_MOST_FOLD = 4
+"""A super-tile of whole blocks holds at most so many times the pixels of one that is
+told only its sides; a larger one would be held a dozen times over."""
+
 
 class SceneFeed(BatchFeed):
     """Random tiles straight from GeoTIFFs or any scenes, with no store between.
@@ -57,8 +62,8 @@ class SceneFeed(BatchFeed):
         mix: Super-tiles whose tiles are shuffled together; the feed holds three times
             as many in memory.
         block_px: ``(height, width)`` of the files' blocks; default as the first file
-            or dask array says where they are smaller than super-tiles, else the size
-            of a tile.
+            or dask array says, or the size of a tile where super-tiles of whole blocks
+            would have more than four times the pixels that their least side asks for.
         supertile_px: Least side of a super-tile; default four tiles.
         batches_per_epoch: Length of an epoch; default as many as the shortest of the
             first epochs gives.
@@ -327,15 +332,21 @@ def _block_of(
 ) -> tuple[int, int]:
     """The blocks in which a scene's file is stored, or its dask chunks.
 
-    The rows of a striped file are as wide as the scene, and so would be what is held.
+    The rows of a striped file are as wide as the scene, and so would be what is held;
+    blocks a little larger than super-tiles are better read whole than in pieces, each
+    of which decodes, and from far away fetches, all that it touches.
     """
     image = scene["image"]
     told = {dim: chunks[0] for dim, chunks in image.chunksizes.items()}
     told = told or image.encoding.get("preferred_chunks", {})
-    block = tuple(int(told.get(dim, 0)) for dim in ("y", "x"))
-    most = [supertile_px or 4 * side for side in tile_size_px]
-    fits = all(0 < side <= limit for side, limit in zip(block, most, strict=True))
-    return (block[0], block[1]) if fits else tile_size_px
+    block = (int(told.get("y", 0)), int(told.get("x", 0)))
+    if not all(block):
+        return tile_size_px
+    sides = [supertile_px or 4 * side for side in tile_size_px]
+    whole = [
+        -(-side // length) * length for side, length in zip(sides, block, strict=True)
+    ]
+    return block if prod(whole) <= _MOST_FOLD * prod(sides) else tile_size_px
 
 
 def _are_far(scenes: Sequence[xr.Dataset]) -> bool:
