@@ -86,12 +86,14 @@ def build_network(
         from arcticdl.models import build_adversarial
 
         model = build_adversarial(model, **config.model.adversarial.model_dump())
-    if config.train.remat:
-        _rematerialise(model)
+    runs = model
     if config.model.contrastive is not None:
         from arcticdl.models import build_contrastive
 
         model = build_contrastive(model, **config.model.contrastive.model_dump())
+        runs = model.looking
+    if config.train.remat:
+        _rematerialise(runs)
     losses = {
         name: build_loss(
             loss_of(config, name, head),

@@ -195,3 +195,25 @@ def test_blocks_are_computed_anew_where_it_is_asked_for(build):
     anew.set_weights(plain.get_weights())
     losses = [float(m.train_on_batch(image, label)[0]) for m in (plain, anew)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+def test_blocks_are_computed_anew_of_two_views_as_well(build, monkeypatch):
+    """Those of the decoder were not: views run through a graph of their own."""
+    image = np.random.default_rng(0).normal(size=(2, 16, 16, 2)).astype("float32")
+    views = {"image": image, "view": image[:, ::-1]}
+    asked, remat = [], keras.remat
+    monkeypatch.setattr(keras, "remat", lambda run: asked.append(run) or remat(run))
+    alone = build("heads={ice: {}}", "train.remat=true")
+    alone(image, training=True)
+    expected = len(asked)
+    learns = "model.contrastive={reconstruct: 0.1}", "train.augment=[{name: hflip}]"
+    plain, anew = (
+        build("heads={ice: {}}", *learns, f"train.remat={k}") for k in (False, True)
+    )
+    anew.set_weights(plain.get_weights())
+    answers = []
+    for model in (plain, anew):
+        asked.clear()
+        answers.append(np.asarray(model(views, training=True)))
+    assert len(asked) == expected == 4
+    np.testing.assert_allclose(answers[0], answers[1], rtol=1e-5, atol=1e-6)

@@ -36,6 +36,10 @@ class ContrastiveModel(keras.Model):
         size: Numbers of a code.
         reconstruct: Factor of the compiled loss; with 0 the head stays as it is.
 
+    Attributes:
+        looking: The graph that runs in training: the network, with the features of
+            `places` beside its answer.
+
     Call arguments:
         inputs: ``{"image": first views, "view": second views}``, both ``(batch, y, x,
             band)``. What comes out is the network's answer to the first ones.
@@ -63,7 +67,7 @@ class ContrastiveModel(keras.Model):
         self.network, self.places = network, dict(places)
         self.temperature, self.size = temperature, size
         self.reconstruct = reconstruct
-        self._looked = with_features(network, list(places), answer=True)
+        self.looking = with_features(network, list(places), answer=True)
         self.coders = [
             keras.Sequential(
                 [
@@ -74,7 +78,7 @@ class ContrastiveModel(keras.Model):
             )
             for number in range(len(places))
         ]
-        for coder, told in zip(self.coders, self._looked.output.values(), strict=False):
+        for coder, told in zip(self.coders, self.looking.output.values(), strict=False):
             coder.build((None, told.shape[-1]))
         self._last = SimpleNamespace(codes=[])  # of the call that a loss follows
         names = ("contrast", "told_apart", "spread")
@@ -91,7 +95,7 @@ class ContrastiveModel(keras.Model):
     def call(self, inputs: Mapping[str, Any], training: bool | None = None) -> Any:
         """The answer to the first views; codes of both are kept for the loss."""
         both = ops.concatenate([inputs["image"], inputs["view"]])
-        found = self._looked(both, training=training)
+        found = self.looking(both, training=training)
         self._last.codes = [
             coder(pool_seen(found[name], both, stride))
             for coder, (name, stride) in zip(
