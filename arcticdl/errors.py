@@ -5,13 +5,39 @@ for input that could not be read just now, ``MissingExtraError`` an ``ImportErro
 ``OutOfMemoryError`` a ``MemoryError``.
 """
 
+import re
+
+_SECRETS = (
+    re.compile(r"(?<=://)[^/@\s]+(?=@)"),  # name and password
+    re.compile(
+        r"(?i)(?<=[?&])([\w.-]*(?:sig|signature|token|key|keyid|credential|secret"
+        r"|password)=)[^&\s'\",;:)\]}]+"
+    ),
+)
+
+
+def without_secrets(text: str) -> str:
+    """A text in which no address tells a password, token or signature.
+
+    >>> without_secrets("https://me:word@ice.example/a.tif?se=2026&sig=a%2Fb= is gone")
+    'https://***@ice.example/a.tif?se=2026&sig=*** is gone'
+    """
+    return _SECRETS[1].sub(r"\1***", _SECRETS[0].sub("***", text))
+
 
 class SceneError(ValueError):
     """A dataset does not keep the Scene contract."""
 
 
 class SourceError(ValueError):
-    """A file is not what it claims to be: truncated, of another kind, incomplete."""
+    """A file is not what it claims to be: truncated, of another kind, incomplete.
+
+    Its message names the file, and may end up in a log: what opens an address is left
+    out.
+    """
+
+    def __init__(self, *said: object) -> None:
+        super().__init__(*(without_secrets(str(part)) for part in said))
 
 
 class ReadError(OSError):

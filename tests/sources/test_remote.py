@@ -46,6 +46,19 @@ def test_a_window_of_a_geotiff_on_the_web_reads_a_part_of_it(object_server, cog)
     assert object_server.num_bytes < cog.stat().st_size / 2
 
 
+def test_no_message_tells_what_opens_an_address(object_server, cog):
+    secret = "token=a1%2Fb&X-Amz-Signature=c2&x=1"
+    address = f"http://me:d3@{object_server.url}/bucket/none.tif?{secret}"
+    with pytest.raises(SourceError, match=r"none\.tif\?token=\*\*\*&X-Amz") as told:
+        open_scene(address)
+    cog.write_bytes(cog.read_bytes()[:300])
+    with pytest.raises(SourceError, match=r"scene\.tif\?token") as cut:
+        open_scene(address.replace("none", "scene")).image.values.sum()
+    for error in (told, cut):
+        said = str(error.value)
+        assert "x=1" in said and not any(x in said for x in ("a1", "c2", "d3"))
+
+
 def test_a_mask_beside_a_file_on_the_web_is_found_without_a_listing(
     object_server, tmp_path
 ):
