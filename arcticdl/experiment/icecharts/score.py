@@ -15,6 +15,7 @@ from arcticdl.experiment.data.series import as_series
 from arcticdl.experiment.folder import chosen_folds, fold_path, load_run, write_json
 from arcticdl.metrics.autoice import AUTOICE_CLASSES
 from arcticdl.tiles import open_store
+from arcticdl.tiles.folds.made import observed_tiles
 
 FILE = "autoice.json"
 
@@ -65,7 +66,7 @@ def score_autoice(
     else:
         refuse_seen(folder, config, numbers, data)
         store = as_series(open_store(data), config)
-        parts = {numbers[0]: np.arange(len(store))}
+        parts = {numbers[0]: observed_tiles(store.manifest)}
     tallies: dict[str, Any] = {}
     ceilings = open_ceilings(config, store) if data is None else {}
     ceiling: dict[str, Any] = {}
