@@ -167,7 +167,7 @@ def _choose_fold(
     held = np.concatenate([tested, validation])
     learnt = purged(store, learnt, held, number)
     learnt = _part_of(store, learnt, config)
-    learnt = _with_made(store, made, Split(learnt, validation, tested), number)
+    learnt = _with_made(store, config, made, Split(learnt, validation, tested), number)
     if not len(learnt) or not len(tested):
         raise SplitError(
             f"Fold {number} has {len(learnt)} training and {len(tested)} test tiles. "
@@ -224,7 +224,9 @@ def choose_everything(
         apart = purged(store, apart, validation, "full")
         apart = _part_of(store, apart, config)
         made = splitter.keep_apart(store.manifest, made, validation)
-        apart = _with_made(store, made, Split(apart, validation, tiles[:0]), "full")
+        apart = _with_made(
+            store, config, made, Split(apart, validation, tiles[:0]), "full"
+        )
         if config.train.feed == "scenes":
             _refuse_cut_scenes(store, apart, "full")
         return Split(apart, validation, tiles[:0])
@@ -233,7 +235,9 @@ def choose_everything(
     )
     train_part = purged(store, train_part, validation, "full")
     learnt = _part_of(store, train_part, config)
-    learnt = _with_made(store, made, Split(learnt, validation, tiles[:0]), "full")
+    learnt = _with_made(
+        store, config, made, Split(learnt, validation, tiles[:0]), "full"
+    )
     return Split(learnt, validation, tiles[:0])
 
 
@@ -247,6 +251,7 @@ def _apart_from_made(
 
 def _with_made(
     store: TileStore,
+    config: Experiment,
     made: NDArray[np.int64],
     split: Split,
     number: int | str,
@@ -254,9 +259,16 @@ def _with_made(
     """Adds to what trains the tiles whose generator has learnt from that alone.
 
     Raises:
-        SplitError: There are tiles that a generator has made, and none is such.
+        SplitError: There are tiles that a generator has made, and none is such; or
+            there are none, and the configuration names some.
     """
     if not made_tiles(store.manifest).any():
+        if config.data.synthetic is not None:
+            raise SplitError(
+                "A store must hold the scenes of `data.synthetic`. Received: "
+                f"{store.path}, which was prepared without any. Make it again: "
+                "arcticdl prepare CONFIG --overwrite"
+            )
         return split.train
     parts = (split.train, split.validation, split.test)
     fits = fitting(store.manifest, made, *parts)

@@ -158,6 +158,9 @@ def test_made_scenes_train_the_fold_of_their_generator_alone():
     with pytest.raises(SplitError, match="none of"):  # of half the training scenes
         half = load_config("ice.yaml", ("folds.train_fraction=0.5",))
         experiment.split_folds(half, store, [0])
+    without = open_store("data/draw.tiles")  # which trained as if none were asked for
+    with pytest.raises(SplitError, match="which was prepared without any"):
+        experiment.split_folds(config, without, [0])
     held = load_config("ice.yaml", ("folds.validation_groups=1",))
     with pytest.raises(SplitError, match="Synthetic scenes train a fold only if"):
         experiment.split_folds(held, store, [0])
