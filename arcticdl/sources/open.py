@@ -33,7 +33,7 @@ from arcticdl.sources.core.assemble import (
     stack_read,
 )
 from arcticdl.sources.core.lazy import WindowArray
-from arcticdl.sources.core.remote import find_files, is_remote
+from arcticdl.sources.core.remote import find_files, is_remote, stem_of
 from arcticdl.sources.formats.in_memory import name_of, open_in_memory
 from arcticdl.sources.labels import Codes, add_label, named_classes
 from arcticdl.sources.reader import (
@@ -197,7 +197,7 @@ def _paths(given: Source | Sequence[Source]) -> list[Source]:
 def _stem(source: Source) -> str:
     if isinstance(source, xr.Dataset | xr.DataArray):
         return name_of(source)
-    return Path(source).stem
+    return stem_of(source)
 
 
 def _called(source: Source) -> str:

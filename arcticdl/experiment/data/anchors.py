@@ -9,7 +9,7 @@ import numpy as np
 from arcticdl.config import DataConfig, FileRef, LabelConfig
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.table import Row, read_table, row_files
-from arcticdl.sources.core.remote import find_files, is_remote
+from arcticdl.sources.core.remote import find_files, is_remote, stem_of
 from arcticdl.sources.formats.netcdf import count_times
 
 
@@ -35,7 +35,7 @@ class Anchor:
     @property
     def scene_id(self) -> str:
         """As the table says; else the file's stem, with the image's number."""
-        stem = self.row.get("scene_id", Path(self.path).stem)
+        stem = self.row.get("scene_id", stem_of(self.path))
         return stem if self.index is None else f"{stem}_{self.index:03d}"
 
 

@@ -11,6 +11,7 @@ import xarray as xr
 
 from arcticdl.errors import SceneError
 from arcticdl.scene import ATTRIBUTES, pixel_coords
+from arcticdl.sources.core.remote import stem_of
 
 
 def make_scene(
@@ -91,7 +92,7 @@ def scene_attributes(
     Returns:
         The attributes, ``time`` as UTC text ``YYYY-MM-DDTHH:MM:SSZ``.
     """
-    attrs = {"scene_id": scene_id or Path(path).stem}
+    attrs = {"scene_id": scene_id or stem_of(path)}
     for name in ATTRIBUTES:
         value = given.pop(name, None)
         if value is not None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from arcticdl.errors import SourceError
@@ -60,6 +61,17 @@ def gdal_path(path: Any) -> str:
     if scheme is None or scheme[1] not in _VSI:
         return text
     return _VSI[scheme[1]] + text[scheme.end() :]
+
+
+def stem_of(path: Any) -> str:
+    """A file's name without its ending, nor the query that signs its address for a day.
+
+    >>> stem_of("https://ice.example/a.tif?v=1.2&sig=b/c.d"), stem_of("data/a.b.tif")
+    ('a', 'a.b')
+    """
+    text = str(path)
+    is_web = text.startswith(("http://", "https://", "/vsicurl/"))
+    return Path(text.split("?")[0] if is_web else text).stem
 
 
 def find_files(pattern: str) -> list[str]:

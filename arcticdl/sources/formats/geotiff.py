@@ -27,7 +27,12 @@ from arcticdl.sources.core.geolocation import (
 )
 from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.sources.core.raster import GREY, RasterFile
-from arcticdl.sources.core.remote import gdal_path, is_gdal_address, is_remote
+from arcticdl.sources.core.remote import (
+    gdal_path,
+    is_gdal_address,
+    is_remote,
+    stem_of,
+)
 from arcticdl.sources.reader import Reader
 from arcticdl.sources.tags import class_tags, scene_tags
 
@@ -109,7 +114,7 @@ def open_geotiff(
         valid=valid,
         coords=coords,
         units=[source.units[i] for i in indices],
-        attrs={"scene_id": Path(path).stem, **scene_tags(source.tags), **attrs},
+        attrs={"scene_id": stem_of(path), **scene_tags(source.tags), **attrs},
         close=source.close,
     )
 

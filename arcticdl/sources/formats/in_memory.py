@@ -7,7 +7,6 @@ variable a band with the attribute ``nodata``; stackstac an array with the dimen
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from arcticdl.choices import check_choice
 from arcticdl.errors import SceneError, SourceError
 from arcticdl.scene import check_scene
 from arcticdl.sources.bands import BandNames, choose_bands
+from arcticdl.sources.core.remote import stem_of
 from arcticdl.sources.formats.netcdf import VALID_FROM, scene_of
 
 _HALF = 0.01  # of a pixel: how near a corner or a centre must be
@@ -73,7 +73,7 @@ def name_of(data: xr.Dataset | xr.DataArray) -> str:
     'sic'
     """
     source = data.encoding.get("source")
-    name = data.attrs.get("scene_id") or (Path(str(source)).stem if source else "")
+    name = data.attrs.get("scene_id") or (stem_of(source) if source else "")
     return str(name or getattr(data, "name", None) or "scene")
 
 

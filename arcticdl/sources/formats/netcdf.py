@@ -17,7 +17,7 @@ from arcticdl.sources.core.assemble import make_scene
 from arcticdl.sources.core.cf import PackedVariable
 from arcticdl.sources.core.hdf5 import HDF5_MAGIC
 from arcticdl.sources.core.lazy import WindowArray
-from arcticdl.sources.core.remote import is_address
+from arcticdl.sources.core.remote import is_address, stem_of
 from arcticdl.sources.formats.cf_axes import (
     Layout,
     field_time,
@@ -156,7 +156,7 @@ def scene_of(
         valid=valid.variable(("y", "x")),
         coords=coords,
         units=[field.packed.units for field in picked],
-        attrs={"scene_id": Path(path).stem, **attrs, **told},
+        attrs={"scene_id": stem_of(path), **attrs, **told},
     )
     if reasons and first.packed.flags:
         layer = WindowArray(image.shape[1:], "uint8", first.packed.read_reason)
