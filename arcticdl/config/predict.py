@@ -101,6 +101,11 @@ class LineConfig(Section):
                 "`width_px` and `min_confidence` are of the two sides of a line, and "
                 "need `between`, their classes"
             )
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(
+                "`between` names the two classes that a line divides, other than its "
+                f"own, {self.name!r}; name three different ones"
+            )
         return self
 
     @property

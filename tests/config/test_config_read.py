@@ -66,6 +66,10 @@ def test_an_unset_variable_is_named_with_its_key(tmp_path, monkeypatch):
             {"predict": {"line": {"name": "lead", "width_px": 9}}},
             r"predict\.line: .*need `between`",
         ),
+        (
+            {"predict": {"line": {"name": "lead", "between": ["ice", "ice"]}}},
+            r"predict\.line: .*three different ones",
+        ),
         ({"train": {"early_stopping": {}}}, r"needs `folds\.validation_groups`"),
         (
             {"tiles": {"size_px": 0}},
