@@ -5,6 +5,7 @@ its format can tell whether it is whole, flushed to the disk, and then renamed. 
 that fills, or a process that is killed, leaves the older one as it was.
 """
 
+import errno
 import itertools
 import json
 import os
@@ -26,6 +27,7 @@ OLD = ".old-of."
 """While a folder is replaced, the older one is called ``.old-of.NAME``."""
 
 _FULL = "no space left|disk is full|disk full|quota exceeded"
+_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _numbers = itertools.count()
 
 
@@ -111,8 +113,8 @@ def atomic_path(
         file.discard()
         if full:
             raise OSError(_full(Path(path), error)) from error
-        if isinstance(error, OSError) and told and error.filename is None:
-            error.filename = str(path)  # a write that fails says not of which file
+        if isinstance(error, OSError) and error.errno in _WRITING:
+            error.filename = error.filename or str(path)  # a write does not name it
         raise
     file.commit()
 

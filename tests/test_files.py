@@ -205,6 +205,14 @@ def test_a_disk_that_fills_is_told_with_the_file(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_an_error_of_another_kind_is_not_told_of_the_file(tmp_path):
+    """A source on the web that broke off was told as the file that was written."""
+    broken = ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+    with pytest.raises(ConnectionResetError), files.atomic_path(tmp_path / "a.tif"):
+        raise broken
+    assert broken.filename is None
+
+
 def test_writers_of_one_file_never_meet(tmp_path):
     spawn = multiprocessing.get_context("spawn")
     jobs = [spawn.Process(target=write_often, args=(tmp_path, k)) for k in range(3)]

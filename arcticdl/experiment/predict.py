@@ -264,7 +264,8 @@ def _finds_objects(config: Experiment | None, paths: Sequence[Path]) -> bool:
     """Whether a model answers with boxes: the configuration says, or its card."""
     if config is None:
         heads = (saved_card(paths[0]) or {}).get("heads", {}).values()
-        return any(TASKS[head["task"]].target == "object" for head in heads)
+        tasks = [TASKS.get(head["task"]) for head in heads]  # none: loading tells why
+        return any(task is not None and task.target == "object" for task in tasks)
     return any(TASKS[config.task_of(n)].target == "object" for n in config.each_head)
 
 

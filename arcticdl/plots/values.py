@@ -114,7 +114,8 @@ def scale_of(
     if limits is None and known.size:
         limits = np.quantile(known, [_MAX_OFF_SCALE, 1 - _MAX_OFF_SCALE]).tolist()
     low, high = limits if limits is not None else (0.0, 1.0)
-    return float(low), float(high if high > low else low + 1.0)
+    step = max(1.0, 1e-6 * abs(low))  # 1 is nothing beside a fill value of 1e36
+    return float(low), float(high if high > low else low + step)
 
 
 def truth_scatter(

@@ -5,6 +5,7 @@ import json
 import shutil
 import weakref
 from pathlib import Path
+from zipfile import ZipFile
 
 import keras
 import numpy as np
@@ -377,3 +378,20 @@ def test_a_picture_that_cannot_be_made_leaves_no_file_of_any_scene(
     assert "No space left" in capsys.readouterr().err
     assert len(hidden) == 2 and names() == set()
     assert list(Path("maps").iterdir()) == []
+
+
+TASK = r"\"task\": \"segmentation\""
+
+
+def test_a_card_of_an_unknown_task_is_told(model, scene, capsys):
+    """It ended with a KeyError."""
+    with ZipFile(model) as file:
+        parts = {name: file.read(name) for name in file.namelist()}
+    told = parts["config.json"].decode()
+    parts["config.json"] = told.replace(TASK, TASK.replace("segmentation", "of_2030"))
+    assert parts["config.json"] != told
+    with ZipFile("newer.keras", "w") as file:
+        for name, content in parts.items():
+            file.writestr(name, content)
+    assert main(["predict", "newer.keras", scene, "-o", "maps"]) == 1
+    assert "of_2030" in capsys.readouterr().err

@@ -90,6 +90,26 @@ def test_degrees_stand_beside_and_bar_and_north_over_the_pixels(placed):
     assert all((part == (0x1B, 0x1F, 0x23)).all(-1).any() for part in corners)
 
 
+def test_a_scene_of_few_pixels_across_is_not_hidden_by_its_bar(placed):
+    """The plate of the bar lay over the last rows, where all was white."""
+    sheet = np.asarray(scene_picture(placed(0, -2_200_000, (500, 3))))
+    rows = np.unique(np.argwhere((sheet == COLORS[0]).all(-1))[:, 0])
+    assert len(rows) > 490
+
+
+def test_names_of_degrees_are_whole_at_the_edge_of_the_sheet(placed):
+    scene = placed(0, -1_000_000, (3, 500))
+    sheet = np.asarray(scene_picture(scene.assign_coords(x=25 * scene["x"])))
+    assert (sheet[:, 0] == 255).all() and (sheet[:, -1] == 255).all()
+
+
+def test_numbers_that_are_all_one_are_painted():
+    for number in (0.0, -5.0, 9.96921e36):  # the last is NetCDF's fill value
+        values = (("y", "x"), np.full((4, 4), number))
+        sheet = np.asarray(scene_picture(xr.Dataset({"value": values}), "value"))
+        assert (sheet == (68, 1, 84)).all(-1).sum() >= 480 * 480 - 44 * 44
+
+
 def test_a_scene_without_anything_to_paint_is_refused():
     with pytest.raises(ValueError, match="must hold `image` or a label"):
         scene_picture(xr.Dataset({"a": (("y", "x"), np.zeros((2, 2)))}))

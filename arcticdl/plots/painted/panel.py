@@ -136,10 +136,12 @@ def draw_degrees(
     for at, text in sorted(degrees.get("bottom", {}).items()):
         x, y = left + at, top + height
         pen.line([(x, y), (x, y + _TICK_PX)], INK)
-        if x - text_px(text, SMALL_PX) / 2 > free:  # no name over another
+        half = text_px(text, SMALL_PX) / 2
+        x = min(max(x, half), sheet.width - half)  # whole, at the sheet's edge too
+        if x - half > free:  # no name over another
             place = (x, y + _TICK_PX + 2)
             pen.text(place, text, INK, font(SMALL_PX), anchor="mt")
-            free = x + text_px(text, SMALL_PX) / 2 + GAP_PX
+            free = x + half + GAP_PX
 
 
 def degrees_of(graticule: Any, zoom: int) -> dict[str, dict[float, str]]:
@@ -164,9 +166,10 @@ def _draw_over(picture: Image.Image, graticule: Any, zoom: int) -> None:
                 pen.line(np.asarray(line).ravel().tolist(), _LINE, 1)
     wide, high = picture.size
     bar = scale_bar(graticule)
-    if bar is not None and high > 4 * SMALL_PX:
-        length, name = bar[0] * zoom, bar[1]
-        half = max(length, text_px(name, SMALL_PX)) / 2
+    length, name = (bar[0] * zoom, bar[1]) if bar is not None else (0.0, "")
+    half = max(length, text_px(name, SMALL_PX)) / 2
+    # On a scene of few pixels across, its plate would hide them.
+    if bar is not None and high > 4 * SMALL_PX and wide > 4 * half:
         middle, y = 0.045 * wide + half, high - GAP_PX - 4
         top = y - SMALL_PX - GAP_PX
         pen.rectangle((middle - half - 6, top, middle + half + 6, y + 6), _PLATE)
