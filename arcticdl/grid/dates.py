@@ -71,7 +71,8 @@ def _one_date(
     base = now if scene is None else check_scene(scene)
     read = partial(_missing, len(names)) if scene is None else partial(_pixels, base)
     image = WindowArray(base["image"].shape, np.dtype("float32"), read)
-    variable = image.variable(("band", "y", "x"), dict(base["image"].attrs))
+    attrs, encoding = dict(base["image"].attrs), base["image"].encoding
+    variable = image.variable(("band", "y", "x"), attrs, encoding)
     changed = base.drop_vars("image").assign(image=variable)
     changed = changed.assign_coords(band=names)
     if scene is not now:

@@ -51,8 +51,10 @@ def rebuild(
     shape = _shape(coords)
     reader = bands(image, valid)
     lazy = WindowArray((image.shape[0], *shape), reader.dtype, reader.read)
+    # Where the pixels come from; the blocks of their file are of the other grid.
+    lies = {k: v for k, v in image.encoding.items() if k == "source"}
     result = make_scene(
-        lazy.variable(("band", "y", "x"), image.attrs),
+        lazy.variable(("band", "y", "x"), image.attrs, lies),
         [str(b) for b in scene["band"].values],
         valid=WindowArray(shape, bool, reader.read_valid).variable(("y", "x")),
         coords=coords,

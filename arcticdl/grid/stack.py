@@ -63,7 +63,7 @@ def stack(scenes: Sequence[xr.Dataset], scene_id: str | None = None) -> xr.Datas
     attrs = {**members[0].attrs, **({"scene_id": scene_id} if scene_id else {})}
     coords = {str(n): c for n, c in members[0].coords.items() if "band" not in c.dims}
     scene = make_scene(
-        image.variable(("band", "y", "x")),
+        image.variable(("band", "y", "x"), None, members[0]["image"].encoding),
         names,
         valid=valid.variable(("y", "x")) if valid else None,
         coords=coords,

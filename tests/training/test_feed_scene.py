@@ -4,8 +4,10 @@ import rasterio
 import xarray as xr
 from rasterio.transform import from_origin
 
-from arcticdl import tiles
+from arcticdl import open_scene, tiles
 from arcticdl.errors import SceneError
+from arcticdl.grid import align, stack
+from arcticdl.scene import scene_geobox
 from arcticdl.training.scene_feed import SceneFeed
 from arcticdl.training.supertiles import SuperTiles, plan_epoch
 
@@ -250,6 +252,19 @@ def test_windows_of_the_web_are_those_of_the_file_and_only_they(
     assert window <= object_server.num_bytes - opened <= 9 * window < whole / 4
     assert threads(ours) == 6 and threads(theirs) == 2
     assert threads(SceneFeed(far, num_workers=5, **settings)) == 5
+
+
+def test_what_is_made_of_scenes_of_the_web_is_read_as_they_are(files):
+    far = {"source": "/vsis3/ice/a.tif", "preferred_chunks": {"y": 32, "x": 32}}
+    scene = open_scene(files[0][0])
+    scene["image"].encoding = far
+    other = scene.assign_coords(band=[f"other_{k}" for k in range(scene.sizes["band"])])
+    settings = {"tile_size_px": 16, "labels": [], "normalizer": "none", "mix": 3}
+    stacked = SceneFeed([stack([scene, other])], **settings)
+    assert (threads(stacked), stacked.layout.block_px) == (6, (32, 32))
+    turned = align(scene, scene_geobox(scene).pad(-8))
+    warped = SceneFeed([turned], **settings)
+    assert (threads(warped), warped.layout.block_px) == (6, (16, 16))
 
 
 def threads(feed):
