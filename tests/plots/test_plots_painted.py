@@ -98,9 +98,20 @@ def test_a_scene_of_few_pixels_across_is_not_hidden_by_its_bar(placed):
 
 
 def test_names_of_degrees_are_whole_at_the_edge_of_the_sheet(placed):
-    scene = placed(0, -1_000_000, (3, 500))
-    sheet = np.asarray(scene_picture(scene.assign_coords(x=25 * scene["x"])))
+    scene = placed(0, -1_000_000, (3, 500)).assign_coords(
+        x=1000.0 * np.arange(500) - 250_000, y=-1_000_000 - 1000.0 * np.arange(3)
+    )
+    sheet = np.asarray(scene_picture(scene))
     assert (sheet[:, 0] == 255).all() and (sheet[:, -1] == 255).all()
+
+
+def test_a_white_class_has_an_edge_against_the_white_sheet():
+    flags = FLAGS | {"flag_colors": "#ffffff #e69f00 #009e73"}
+    scene = xr.Dataset({"ice": (("y", "x"), np.zeros((40, 60), "u1"), flags)})
+    sheet = np.asarray(scene_picture(scene))
+    frame = (sheet == 0x55).all(-1)
+    assert frame.sum(axis=1).max() == 60 * 8 + 2
+    assert frame.sum(axis=0).max() == 40 * 8 + 2
 
 
 def test_numbers_that_are_all_one_are_painted():

@@ -23,6 +23,7 @@ GAP_PX = 8
 _INK_RGB = (0x1B, 0x1F, 0x23)
 _PLATE = (255, 255, 255, 191)
 _LINE = (*_INK_RGB, 140)
+_EDGE = "#555555"
 _BOX_PX, _BAR_PX, _TICK_PX = 18, 22, 5
 _NUM_TICKS = 5
 
@@ -101,15 +102,18 @@ def draw_panel(
         _draw_over(picture, graticule, zoom)
     sheet.paste(picture, corner)
     pen = ImageDraw.Draw(sheet)
+    right, below = corner[0] + picture.width, corner[1] + picture.height
+    frame = (corner[0] - 1, corner[1] - 1, right, below)
+    pen.rectangle(frame, outline=_EDGE)  # beside the pixels, which may be white
     above = (corner[0], corner[1] - GAP_PX)
     pen.text(above, panel.title, INK, font(TITLE_PX, True), anchor="ls")
-    left = corner[0] + picture.width + 2 * GAP_PX
+    left = right + 2 * GAP_PX
     if panel.scale is not None:
         _draw_scale(sheet, panel.scale, (left, corner[1]), picture.height)
     for number, (name, color) in enumerate(panel.classes):
         top = corner[1] + number * (_BOX_PX + GAP_PX)
         box = (left, top, left + _BOX_PX, top + _BOX_PX)
-        pen.rectangle(box, color, "#555555")
+        pen.rectangle(box, color, _EDGE)
         at = (left + _BOX_PX + GAP_PX, top + _BOX_PX // 2)
         pen.text(at, spelled(name), INK, font(SMALL_PX), anchor="lm")
 
