@@ -36,11 +36,11 @@ from arcticdl.experiment.labels.weak import threshold_labels
 from arcticdl.experiment.synthesis.condition import see_classes
 from arcticdl.grid import align
 from arcticdl.labelling.unaided import unaided_name
+from arcticdl.made import MADE_FROM
 from arcticdl.scene import ATTRIBUTES, class_attributes
 from arcticdl.sources import open_scene
 from arcticdl.sources.core.assemble import utc_text
 from arcticdl.sources.core.lazy import WindowArray
-from arcticdl.sources.tags import MADE_FROM
 from arcticdl.tiles import TileStore
 from arcticdl.tiles import prepare as prepare_tiles
 from arcticdl.tiles.plan import parse_tile_size

@@ -11,18 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from arcticdl.errors import LabelError
+from arcticdl.made import CHOSEN_ON, MADE_FROM
 from arcticdl.scene import ATTRIBUTES, class_attributes
 from arcticdl.sources.core.assemble import known_time
 from arcticdl.void import VOID_CLASS
 
 FLAG_TAGS = ("flag_values", "flag_meanings", "flag_colors")
 """CF attributes that name the classes of a label."""
-
-MADE_FROM = "made_from"
-"""Tag of a synthetic scene and column of its tiles; see `tiles.folds.made`."""
-
-CHOSEN_ON = "chosen_on"
-"""Likewise: the scenes by which its generators' weights were chosen."""
 
 _CLASS_TAG = re.compile(r"class_(\d{1,5})")
 _ISO_DATE = re.compile(r"\d{4}-(\d{2}-\d{2}|\d{3})")

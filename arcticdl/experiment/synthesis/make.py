@@ -21,9 +21,9 @@ from arcticdl.experiment.synthesis.ground import (
 )
 from arcticdl.experiment.synthesis.maps import Drawn, Source, draw_map
 from arcticdl.files import refuse_existing, write_json
+from arcticdl.made import CHOSEN_ON, MADE_FROM
 from arcticdl.progress import track
 from arcticdl.scene import ATTRIBUTES, class_attributes, is_swath, read_values
-from arcticdl.sources.tags import CHOSEN_ON, MADE_FROM
 from arcticdl.tiles.folds.made import join_names
 from arcticdl.void import VOID_CLASS
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from arcticdl.errors import SplitError
-from arcticdl.sources.tags import CHOSEN_ON, MADE_FROM
+from arcticdl.made import CHOSEN_ON, MADE_FROM
 
 
 def join_names(scenes: Iterable[str]) -> str:

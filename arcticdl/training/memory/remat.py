@@ -63,7 +63,7 @@ def remat_blocks(model: keras.Model) -> int:
         ...                         backbone_options={"width": 4, "depth": 2},
         ...                         decoder_options={"channels": [8, 4]})
         >>> remat_blocks(model)
-        5
+        4
     """
     if not getattr(model, "inputs", None):
         raise TypeError(
