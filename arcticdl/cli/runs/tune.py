@@ -25,8 +25,7 @@ def tune(
         int | None,
         typer.Option(
             metavar="N",
-            help="Trials of the whole study: those that are done, and those of other "
-            "workers, count.",
+            help="Trials of the study in all: done ones and other workers' count.",
         ),
     ] = None,
     sampler: Annotated[
