@@ -8,3 +8,6 @@ MADE_FROM = "made_from"
 
 CHOSEN_ON = "chosen_on"
 """Names of the scenes by which its generator's weights were chosen."""
+
+COLUMNS = "made_columns"
+"""What is told of the scene whose map it bears: a JSON object, column -> text."""

@@ -1,8 +1,9 @@
 """A web server of a folder that also speaks a little of S3 and of Google Storage.
 
 Usage: python object_server.py FOLDER LOG. It prints its port. Each folder in FOLDER is
-a bucket, addressed by path; that of the name ``private`` answers nobody. The size of
-each answer to a GET goes to LOG, one a line.
+a bucket, addressed by path; that of the name ``private`` answers nobody, and what has a
+file ``NAME.fails`` beside it answers with the status in there. The size of each answer
+to a GET goes to LOG, one a line.
 """
 
 import hashlib
@@ -28,12 +29,17 @@ class ObjectHandler(SimpleHTTPRequestHandler):
         return bucket, key
 
     def refused(self):
-        bucket, _ = self.place()
+        bucket, key = self.place()
+        fails = Path(self.directory, bucket, f"{key}.fails")
         if bucket == "private":
             self.fail(403, "AccessDenied")
         elif not Path(self.directory, bucket).exists():
             self.fail(404, "NoSuchBucket")
-        return bucket == "private" or not Path(self.directory, bucket).exists()
+        elif key and fails.is_file():
+            self.fail(int(fails.read_text()), "InternalError")
+        else:
+            return False
+        return True
 
     def fail(self, status, code):
         self.answer(status, f"<Error><Code>{code}</Code></Error>".encode())

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from arcticdl.cli.options import Config, Overwrite, Set
+from arcticdl.cli.options import OF_STORES, Config, Overwrite, Set
+from arcticdl.cli.start import look_for
 
 
 class Schema(StrEnum):
@@ -169,6 +170,7 @@ def check(
 
     Example: `arcticdl check data/demo.tiles --html quality.html`
     """
+    look_for(store, **OF_STORES)
     from arcticdl.tiles import check_store
 
     result = check_store(store, deep=deep)

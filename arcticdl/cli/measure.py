@@ -227,7 +227,8 @@ def coco(
     vertices: Annotated[
         str,
         typer.Option(
-            help="What points of polygons are: corners, as COCO has it, or pixels."
+            help="What points of polygons are: corners, as COCO's own scores have it, "
+            "or pixels, of outlines that were traced along a mask."
         ),
     ] = "corners",
     overwrite: Overwrite = False,
@@ -256,6 +257,7 @@ def coco(
         if truth["annotations"]:
             scores = coco_scores(truth, results)
             told = ", ".join(f"{name} {scores[key]:.3f}" for name, key in _AP.items())
-            lines.append(f"{told}; {len(truth['annotations']):,} objects are there")
+            count = f"{len(truth['annotations']):,} objects are there"
+            lines.append(f"{told}; {count}, their points as {vertices}")
     write_json(out, results)
     typer.echo("\n".join(lines))

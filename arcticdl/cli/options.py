@@ -20,6 +20,10 @@ Model = Annotated[
         metavar="RUN", help="Run folder, or a .keras file that carries a card."
     ),
 ]
+OF_RUNS = {"kind": "run folder", "first": "arcticdl train CONFIG"}
+OF_STORES = {"kind": "tile store", "first": "arcticdl prepare CONFIG"}
+"""What is said where there is none; see `arcticdl.cli.start.look_for`."""
+
 Set = Annotated[
     list[str] | None,
     typer.Option(

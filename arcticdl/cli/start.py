@@ -43,6 +43,24 @@ def start_for(
     start_backend()
 
 
+def look_for(*paths: Path, kind: str, first: str) -> None:
+    """Refuses what is not there before what would read it is loaded.
+
+    Args:
+        *paths: Files or folders.
+        kind: What they should be, such as ``"tile store"``.
+        first: The command that makes one.
+
+    Raises:
+        FileNotFoundError: One is not there.
+    """
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(
+                f"There is no {kind} {path}. Make it first: {first}"
+            )
+
+
 def start_without_gpus() -> None:
     """Loads the backend so that it takes no GPU, for a call that starts trainings.
 

@@ -173,10 +173,11 @@ def rate(
     """
     from arcticdl import experiment
     from arcticdl.config import load_config
-    from arcticdl.plots import write_figure
 
     checked = load_config(config, tuple(set_ or ()))
     start_backend()
+    from arcticdl.plots import write_figure
+
     sweep = experiment.find_rate(
         checked, fold, lowest=lowest, highest=highest, num_steps=steps
     )

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from arcticdl.cli.options import (
+    OF_RUNS,
     Allow,
     Folds,
     Model,
@@ -15,7 +16,7 @@ from arcticdl.cli.options import (
     SetPredict,
     split_names,
 )
-from arcticdl.cli.start import start_for
+from arcticdl.cli.start import look_for, start_for
 
 
 class Score(StrEnum):
@@ -316,6 +317,7 @@ def report(run: Run) -> None:
 
     Example: `arcticdl report runs/demo`
     """
+    look_for(run, **OF_RUNS)
     from arcticdl.evaluation import write_report
 
     typer.echo(write_report(run))

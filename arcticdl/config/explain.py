@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,18 +12,46 @@ _SHOWN = 80
 """Longest shown value, in characters."""
 
 
-def explain(error: ValidationError, path: Path, model: type[BaseModel]) -> str:
+def explain(
+    error: ValidationError,
+    path: Path,
+    model: type[BaseModel],
+    overrides: Sequence[str] = (),
+) -> str:
     """Says what a configuration must change: one line, or one line a fault.
 
     Args:
         error: What pydantic found.
         path: The file.
         model: The section that was checked, whose keys are offered.
+        overrides: ``key.path=value`` texts that were applied to the file.
     """
-    lines = [_line(item, model) for item in _merged(error.errors())]
-    if len(lines) == 1:
-        return f"{path} is not a valid configuration: {lines[0]}"
-    return "\n  ".join([f"{path} is not a valid configuration:", *lines])
+    faults = _merged(error.errors())
+    lines = [_line(item, model) for item in faults]
+    told = f"{_source(faults, path, overrides)} is not a valid configuration:"
+    return f"{told} {lines[0]}" if len(lines) == 1 else "\n  ".join([told, *lines])
+
+
+def _source(
+    faults: Sequence[Mapping[str, Any]], path: Path, overrides: Sequence[str]
+) -> str:
+    """Where faulty values came from: the file, what was set beside it, or both."""
+    given: dict[str, None] = {}
+    in_file = False
+    for fault in faults:
+        place = tuple(map(str, fault["loc"]))
+        keys = {text: _key(text) for text in overrides}
+        itself = [text for text, key in keys.items() if place[: len(key)] == key]
+        within = [text for text, key in keys.items() if key[: len(place)] == place]
+        given |= dict.fromkeys(itself[-1:] or within)
+        in_file |= not itself
+    sets = ", ".join(f"`--set {text}`" for text in given)
+    parts = [str(path)] if in_file else []
+    return " with ".join([*parts, sets] if sets else parts)
+
+
+def _key(override: str) -> tuple[str, ...]:
+    return tuple(override.partition("=")[0].strip().split("."))
 
 
 _KIND = re.compile(r"(constrained-)?(bool|float|int|str)$|.*\[.*\]$")

@@ -47,15 +47,18 @@ def load_config(path: str | Path, overrides: tuple[str, ...] = ()) -> Experiment
         raise ConfigError(f"{path} must hold sections, such as `data:` and `model:`.")
     for text in overrides:
         _override(tree, text)
-    return check_tree(_expand(tree), path)
+    return check_tree(_expand(tree), path, overrides)
 
 
-def check_tree(tree: dict[str, Any], path: str | Path) -> Experiment:
+def check_tree(
+    tree: dict[str, Any], path: str | Path, overrides: tuple[str, ...] = ()
+) -> Experiment:
     """Checks a configuration that is in memory.
 
     Args:
         tree: Sections as plain dicts.
         path: Where they are from, for the message.
+        overrides: ``key.path=value`` texts that were applied to it, for the same.
 
     Raises:
         ConfigError: As for ``load_config``.
@@ -63,7 +66,7 @@ def check_tree(tree: dict[str, Any], path: str | Path) -> Experiment:
     try:
         experiment = Experiment.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(explain(error, Path(path), Experiment)) from error
+        raise ConfigError(explain(error, Path(path), Experiment, overrides)) from error
     check_space(experiment)
     return experiment
 

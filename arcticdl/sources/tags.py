@@ -6,12 +6,13 @@ in its colour table. Label maps of the simulator carry the first, predicted maps
 second.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from arcticdl.errors import LabelError
-from arcticdl.made import CHOSEN_ON, MADE_FROM
+from arcticdl.errors import LabelError, SourceError
+from arcticdl.made import CHOSEN_ON, COLUMNS, MADE_FROM
 from arcticdl.scene import ATTRIBUTES, class_attributes
 from arcticdl.sources.core.assemble import known_time
 from arcticdl.void import VOID_CLASS
@@ -34,7 +35,11 @@ def scene_tags(tags: Mapping[str, str]) -> dict[str, Any]:
         that are there; a ``time`` that is no ISO 8601 date is not a time of ours and is
         left out. Where it tells a day and no hour, ``time_precision`` is ``day``. Of a
         scene that a generator has made ``columns`` names those that it was made from,
-        and those by which its generator was chosen.
+        and those by which its generator was chosen, beside what was told of the scene
+        whose map it has.
+
+    Raises:
+        SourceError: What was told of that scene cannot be read.
 
     >>> scene_tags({"time": "2022-04-13T15:07:59Z", "AREA_OR_POINT": "Area"})
     {'time': '2022-04-13T15:07:59Z'}
@@ -48,8 +53,20 @@ def scene_tags(tags: Mapping[str, str]) -> dict[str, Any]:
             found["time_precision"] = "day"
         found["time"] = (known_time(found["time"]) or "") if dated else ""
     told = {name: tags[name] for name in (MADE_FROM, CHOSEN_ON) if tags.get(name)}
-    columns = {"columns": told} if told.get(MADE_FROM) else {}
+    columns = {"columns": _told_of_map(tags) | told} if told.get(MADE_FROM) else {}
     return {name: value for name, value in found.items() if value} | columns
+
+
+def _told_of_map(tags: Mapping[str, str]) -> dict[str, str]:
+    """Columns that a made scene has of the scene whose map it bears."""
+    text = tags.get(COLUMNS) or "{}"
+    try:
+        return {str(key): str(value) for key, value in json.loads(text).items()}
+    except (ValueError, AttributeError):
+        raise SourceError(
+            f"The tag `{COLUMNS}` must be a JSON object, as `arcticdl synthesize` "
+            f"writes it. Received: {text!r}; make the scene again."
+        ) from None
 
 
 def class_tags(

@@ -25,6 +25,15 @@ MISSPELT = [
     ["train", "nowhere.yaml"],
     ["rate", "nowhere.yaml"],
     ["evaluate", "nowhere"],
+    ["report", "nowhere"],
+    ["compare", "nowhere", "nowhere"],
+    ["check", "nowhere.tiles"],
+    ["archive", "show", "nowhere.tiles"],
+    ["archive", "drop", "nowhere.tiles", "scene"],
+    ["archive", "join", "nowhere.tiles", "nowhere.tiles", "--into", "all.json"],
+    ["novelty", "nowhere"],
+    ["anomalies", "nowhere"],
+    ["synthesize", "nowhere"],
     ["predict", "nowhere", "scene.tif"],
     ["predict", "nowhere.keras", "scene.tif"],
     ["export", "nowhere"],
@@ -68,7 +77,8 @@ def test_a_misspelt_path_costs_no_backend():
     told, loaded = run(MISSPELT)
     for words, (code, said) in told.items():
         assert code == 1 and "nowhere" in said, words
-    assert not loaded & {"keras", "tensorflow", "sklearn", "scipy", "rasterio"}
+    heavy = {"keras", "tensorflow", "sklearn", "scipy", "rasterio", "matplotlib"}
+    assert not loaded & heavy
 
 
 def test_a_store_is_split_and_audited_without_scikit_learn(tmp_path):

@@ -40,6 +40,36 @@ def test_overrides_are_read_as_yaml_and_applied_in_order(tmp_path):
     assert config.tiles.size_px == (30, 20)
 
 
+@pytest.mark.parametrize(
+    ("sets", "begins"),
+    [
+        (("train.epochs=0",), "`--set train.epochs=0` is not a valid"),
+        (("train.epochs=0", "train.epochs=-1"), "`--set train.epochs=-1` is not a"),
+        (("train={epochs: 0}", "seed=1"), "`--set train={epochs: 0}` is not a valid"),
+        (("train.epoch=3",), "`--set train.epoch=3` is not a valid"),
+        (("seed=1",), "FILE is not a valid"),  # what is wrong stands in the file
+        (("train.epochs=0", "tiles.size_px=0", "seed=1"), "`--set t"),
+    ],
+)
+def test_a_value_that_was_set_is_not_blamed_on_the_file(tmp_path, sets, begins):
+    """Every message began with the file, which an override had spoilt."""
+    in_file = {"tiles": {"size_px": 0}} if sets == ("seed=1",) else {}
+    path = write(tmp_path, changed(**in_file))
+    with pytest.raises(ConfigError) as told:
+        load_config(path, sets)
+    assert str(told.value).startswith(begins.replace("FILE", str(path)))
+
+
+def test_a_rule_over_file_and_override_names_both(tmp_path):
+    path = write(tmp_path, changed(train={"batch_size": "auto"}))
+    with pytest.raises(ConfigError) as told:
+        load_config(path, ("train.devices=2",))
+    assert str(told.value).startswith(f"{path} with `--set train.devices=2` is not")
+    with pytest.raises(ConfigError) as told:
+        load_config(write(tmp_path, changed(sed=1)), ("train.epochs=0",))
+    assert str(told.value).startswith(f"{path} with `--set train.epochs=0` is not")
+
+
 def test_environment_variables_are_replaced(tmp_path, monkeypatch):
     monkeypatch.setenv("ICE", "/somewhere")
     data = {**MINIMAL["data"], "scenes": "${ICE}/*.tif"}

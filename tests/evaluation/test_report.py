@@ -98,6 +98,12 @@ def test_report_states_the_pooled_scores(run):
     assert "2 of 6 images without one" in words
 
 
+def test_report_says_of_all_methods_only_what_holds_of_all(run):
+    """A ceiling is fitted to nothing, and a filter has nothing to fit."""
+    words = " ".join(" ".join(read(evaluation.write_report(run))[1].text).split())
+    assert "held-out images; what is fitted was fitted on the same training" in words
+
+
 def test_same_run_gives_the_same_report(run):
     first = evaluation.write_report(run).read_bytes()
     assert evaluation.write_report(run).read_bytes() == first

@@ -187,6 +187,7 @@ def test_mapped_objects_are_coco_results(slumps, capsys, monkeypatch):
             continue
         told = capsys.readouterr().out
         assert f"of {len(mapped)} images" in told
+        assert "are there, their points as pixels" in told
         assert main(words) == 1  # it is there
         results = json.loads(Path(f"{part}.json").read_text())
         ids = {e["id"]: e["file_name"] for e in json.loads(file.read_text())["images"]}

@@ -1,13 +1,15 @@
 """Scenes made of label maps, and styles of other scenes: from files to trained runs."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+import yaml
 
-from arcticdl import experiment
+from arcticdl import experiment, open_scene
 from arcticdl.cli import main
 from arcticdl.config import load_config
 from arcticdl.errors import ConfigError, SplitError
@@ -144,6 +146,54 @@ def test_the_same_seed_makes_the_same_scenes_and_the_map_reaches_the_image():
         )
     with pytest.raises(FileExistsError):
         experiment.synthesize(["runs/draw"], "data/again", count=2, seed=3)
+
+
+def test_fewer_scenes_leave_none_of_an_earlier_call(tmp_path):
+    """Those beyond the new number stayed, were trained on, and no record named them."""
+    out = tmp_path / "made"
+    options = {"seed": 4, "size_px": 16}
+    first = experiment.synthesize(["runs/draw"], out, count=4, **options)
+    others = experiment.synthesize(["runs/draw"], out, count=1, seed=5, size_px=16)
+    own = out / "draw_f0_s4_0009.tif"  # named alike, and no made scene
+    own.write_bytes(scenes_of_few()[0].read_bytes())
+    named = first[3]  # a made one that somebody has put something of his own for
+    named.write_bytes(own.read_bytes())
+    again = experiment.synthesize(
+        ["runs/draw"], out, count=2, overwrite=True, **options
+    )
+    left = {path.name for path in out.glob("*[0-9].tif")}
+    assert left == {path.name for path in (*again, *others, own, named)}
+    labels = {path.name for path in out.glob("*_labels.tif")}
+    kept = {f"{path.stem}_labels.tif" for path in (*again, *others, named)}
+    assert labels == kept
+    told = json.loads((out / "draw_f0_s4.json").read_text())["scenes"]
+    assert list(told) == [path.stem for path in again]
+    (out / "draw_f0_s5.json").write_text("[]")
+    with pytest.raises(FileExistsError, match="tell what `arcticdl synthesize`"):
+        experiment.synthesize(["runs/draw"], out, seed=5, overwrite=True, size_px=16)
+
+
+def test_made_scenes_have_the_columns_of_the_table_of_their_maps(tmp_path):
+    """They had none: a condition on a column left every made tile out."""
+    rows = [f"data/few/{p.name},{n},f:{n}ä" for n, p in enumerate(scenes_of_few())]
+    Path("few.csv").write_text("\n".join(["path,flight,eo:seen", *rows]), "utf-8")
+    config = yaml.safe_load(Path("runs/draw/config.yaml").read_text())
+    config["data"] |= {"scenes": None, "table": {"file": "few.csv", "path": "path"}}
+    shutil.copytree("runs/draw", tmp_path / "draw")
+    Path(tmp_path, "draw", "config.yaml").write_text(yaml.safe_dump(config))
+    out = tmp_path / "made"
+    experiment.synthesize([tmp_path / "draw"], out, count=3, size_px=16)
+    told = json.loads((out / "draw_f0_s0.json").read_text())["scenes"]
+    numbers = {path.stem: n for n, path in enumerate(scenes_of_few())}
+    for name, one in told.items():
+        columns = open_scene(out / f"{name}.tif").attrs["columns"]
+        number = numbers[one["map_of"]]
+        assert columns["flight"] == str(number)
+        assert columns["eo:seen"] == f"f:{number}ä"
+
+
+def scenes_of_few():
+    return sorted(Path("data/few").glob("*[0-9].tif"))
 
 
 def test_made_scenes_train_the_fold_of_their_generator_alone():

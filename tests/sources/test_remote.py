@@ -79,6 +79,30 @@ def test_a_mask_beside_a_file_on_the_web_is_found_without_a_listing(
     assert scene.image.encoding["preferred_chunks"] == {"y": 64, "x": 64}
 
 
+@pytest.mark.parametrize("scheme", ["http", "s3"])
+def test_a_server_that_cannot_say_whether_a_mask_is_there_is_no_server_without(
+    s3_server, tmp_path, scheme, monkeypatch
+):
+    """Any status but 200 read as "no mask", and all pixels as valid."""
+    path = tmp_path / "bucket" / "mask ed.tif"
+    path.parent.mkdir()
+    with rasterio.open(
+        path, "w", driver="GTiff", count=1, height=64, width=64, dtype="uint8",
+        crs="EPSG:3413", transform=Affine(40, 0, 0, 0, -40, 0),
+    ) as file:  # fmt: skip
+        file.write(np.ones((1, 64, 64), "uint8"))
+    name = "mask%20ed.tif" if scheme == "http" else "mask ed.tif"
+    place = f"http://{s3_server.url}" if scheme == "http" else "s3:/"
+    monkeypatch.setenv("GDAL_HTTP_RETRY_DELAY", "0.01")
+    failing = path.with_name("mask ed.tif.msk.fails")
+    failing.write_text("500")
+    for _ in range(2):  # GDAL remembers what it took for an answer
+        with pytest.raises(SourceError, match=r"status 500 of .*mask%20ed\.tif\.msk"):
+            open_scene(f"{place}/bucket/{name}")
+    failing.write_text("403")  # as buckets say that may not be listed
+    assert open_scene(f"{place}/bucket/{name}").image.values.sum() == 64 * 64
+
+
 def test_one_variable_says_where_buckets_are(s3_server, cog):
     assert is_the_scene(open_scene("s3://bucket/scene.tif"))
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from arcticdl.cli.options import Model
-from arcticdl.cli.start import start_backend
+from arcticdl.cli.start import start_for
 
 
 def anomalies(
@@ -53,7 +53,7 @@ def anomalies(
     """
     from arcticdl import experiment
 
-    start_backend()
+    start_for(run, inputs=inputs or ())
     if not inputs:
         told = experiment.fit_anomalies(
             run,

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from arcticdl.cli.options import Folds
+from arcticdl.cli.options import OF_RUNS, Folds
+from arcticdl.cli.start import look_for
 
 if TYPE_CHECKING:
     from arcticdl.evaluation import Comparison
@@ -60,6 +61,7 @@ def compare(
 
     Example: `arcticdl compare runs/deep runs/shallow --score mean_iou`
     """
+    look_for(*runs, **OF_RUNS)
     from arcticdl.evaluation import compare_runs, write_comparison
 
     found = compare_runs(

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from arcticdl.cli.options import Model
-from arcticdl.cli.start import start_backend
+from arcticdl.cli.start import start_for
 
 
 def novelty(
@@ -44,7 +44,7 @@ def novelty(
     """
     from arcticdl import experiment
 
-    start_backend()
+    start_for(run, inputs=inputs or ())
     if not inputs:
         told = experiment.fit_novelty(run, fold=fold or "all", quantile=quantile)
         for line in experiment.describe_novelty(told):

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from arcticdl.cli.options import Overwrite
-from arcticdl.cli.start import start_backend
+from arcticdl.cli.start import start_for
 
 
 def synthesize(
@@ -51,7 +51,8 @@ def synthesize(
     """
     from arcticdl import experiment
 
-    start_backend()
+    for run in runs:
+        start_for(run, fold=fold)
     made = experiment.synthesize(
         runs,
         out,

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from arcticdl.cli.options import Config, Set
+from arcticdl.cli.options import OF_STORES, Config, Set
+from arcticdl.cli.start import look_for
 
 archive = typer.Typer(
     help="Keep tile stores as archives: look, select, drop, join, keep folds. Scenes "
@@ -30,6 +31,7 @@ def show(store: Store) -> None:
 
     Example: `arcticdl archive show data/demo.tiles`
     """
+    look_for(store, **OF_STORES)
     from arcticdl.scene import merge_band_stats
     from arcticdl.tiles import open_store
 
@@ -76,6 +78,7 @@ def select(
 
     Example: `arcticdl archive select data/demo.tiles "valid_fraction > 0.5"`
     """
+    look_for(store, **OF_STORES)
     from arcticdl.tiles import open_store
 
     opened = open_store(store)
@@ -104,6 +107,7 @@ def drop(
 
     Example: `arcticdl archive drop data/demo.tiles simulated_0_001`
     """
+    look_for(store, **OF_STORES)
     from arcticdl.tiles import drop as drop_scenes
 
     left = drop_scenes(store, scenes)
@@ -127,6 +131,7 @@ def join(
 
     Example: `arcticdl archive join a.tiles b.tiles --into data/all.tiles.json`
     """
+    look_for(*stores, **OF_STORES)
     from arcticdl.tiles import join_stores
 
     joined = join_stores(stores, into)

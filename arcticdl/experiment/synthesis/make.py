@@ -1,5 +1,7 @@
 """Making scenes of label maps, by generators that were trained on one fold."""
 
+import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,10 +11,15 @@ import xarray as xr
 
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
-from arcticdl.experiment.data.anchors import find_anchors, replaced_path
+from arcticdl.experiment.data.anchors import (
+    find_anchors,
+    find_attributes,
+    replaced_path,
+)
 from arcticdl.experiment.folder import Fold, fold_path, load_run
 from arcticdl.experiment.scenes import open_configured
 from arcticdl.experiment.synthesis.condition import one_hot_bands
+from arcticdl.experiment.synthesis.earlier import read_record, remove_scenes
 from arcticdl.experiment.synthesis.ground import (
     Seen,
     outside,
@@ -21,7 +28,7 @@ from arcticdl.experiment.synthesis.ground import (
 )
 from arcticdl.experiment.synthesis.maps import Drawn, Source, draw_map
 from arcticdl.files import refuse_existing, write_json
-from arcticdl.made import CHOSEN_ON, MADE_FROM
+from arcticdl.made import CHOSEN_ON, COLUMNS, MADE_FROM
 from arcticdl.progress import track
 from arcticdl.scene import ATTRIBUTES, class_attributes, is_swath, read_values
 from arcticdl.tiles.folds.made import join_names
@@ -73,7 +80,9 @@ def synthesize(
         size_px: Side of a scene; ``None``: as of the training tiles.
         mix: Share of the maps that are mixed of two, 0 to 1.
         seed: Of maps and noise: the same seed gives the same scenes.
-        overwrite: Whether scenes of these names may be there.
+        overwrite: Whether scenes of these names may be there. Those of an earlier call
+            with this name, fold and seed that are not made again are removed, as far
+            as its JSON file names them and they say what they were made from.
 
     Returns:
         The scenes, float32 GeoTIFF in the unit of the bands; beside each its labels,
@@ -85,7 +94,8 @@ def synthesize(
             training scene that is large enough.
         FileNotFoundError: No such run, model, tile store or scene.
         SplitError: A store deals scenes to other parts than it did in training.
-        FileExistsError: A scene is there.
+        FileExistsError: A scene or the JSON file is there; or the latter, to be written
+            over, tells of no made scenes.
         ValueError: A number out of range.
     """
     if count < 1 or not 0 <= mix <= 1:
@@ -103,7 +113,9 @@ def synthesize(
     names = [f"{stem}_{k:04d}" for k in range(count)]
     paths = [folder / f"{name}.tif" for name in names]
     labels = [_label_path(config, path) for path in paths]
-    refuse_existing(*paths, *labels, overwrite=overwrite)
+    record = folder / f"{stem}.json"
+    refuse_existing(*paths, *labels, record, overwrite=overwrite)
+    former = read_record(record, stem)
     folder.mkdir(parents=True, exist_ok=True)
     told: dict[str, Any] = {}
     about = {
@@ -132,8 +144,10 @@ def synthesize(
             told[names[number]] = {
                 "map_of": held[drawn.number].name,
                 "mixed_with": drawn.mixed,
+                "labels": Path(os.path.relpath(labels[number], folder)).as_posix(),
             }
-    write_json(folder / f"{stem}.json", about)
+    remove_scenes(former, folder, names)
+    write_json(record, about)
     return paths
 
 
@@ -237,6 +251,9 @@ def _open_sources(
         if anchor.scene_id not in seen.train:
             continue
         scene = open_configured(data, anchor)
+        told = find_attributes(data, anchor, needed=True)
+        columns = {k: v for k, v in told.items() if k not in ATTRIBUTES}
+        scene = scene.assign_attrs(columns=columns)
         if is_swath(scene):
             raise ConfigError(
                 "Scenes are made of maps on a regular grid. Received: the swath "
@@ -321,6 +338,8 @@ def _scene(
     coords = {k: window[k] for k in ("y", "x", "spatial_ref") if k in window.variables}
     attrs = {k: str(ground.attrs[k]) for k in ATTRIBUTES if ground.attrs.get(k)}
     attrs.setdefault("group", ground.attrs["scene_id"])
+    if ground.attrs["columns"]:
+        attrs[COLUMNS] = json.dumps(ground.attrs["columns"], ensure_ascii=False)
     codes = (("y", "x"), drawn.codes, class_attributes(label.classes, label.colors))
     return xr.Dataset(
         {

@@ -4,7 +4,7 @@ import os
 import re
 import warnings
 from collections.abc import Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from arcticdl.errors import SourceError
 from arcticdl.scene import MAX_SIDE_PX
 from arcticdl.sources.core.burn import FILTERS
 from arcticdl.sources.core.lazy import HandlePool, row_strips
-from arcticdl.sources.core.remote import gdal_endpoint, is_far
+from arcticdl.sources.core.remote import beside_told, gdal_endpoint, is_far
 from arcticdl.sources.core.tiff import check_whole
 from arcticdl.sources.core.validity import RecentMasks, Sentinel, valid_pixels
 from arcticdl.sources.core.zipped import ProductPath, check_member
@@ -178,13 +178,15 @@ class RasterFile:
     @contextmanager
     def _open(self) -> Any:
         """Lends a handle, and tells a failed read from a failed caller."""
-        wanted = _LIMITS | (_FAR if is_far(self.path) else {})
+        far = is_far(self.path)
+        wanted = _LIMITS | (_FAR if far else {})
         limits: dict[str, Any] = {
             k: v for k, v in wanted.items() if k not in os.environ
         }
         limits |= gdal_endpoint() if self.path.startswith("/vsis3/") else {}
         try:
-            with rasterio.Env(**limits), self.pool.borrow() as src:
+            told = beside_told(self.path) if far else nullcontext()
+            with rasterio.Env(**limits), told, self.pool.borrow() as src:
                 yield src
         except (RasterioError, CPLE_BaseError, OSError, MemoryError) as error:
             raise SourceError(

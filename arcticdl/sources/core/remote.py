@@ -1,13 +1,16 @@
 """Files that lie on the web or in a cloud's store, by their addresses."""
 
 import glob
+import logging
 import os
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from arcticdl.errors import SourceError
 
@@ -61,6 +64,75 @@ def gdal_path(path: Any) -> str:
     if scheme is None or scheme[1] not in _VSI:
         return text
     return _VSI[scheme[1]] + text[scheme.end() :]
+
+
+class _Unanswered(logging.Handler):
+    """What GDAL told this thread of requests that a server failed to answer.
+
+    Whatever a server says but 200, GDAL takes for "there is no such file", and tells in
+    a warning. That a file is not there, or not for us (as a bucket says that must not
+    be listed), is an answer; an error of the server's own is none.
+    """
+
+    _SAYS = re.compile(r"HTTP response code on (\S+): (408|429|5\d\d)")
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._thread = threading.get_ident()
+        self.found: dict[str, str] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = self._SAYS.search(record.getMessage())
+        if said and record.thread == self._thread:
+            self.found[said[1]] = said[2]
+
+
+@contextmanager
+def beside_told(path: str) -> Iterator[None]:
+    """Refuses what GDAL reads of a file, where a server hid what may lie beside it.
+
+    Args:
+        path: The file, as GDAL calls it.
+
+    Raises:
+        SourceError: A server failed to say whether a mask or metadata is there.
+    """
+    log, told = logging.getLogger("rasterio._env"), _Unanswered()
+    log.addHandler(told)
+    try:
+        yield
+    finally:
+        log.removeHandler(told)
+    folder, _, name = path.rpartition("/")
+    beside = {}
+    for url, code in told.found.items():
+        other = url.rpartition("/")[2]
+        other = other if "%" in name else unquote(other)  # of buckets GDAL encodes it
+        if other != name:
+            beside[url] = code
+            _forget(f"{folder}/{other}")
+    if not beside:
+        return
+    url, code = next(iter(beside.items()))
+    raise SourceError(
+        f"Whether a mask or metadata lies beside {path} must be known, since pixels "
+        f"count as valid where there is none. Received: status {code} of {url}. Try "
+        "again later; where nothing lies beside the files, the environment variable "
+        "GDAL_DISABLE_READDIR_ON_OPEN=EMPTY_DIR asks for nothing."
+    )
+
+
+def _forget(path: str) -> None:
+    """Has GDAL forget that a file is not there, which it would answer from then on."""
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    forgets = {"CPL_VSIL_CURL_NON_CACHED": path, "GDAL_HTTP_MAX_RETRY": 0}
+    with rasterio.Env(**forgets):
+        try:
+            rasterio.open(path).close()
+        except RasterioError:
+            return
 
 
 def stem_of(path: Any) -> str:
