@@ -15,6 +15,7 @@ class Schema(StrEnum):
 
     geotiff = "geotiff"
     ai4arctic = "ai4arctic"
+    ai4arctic_raw = "ai4arctic_raw"
     safe = "safe"
     optical = "optical"
     amsr2 = "amsr2"
@@ -67,23 +68,26 @@ def simulate(
     world: Annotated[
         World,
         typer.Option(
-            help="Of geotiff, ai4arctic and safe. disjoint: each scene has tie points, "
-            "backscatter, slopes, noise and weather of its own, from ranges without "
-            "the constants of any method, so that none is scored on its own generator."
+            help="Of geotiff, ai4arctic (raw or not), safe. disjoint: each scene has "
+            "tie points, backscatter, slopes, noise, weather of its own, from ranges "
+            "without the constants of any method, so that none is scored on its own "
+            "generator."
         ),
     ] = World.usual,
 ) -> None:
     """Write simulated polar scenes with known truth.
 
     geotiff, ai4arctic and safe: HH and HV backscatter (dB), incidence angle (degrees)
-    and ice types, in the layouts of real files. optical: reflectance of summer ice with
-    melt ponds. amsr2: brightness temperatures (K) of eight days a place, with the
-    concentration. monthly: a year of monthly concentration a file. floes: reflectance
-    of floes that touch, with the number of each. icebergs: HH and HV (dB) of icebergs
-    at sea, with their outlines. speckle: HH and HV (dB) with strong speckle, and
-    without. coarse: brightness temperatures (K), coarse and fine. cloudy: reflectance
-    of four days a place, with gaps under clouds, and without. So every later step can
-    be tried without a download. Simulated results say nothing about real ice.
+    and ice types, in the layouts of real files; ai4arctic_raw: with the polygons of the
+    chart and their codes in place of finished charts. optical: reflectance of summer
+    ice with melt ponds. amsr2: brightness temperatures (K) of eight days a place, with
+    the concentration. monthly: a year of monthly concentration a file. floes:
+    reflectance of floes that touch, with the number of each. icebergs: HH and HV (dB)
+    of icebergs at sea, with their outlines. speckle: HH and HV (dB) with strong
+    speckle, and without. coarse: brightness temperatures (K), coarse and fine. cloudy:
+    reflectance of four days a place, with gaps under clouds, and without. So every
+    later step can be tried without a download. Simulated results say nothing about real
+    ice.
 
     Example: `arcticdl simulate data/demo --scenes 6 --size 512`
     """

@@ -10,7 +10,12 @@ from arcticdl.config.data import DataConfig
 from arcticdl.config.folds import FoldsConfig
 from arcticdl.config.heads import HeadConfig, check_fit, check_task
 from arcticdl.config.loss import LossConfig
-from arcticdl.config.model import ModelConfig, check_adversarial, check_contrastive
+from arcticdl.config.model import (
+    ModelConfig,
+    check_adversarial,
+    check_contrastive,
+    check_shares,
+)
 from arcticdl.config.names import STRATUM, TASK
 from arcticdl.config.predict import PredictConfig
 from arcticdl.config.search.section import SearchConfig
@@ -276,6 +281,7 @@ class Experiment(Section):
     def _trained_beside_others(self) -> "Experiment":
         check_adversarial(self)
         check_contrastive(self)
+        check_shares(self)
         return self
 
     @model_validator(mode="after")

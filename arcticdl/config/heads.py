@@ -64,7 +64,8 @@ def tasks_of(kind: str, target: str = "pixel") -> list[str]:
     """Names of the tasks that a label can teach, sorted.
 
     Args:
-        kind: What it holds: ``"boxes"``, ``"class"``, ``"labels"`` or ``"value"``.
+        kind: What it holds: ``"boxes"``, ``"class"``, ``"labels"``, ``"shares"`` or
+            ``"value"``.
         target: What it holds one of: ``"image"``, ``"object"`` or ``"pixel"``.
 
     Example:
@@ -84,6 +85,7 @@ _HELD = {
     "boxes": "a box",
     "class": "a class",
     "labels": "a yes or no to each class",
+    "shares": "what each class covers of the polygon",
     "value": "a quantity, without `classes`,",
 }
 

@@ -171,6 +171,11 @@ class LabelConfig(Section):
         "seven days that end with it; a gap is measured to them. Needed where the map "
         "tells a day and no hour.",
     )
+    shares: bool = Field(
+        False,
+        description="Polygons of which each class covers a known share, and no pixel "
+        "is known: `carried`, or a `file` that is a chart or has a column a class.",
+    )
     sides: SidesConfig | None = Field(
         None, description="Name the background near a line after its two sides."
     )
@@ -194,11 +199,13 @@ class LabelConfig(Section):
 
     @property
     def kind(self) -> str:
-        """What it holds: ``"boxes"``, ``"class"``, ``"labels"`` or ``"value"``."""
+        """What it holds, as `arcticdl.tasks.table` calls it, such as ``"class"``."""
         if self.boxes is not None:
             return "boxes"
         if self.several:
             return "labels"
+        if self.shares:
+            return "shares"
         return "class" if self.classes else "value"
 
     @property
@@ -256,6 +263,24 @@ class LabelConfig(Section):
         repeated = {name for name in self.classes if self.classes.count(name) > 1}
         if repeated:
             raise ValueError(f"`classes` must differ: {sorted(repeated)} come twice")
+        return self
+
+    @model_validator(mode="after")
+    def _shares_are_of_polygons(self) -> "LabelConfig":
+        if not self.shares:
+            return self
+        if len(self.classes) < 2 or (self.file is None and self.carried is None):
+            raise ValueError(
+                "`shares` are of two or more `classes`, and of polygons: of a `file` "
+                "such as an ice chart, or `carried` by the scene's own file"
+            )
+        of_pixels = ("boxes", "codes", "corrections", "several", "sides")
+        given = [name for name in of_pixels if getattr(self, name)]
+        if given:
+            raise ValueError(
+                f"{given} are of pixels or objects, and this label holds `shares` of "
+                "polygons; leave one of them out"
+            )
         return self
 
     @model_validator(mode="after")

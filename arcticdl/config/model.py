@@ -243,3 +243,28 @@ def _refuse_beside(config: Any, key: str, further: dict[str, Any]) -> None:
     given = [name for name, value in asked.items() if value]
     if given:
         raise ValueError(f"{given} do not go with `{key}`; leave one of them out")
+
+
+def check_shares(config: Any) -> None:
+    """Refuses what does not go with a label of shares, of which no pixel is known.
+
+    Args:
+        config: The ``Experiment``.
+
+    Raises:
+        ValueError: Something does not go with it.
+    """
+    charted = [n for n in config.each_head if config.data.answered[n].shares]
+    asked = {
+        "data.series": config.data.series,
+        "strata_within": config.strata_within,
+        "train.ensemble": config.train.ensemble,
+    }
+    given = [key for key, value in asked.items() if value]
+    steps = [step["name"] for step in config.train.augment if step["name"] in MIXING]
+    given += [f"train.augment {steps}"] if steps else []
+    if charted and given:
+        raise ValueError(
+            f"{given} do not go with the `shares` of {charted}: a polygon is of one "
+            "scene, and nobody knows what one of its pixels is; leave them out"
+        )

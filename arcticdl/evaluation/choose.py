@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from arcticdl.evaluation.autoice.shares import SharesEvaluation
 from arcticdl.evaluation.classification import ClassificationEvaluation
 from arcticdl.evaluation.evaluate import SegmentationEvaluation
 from arcticdl.evaluation.labels import LabelEvaluation
@@ -10,7 +11,9 @@ from arcticdl.evaluation.objects.detections import DetectionEvaluation
 from arcticdl.evaluation.values import ValueEvaluation
 from arcticdl.tasks import TASKS, Head, read_head
 
-Evaluation = SegmentationEvaluation | LabelEvaluation | ValueEvaluation
+Evaluation = (
+    SegmentationEvaluation | LabelEvaluation | SharesEvaluation | ValueEvaluation
+)
 
 
 def evaluation_for(head: Head, **options: Any) -> Evaluation:
@@ -24,6 +27,8 @@ def evaluation_for(head: Head, **options: Any) -> Evaluation:
         return ValueEvaluation(head, **options)
     if head.form.scored_by == "labels":
         return LabelEvaluation(head, **options)
+    if head.form.scored_by == "shares":
+        return SharesEvaluation(head, **options)
     of_pixels = head.spec.target == "pixel"
     kind = SegmentationEvaluation if of_pixels else ClassificationEvaluation
     return kind(head.classes, colors=head.colors, task=head.task, **options)

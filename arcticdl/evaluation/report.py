@@ -174,7 +174,8 @@ def _by_class(result: Mapping[str, Any], kind: str) -> dict[str, Any]:
     if kind not in ("boxes", "values"):
         names = list(zip(result["classes"], result["colors"], strict=True))
     return {
-        "classes": names,
+        "legend": names,
+        "classes": [] if kind == "shares" else names,
         "per_class": result["num_pixels"] / len(result.get("counts", [0])),
         "absent": _absent(result) if exclusive else [],
         "matrix": _matrix_rows(result) if exclusive else [],
@@ -210,7 +211,8 @@ def _counted(result: Mapping[str, Any], kind: str) -> str:
     """What is counted, in words."""
     if "ranking" in result:
         return "images"
-    told = {"boxes": "objects", "classes": "pixels", "labels": "entries"}
+    told = {"boxes": "objects", "labels": "entries"}
+    told |= dict.fromkeys(("classes", "shares"), "pixels")
     return told.get(kind, "numbers")
 
 

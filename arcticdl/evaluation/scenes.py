@@ -1,6 +1,7 @@
 """Evaluation as the model will be used: whole scenes, blended, then scored."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import keras
@@ -110,6 +111,7 @@ def evaluate_scenes(
     if traced is not None:
         traced.head_of({name: head.classes for name, head in heads.items()})
     labels = match_labels(heads, store)
+    heads = {n: _as_labelled(head, labels[n]) for n, head in heads.items()}
     if within:
         further = {str(b) for wide in beside.values() for b in wide["band"].values}
         check_within(within, further | set(store.bands), scored_classes(heads.values()))
@@ -222,7 +224,7 @@ def _begun(
     """An evaluation of a head that nothing was added to."""
     few: dict[str, int] = {} if head.spec.dense else {"num_pictures": 0}
     evaluation = evaluation_for(head, bands=store.bands, seed=seed, **few)
-    if within and head.spec.dense:
+    if within and head.spec.dense and head.form.scored_by != "shares":
         evaluation.within = StrataWithin(within, head, seed=seed)
     return evaluation
 
@@ -235,7 +237,8 @@ def _of_whole_scene(
     found: dict[str, float] = {}
     if head.spec.kind == "members":
         found |= ensemble_scores(truth, answer)
-    if rule.line is not None and rule.line.name in head.classes:
+    of_pixels = head.form.scored_by == "classes"
+    if rule.line is not None and of_pixels and rule.line.name in head.classes:
         found |= _line_scores(answer, truth, head.classes, rule.line)
     if rule.start is not None:
         values = head.form.outputs["value"].read(answer, head)
@@ -283,7 +286,7 @@ def match_labels(heads: Mapping[str, Head], store: TileStore) -> dict[str, Label
     """The label of a store that each head is scored against.
 
     Raises:
-        TaskError: None of that name, or one of other classes or another target.
+        TaskError: None of that name, or one of other classes, another target or kind.
     """
     found = {}
     for name, head in heads.items():
@@ -295,14 +298,25 @@ def match_labels(heads: Mapping[str, Head], store: TileStore) -> dict[str, Label
                 f"{sorted(store.labels)}. Received: a head {name!r}."
             )
         classes = info.classes if head.spec.label != "value" else head.classes
-        if info.target != head.spec.target or tuple(classes) != head.classes:
+        # A map of classes may also be scored where each pixel's class is known.
+        plain = not (info.is_float or info.num_channels)
+        fits = info.shares or plain if head.spec.label == "shares" else not info.shares
+        other = info.target != head.spec.target or not fits
+        if other or tuple(classes) != head.classes:
             raise TaskError(
                 f"The head {name!r} must fit its label. Received: task {head.task!r} "
-                f"with classes {list(head.classes)} for a label of each {info.target} "
+                f"with classes {list(head.classes)} for a label of "
+                f"{'shares' if info.shares else 'each ' + info.target} "
                 f"with classes {list(info.classes)}."
             )
         found[name] = info
     return found
+
+
+def _as_labelled(head: Head, info: LabelInfo) -> Head:
+    """A head as its label has it scored: by pixels where their classes are known."""
+    by_pixel = head.spec.label == "shares" and not info.shares
+    return replace(head, task="segmentation") if by_pixel else head
 
 
 def _restored(predictor: Predictor, head: str) -> Mapping[str, Any] | None:

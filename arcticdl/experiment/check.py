@@ -19,6 +19,7 @@ from arcticdl.derived import check_steps
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.named_regions import read_regions
 from arcticdl.experiment.folder import load_run
+from arcticdl.experiment.labels.shares import check_share_options
 from arcticdl.experiment.losses import build_loss, check_loss, fixed_of
 from arcticdl.experiment.network import (
     FIXED,
@@ -97,6 +98,7 @@ def check_preparation(config: Experiment) -> None:
         SplitError: Such a list is empty.
     """
     _check_reader(config)
+    check_share_options(config)
     _check_derived(config)
     read_regions(config)
     splitter, sampler = config.folds.splitter, config.train.sampler

@@ -30,6 +30,7 @@ from arcticdl.experiment.labels.corrections import correct_labels, corrected_lab
 from arcticdl.experiment.labels.image_labels import image_label
 from arcticdl.experiment.labels.quantity import band_itself, bands_of_file
 from arcticdl.experiment.labels.several import band_label
+from arcticdl.experiment.labels.shares import HINT, charted_shares, refuse_kind
 from arcticdl.experiment.labels.sides import name_sides
 from arcticdl.experiment.labels.times import check_times
 from arcticdl.experiment.labels.weak import threshold_labels
@@ -37,8 +38,9 @@ from arcticdl.experiment.synthesis.condition import see_classes
 from arcticdl.grid import align
 from arcticdl.labelling.unaided import unaided_name
 from arcticdl.made import MADE_FROM
-from arcticdl.scene import ATTRIBUTES, class_attributes
+from arcticdl.scene import ATTRIBUTES, CHANNEL, class_attributes, share_attributes
 from arcticdl.sources import open_scene
+from arcticdl.sources.charts.share_form import void_shares
 from arcticdl.sources.core.assemble import utc_text
 from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.tiles import TileStore
@@ -151,6 +153,8 @@ def _open_files(data: DataConfig, anchor: Anchor, *, with_labels: bool) -> xr.Da
     options |= _which_of_several(anchor.path, anchor)
     if with_labels:
         options |= _file_labels(data, anchor)
+    else:
+        options.pop("shares", None)  # of a raw file, which a map needs not be made of
     # Rules, and bands made of bands, may look at what the model never sees.
     rules = with_labels and any(label.rules for label in data.labels.values())
     late = rules or bool(data.align) or bool(data.derive)
@@ -188,7 +192,10 @@ def _add_labels(scene: xr.Dataset, data: DataConfig, anchor: Anchor) -> None:
             )
             _describe_label(scene, name, label)
         if label.boxes is None and lacks_file(label, anchor, data):
-            scene[name] = _void_map(scene, label)
+            scene[name] = _void_map(scene, name, label)
+        elif label.shares and label.file is not None:
+            file = find_file(label.file, anchor, data)
+            scene[name] = charted_shares(scene, name, label, file)
         if label.file is not None and (label.several or label.outputs):
             file = find_file(label.file, anchor, data)
             opened = _on_pixels(open_scene(file, **label.options), scene, data)
@@ -230,9 +237,12 @@ def _named_as(scene: xr.Dataset, name: str, label: LabelConfig) -> xr.Dataset:
             f"`data.labels.{name}.carried` must name a variable of the scene's file. "
             f"Received: {label.carried!r}; scene {scene.attrs.get('scene_id')!r} "
             f"carries {sorted(set(map(str, scene.data_vars)) - {'image', 'valid'})}."
+            + (f" {HINT}" if label.shares else "")
         )
+    refuse_kind(scene, name, label)
     attrs = scene[label.carried].attrs
     found = str(attrs.get("flag_meanings", "")).split()
+    found = found[label.shares :]  # the first channel is no class
     if label.classes and found and len(found) != len(label.classes):
         raise LabelError(
             f"`data.labels.{name}.classes` must name each class that the file carries: "
@@ -240,8 +250,13 @@ def _named_as(scene: xr.Dataset, name: str, label: LabelConfig) -> xr.Dataset:
         )
     if label.carried != name:
         # Another label of the file may bear the name, such as SIC beside sic.
-        scene = scene.drop_vars(name, errors="ignore").rename({label.carried: name})
-    if label.classes:
+        own = {label.carried: name}
+        if label.shares:
+            own[f"{label.carried}_{CHANNEL}"] = f"{name}_{CHANNEL}"
+        scene = scene.drop_vars(name, errors="ignore").rename(own)
+    if label.shares:
+        scene[name].attrs |= share_attributes(label.classes, label.colors)
+    elif label.classes:
         known = class_attributes(label.classes, label.colors)
         scene[name].attrs |= {k: v for k, v in known.items() if k != "flag_values"}
         scene[name].attrs.setdefault("flag_values", known["flag_values"])
@@ -252,7 +267,7 @@ def _file_labels(data: DataConfig, anchor: Anchor) -> dict[str, Any]:
     files: dict[str, Any] = {}
     codes: dict[str, Any] = {}
     for name, label in data.labels.items():
-        alone = not (label.several or label.outputs or label.boxes)
+        alone = not (label.several or label.outputs or label.boxes or label.shares)
         if label.file is not None and alone:
             if lacks_file(label, anchor, data):
                 continue
@@ -275,9 +290,12 @@ def _file_labels(data: DataConfig, anchor: Anchor) -> dict[str, Any]:
     return {"labels": files} | {key: value for key, value in further.items() if value}
 
 
-def _void_map(scene: xr.Dataset, label: LabelConfig) -> xr.DataArray:
+def _void_map(scene: xr.Dataset, name: str, label: LabelConfig) -> xr.DataArray:
     """The map of a scene of which nothing is known, read lazily."""
     shape = scene["image"].shape[1:]
+    if label.shares:
+        named = label.classes, label.colors
+        return xr.DataArray(void_shares((shape[0], shape[1]), name, named))
     attrs = class_attributes(label.classes, label.colors) if label.classes else {}
     fill, dtype = (VOID_CLASS, "uint8") if label.classes else (np.nan, "float32")
     lazy = WindowArray(shape, np.dtype(dtype), partial(_filled, fill, dtype))

@@ -160,8 +160,18 @@ def to_swath(
     def classes(label: xr.Variable) -> ClassSampler:
         return ClassSampler(label, placement)
 
+    def nearest(image: xr.Variable, valid: xr.Variable | None) -> PointSampler:
+        return PointSampler(image, valid, placement, kernel="nearest")
+
     coords = {"lat": swath["lat"].variable, "lon": swath["lon"].variable}
-    found = rebuild(scene, coords, bands=bands, continuous=continuous, classes=classes)
+    found = rebuild(
+        scene,
+        coords,
+        bands=bands,
+        continuous=continuous,
+        classes=classes,
+        nearest=nearest,
+    )
     return _with_frame(found, "east_north" if rules.vectors else None)
 
 
@@ -189,6 +199,7 @@ def _align_one(
         bands=bands,
         continuous=resampler.continuous,
         classes=resampler.classes,
+        nearest=resampler.nearest,
     )
     kept = resampler.shift is not None and scene.attrs.get("vector_frame") == "grid"
     return _with_frame(found, "grid" if rules.vectors or kept else None)

@@ -8,7 +8,12 @@ import numpy as np
 import xarray as xr
 
 from arcticdl.errors import LabelError
-from arcticdl.scene import is_box_label, label_names, named_label
+from arcticdl.scene import (
+    is_box_label,
+    is_share_label,
+    label_names,
+    named_label,
+)
 from arcticdl.sources.core.assemble import make_scene
 from arcticdl.sources.core.lazy import WindowArray
 
@@ -22,6 +27,7 @@ def rebuild(
     bands: BandReader,
     continuous: BandReader,
     classes: Callable[[xr.Variable], Any],
+    nearest: BandReader,
 ) -> xr.Dataset:
     """Gives a scene with the same bands and labels on other pixels, lazily.
 
@@ -31,6 +37,8 @@ def rebuild(
         bands: Makes a reader of the image from ``(image, valid)``.
         continuous: The same of a float label, which comes as an image of one band.
         classes: Makes a reader of an integer label.
+        nearest: As `continuous`, of the channels of a label of shares, which belong to
+            one polygon and are picked together.
 
     Returns:
         The scene, with ``valid``.
@@ -65,7 +73,11 @@ def rebuild(
         result = result.assign_coords(band_units=scene["band_units"].variable)
         result.set_close(scene.close)
     for name in label_names(scene):
-        result[name] = _label(named_label(scene[name]), shape, continuous, classes)
+        label = named_label(scene[name])
+        if is_share_label(scene[name]):
+            result[name] = _picked(label, shape, nearest)
+        else:
+            result[name] = _label(label, shape, continuous, classes)
     return result
 
 
@@ -88,6 +100,13 @@ def _label(
     size = (len(layers), *shape)
     reader = WindowArray(size, layers[0].dtype, partial(_read_layers, layers))
     return reader.variable(tuple(map(str, label.dims)), label.attrs)
+
+
+def _picked(label: xr.Variable, shape: tuple[int, ...], nearest: Any) -> xr.Variable:
+    """A label of shares on the new pixels, each as the nearest source pixel is."""
+    reader = nearest(label, None)
+    lazy = WindowArray((len(label), *shape), label.dtype, reader.read)
+    return lazy.variable(tuple(map(str, label.dims)), label.attrs)
 
 
 def _read_layers(

@@ -95,6 +95,12 @@ class Resampler:
             dtype=dtype,
         )
 
+    def nearest(self, image: xr.Variable, valid: xr.Variable | None) -> Any:
+        """A reader of channels that are never averaged, whatever the options say."""
+        if self.shift is not None:
+            return ShiftedCopy(image, valid, self.shift)
+        return PointSampler(image, valid, self.place, kernel="nearest")
+
     def classes(self, label: xr.Variable) -> Any:
         """A reader of an integer label on the grid."""
         if self.shift is not None:

@@ -162,6 +162,11 @@ def check_searchable(head: Head) -> None:
 
 
 def _search_for(head: Head) -> Any:
+    if head.spec.label == "shares":
+        raise ValueError(
+            "Doubtful labels are of pixels, or of whole images, and polygons tell no "
+            f"pixel's class. Received: a head of task {head.task!r}."
+        )
     if head.form.codes is not None:
         return _ClassSearch
     if head.spec.label == "value" and len(head.outputs) == 1:

@@ -140,7 +140,8 @@ class Proportion(VoidAwareLoss):
 
     Args:
         void_class: Polygon number that means none.
-        max_polygons: Polygons a sample may hold, at most `void_class`.
+        max_polygons: Polygons a sample may hold, at most `void_class`; `None`: as many,
+            which is what a sample of a store may hold.
         divergence: ``"kl"``, the Kullback-Leibler divergence from shares to
             predictions in nats, or ``"l1"``, the sum of absolute differences. Both
             are 0 for the right shares.
@@ -162,7 +163,7 @@ class Proportion(VoidAwareLoss):
         self,
         void_class: int | None = VOID_CLASS,
         *,
-        max_polygons: int = 64,
+        max_polygons: int | None = None,
         divergence: str = "kl",
         weigh_by: str = "area",
         reduction: str | None = "mean",
@@ -170,6 +171,8 @@ class Proportion(VoidAwareLoss):
     ) -> None:
         super().__init__(void_class, reduction=reduction, name=name)
         most = float("inf") if void_class is None else void_class
+        if max_polygons is None:
+            max_polygons = VOID_CLASS if void_class is None else void_class
         self.max_polygons = int(check_range("max_polygons", max_polygons, 1, most))
         check_choice("divergence", divergence, ("kl", "l1"))
         check_choice("weigh_by", weigh_by, ("area", "polygon"))
@@ -254,9 +257,10 @@ class DominanceCrossentropy(Crossentropy):
     """Cross-entropy of the dominant class, weighted by how dominant it is.
 
     Labels are float ``(batch, y, x, 2)``: the code of the dominant class and its
-    share 0-1 in the polygon. A pixel weighs ``share**power``, nothing where the
-    share is unknown (NaN) or below `min_share`; a share outside 0-1 makes the loss
-    NaN.
+    share 0-1 in the polygon; or ``(batch, y, x, 1 + class)``, as of `Proportion`, whose
+    largest share, the first of equals, names the class. A pixel weighs
+    ``share**power``, nothing where the share is unknown (NaN) or below `min_share`; a
+    share outside 0-1 makes the loss NaN.
 
     Args:
         void_class: Code of void pixels.
@@ -285,10 +289,11 @@ class DominanceCrossentropy(Crossentropy):
 
     def prepare(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Pixels:
         """Returns the batch made ready, the shares in its weights."""
-        y_true = ops.convert_to_tensor(y_true)
+        y_true = self._dominant(ops.convert_to_tensor(y_true), y_pred)
         if y_true.shape[-1] != 2 or len(y_true.shape) != len(y_pred.shape):
             raise ValueError(
-                "`y_true` must be (batch, ..., 2), class code and share. "
+                "`y_true` must be (batch, ..., 2), class code and share, or (batch, "
+                "..., 1 + class), polygon number and shares. "
                 f"Received: a shape of {tuple(y_true.shape)}."
             )
         code, share = y_true[..., 0], to_float32(y_true[..., 1])
@@ -301,6 +306,22 @@ class DominanceCrossentropy(Crossentropy):
         wrong = ops.any(ops.logical_or(share > 1.0, share < 0.0))
         pixels.nan_if_invalid = ops.where(wrong, float("nan"), pixels.nan_if_invalid)
         return pixels
+
+    def _dominant(self, y_true: Any, y_pred: Any) -> Any:
+        """Class code and share, read from a polygon's shares where these are given."""
+        size = y_pred.shape[-1]
+        given = size > 1 and y_true.shape[-1] == size + 1
+        if not given or len(y_true.shape) != len(y_pred.shape):
+            return y_true
+        label = to_float32(y_true)
+        number, shares = label[..., 0], label[..., 1:]
+        known = ops.logical_and(number >= 0.0, ops.all(shares >= 0.0, axis=-1))
+        if self.void_class is not None:
+            known = ops.logical_and(known, number != float(self.void_class))
+        shares = ops.where(ops.expand_dims(known, -1), shares, 0.0)
+        code = ops.cast(ops.argmax(shares, axis=-1), "float32")
+        share = ops.where(known, ops.max(shares, axis=-1), float("nan"))
+        return ops.stack([code, share], axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -226,7 +226,7 @@ def _read(name: str, entry: Mapping[str, Any], output: Any, activated: bool) -> 
     task = TASKS.get(str(entry.get("task", "segmentation")))
     if task is not None and task.kind == "values":
         entry.setdefault("num_outputs", channels)
-    elif task is not None and task.kind in ("classes", "labels"):
+    elif task is not None and task.kind in ("classes", "labels", "shares"):
         entry.setdefault("num_classes", channels)
     head = read_head(name, entry)
     dense = len(output.shape) == 4

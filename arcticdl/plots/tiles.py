@@ -118,7 +118,10 @@ def _pictures(
 
 
 def _draw_labels(axes: Sequence[Axes], labels: np.ndarray, info: Any) -> None:
-    if info.is_float:
+    void = info.void
+    if info.shares:
+        labels, void = _commonest(labels), VOID_CLASS
+    elif info.is_float:
         low, high = (np.nanmin(labels), np.nanmax(labels)) if _any(labels) else (0, 1)
         for ax, label in zip(axes, labels, strict=True):
             ax.set_facecolor(VOID_COLOR)
@@ -128,9 +131,7 @@ def _draw_labels(axes: Sequence[Axes], labels: np.ndarray, info: Any) -> None:
     colors = checked_colors(info.classes, info.colors)
     for ax, label in zip(axes, labels, strict=True):
         ax.imshow(class_rgb(label, colors))
-    entries = class_legend(
-        info.classes, colors, with_void=bool((labels == info.void).any())
-    )
+    entries = class_legend(info.classes, colors, with_void=bool((labels == void).any()))
     axes[-1].legend(
         handles=entries, loc="upper left", bbox_to_anchor=(1.04, 1.0), borderaxespad=0.0
     )
@@ -155,7 +156,7 @@ def show_answers(
         store: A `tiles.TileStore`.
         indices: Its tiles.
         labels: ``(tile, y, x)`` class codes or values, or ``(tile, y, x, class)`` of
-            yes and no; void is 255, or NaN.
+            yes and no, or polygons and shares; void is 255, or NaN.
         answers: ``(tile, y, x, band)``, the chief output of the head.
         head: What the model answers, an ``arcticdl.tasks.Head``.
         bands: As in `show_tiles`.
@@ -175,6 +176,7 @@ def show_answers(
             axes[0, column].imshow(picture)
             axes[0, column].set_title(f"tile {tile}", fontsize="small")
         if head.form.codes is not None:
+            labels = _commonest(labels) if labels.ndim > 3 else labels
             _draw_codes(axes[1:], (labels, answers[..., 0]), head)
         else:
             _draw_numbers(axes[1:], _as_numbers(labels, answers, head), head)
@@ -183,6 +185,13 @@ def show_answers(
         for ax in axes.ravel():
             ax.set(xticks=[], yticks=[])
     return figure
+
+
+def _commonest(labels: np.ndarray) -> np.ndarray:
+    """The class that covers most of each pixel's polygon, of a label of shares."""
+    void = ~np.isfinite(labels).all(-1)
+    codes = np.nan_to_num(labels[..., 1:]).argmax(-1)
+    return np.where(void, VOID_CLASS, codes).astype("uint8")
 
 
 def _draw_codes(axes: Any, maps: Sequence[np.ndarray], head: Any) -> None:

@@ -14,6 +14,7 @@ from arcticdl.scene.contract import (
     class_attributes,
     copy_pixels,
     declares_void,
+    is_share_label,
     is_swath,
     label_dims,
     label_names,
@@ -29,6 +30,7 @@ from arcticdl.scene.grid import (
     scene_geobox,
     transform_points,
 )
+from arcticdl.scene.shares import share_attributes, share_table
 from arcticdl.scene.stats import BandStats, merge_band_stats, scene_band_stats
 
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "grid_corners",
     "grid_offset_px",
     "is_box_label",
+    "is_share_label",
     "is_swath",
     "label_boxes",
     "label_dims",
@@ -62,5 +65,7 @@ __all__ = [
     "read_values",
     "scene_band_stats",
     "scene_geobox",
+    "share_attributes",
+    "share_table",
     "transform_points",
 ]

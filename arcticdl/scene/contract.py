@@ -7,7 +7,8 @@ centres and the attribute ``georeferenced = False``. ``valid (y, x)`` is boolean
 ``True`` where a pixel is usable. Further variables are labels, integer with 255 for
 void or float with NaN for void: ``(y, x)`` one value a pixel, ``()`` one value for the
 whole image; with a leading axis ``channel`` several values, or yes (1) or no (0) to
-several classes. Or a label is a table of boxes, ``(NAME_object, box)``: see
+several classes; or the number of a polygon and what each class covers of it
+(`arcticdl.scene.shares`). Or a label is a table of boxes, ``(NAME_object, box)``: see
 `arcticdl.scene.boxes`.
 """
 
@@ -27,6 +28,9 @@ NOT_LABELS = ("image", "valid", "lat", "lon", "spatial_ref")
 CHANNEL = "channel"
 """The axis of a label of several channels; ``NAME_channel`` where labels differ in it.
 """
+
+SHARES = "shares"
+"""The attribute of a label of shares: see `arcticdl.scene.shares`."""
 
 ATTRIBUTES = ("group", "region", "season", "sensor", "service", "time")
 """Optional scene attributes that travel into the manifest of a tile store; so does
@@ -97,6 +101,11 @@ def channel_dim(label: xr.DataArray) -> str | None:
     """The axis of a label's channels: ``channel`` or ``NAME_channel``, or ``None``."""
     own = (CHANNEL, f"{label.name}_{CHANNEL}")
     return next((str(dim) for dim in label.dims if dim in own), None)
+
+
+def is_share_label(label: xr.DataArray) -> bool:
+    """Whether a label holds polygons and shares: see `arcticdl.scene.shares`."""
+    return bool(label.attrs.get(SHARES, 0)) and channel_dim(label) is not None
 
 
 def label_dims(label: xr.DataArray) -> tuple[str, ...]:
@@ -305,6 +314,11 @@ def _check_label(ds: xr.Dataset, name: str) -> None:
         raise LabelError(
             f"Label `{name}` must be integer with {VOID_CLASS} for void, or float with "
             f"NaN for void. Received: dtype {label.dtype}."
+        )
+    if is_share_label(label) and (label.dtype.kind != "f" or label.ndim != 3):
+        raise LabelError(
+            f"Label `{name}` of shares must be float (channel, y, x). "
+            f"Received: dtype {label.dtype}, dims {label.dims}."
         )
     if channel_names(label):
         return

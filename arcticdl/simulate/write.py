@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from arcticdl.choices import check_choice
-from arcticdl.simulate.ai4arctic import write_ai4arctic
+from arcticdl.simulate.ai4arctic import write_ai4arctic, write_ai4arctic_raw
 from arcticdl.simulate.chart import write_chart
 from arcticdl.simulate.clouds import cloudy_scene
 from arcticdl.simulate.daily import write_daily
@@ -139,6 +139,7 @@ def _refuse_ponds(extra: Extra) -> None:
 
 SCHEMAS: dict[str, Callable[[Path, int, int, int, Extra], Path]] = {
     "ai4arctic": _RadarSchema(write_ai4arctic).write_scene,
+    "ai4arctic_raw": _RadarSchema(write_ai4arctic_raw).write_scene,
     "amsr2": _write_amsr2,
     "cloudy": _write_cloudy,
     "coarse": _write_coarse,
@@ -152,7 +153,7 @@ SCHEMAS: dict[str, Callable[[Path, int, int, int, Extra], Path]] = {
 }
 """File schema to its writer of ``(folder, size_px, seed, index, extra)``."""
 
-_OF_WORLDS = {"ai4arctic", "geotiff", "safe"}
+_OF_WORLDS = {"ai4arctic", "ai4arctic_raw", "geotiff", "safe"}
 
 
 def simulate_scenes(
@@ -180,6 +181,8 @@ def simulate_scenes(
         seed: Seed; the same seed gives the same scenes, whatever ``num_scenes`` is.
         schema: ``"geotiff"``, Sentinel-1 like HH, HV and incidence angle;
             ``"ai4arctic"``, the same with AMSR2, ERA5 and chart labels in NetCDF;
+            ``"ai4arctic_raw"``, the same in physical units, with the polygons of the
+            chart and their codes;
             ``"safe"``, a Sentinel-1 product; ``"optical"``, reflectance of summer ice
             with melt ponds and clouds as GeoTIFF; ``"amsr2"``, brightness temperatures
             of eight days at each place, with the concentration as ``NAME_sic.tif``;
@@ -196,7 +199,8 @@ def simulate_scenes(
             0 to 1; 0.25 unless told.
         num_icebergs: In each scene of ``"icebergs"``, at least 0; one for each 104 x
             104 pixels unless told.
-        world: Of ``"ai4arctic"``, ``"geotiff"`` and ``"safe"``: ``"usual"``, or
+        world: Of ``"ai4arctic"``, raw or not, ``"geotiff"`` and ``"safe"``:
+            ``"usual"``, or
             ``"disjoint"``, in which each scene has tie points, backscatter, slopes over
             the incidence angle, noise and weather of its own, drawn from ranges that
             hold none of the constants of NASA Team, Bootstrap, the incidence correction
@@ -205,9 +209,9 @@ def simulate_scenes(
         progress: Shows a progress bar.
 
     Returns:
-        One path a scene, to hand to ``open_scene``. But for ``"ai4arctic"`` and
-        ``"monthly"``, which hold their labels themselves, and ``"icebergs"``, the label
-        map lies beside it, as ``NAME_labels.tif`` where nothing else is said.
+        One path a scene, to hand to ``open_scene``. But for ``"ai4arctic"``, raw or
+        not, and ``"monthly"``, which hold their labels themselves, and ``"icebergs"``,
+        the label map lies beside it, as ``NAME_labels.tif`` where nothing else is said.
 
     Raises:
         ValueError: An unknown schema, no scene, a size below 16, charts of scenes that

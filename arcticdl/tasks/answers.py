@@ -116,6 +116,10 @@ SCORES: dict[str, tuple[Score, ...]] = {
     "boxes": (Score("ap50", "AP50"), Score("ap", "AP"), Score("ap75", "AP75")),
     "classes": (Score("mean_iou", "mean IoU"), Score("accuracy", "overall accuracy")),
     "labels": (Score("mean_iou", "mean IoU"), Score("macro_f1", "macro F1")),
+    "shares": (
+        Score("share_error", "error of shares", -1),
+        Score("commonest", "commonest class right"),
+    ),
     "values": (
         Score("rmse", "RMSE", -1, has_units=True),
         Score("r2", "R²"),
@@ -139,8 +143,8 @@ class Form(NamedTuple):
         spread: ``"information"``: members disagree by the mutual information of class
             and member; ``"deviation"``: by the standard deviation of values.
         codes: From activated numbers to class codes, where it has classes.
-        scored_by: Name of the evaluation: ``"boxes"``, ``"classes"``, ``"labels"`` or
-            ``"values"``.
+        scored_by: Name of the evaluation: ``"boxes"``, ``"classes"``, ``"labels"``,
+            ``"shares"`` or ``"values"``.
             ``SCORES`` says which of its scores are shown first.
         interval: From activated numbers and the head to the bounds of values that a
             calibrated margin widens, where it has values.
@@ -307,6 +311,18 @@ FORMS: dict[str, Form] = {
         scored_by="values",
         interval=around_quantiles,
         scores=lambda values, head, xp=np: middle(values, head),
+    ),
+    "shares": Form(
+        "num_classes",
+        channels=int,
+        activate=softmax,
+        activated=int,
+        outputs=class_outputs(likeliest),
+        shown=("class", "confidence"),
+        spread="information",
+        codes=likeliest,
+        scored_by="shares",
+        scores=class_scores,
     ),
     "values": Form(
         "num_outputs",

@@ -8,7 +8,7 @@ from typing import Any
 from arcticdl.choices import choose
 from arcticdl.errors import TaskError
 from arcticdl.tasks.answers import Form
-from arcticdl.tasks.table import BOXES, CLASS, LABELS, TASKS, VALUE, Task
+from arcticdl.tasks.table import BOXES, CLASS, LABELS, SHARES, TASKS, VALUE, Task
 
 DEFAULT_SIZES = {"num_members": 8, "num_outputs": 1, "quantiles": (0.1, 0.5, 0.9)}
 """Sizes of heads that need not be told."""
@@ -158,7 +158,7 @@ def _checked_size(task: Task, name: str, size: Any, classes: Sequence[str]) -> A
                 f"Received: quantiles={size}."
             )
         return tuple(float(q) for q in size)
-    least = 2 if task.kind in ("members", "ordinal") else 1
+    least = 2 if task.kind in ("members", "ordinal", SHARES) else 1
     if not isinstance(size, int) or isinstance(size, bool) or size < least:
         raise ValueError(
             f"`{option}` must be an integer of at least {least}. "
@@ -246,5 +246,6 @@ _KINDS = {
     BOXES: "boxes of objects",
     CLASS: "one class",
     LABELS: "a yes or no for each class",
+    SHARES: "what each class covers of the polygon of",
     VALUE: "a number",
 }

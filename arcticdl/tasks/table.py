@@ -9,7 +9,9 @@ from arcticdl.tasks.answers import FORMS, Form
 from arcticdl.tasks.outputs import middle_quantile
 
 CLASS, LABELS, VALUE, BOXES = "class", "labels", "value", "boxes"
-"""Kinds of label: one code of several, a yes or no a channel, a quantity, objects."""
+SHARES = "shares"
+"""Kinds of label: one code of several, a yes or no a channel, a quantity, objects; what
+each class covers of a polygon."""
 
 _OF_CLASSES = (
     "BootstrappedCrossentropy",
@@ -25,11 +27,9 @@ _OF_REGIONS = (
     "Dice",
     "DiceCrossentropy",
     "DiceFocal",
-    "DominanceCrossentropy",
     "FocalTversky",
     "Jaccard",
     "LovaszSoftmax",
-    "Proportion",
     "Tversky",
 )
 _OF_LABELS = ("Crossentropy", "Focal")
@@ -61,6 +61,7 @@ _ORDINAL_METRICS = (
 _LABEL_METRICS = ("LabelF1", "LabelIoU")
 _OF_VELOCITIES = ("MeanSquaredError", "Huber", "LogCosh", "MeanAbsoluteError")
 _OF_BOXES = ("CentreDetection", "AnchorDetection")
+_OF_SHARES = ("Proportion", "DominanceCrossentropy")
 _VALUE_METRICS = ("Bias", "MAE", "R2", "RMSE")
 
 
@@ -71,7 +72,8 @@ class Task:
     Attributes:
         name: Name in ``TASKS``.
         target: ``"pixel"``, ``"image"`` or ``"object"``: what one answer is of.
-        label: Kind of label: ``"class"``, ``"labels"``, ``"value"`` or ``"boxes"``.
+        label: Kind of label: ``"class"``, ``"labels"``, ``"value"``, ``"boxes"`` or
+            ``"shares"``.
         kind: Name of its form in ``arcticdl.tasks.answers.FORMS``.
         losses: Names of the losses that fit, the default first.
         metrics: Names of the metrics that fit.
@@ -202,6 +204,8 @@ TASKS: dict[str, Task] = {
             metrics=_VALUE_METRICS,
             shown=("RMSE",),
         ),
+        # A class a pixel is answered, and scored by polygon: no batch tells one whole.
+        [Task("dense_shares", "pixel", SHARES, SHARES, _OF_SHARES, (), ())],
         # Its losses compare velocities, and what metrics would score is sampled later.
         [Task("dense_ensemble", "pixel", VALUE, "members", _OF_VELOCITIES, (), ())],
         _of_boxes("detection", "oriented_detection"),
@@ -216,7 +220,7 @@ def label_task(target: str, label: str, *, oriented: bool = False) -> str:
 
     Args:
         target: ``"pixel"``, ``"image"`` or ``"object"``.
-        label: ``"class"``, ``"labels"``, ``"value"`` or ``"boxes"``.
+        label: ``"class"``, ``"labels"``, ``"value"``, ``"boxes"`` or ``"shares"``.
         oriented: Whether its boxes may be turned.
 
     Example:
@@ -241,6 +245,12 @@ def check_loss(task: str, loss: str, known: Sequence[str]) -> None:
     Raises:
         ValueError: It does not fit.
     """
+    if loss in _OF_SHARES and TASKS[task].label == CLASS:
+        raise ValueError(
+            f"The loss {loss} learns what each class covers of a polygon, and the task "
+            f"{task} has a class a pixel. Received: loss={loss!r}. Give a label with "
+            "`shares: true`, whose task is dense_shares, or choose another loss."
+        )
     if loss in known:
         check_choice(f"loss of task {task!r}", loss, TASKS[task].losses)
 

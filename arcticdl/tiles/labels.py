@@ -8,6 +8,7 @@ import numpy as np
 
 from arcticdl.boxes import COLUMNS, PADDING, BoxRule, is_object
 from arcticdl.scene.codes import count_codes
+from arcticdl.scene.shares import POLYGON, expected_counts, is_charted
 from arcticdl.void import VOID_CLASS
 
 SCORED = "scored"
@@ -32,6 +33,8 @@ class LabelInfo:
         oriented: Whether boxes may be turned.
         max_boxes: Rows for the boxes of a tile; 0 while that is not known.
         min_share: Share of a box that must be seen; with less it is ignored.
+        shares: Whether its channels are the number of a polygon and then what each of
+            ``classes`` covers of it: see `arcticdl.scene.shares`.
 
     Example:
         >>> info = LabelInfo("floes", "uint8", ("brash", "pancake"), num_channels=2)
@@ -49,6 +52,7 @@ class LabelInfo:
     oriented: bool = False
     max_boxes: int = 0
     min_share: float = 0.0
+    shares: bool = False
 
     @property
     def void(self) -> float:
@@ -90,6 +94,12 @@ class LabelInfo:
         return (len(self.classes) or VOID_CLASS) - 1
 
     @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels; empty where there are none."""
+        named = self.classes if self.num_channels else ()
+        return (POLYGON, *named) if self.shares else named
+
+    @property
     def dims(self) -> tuple[str, ...]:
         """Dimensions of one tile of the label: of ``y``, ``x`` and its channels."""
         if self.is_object:
@@ -112,6 +122,8 @@ class LabelInfo:
 
     def scored_places(self, label: np.ndarray) -> np.ndarray:
         """Which pixels (or images) have an entry that is not void, in any channel."""
+        if self.shares:
+            return is_charted(label)
         scored = self.scored(label)
         return np.asarray(scored.any(-1)) if self.num_channels else scored
 
@@ -123,15 +135,17 @@ class LabelInfo:
 
         Returns:
             int64: pixels (for an image label: 0 or 1) of each class; of each channel
-            of yes-or-no labels those that say yes, of float channels those scored; of a
-            float label without channels an array of one, those scored. Of boxes those
-            of each class that are not ignored. Without class names as long as the
-            largest code asks.
+            of yes-or-no labels those that say yes, of float channels those scored; of
+            shares what these make of each class, rounded; of a float label without
+            channels an array of one, those scored. Of boxes those of each class that
+            are not ignored. Without class names as long as the largest code asks.
         """
         if label.dtype == np.uint8 and not self.num_channels:
             counts = count_codes(label)[:VOID_CLASS]
             last = np.flatnonzero(counts).max(initial=-1) + 1
             return counts[: max(last, len(self.classes), 1)]
+        if self.shares:
+            return expected_counts(label)
         scored = self.scored(label)
         if self.is_object:
             codes = label[scored][:, -1].astype("int64")

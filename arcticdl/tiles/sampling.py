@@ -119,7 +119,7 @@ def class_balance_weights(
     Args:
         store: The store.
         indices: The feed's tiles.
-        label: Name of an integer label of one class each.
+        label: Name of an integer label of one class each, or of one of shares.
 
     Returns:
         (tile,) float64 for `WeightedSampler`.
@@ -212,7 +212,8 @@ def _count_classes(
 ) -> np.ndarray:
     """Pixels of each class in each tile: (tile, class) int64."""
     info = store.labels[store.check_label(label)]
-    if info.is_float or info.num_channels or info.is_object:
+    several = (info.is_float or info.num_channels) and not info.shares
+    if several or info.is_object:
         known = [n for n, i in store.labels.items() if not (i.is_float or i.is_object)]
         raise ValueError(
             "`label` must be an integer label of one class each, to tell rare classes "

@@ -220,8 +220,8 @@ class TileStore:
         Returns:
             (tile, class) int64: pixels or objects of each class, or 1 for the class of
             the whole image. Of yes-or-no channels those that say yes, of float
-            channels those scored: (tile, channel). Of a float label without channels:
-            (tile, 1), the scored pixels.
+            channels those scored: (tile, channel); of shares what they make of a class.
+            Of a float label without channels: (tile, 1), the scored pixels.
         """
         columns = count_columns(self.labels[self.check_label(label)])
         return self.manifest[columns].to_numpy("int64")
@@ -357,7 +357,7 @@ class TileStore:
             if info.is_image:
                 data[name] = (("tile", *info.dims), self.image_labels(name))
             if info.num_channels:
-                coords[info.dims[-1]] = list(info.classes)
+                coords[info.dims[-1]] = list(info.channels)
         return data.assign_coords(band=list(self.bands), **coords)
 
     def array(self, name: str) -> Any:

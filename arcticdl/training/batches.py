@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from arcticdl.tasks.table import BOXES, CLASS, LABELS, VALUE, label_task
+from arcticdl.tasks.table import BOXES, CLASS, LABELS, SHARES, VALUE, label_task
 from arcticdl.tiles import LabelInfo, Normalizer
 from arcticdl.training.orient import FLIPS
 from arcticdl.training.transform import (
@@ -76,7 +76,7 @@ class BatchFeed(keras.utils.PyDataset):
         """Classes of the label, or values of a float label; of several, of each."""
         labels = self.transform.labels
         counts = {
-            name: info.num_channels or max(len(info.classes), 1)
+            name: info.num_channels - info.shares or max(len(info.classes), 1)
             for name, info in labels.items()
         }
         return counts if len(counts) != 1 else next(iter(counts.values()))
@@ -227,6 +227,7 @@ def check_bands(normalizer: Normalizer, bands: tuple[str, ...]) -> Normalizer:
 def _describe_label(info: LabelInfo) -> dict[str, Any]:
     """The entry of a card that says what a label is, by the task that it is for."""
     kind = VALUE if info.is_float else LABELS if info.num_channels else CLASS
+    kind = SHARES if info.shares else kind
     kind = BOXES if info.is_object else kind
     task = label_task(info.target, kind, oriented=info.oriented)
     card: dict[str, Any] = {"task": task}

@@ -9,6 +9,7 @@ import numpy as np
 from arcticdl.augment import Policy
 from arcticdl.augment.batch import pixel_items
 from arcticdl.augment.objects import ignore_hidden, refuse_steps, takes_boxes
+from arcticdl.scene.shares import renumber
 from arcticdl.scene.stats import BandStats
 from arcticdl.tiles import LabelInfo, Normalizer
 from arcticdl.tiles.normalize import Scaling, mark_shown, takes_scaled
@@ -84,6 +85,8 @@ class BatchTransform:
         if any(info.is_object for info in self.labels.values()):
             image = mark_shown(image, valid)
         labels = {n: _void(pixels[n], valid, info) for n, info in self.labels.items()}
+        for name in (n for n, info in self.labels.items() if info.shares):
+            labels[name] = renumber(labels[name], name)
         if not labels:
             return (image,)
         return image, labels if len(labels) != 1 else next(iter(labels.values()))
@@ -216,7 +219,12 @@ def pair_views(feed: Any) -> Any:
 
 
 def check_mixing(transform: BatchTransform) -> None:
-    """Refuses steps that mix images where a label is of a whole one of them."""
+    """Refuses steps that mix images where a label cannot be mixed.
+
+    Raises:
+        ValueError: A label is of whole images, or of shares, whose polygons are of one
+            scene.
+    """
     whole = sorted(n for n, info in transform.labels.items() if info.is_image)
     steps = getattr(transform.augment, "steps", ())
     mixing = sorted(type(s).__name__ for s in steps if getattr(s, "mixes", False))
@@ -224,6 +232,12 @@ def check_mixing(transform: BatchTransform) -> None:
         raise ValueError(
             f"Labels of whole images, {whole}, cannot follow steps that mix images. "
             f"Received: {mixing}."
+        )
+    charted = sorted(n for n, info in transform.labels.items() if info.shares)
+    if charted and mixing:
+        raise ValueError(
+            f"Labels of shares, {charted}, are of polygons of one scene, and cannot "
+            f"follow steps that mix images. Received: {mixing}; leave them out."
         )
 
 

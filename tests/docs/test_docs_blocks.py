@@ -62,6 +62,7 @@ TRAIN = USE_A_RUN | {
     "howto/series",
     "howto/several-heads",
     "howto/slumps",
+    "howto/weak-labels",
     "howto/whole-images",
     "index",
 }

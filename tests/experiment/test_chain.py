@@ -55,6 +55,7 @@ def test_every_configuration_is_tested(project_root):
     here |= {"slumps"}  # in test_slumps_run.py
     here |= {"icebergs"}  # in test_cfar_baseline.py
     here |= {"seals"}  # in test_experiment_objects.py
+    here |= {"autoice_weak"}  # in test_shares_run.py
     here |= {"anomalies"}  # in test_anomalies_run.py
     here |= {"sea_ice_forecast", "extent"}  # in tests/forecasting
     here |= {f"autoice{end}" for end in ("", "_nrt", "_recipe", "_small", "_winner")}

@@ -66,7 +66,7 @@ def test_wrong_weak_labels_make_the_loss_nan():
     shares = np.tile(np.array([0.0, 0.5, 0.2, 0.2], "float32"), (2, 4, 4, 1))
     assert np.isnan(float(losses.Proportion()(shares, LOGITS)))
     many = np.tile(np.array([64.0, 0.5, 0.25, 0.25], "float32"), (2, 4, 4, 1))
-    assert np.isnan(float(losses.Proportion()(many, LOGITS)))
+    assert np.isnan(float(losses.Proportion(max_polygons=64)(many, LOGITS)))
     bounds = np.tile(np.array([0.6, 0.4], "float32"), (2, 4, 4, 1))
     assert np.isnan(float(losses.Interval()(bounds, LOGITS[..., 0])))
     percent = np.stack([np.zeros((2, 4, 4)), np.full((2, 4, 4), 65.0)], -1)

@@ -14,6 +14,7 @@ from arcticdl.files import write_json
 from arcticdl.inference.export import with_source_units
 from arcticdl.models import build_multitask
 from arcticdl.models.card import model_heads
+from arcticdl.scene import share_attributes
 from arcticdl.tasks import SCORES, TASKS
 from arcticdl.training import TileFeed
 
@@ -25,6 +26,19 @@ OPTIONS = {
 }
 
 
+def shares_of(image):
+    """Number and shares of polygons of two columns, (1 + class, y, x)."""
+    codes = np.digitize(image[0], [-0.5, 0.5])
+    number = np.repeat(np.arange(SIZE // 2), 2)
+    label = np.empty((4, SIZE, SIZE), "float32")
+    for polygon in range(SIZE // 2):
+        held = np.bincount(codes[:, number == polygon].ravel(), minlength=3)
+        shares = held / held.sum()
+        label[:, :, number == polygon] = np.array([polygon, *shares])[:, None, None]
+    label[:, 0, 0] = np.nan
+    return label
+
+
 def label_of(task, image, number):
     """A label of the kind that the task learns, from the first band."""
     size = image.shape[-1]
@@ -34,6 +48,11 @@ def label_of(task, image, number):
         label[0, 0] = 255
         label = label if task.dense else np.uint8(number % 3)
         attrs = {"flag_values": [0, 1, 2], "flag_meanings": " ".join(CLASSES)}
+    elif task.label == "shares":
+        # Polygons of two columns each, whose shares are those of the first band.
+        label = shares_of(image)
+        dims = ("truth_channel", *dims)
+        attrs = share_attributes(CLASSES)
     elif task.label == "labels":
         label = np.stack([image[0] > 0, image[1] > 0]).astype("uint8")
         label[0, 0, :2] = 255
@@ -106,7 +125,7 @@ def walk(request, tmp_path_factory):
 def activated(task, raw):
     """What the numbers of a head mean, written down apart from the package."""
     raw = raw.astype("float64")
-    if task.kind == "classes":
+    if task.kind in ("classes", "shares"):
         shifted = np.exp(raw - raw.max(-1, keepdims=True))
         return shifted / shifted.sum(-1, keepdims=True)
     if task.kind == "labels":
@@ -122,7 +141,7 @@ def activated(task, raw):
 
 def decided(task, raw):
     """The chief output, from the numbers of the head."""
-    if task.kind == "classes":
+    if task.kind in ("classes", "shares"):
         return raw.argmax(-1)
     if task.kind == "ordinal":
         return (raw > 0).sum(-1)
@@ -150,9 +169,7 @@ def test_every_loss_that_fits_takes_the_labels(walk):
     task, _, _, feed, model, *_ = walk
     image, label = feed[0]
     raw, size = model(image), model_heads(model)["truth"].size
-    # Labels of these are bounds or shares of classes, which no store holds by itself.
-    others = {"DominanceCrossentropy", "Proportion"}
-    for name in sorted(set(task.losses) - others):
+    for name in sorted(task.losses):
         options = task.loss_options(size)
         options |= {"half_width": 0.1} if name == "Interval" else {}
         value = losses.LOSSES[name](**options)(label, raw)
@@ -203,7 +220,7 @@ def test_evaluation_scores_by_the_task_s_own_rule(walk):
     result = result["truth"].result()
     said = decided(task, raw_answer(walk, 3))
     truth = scenes[3]["truth"].values
-    if task.label == "labels":
+    if task.label in ("labels", "shares"):
         truth = np.moveaxis(truth, 0, -1)
     valid = scenes[3]["valid"].values if task.dense else True
     if task.label == "value":
@@ -211,6 +228,18 @@ def test_evaluation_scores_by_the_task_s_own_rule(walk):
         rmse = np.sqrt(((said - truth)[scored] ** 2).mean())
         assert result["scores"]["rmse"] == pytest.approx(rmse, rel=1e-4)
         assert result["units"] == "K" and result["num_pixels"] == scored.sum()
+        return
+    if task.label == "shares":
+        scored = np.isfinite(truth).all(-1) & valid
+        errors = []
+        for polygon in range(SIZE // 2):
+            there = scored & (truth[..., 0] == polygon)
+            mapped = np.bincount(said[there], minlength=3) / there.sum()
+            charted = truth[there][0, 1:]
+            errors.append(there.sum() * np.abs(mapped - charted).sum() / 2)
+        expected = np.sum(errors) / scored.sum()
+        assert result["scores"]["share_error"] == pytest.approx(expected, rel=1e-5)
+        assert result["num_pixels"] == scored.sum()
         return
     valid = valid[..., None] if task.dense and task.label == "labels" else valid
     scored = (truth != 255) & valid
@@ -261,6 +290,14 @@ def test_the_constant_baseline_is_the_training_labels_distribution(walk):
     if task.dense:
         valid = scenes[3]["valid"].values
         truth, train = truth[..., valid], [t[..., valid] for t in train]
+    if task.label == "shares":
+        shares = np.concatenate([t[1:].reshape(3, -1) for t in train], axis=1)
+        said = np.nanmean(shares, axis=1).argmax()
+        scored = np.isfinite(truth).all(0)
+        apart = np.eye(3)[said][:, None] - truth[1:][:, scored]
+        expected = np.abs(apart).sum(0).mean() / 2
+        assert found["scores"]["share_error"] == pytest.approx(expected, rel=1e-5)
+        return
     if task.label == "class":
         codes = np.concatenate([np.ravel(t) for t in train])
         known = np.sort(codes[codes != 255])

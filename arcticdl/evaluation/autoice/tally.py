@@ -143,9 +143,16 @@ def tally_each(
         Name -> the counts of ``tally_charts``.
 
     Raises:
-        TaskError: A head does not fit its label.
+        TaskError: A head does not fit its label, or that is one of shares.
     """
     labels = match_labels(heads, store)
+    charted = sorted(name for name, info in labels.items() if info.shares)
+    if charted:
+        raise TaskError(
+            "The AutoICE score counts classes of pixels, and shares of polygons tell "
+            f"none. Received: labels {charted} of shares. `arcticdl evaluate` scores "
+            "them; a store of finished charts, named by `--data`, is counted here."
+        )
     manifest = store.manifest.iloc[np.asarray(indices)]
     found: dict[str, dict[str, dict[str, np.ndarray]]] = {n: {} for n in answering}
     groups = manifest.groupby("scene_id", sort=True)

@@ -46,6 +46,7 @@ def score_baselines(
     incidence, concentration from brightness temperatures. Where the network restores
     bands, filters of these stand there instead of the last. Where it fills gaps, so
     do methods that fill them, and nothing else but the mean.
+    Beside a network that learns shares of polygons stands the commonest class alone.
     Beside an autoencoder stand the mean and as many principal components; whatever else
     sees the image gives it back. Beside a detector of one class on radar stands a
     constant false-alarm rate, and nothing else.
@@ -127,6 +128,8 @@ def _usual(
     if not results:
         constant = constant_baseline(store, train, test, info, head, seed=seed)
         results = {"constant": constant}
+    if head.form.scored_by == "shares":  # what a pixel is nobody can fit to
+        return results
     told, kind = start or {}, head.spec.kind
     if "gap" in told:
         # Where a pixel was not observed, it has nothing that a forest could look at.

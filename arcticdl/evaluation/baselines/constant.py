@@ -25,8 +25,9 @@ def constant_baseline(
     """Scores the distribution of the training labels as an answer about everything.
 
     Of classes it is their shares, so the commonest one is chosen, and of ordered ones
-    the median; of labels the share in which each holds; of values their mean, with
-    their variance or quantiles where the head gives them.
+    the median; of polygons' shares their means; of labels the share in which each
+    holds; of values their mean, with their variance or quantiles where the head gives
+    them.
 
     Args:
         store: A tile store.
@@ -125,6 +126,10 @@ def marginal(
         )
     columns = [column[ok] for column, ok in zip(labels.T, scored.T, strict=True)]
     kind = head.spec.kind
+    if kind == "shares":
+        share = np.array([column.mean() for column in columns[1:]])
+        name = head.classes[int(share.argmax())]
+        return share, f"commonest class of the charts everywhere ({name})"
     if head.form.scored_by == "classes":
         counts = np.bincount(columns[0], minlength=len(head.classes))
         share = counts / counts.sum()

@@ -93,6 +93,7 @@ def calibrate_model(
         # Before any pixel is read; empty units may still be too many.
         control_risk([np.zeros(1)] * len(set(units)), coverage)
     labels = match_labels(model_heads(model), store)
+    _refuse_shares(labels)
     fits = _fit(unscaled_logits(model), store, chosen, labels, method, seed)
     scaled = scale_logits(model, {n: f.scaling for n, f in fits.items()})
     changes: dict[str, dict[str, Any]] = {n: {"conformal": None} for n in labels}
@@ -117,6 +118,16 @@ def calibrate_model(
         told[name] |= {"num_units": len(set(units)), "unit": unit}
     remember_calibration(scaled, told, changes)
     return scaled, told
+
+
+def _refuse_shares(labels: Mapping[str, LabelInfo]) -> None:
+    charted = sorted(name for name, info in labels.items() if info.shares)
+    if charted:
+        raise CalibrationError(
+            "A probability is calibrated on pixels whose class is known, and shares of "
+            f"polygons tell none. Received: labels {charted} of shares; leave the "
+            "calibration out."
+        )
 
 
 def _units(store: TileStore, indices: np.ndarray, column: str) -> np.ndarray:

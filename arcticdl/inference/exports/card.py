@@ -20,6 +20,7 @@ _TASKS = {
     "boxes": ("object-detection", "object-detection"),
     "classes": ("semantic-segmentation", "scene-classification"),
     "labels": ("segmentation", "classification"),
+    "shares": ("semantic-segmentation", "semantic-segmentation"),
     "values": ("regression", "regression"),
 }
 """How a head is scored -> the extension's word, of pixels or objects and of images."""

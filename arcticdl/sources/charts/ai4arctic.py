@@ -25,6 +25,7 @@ from arcticdl.sources.charts.ai4arctic_labels import (
     CEILING,
     LABELS,
     label_variables,
+    share_variables,
 )
 from arcticdl.sources.core.assemble import make_scene
 from arcticdl.sources.core.hdf5 import hdf5_holds
@@ -46,6 +47,7 @@ def open_ai4arctic(
     min_dominance: float = 0.65,
     fill_absent: bool = False,
     ceiling: bool = False,
+    shares: bool = False,
 ) -> xr.Dataset:
     """Opens a scene of the AI4Arctic dataset, in physical units.
 
@@ -63,6 +65,8 @@ def open_ai4arctic(
             of which kind the file is, such as ``raw, 40 m``.
         ceiling: Whether labels ``SIC_ceiling``, ... are given too, where a simulated
             file holds the chart that its true parameters give.
+        shares: Whether labels ``SOD_shares`` and ``FLOE_shares`` are given too: of a
+            raw file the number of each polygon and what each class covers of it.
 
     Returns:
         A swath scene on the SAR grid: float32 bands in the units of ``BANDS``, fields
@@ -114,6 +118,8 @@ def open_ai4arctic(
     labels = label_variables(source, shape, path, min_dominance, fill=fill_absent)
     if ceiling:
         labels |= label_variables(source, shape, path, min_dominance, end=CEILING)
+    if shares:
+        labels |= share_variables(source, shape, path, fill=fill_absent)
     charted = scene.assign(labels)
     charted.set_close(source.close)
     return charted

@@ -8,8 +8,13 @@ import numpy as np
 import xarray as xr
 
 from arcticdl.errors import SourceError
-from arcticdl.scene import class_attributes
+from arcticdl.scene import class_attributes, share_table
 from arcticdl.seaice import charts, labels, schemes
+from arcticdl.sources.charts.share_form import (
+    chart_shares,
+    share_variable,
+    void_shares,
+)
 from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.void import VOID_CLASS
 
@@ -22,6 +27,13 @@ LABELS: Mapping[str, schemes.ClassScheme] = {
 
 CEILING = "_ceiling"
 """End of the names of the charts that the true parameters of a simulation give."""
+
+
+POLYGONS = "polygon_icechart"
+"""Variable of a raw file with the polygon of each pixel."""
+
+SHARES_END = "_shares"
+"""End of the names of labels of shares."""
 
 
 def label_variables(
@@ -46,7 +58,7 @@ def label_variables(
     Returns:
         ``SIC``, ``SOD`` and ``FLOE`` as codes, and ``sic`` as a fraction.
     """
-    if "polygon_icechart" in source.variables and not end:
+    if POLYGONS in source.variables and not end:
         found = _polygon_labels(source, shape, path, min_dominance)
     else:
         found = _class_maps(source, shape, path, fill, end)
@@ -54,6 +66,48 @@ def label_variables(
         read = partial(_read_fraction, found[f"SIC{end}"])
         lazy = WindowArray(shape, np.float32, read)
         found[f"sic{end}"] = lazy.variable(("y", "x"), {"units": "1"})
+    return found
+
+
+def share_variables(
+    source: xr.Dataset, shape: tuple[int, int], path: str, *, fill: bool = False
+) -> dict[str, xr.Variable]:
+    """What each class covers of the polygons of a raw file.
+
+    Args:
+        source: The file.
+        shape: Lines and samples of the SAR.
+        path: Of the file, for messages.
+        fill: Whether the labels of a file without polygons are void throughout.
+
+    Returns:
+        ``SOD_shares`` and ``FLOE_shares``, labels of shares (`scene.shares`) with the
+        numbers of the file; void where a polygon's code does not tell all of it.
+
+    Raises:
+        SourceError: The file has no polygons, and `fill` is not told.
+    """
+    eggs: dict[int, charts.Egg] = {}
+    if POLYGONS in source.variables:
+        eggs = read_polygon_codes(source["polygon_codes"].values, path)
+    if not eggs and not fill:
+        raise SourceError(
+            f"{path} must have polygons ({POLYGONS} and polygon_codes) to tell shares, "
+            "as raw files of AI4Arctic do. Received: none; ready-to-train files hold "
+            "finished charts. Leave the file out, or let `fill_absent` make it void."
+        )
+    found = {}
+    for name, scheme in LABELS.items():
+        if scheme.field == "concentration":
+            continue
+        own, named = f"{name}{SHARES_END}", (scheme.classes, scheme.colours)
+        if not eggs:
+            found[own] = void_shares(shape, own, named)
+            continue
+        polygons = _polygons_of(source, shape, path)
+        table = share_table(list(eggs), chart_shares(list(eggs.values()), scheme))
+        number = partial(_read_numbers, polygons, len(table) - 1)
+        found[own] = share_variable(shape, number, table, own, named)
     return found
 
 
@@ -102,12 +156,7 @@ def _polygon_labels(
     source: xr.Dataset, shape: tuple[int, int], path: str, min_dominance: float
 ) -> dict[str, xr.Variable]:
     eggs = read_polygon_codes(source["polygon_codes"].values, path)
-    polygons = source["polygon_icechart"].variable
-    if polygons.shape != shape:
-        raise SourceError(
-            f"{path}: polygon_icechart must have the shape of the SAR, {shape}. "
-            f"Received: {polygons.shape}."
-        )
+    polygons = _polygons_of(source, shape, path)
     found = {}
     for name, scheme in LABELS.items():
         table = np.full(max(eggs, default=0) + 2, VOID_CLASS, np.uint8)
@@ -119,6 +168,16 @@ def _polygon_labels(
             shape, partial(_read_polygons, polygons, table), scheme
         )
     return found
+
+
+def _polygons_of(source: xr.Dataset, shape: tuple[int, int], path: str) -> xr.Variable:
+    polygons = source[POLYGONS].variable
+    if polygons.shape != shape:
+        raise SourceError(
+            f"{path}: {POLYGONS} must have the shape of the SAR, {shape}. "
+            f"Received: {polygons.shape}."
+        )
+    return polygons
 
 
 def read_polygon_codes(rows: Any, path: str = "") -> dict[int, charts.Egg]:
@@ -158,7 +217,13 @@ def read_polygon_codes(rows: Any, path: str = "") -> dict[int, charts.Egg]:
 def _read_polygons(
     polygons: xr.Variable, table: np.ndarray, rows: slice, cols: slice
 ) -> np.ndarray:
+    return table[_read_numbers(polygons, len(table) - 1, rows, cols)]
+
+
+def _read_numbers(
+    polygons: xr.Variable, last: int, rows: slice, cols: slice
+) -> np.ndarray:
+    """The polygon of each pixel; `last` where there is none."""
     block = np.asarray(polygons[rows, cols].values, np.float64)
-    last = len(table) - 1
     known = np.isfinite(block) & (block >= 0) & (block < last)
-    return table[np.where(known, block, last).astype(np.intp)]
+    return np.where(known, block, last).astype(np.intp)

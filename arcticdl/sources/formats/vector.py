@@ -245,7 +245,7 @@ def _drawing(
     lookup = np.array([outside, *codes], np.uint8)
     geobox = scene_geobox(scene)
     if geobox is not None and geobox.crs is not None:
-        shapes = place_features(table, geobox.crs.proj, _is_north(scene), buffer_m)
+        shapes = place_features(table, geobox.crs.proj, is_north(scene), buffer_m)
         if pixels == "touched":
             tree = shapely.STRtree(shapes)
             return partial(_read_touched, shapes, tree, geobox.affine, lookup)
@@ -264,13 +264,13 @@ def _drawing(
             "`pixels` must be 'center' on a swath, whose pixels have no outlines. "
             f"Received: pixels={pixels!r}; call `arcticdl.grid.align` first."
         )
-    crs = _PLANES[_is_north(scene)]
-    shapes = place_features(table, CRS(crs), _is_north(scene), buffer_m)
+    crs = _PLANES[is_north(scene)]
+    shapes = place_features(table, CRS(crs), is_north(scene), buffer_m)
     grid = on_swath(shapes, crs, scene["lat"].variable, scene["lon"].variable)
     return partial(_read_coverage, grid, lookup)
 
 
-def _is_north(scene: xr.Dataset) -> bool:
+def is_north(scene: xr.Dataset) -> bool:
     """Whether most of a scene lies north of the equator."""
     if is_swath(scene):
         lat = scene["lat"].variable

@@ -14,11 +14,13 @@ from arcticdl.scene import (
     count_codes,
     declares_void,
     is_box_label,
+    is_share_label,
     label_boxes,
     label_dims,
     label_names,
     read_values,
 )
+from arcticdl.scene.shares import check_number, check_shares
 from arcticdl.scene.stats import BandStats, scene_band_stats
 from arcticdl.tiles.labels import SCORED, LabelInfo
 from arcticdl.tiles.plan import TilePlan
@@ -119,6 +121,9 @@ def label_info(scene: xr.Dataset, name: str) -> LabelInfo:
             f"A channel must not be called {SCORED!r}, which counts the pixels that "
             f"are not void. Received: channels {channels} of label {name!r}."
         )
+    if is_share_label(variable):
+        colors = tuple(str(variable.attrs.get("flag_colors", "")).split())
+        return LabelInfo(name, "float32", channels[1:], colors, shares=True, **shared)
     if variable.dtype.kind == "f":
         units = str(variable.attrs.get("units", ""))
         return LabelInfo(name, "float32", channels, units=units, **shared)
@@ -263,6 +268,8 @@ def read_labels(
         if not info.is_float:
             label = _void_unknown(label, info.max_code)
         found[name] = label.astype(info.dtype)
+        if info.shares:
+            check_shares(found[name], name, scene_id(scene))
     if "label_on_nodata" in fixes:
         _void_nodata(found, labels, valid)
     return found
@@ -309,6 +316,8 @@ def _scan_row(
         seen = {n: m[:, cols] for n, m in scored.items()}
         boxes = {n: c for n, c in cut.items() if labels[n].is_object}
         objects = {n: int(labels[n].scored(b).sum()) for n, b in boxes.items()}
+        for name in (n for n, info in labels.items() if info.shares):
+            check_number(cut[name], name, scene_id(scene))
         on_pixels = [m for n, m in seen.items() if labels[n].is_pixel]
         tiles[slot] = {
             "valid_px": int(np.count_nonzero(valid[:, cols])),
