@@ -86,6 +86,7 @@ def tasks_table() -> str:
         "boxes": "boxes",
         "class": "one class",
         "labels": "yes or no a class",
+        "shares": "shares of a polygon",
         "value": "a number",
     }
     rows = ["| task | one answer a | learns from | default loss | shows | logs |"]
