@@ -1,12 +1,16 @@
-"""The void rule: which pixels of a label are never scored.
+"""The void rule: which pixels of a label are never scored, and which of an image shown.
 
-Integer labels mark void with a class code (255 unless told), float labels with NaN.
+Integer labels mark void with a class code (255 unless told), float labels with NaN,
+scaled images with 0 in every band.
 """
 
 from typing import Any
 
 VOID_CLASS = 255
 """The code that marks an integer label as void."""
+
+SHOWN = 2.0**-20
+"""What stands in place of 0 in a pixel that is seen; see `mark_shown`."""
 
 
 def split_void(y_true: Any, void_class: int | None = VOID_CLASS) -> tuple[Any, Any]:
@@ -33,3 +37,31 @@ def split_void(y_true: Any, void_class: int | None = VOID_CLASS) -> tuple[Any, A
     else:
         valid = ops.not_equal(ops.cast(y_true, "int32"), void_class)
     return ops.where(valid, y_true, ops.zeros_like(y_true)), valid
+
+
+def mark_shown(image: Any, valid: Any) -> Any:
+    """Gives valid pixels that are 0 in every band a value of no consequence instead.
+
+    Detectors, superpixels and the codes of autoencoders and of views tell what is seen
+    from the image alone: 0 in every band is nodata. A valid pixel may be scaled to just
+    that, such as black under ``"minmax"`` and ``"percentile"``, or the commonest grey
+    under ``"robust"``, and a whole shadow would then count as never looked at.
+
+    Args:
+        image: Array (..., y, x, band) float32, normalised; written over.
+        valid: Array (..., y, x) of booleans.
+
+    Returns:
+        The image.
+
+    Example:
+        >>> import numpy as np
+        >>> scaled = np.zeros((1, 2, 3), "float32")
+        >>> mark_shown(scaled, np.array([[True, False]])).any(axis=-1).tolist()
+        [[True, False]]
+    """
+    blank = ~image.any(axis=-1)
+    blank &= valid
+    if blank.any():
+        image[blank] = SHOWN
+    return image

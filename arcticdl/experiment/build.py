@@ -69,6 +69,7 @@ def _plain_feeds(
     feed = _training_feed(
         config, store, tiles=split.train, seed=seed, placement=placement
     )
+    feed.normalizer.marks_shown = _tells_nodata(config)
     if not len(split.validation):
         return feed, None
     # As many as one device would take, or up to one more for each of several.
@@ -89,6 +90,14 @@ def _plain_feeds(
         rows=placement.rows,
     )
     return feed, validation_feed
+
+
+def _tells_nodata(config: Experiment) -> bool:
+    """Whether the network takes 0 in every band for nodata, wherever it occurs."""
+    from arcticdl.models.backbones.table import BACKBONES
+
+    codes = config.model.contrastive is not None or "latent" in config.model.options
+    return codes or bool(BACKBONES[config.model.backbone].tells_nodata)
 
 
 def _training_feed(

@@ -12,7 +12,8 @@ import numpy as np
 from keras import ops
 
 from arcticdl.tasks import FORMS
-from arcticdl.tiles.normalize import DB_FLOOR, SHOWN
+from arcticdl.tiles.normalize import DB_FLOOR
+from arcticdl.void import SHOWN
 
 
 @keras.saving.register_keras_serializable(package="arcticdl")
@@ -44,7 +45,8 @@ class SourceUnits(keras.layers.Layer):
         each_band: Whether a band that is not finite becomes 0 alone, as by a
             `Normalizer`; else the other bands of its pixel do as well.
         mark_shown: Whether a whole pixel that is scaled to 0 gets another value, so
-            that only nodata is 0, as detectors want it.
+            that only nodata is 0, as detectors want it; a normaliser may ask for it
+            as well.
         **kwargs: Keras layer arguments.
 
     Call arguments:
@@ -81,13 +83,13 @@ class SourceUnits(keras.layers.Layer):
         x = (x - offset) * gain
         if method == "percentile":
             x = ops.clip(x, 0.0, 1.0)
+        seen = ops.min(finite, axis=-1, keepdims=True)
         if self.each_band:
-            return x * finite
-        whole = ops.min(finite, axis=-1, keepdims=True)
-        if self.mark_shown:
+            x, seen = x * finite, ops.max(finite, axis=-1, keepdims=True)
+        if self.mark_shown or self.normalizer.get("marks_shown"):
             most = ops.max(ops.abs(x), axis=-1, keepdims=True)
             x = x + SHOWN * (1.0 - ops.cast(ops.greater(most, 0.0), "float32"))
-        return x * whole
+        return x * seen
 
     def compute_output_shape(self, shape: Any) -> Any:
         return shape

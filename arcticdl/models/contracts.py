@@ -48,6 +48,8 @@ class Backbone:
             ``(batch, y, x, band)`` to a dict of levels.
         options_of: The function whose keyword-only arguments are the options, where
             ``build`` passes them on.
+        tells_nodata: Whether its networks tell nodata by 0 in every band, so that no
+            valid pixel may be scaled to it; see ``void.mark_shown``.
 
     Example:
         >>> def build(name, num_bands, *, width=8, drop_path=0.0): ...
@@ -59,6 +61,7 @@ class Backbone:
 
     build: Callable[..., keras.Model]
     options_of: Callable[..., Any] | None = None
+    tells_nodata: bool = False
 
     @property
     def options(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 from arcticdl.choices import check_choice
 from arcticdl.scene.stats import BandStats, densest_value
 from arcticdl.tiles.table import NORMALIZERS
+from arcticdl.void import mark_shown
 
 FITTED = ("db", "log", "minmax", "percentile", "robust", "zscore")
 """The methods that are fitted to the statistics of a training fold."""
@@ -22,8 +23,6 @@ _TRANSFORMS = {"db": "db", "log": "log"}
 DB_FLOOR = 1e-10
 """Least linear intensity that becomes decibels."""
 _PART_BYTES = 1 << 18
-SHOWN = 2.0**-20
-"""What stands in place of 0 in a pixel that is seen; see `mark_shown`."""
 
 
 class Normalizer:
@@ -38,10 +37,13 @@ class Normalizer:
         stats: `BandStats` (or `FoldStats`) of the training fold, for the methods that
             are fitted to it.
         constants: For ``"constants"``: {band: (offset, scale)}.
+        marks_shown: Whether a valid pixel that is scaled to 0 in every band gets
+            another value, for networks that tell nodata by it; see `void.mark_shown`.
 
     Attributes:
         method: As given.
         bands: As given.
+        marks_shown: As given.
         offset_: (band,) float64; None for the per-image methods.
         scale_: (band,) float64; None for the per-image methods.
 
@@ -62,9 +64,11 @@ class Normalizer:
         stats: Any = None,
         *,
         constants: Mapping[str, tuple[float, float]] | None = None,
+        marks_shown: bool = False,
     ) -> None:
         check_choice("method", method, NORMALIZERS)
         self.method = method
+        self.marks_shown = marks_shown
         self.bands = tuple(str(band) for band in bands)
         self.offset_: np.ndarray | None = None
         self.scale_: np.ndarray | None = None
@@ -154,6 +158,8 @@ class Normalizer:
             scaling(source, target)
         if valid is not None and not valid.all():
             out[~np.asarray(valid, bool)] = 0
+        if valid is not None and self.marks_shown:
+            mark_shown(out, np.asarray(valid, bool))
         return out
 
     def scalings(
@@ -234,47 +240,25 @@ class Normalizer:
             "bands": list(self.bands),
             "offset": None if offset is None else offset.tolist(),
             "scale": None if scale is None else scale.tolist(),
+            **({"marks_shown": True} if self.marks_shown else {}),
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Normalizer":
         """The normaliser from `to_dict`."""
+        shown = bool(values.get("marks_shown"))
         if values["offset"] is None:
-            return cls(values["method"], values["bands"])
+            return cls(values["method"], values["bands"], marks_shown=shown)
         pairs = zip(values["offset"], values["scale"], strict=True)
         constants = dict(zip(values["bands"], pairs, strict=True))
-        normalizer = cls("constants", values["bands"], constants=constants)
+        normalizer = cls(
+            "constants", values["bands"], constants=constants, marks_shown=shown
+        )
         normalizer.method = values["method"]
         return normalizer
 
     def __repr__(self) -> str:
         return f"Normalizer({self.method!r}, bands={list(self.bands)})"
-
-
-def mark_shown(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Gives valid pixels that are 0 in every band a value of no consequence instead.
-
-    A detector tells what it has seen from its image alone: 0 in every band is nodata.
-    A valid pixel may be scaled to just that, such as black under the method
-    ``"minmax"``, and a whole shadow would then count as never looked at.
-
-    Args:
-        image: (..., y, x, band) float32, normalised; written over.
-        valid: (..., y, x) booleans.
-
-    Returns:
-        The image.
-
-    Example:
-        >>> scaled = np.zeros((1, 2, 3), "float32")
-        >>> mark_shown(scaled, np.array([[True, False]])).any(axis=-1).tolist()
-        [[True, False]]
-    """
-    blank = ~image.any(axis=-1)
-    blank &= valid
-    if blank.any():
-        image[blank] = SHOWN
-    return image
 
 
 def check_bands(stats: BandStats, bands: tuple[str, ...]) -> None:

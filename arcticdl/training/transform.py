@@ -12,13 +12,14 @@ from arcticdl.augment.objects import ignore_hidden, refuse_steps, takes_boxes
 from arcticdl.scene.shares import renumber
 from arcticdl.scene.stats import BandStats
 from arcticdl.tiles import LabelInfo, Normalizer
-from arcticdl.tiles.normalize import Scaling, mark_shown, takes_scaled
+from arcticdl.tiles.normalize import Scaling, takes_scaled
 from arcticdl.training.orient import (
     draw_orientations,
     orient,
     orient_boxes,
     place_rows,
 )
+from arcticdl.void import mark_shown
 
 Augment = Callable[..., tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]]
 
@@ -82,7 +83,8 @@ class BatchTransform:
             # What a policy gives is nobody else's: new memory costs as much as work.
             own = isinstance(self.augment, Policy) and takes_scaled(image)
             image = self.normalizer(image, valid, stats, image if own else None)
-        if any(info.is_object for info in self.labels.values()):
+        told = self.normalizer.marks_shown
+        if told or any(info.is_object for info in self.labels.values()):
             image = mark_shown(image, valid)
         labels = {n: _void(pixels[n], valid, info) for n, info in self.labels.items()}
         for name in (n for n, info in self.labels.items() if info.shares):

@@ -9,6 +9,8 @@ import pytest
 import rasterio
 
 from arcticdl.cli import main
+from arcticdl.inference import load_model
+from arcticdl.models import get_card
 
 SMALL = (
     "model.options={backbone_options: {width: 4, depth: 2}, decoder_options: "
@@ -60,6 +62,8 @@ def test_what_is_normal_is_fitted_mapped_measured_reported_and_bundled(here, cap
     assert main(["anomalies", run, "--clusters", "3", "--window", "3"]) == 0
     out = capsys.readouterr().out
     assert "each of 1 normal scene lie" in out and "numbers of the code in use" in out
+    card = get_card(load_model(Path(run, "fold0", "model.keras")))
+    assert card["normalizer"]["marks_shown"]  # a code tells nodata by 0 in every band
     told = json.loads(Path(run, "fold0", "anomalies.json").read_text())
     assert told["limit"] == max(told["scenes"].values())
     split = json.loads(Path(run, "fold0", "split.json").read_text())

@@ -22,7 +22,8 @@ from arcticdl.models import (
 from arcticdl.scene.stats import scene_band_stats
 from arcticdl.tasks.answers import softmax
 from arcticdl.tiles import Normalizer
-from arcticdl.tiles.normalize import NORMALIZERS, mark_shown
+from arcticdl.tiles.normalize import NORMALIZERS
+from arcticdl.void import mark_shown
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="Keras exports from TensorFlow"
@@ -105,6 +106,22 @@ def test_the_layer_of_source_units_is_the_normaliser(method):
     np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-6)
     copy = SourceUnits.from_config(SourceUnits(normalizer.to_dict()).get_config())
     np.testing.assert_array_equal(copy(image), found)
+
+
+@pytest.mark.parametrize("each_band", [False, True])
+def test_the_layer_marks_what_is_shown_where_its_normaliser_does(each_band):
+    normalizer, image = fitted("percentile"), pixels()
+    normalizer.marks_shown = True
+    image[0, 3:6, 4:9] = -1e6  # cut off at 0, in every band
+    image[0, 4, 5] = np.nan
+    valid = np.isfinite(image).all(-1)
+    image[~valid] = np.nan
+    told = normalizer.to_dict()
+    assert Normalizer.from_dict(told).to_dict() == told
+    found = np.asarray(SourceUnits(told, each_band=each_band)(image))
+    np.testing.assert_array_equal(np.abs(found).max(-1) > 0, valid)
+    wanted = normalizer(image, valid)
+    np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-6)
 
 
 def test_the_layer_of_a_detector_leaves_0_to_nodata():

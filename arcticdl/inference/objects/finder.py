@@ -31,7 +31,7 @@ from arcticdl.models.detection.select import DecodeBoxes
 from arcticdl.progress import track
 from arcticdl.scene import BandStats, check_scene, scene_band_stats
 from arcticdl.tiles import Normalizer
-from arcticdl.tiles.normalize import mark_shown
+from arcticdl.void import mark_shown
 
 _EDGE_PX = 2.0  # a box that ends so near to its window's edge may go on beyond it
 

@@ -101,4 +101,4 @@ def _layer(messages: str, width: int, number: int, depth: int) -> Any:
     return lambda *graph: layer(list(graph))
 
 
-SUPERPIXEL_GRAPH = Backbone(build_superpixel_graph)
+SUPERPIXEL_GRAPH = Backbone(build_superpixel_graph, tells_nodata=True)

@@ -78,7 +78,7 @@ class SeenCells(keras.layers.Layer):
     A pixel without data is exactly 0 in every band once it is normalised, and so is
     what pads an image to the network's stride. A cell is seen where one of its pixels
     is not. Feed, finder and exported files see to it that no valid pixel is 0 in all
-    bands (``arcticdl.tiles.normalize.mark_shown``).
+    bands (``arcticdl.void.mark_shown``).
 
     Args:
         levels: Levels of the pyramid, fine to coarse, each the next one of the last.
