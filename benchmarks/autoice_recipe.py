@@ -5,12 +5,12 @@
 
 Simulated AI4Arctic files of 256 px in the world ``disjoint``, six of each of six
 regions. Two regions are held out, and nothing is chosen by them. Of the other four two
-train and two judge: the rate of the winner's recipe is the better of two there, and
-``--part switch`` switches off, or changes, each ingredient of the other recipe alone
-(one seed). Both recipes are then trained on the four regions, and scored on the two
-that were held out, as the challenge scores; intervals of 95 % over scenes, paired, of
-differences averaged over the seeds. The winner's is tested by Adam as well, since
-momentum is slow in few steps. Means are of the networks of all seeds together.
+train and two judge: the rate of the winner's recipe is the better of two there (one
+seed), and ``--part switch`` changes each ingredient of the other recipe alone. Both
+recipes are then trained on the four regions, and scored on the two that were held out,
+as the challenge scores; intervals of 95 % over scenes, paired, of differences averaged
+over the seeds. The winner's is tested by Adam as well, since momentum is slow in few
+steps. Means are of the networks of all seeds together.
 
 Equal budget: the network of ``autoice_heads.py``, and as many steps of as many tiles.
 What the winner's recipe cannot have in small: its pixels ten times as wide (a scene
@@ -61,6 +61,18 @@ CONVNEXT = {
         "decoder_options": {"channels": [48, 32, 16], "output_level": 1},
     },
 }
+SWIN = {
+    "backbone": "swin_t",
+    "options": {
+        "backbone_options": {
+            "width": 32,
+            "depths": [2, 2, 2],
+            "num_heads": [2, 4, 8],
+            "window_size": 4,
+        },
+        "decoder_options": {"channels": [48, 32, 16], "output_level": 1},
+    },
+}
 
 WINNER: Recipe = {
     "inputs": "with weather, season and position",
@@ -88,6 +100,8 @@ CHANGES: tuple[Recipe, ...] = (
     {"concentration": "interval"},
     {"incidence": "as it is"},
     {"encoder": "ConvNeXt"},
+    {"encoder": "Swin"},
+    {"optimizer": "momentum 0.05"},
 )
 """What is switched off, or put in another's place, one at a time."""
 
@@ -116,8 +130,8 @@ def write_config(recipe: Recipe, inner: bool, epochs: int, seed: int) -> Path:
     config["folds"] = {"test": {"region": list(JUDGES if inner else TEST)}}
     config["heads"] = heads_of(recipe)
     config["train"] |= train_of(recipe)
-    if recipe["encoder"] == "ConvNeXt":
-        config["model"] = CONVNEXT
+    if recipe["encoder"] != "plain":
+        config["model"] = {"ConvNeXt": CONVNEXT, "Swin": SWIN}[recipe["encoder"]]
     return saved(config)
 
 
@@ -205,21 +219,19 @@ def counts_of(folders: list[Path]) -> Counts:
     return {c: {s: np.array(n) for s, n in each.items()} for c, each in read.items()}
 
 
-def judged(base: Recipe, change: Recipe, epochs: int) -> float:
-    """The combined score on the two regions that judge, and a line of the table."""
-    counts = counts_of([train(base | change, True, epochs, 0)])
+def judged(rate: str, epochs: int) -> float:
+    """The winner's combined score on the two regions that judge, and a line of it."""
+    counts = counts_of([train(WINNER | {"optimizer": rate}, True, epochs, 0)])
     found = official(counts, sorted(counts["SOD"]))
     told = [found[key] for key in ("combined", *CHARTS, "SOD macro F1")]
-    name = "the winner's" if base is WINNER else "as argued for"
-    away = ", ".join(v for k, v in change.items() if v != ARGUED[k])
-    name = f"{name}: {away}" if away else name
-    print(f"| {name} | " + " | ".join(f"{v:.1f}" for v in told) + " |", flush=True)
+    line = " | ".join(f"{value:.1f}" for value in told)
+    print(f"| the winner's: {rate} | {line} |", flush=True)
     return found["combined"]
 
 
 def at_better_rate(epochs: int) -> Recipe:
     """The winner's recipe at the rate that is the better one where regions judge."""
-    rates = {rate: judged(WINNER, {"optimizer": rate}, epochs) for rate in RATES}
+    rates = {rate: judged(rate, epochs) for rate in RATES}
     return WINNER | {"optimizer": max(rates, key=lambda rate: rates[rate])}
 
 
@@ -235,16 +247,21 @@ def main() -> None:
     if not Path("data/test").is_dir():
         write_scenes()
     began = time.process_time()
-    print("\n| recipe | combined | SIC | SOD | FLOE | SOD macro F1 |")
-    print("|---" * 6 + "|", flush=True)
-    winner = at_better_rate(asked.epochs)
-    if asked.part == "switch":
-        for change in ({}, *CHANGES):
-            judged(ARGUED, change, asked.epochs)
-        return
     runs: dict[str, list[Counts]] = {}
     means: dict[str, list[Counts]] = {}
     keys, seeds = ["combined", *CHARTS, "SOD macro F1"], range(asked.seeds)
+    if asked.part == "switch":
+        for change in ({}, *CHANGES):
+            recipe = ARGUED | change
+            folders = [train(recipe, True, asked.epochs, seed) for seed in seeds]
+            title = ", ".join(change.values()) or "as argued for"
+            runs[title] = [counts_of([folder]) for folder in folders]
+        tell("Ingredients, regions that judge", runs, keys)
+        print(f"\nprocessor time {time.process_time() - began:.0f} s")
+        return
+    print("\n| recipe | combined | SIC | SOD | FLOE | SOD macro F1 |")
+    print("|---" * 6 + "|", flush=True)
+    winner = at_better_rate(asked.epochs)
     tested = {"the winner's": winner, "as argued for": ARGUED}
     tested["the winner's, by Adam"] = winner | {"optimizer": "Adam"}
     for title, recipe in tested.items():

@@ -8,20 +8,23 @@ with the same seed, scenes and number of steps. Everything runs through the comm
 line's own words, in one process.
 
 Usage: python benchmarks/pretrain.py FOLDER [--seeds 3]
+       python benchmarks/pretrain.py FOLDER --backbone swin --by masked --pretrain 90
 """
 
 import argparse
 import contextlib
+import csv
 import io
 import json
 import os
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 SCENES, LABELLED, EPOCHS = 32, (2, 4, 8), 30
-STARTS = ("scratch", "masked", "contrastive")
+WAYS = ("masked", "contrastive")
 CONFIG = """\
 name: ice
 data:
@@ -35,17 +38,48 @@ data:
 tiles: {size_px: 64}
 folds: {n_splits: 2}
 model:
-  backbone: plain
+  backbone: NAME
   options:
-    backbone_options: {width: 16, depth: 3}
-    decoder_options: {channels: [32, 16, 16]}
+    backbone_options: {SIZES}
+    decoder_options: {channels: [CHANNELS]}
 train:
   batch_size: 8
-  learning_rate: 0.002
+  learning_rate: RATE
   augment: [{name: hflip}, {name: vflip}, {name: quarter_turn}]
   jit_compile: false
 baselines: false
 """
+
+
+class Network(NamedTuple):
+    """A small network of a kind; rates were not searched for."""
+
+    NAME: str
+    SIZES: str
+    CHANNELS: str
+    RATE: str = "0.001"
+    patch_px: int = 8
+
+
+NETWORKS = {
+    "plain": Network("plain", "width: 16, depth: 3", "32, 16, 16", "0.002"),
+    "swin": Network(
+        "swin_t",
+        "width: 32, depths: [2, 2, 2], num_heads: [2, 4, 8], window_size: 4",
+        "64, 32, 16, 16",
+    ),
+    # Its tokens are of 16 px, and a smaller patch would hide a part of one.
+    "vit": Network(
+        "vit_tiny", "width: 96, depth: 6", "64, 48, 32, 16, 16", patch_px=16
+    ),
+}
+
+
+def config_of(network):
+    text = CONFIG
+    for key in ("NAME", "SIZES", "CHANNELS", "RATE"):
+        text = text.replace(key, getattr(network, key))
+    return text
 
 
 def run(*words):
@@ -70,16 +104,20 @@ def length(num_scenes):
     return {"train.repeats": 16 // num_scenes, "train.epochs": EPOCHS}
 
 
-def pretrained(seed):
-    """Runs of both pretexts, and what the contrastive one says of itself."""
+def pretrained(seed, asked):
+    """Runs of the pretexts, and what each says of how well it was learnt."""
     found = {"scratch": None}
-    for by in STARTS[1:]:
+    batch = {"train.batch_size": 16, "train.repeats": 2}
+    words = settings(seed=seed, **batch, **{"train.epochs": asked.pretrain})
+    for by in asked.by:
         found[by] = f"runs/{by}_{seed}"
-        batch = {"train.batch_size": 16, "train.repeats": 2, "train.epochs": EPOCHS}
-        words = settings(seed=seed, **batch)
-        where = ["--fold", "0", "--run-dir", found[by], "--by", by, "--patch", "8"]
-        told = run("pretrain", "ice.yaml", *where, *words)
+        where = ["--fold", "0", "--run-dir", found[by], "--by", by]
+        patch = ["--patch", NETWORKS[asked.backbone].patch_px]
+        told = run("pretrain", "ice.yaml", *where, *patch, *words)
         print(*(line for line in told.splitlines() if line.startswith("views:")))
+        with open(Path(found[by]) / "fold0" / "history.csv", encoding="utf-8") as file:
+            losses = [float(row["loss"]) for row in csv.DictReader(file)]
+        print(f"{found[by]}: loss {losses[0]:.3f} to {losses[-1]:.3f}", flush=True)
     return found
 
 
@@ -92,15 +130,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--backbone", choices=NETWORKS, default="plain")
+    parser.add_argument("--by", choices=WAYS, nargs="+", default=WAYS)
+    parser.add_argument(
+        "--pretrain", type=int, default=EPOCHS, help="epochs of 8 steps of 16 tiles"
+    )
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True)
     os.chdir(asked.folder)
-    Path("ice.yaml").write_text(CONFIG, encoding="utf-8")
+    text = config_of(NETWORKS[asked.backbone])
+    Path("ice.yaml").write_text(text, encoding="utf-8")
     run("simulate", "data/ice", "--scenes", SCENES, "--size", 128)
     run("prepare", "ice.yaml")
     found = {}
     for seed in range(asked.seeds):
-        starts = pretrained(seed)
+        starts = pretrained(seed, asked)
         for number in LABELLED:
             share = {"seed": seed, "folds.train_fraction": number / 16}
             for start, begin in starts.items():
@@ -112,15 +156,16 @@ def main():
                 found.setdefault((start, number), []).append(score(name))
                 print(name, round(found[start, number][-1], 3), flush=True)
     print(f"\n{time.process_time() / 60:.0f} CPU minutes\n")
-    print("| labelled scenes | " + " | ".join(STARTS) + " | masked - scratch | "
-          "contrastive - scratch |")  # fmt: skip
-    print("|" + "---|" * 6)
+    starts = ("scratch", *asked.by)
+    titles = ["labelled scenes", *starts, *(f"{by} - scratch" for by in asked.by)]
+    print("| " + " | ".join(titles) + " |")
+    print("|" + "---|" * len(titles))
     for number in LABELLED:
-        values = {start: np.array(found[start, number]) for start in STARTS}
+        values = {start: np.array(found[start, number]) for start in starts}
         told = [f"{v.mean():.3f}" for v in values.values()]
         told += [
-            " ".join(f"{d:+.3f}" for d in values[start] - values["scratch"])
-            for start in STARTS[1:]
+            " ".join(f"{d:+.3f}" for d in values[by] - values["scratch"])
+            for by in asked.by
         ]
         print(f"| {number} | " + " | ".join(told) + " |")
 
