@@ -23,10 +23,12 @@ from arcticdl.inference import LineRule, Predictor, draw_line
 from arcticdl.metrics import front_distance, front_line
 from arcticdl.tiles import TileStore
 
-CLASS, BETWEEN = "the class", "between"
+CLASS, BETWEEN, DEARER = "the class", "between", "between, toll 0.65"
+SIDES = ("seaward", "landward")
 RULES = {
     CLASS: LineRule("front"),
-    BETWEEN: LineRule("front", ("seaward", "landward")),
+    BETWEEN: LineRule("front", SIDES),
+    DEARER: LineRule("front", SIDES, toll=0.65),
 }
 
 
@@ -66,6 +68,7 @@ def measure(fold: Path, store: TileStore, tta: str) -> pd.DataFrame:
             path, told = line.trace(prob, head.classes)
             distance = front_distance(draw_line(path, true.shape), true)
             known = {"mean": distance["mean"], "matched": distance["mean_matched"]}
+            known["length"] = distance["num_pred"] / max(1, distance["num_true"])
             rows.append({"image": name, "rule": rule, **known, **told})
     return pd.DataFrame(rows)
 
@@ -77,28 +80,31 @@ def tell(rows: pd.DataFrame, title: str) -> None:
     about = by_rule["mean"].agg(["mean", "median", "max"])
     about["above 5"] = by_rule["mean"].agg(lambda x: int((x > 5).sum()))
     about["missed"] = by_rule["mean"].agg(lambda x: int(x.isna().sum()))
+    about["length of true"] = by_rule["length"].median()
     print(about.round(2).to_string())
 
 
 def compare(rows: pd.DataFrame, least: float) -> None:
     """Prints how much nearer lines between two surfaces are, and how sure they are."""
-    wide = rows.pivot(index="image", columns="rule", values="mean").dropna()
-    gain = (wide[CLASS] - wide[BETWEEN]).to_numpy()
-    drawn = np.random.default_rng(0).integers(0, len(gain), (2000, len(gain)))
-    print(f"between is nearer in {(gain > 0).sum()} of {len(gain)} images", end="")
-    for name, of in (("median", np.median), ("mean", np.mean)):
-        low, high = np.quantile(of(gain[drawn], axis=1), [0.025, 0.975])
-        print(f", {name} {of(gain):.2f} px nearer ({low:.2f} to {high:.2f})", end="")
-    sure = rows[rows["rule"] == BETWEEN]
-    rank = sure["mean"].corr(sure["confidence"], method="spearman")
-    kept = sure.loc[sure["confidence"] >= least, "mean"]
-    print(
-        f"\nrank correlation of confidence and distance {rank:.2f}; {len(kept)} lines "
-    )
-    print(
-        f"of confidence {least:g}: mean {kept.mean():.2f}, median {kept.median():.2f}, "
-        f"above 10 px {(kept > 10).sum()}"
-    )
+    for rule in (BETWEEN, DEARER):
+        wide = rows.pivot(index="image", columns="rule", values="mean")
+        wide = wide[[CLASS, rule]].dropna()
+        gain = (wide[CLASS] - wide[rule]).to_numpy()
+        drawn = np.random.default_rng(0).integers(0, len(gain), (2000, len(gain)))
+        print(f"{rule}: nearer in {(gain > 0).sum()} of {len(gain)} images", end="")
+        for name, of in (("median", np.median), ("mean", np.mean)):
+            low, high = np.quantile(of(gain[drawn], axis=1), [0.025, 0.975])
+            print(
+                f", {name} {of(gain):.2f} px nearer ({low:.2f} to {high:.2f})", end=""
+            )
+        sure = rows[rows["rule"] == rule]
+        rank = sure["mean"].corr(sure["confidence"], method="spearman")
+        kept = sure.loc[sure["confidence"] >= least, "mean"]
+        print(
+            f"\nrank correlation of confidence and distance {rank:.2f}; {len(kept)} "
+            f"lines of confidence {least:g}: mean {kept.mean():.2f}, median "
+            f"{kept.median():.2f}, above 10 px {(kept > 10).sum()}"
+        )
 
 
 if __name__ == "__main__":

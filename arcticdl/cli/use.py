@@ -115,6 +115,7 @@ def evaluate(
             "AutoICE challenge; robustness, that score of damaged scenes."
         ),
     ] = None,
+    settings: SetPredict = None,
 ) -> None:
     """Score trained folds on the scenes they did not see.
 
@@ -132,12 +133,18 @@ def evaluate(
     with another slope over the incidence angle, and without AMSR2 or ERA5; with
     `baselines: true` in the configuration, baselines on the very same scenes too. It
     writes robustness.json and robustness.png.
+    With --set the held-out scenes are mapped in another way, such as by other views or
+    another line, and scores are printed alone: the run's files are left as they are.
 
     Example: `arcticdl evaluate runs/demo`
     """
     from arcticdl import experiment
 
     start_for(run)
+    if settings and score is not None:
+        raise typer.BadParameter(
+            "goes with the scores of the tasks, not with --score", param_hint="--set"
+        )
     if score is Score.robustness:
         if data is not None:
             raise typer.BadParameter(
@@ -153,7 +160,7 @@ def evaluate(
         for line in experiment.describe_autoice(found):
             typer.echo(line)
         return
-    summary = experiment.evaluate(run, data=data, fold=fold)
+    summary = experiment.evaluate(run, data=data, fold=fold, overrides=settings or ())
     for line in experiment.headline(summary):
         typer.echo(line)
 

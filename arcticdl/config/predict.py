@@ -92,14 +92,22 @@ class LineConfig(Section):
         description="Least mean share of a line's two sides that are what they should "
         "be; a line below it is none. Choose it on training data.",
     )
+    toll: float = Field(
+        0.4,
+        gt=0,
+        lt=2,
+        description="What each pixel of the line costs, where the contrast of its two "
+        "sides and its probability earn up to 1 each. More makes lines shorter. Choose "
+        "it on training data.",
+    )
 
     @model_validator(mode="after")
     def _sides_are_told(self) -> "LineConfig":
         changed = self.model_dump(exclude_defaults=True).keys() - {"name"}
         if self.between is None and changed:
             raise ValueError(
-                "`width_px` and `min_confidence` are of the two sides of a line, and "
-                "need `between`, their classes"
+                "`width_px`, `min_confidence` and `toll` are of the two sides of a "
+                "line, and need `between`, their classes"
             )
         if len(set(self.classes)) < len(self.classes):
             raise ValueError(

@@ -1,13 +1,16 @@
 """Scoring trained folds on what they did not see."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from arcticdl.config import Experiment
+from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.ceilings import open_ceilings
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.data.run_split import folds_of_run, refuse_seen
@@ -27,9 +30,18 @@ from arcticdl.tasks import SCORES, Head
 from arcticdl.tiles import TileStore, open_store
 from arcticdl.tiles.folds.made import observed_tiles
 
+_SCORED_SO = (
+    "batch_size", "line", "mc_dropout", "objects", "overlap_px", "tile_size_px", "tta",
+)  # fmt: skip
+"""Keys of ``predict`` by which scores change; the others are of what is written."""
+
 
 def evaluate(
-    run: str | Path, *, data: str | Path | None = None, fold: str | int = "all"
+    run: str | Path,
+    *,
+    data: str | Path | None = None,
+    fold: str | int = "all",
+    overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Scores the trained folds of a run and pools them.
 
@@ -39,6 +51,9 @@ def evaluate(
             each fold's held-out scenes. Columns of ``strata`` and the label of
             ``instances`` that it lacks are left out.
         fold: Number, or ``all`` that are trained.
+        overrides: ``predict.KEY=VALUE`` texts for this call, such as
+            ``"predict.tta=d4"``. The result is returned, without baselines, and leaves
+            no file: those of a run are of its own configuration.
 
     Returns:
         The chosen folds' result, pooled. ``summary.json`` pools all folds that are
@@ -47,16 +62,20 @@ def evaluate(
 
     Raises:
         FileNotFoundError: No such run, or no trained fold.
-        ConfigError: The fold is not trained, or a file is to be scored without a store.
+        ConfigError: The fold is not trained, or a file is to be scored without a store;
+            an override of what changes no score, or of a file.
         SplitError: A fold, or a member of an ensemble, has seen a scene of the store;
             or the experiment's own store would deal a fold's scenes anew.
     """
+    _check_overrides(run, overrides)
     if Path(run).suffix == ".keras":
         return evaluate_file(run, data)
     from arcticdl.evaluation import pool_folds
     from arcticdl.inference import load_model
 
-    folder, config = load_run(run)
+    folder, config = load_run(run, tuple(overrides))
+    if overrides:
+        config = config.model_copy(update={"baselines": False})
     numbers = chosen_folds(folder, fold)
     if data is None:
         store = open_prepared(config)
@@ -70,13 +89,44 @@ def evaluate(
         model = load_model(fold_dir / "model.keras")
         split = splits[number] if splits else None
         end = "" if data is None else f"_{Path(data).stem}"
-        result = _evaluate_fold(config, store, split, model, fold_dir, end)
-        result |= {"fold": number}
-        write_json(fold_dir / f"metrics{end}.json", result)
+        with _kept_in(fold_dir, bool(overrides)) as kept:
+            result = _evaluate_fold(config, store, split, model, kept, end)
+            result |= {"fold": number}
+            write_json(kept / f"metrics{end}.json", result)
         results.append(result)
-    if data is None:
+    if data is None and not overrides:
         write_json(folder / "summary.json", pool_folds(_scored(folder)))
     return pool_folds(results)
+
+
+def _check_overrides(run: str | Path, overrides: Sequence[str]) -> None:
+    """Refuses overrides that would change no score.
+
+    Raises:
+        ConfigError: A key that none hangs on, or a bare model.
+    """
+    for text in overrides:
+        section, _, key = text.split("=")[0].strip().partition(".")
+        if section != "predict" or key.split(".")[0] not in _SCORED_SO:
+            raise ConfigError(
+                "A trained model is scored in another way by "
+                f"{', '.join(_SCORED_SO)} of `predict`. Received: --set {text}"
+            )
+    if overrides and Path(run).suffix == ".keras":
+        raise ConfigError(
+            "A bare model has no configuration whose values could be set. Score the "
+            f"run that it came from. Received: --set {overrides[0]} with {run}"
+        )
+
+
+@contextmanager
+def _kept_in(folder: Path, tried: bool) -> Iterator[Path]:
+    """Where files of a fold's scores go: those of another way to predict are lost."""
+    if not tried:
+        yield folder
+        return
+    with TemporaryDirectory(prefix="arcticdl-") as spare:
+        yield Path(spare)
 
 
 def _scored(folder: Path) -> list[dict[str, Any]]:

@@ -192,7 +192,7 @@ def _find(call: _Call, scenes: Sequence[xr.Dataset], target: Path) -> list[Path]
 def _map(call: _Call, scenes: list[xr.Dataset], target: Path) -> list[Path]:
     """Maps all scenes, and writes the table of what is answered about each."""
     settings = call.settings
-    line = call.config.line_rule if call.config else None
+    line = (call.config.line_rule or False) if call.config else None
     predictor = _predictor(settings, call.paths, call.tta, line)
     targets = {head.spec.target for head in predictor.heads.values()}
     _check_targets(call, targets)

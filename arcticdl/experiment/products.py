@@ -23,7 +23,7 @@ from arcticdl.files import (
     temporary_path,
     write_text,
 )
-from arcticdl.inference.lines import write_line_maps
+from arcticdl.inference.lines import LineRule, write_line_maps
 from arcticdl.inference.maps import NETCDF, SceneMaps
 from arcticdl.inference.predict import fill_maps
 from arcticdl.inference.predictor import Predictor
@@ -81,10 +81,17 @@ class SceneWriter:
         finish += [dict(grid)] if grid else []
         usual = {"tta": "none", "mc_dropout": None}
         finish += [predictor.averaged] if predictor.averaged != usual else []
-        if predictor.line is not None and predictor.line.between is not None:
-            finish += [asdict(predictor.line)]
+        finish += self._line_told()
         self.digest = digest_of(models, json.dumps(finish) if any(finish) else "")
         self.tags = {MODEL_TAG: self.digest, **tags}
+
+    def _line_told(self) -> list[Any]:
+        """How the line is traced, where the models' files do not tell all of it."""
+        line = self.predictor.line
+        of_card = LineRule.read((self.predictor.card or {}).get("line"))
+        if line == of_card and (line is None or line.between is None):
+            return []
+        return [asdict(line) if line is not None else {"line": None}]
 
     def ending(self, scene: xr.Dataset) -> str:
         """Of the chief map's file: NetCDF where it stays on 2-D lat/lon."""

@@ -25,9 +25,12 @@ A line three pixels wide that may lie a pixel higher or lower has a low probabil
 each pixel, so one half would cut off its uncertain ends.
 """
 
-TOLLS = (0.4, 0.2, 0.1, 0.05)
-"""What a line between two surfaces pays a column, tried in turn until one is found; it
-earns contrast and probability, which counts up to the contrast, of up to 1 each."""
+TOLL = 0.4
+"""What a line between two surfaces pays a column, and a pixel along it; it earns
+contrast and probability, which counts up to the contrast, of up to 1 each."""
+
+SHARES = (1.0, 0.5, 0.25, 0.125)
+"""Shares of the toll that are tried in turn until a line is found."""
 
 FAINT_SHARES = (0.01, 0.02, 0.04)
 """Shares of the map's most probable pixels that are tried when every threshold fails;
@@ -80,6 +83,7 @@ def trace_between(
     lower: NDArray[Any],
     *,
     width_px: int = 20,
+    toll: float = TOLL,
     min_length_px: int = 10,
 ) -> tuple[NDArray[np.int64], float]:
     """Traces the line that has one surface above it and another below.
@@ -95,6 +99,8 @@ def trace_between(
         upper: That of the class on the side of the first row.
         lower: That of the class on the other side.
         width_px: How far to either side is looked, at least 1.
+        toll: What each pixel of the line costs, above 0 and below 2, where contrast and
+            probability earn up to 1 each: more makes lines shorter and straighter.
         min_length_px: A shorter line is none.
 
     Returns:
@@ -112,7 +118,7 @@ def trace_between(
         >>> set(path[:, 0].tolist()), round(confidence, 2)
         ({30}, 1.0)
     """
-    fields = [np.nan_to_num(np.asarray(x, np.float64)) for x in (prob, upper, lower)]
+    fields = [np.nan_to_num(np.asarray(x, np.float32)) for x in (prob, upper, lower)]
     shapes = [field.shape for field in fields]
     if len(set(shapes)) > 1 or fields[0].ndim != 2 or not fields[0].size:
         raise ValueError(
@@ -121,8 +127,10 @@ def trace_between(
         )
     if width_px < 1:
         raise ValueError(f"`width_px` must be at least 1. Received: {width_px}.")
-    for toll in TOLLS:
-        path, confidence = dividing_path(*fields, width_px=width_px, toll=toll)
+    if not 0 < toll < 2:
+        raise ValueError(f"`toll` must be above 0 and below 2. Received: {toll}.")
+    for share in SHARES:
+        path, confidence = dividing_path(*fields, width_px=width_px, toll=share * toll)
         if len(path) >= min_length_px:
             return path, confidence
     return np.zeros((0, 2), np.int64), 0.0
@@ -152,12 +160,14 @@ class LineRule:
             other; ``None``: the line lies where the class itself is likeliest.
         width_px: How far to either side is looked, with `between`.
         min_confidence: A line below it is none, with `between`; 0-1.
+        toll: What each pixel of the line costs, with `between`; above 0 and below 2.
     """
 
     name: str
     between: tuple[str, str] | None = None
     width_px: int = 20
     min_confidence: float = 0.0
+    toll: float = TOLL
 
     def __post_init__(self) -> None:
         if self.between is not None and len({self.name, *self.between}) != 3:
@@ -169,6 +179,10 @@ class LineRule:
             raise ValueError(
                 "`width_px` must be at least 1 and `min_confidence` from 0 to 1. "
                 f"Received: {self.width_px} and {self.min_confidence}."
+            )
+        if not 0 < self.toll < 2:
+            raise ValueError(
+                f"`toll` must be above 0 and below 2. Received: {self.toll}."
             )
 
     @classmethod
@@ -228,7 +242,7 @@ class LineRule:
             return TracedLine(path, {"threshold": threshold})
         codes = [classes.index(name) for name in self.classes]
         maps = (prob[..., code] for code in codes)
-        path, confidence = trace_between(*maps, width_px=self.width_px)
+        path, confidence = trace_between(*maps, width_px=self.width_px, toll=self.toll)
         if confidence < self.min_confidence:
             path = path[:0]
         return TracedLine(path, {"confidence": confidence})

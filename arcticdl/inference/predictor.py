@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import keras
 import numpy as np
@@ -49,8 +49,9 @@ class Predictor:
             probabilities from which a line is traced.
         with_spread: Whether the members' disagreement is shown as well.
         mc_dropout: Passes with dropout left on, which count as members.
-        line: Class that stands for a line, or a ``LineRule`` or its keys; default:
-            what the card says, if anything.
+        line: Class that stands for a line, or a ``LineRule`` or its keys; ``False``:
+            none is traced, whatever the card says; default: what the card says, if
+            anything.
         thresholds: Class -> least probability, of maps of classes.
         postprocess: Steps that mend finished maps of classes.
         jit_compile: Whether XLA compiles the forward pass; ``None``: where it helps.
@@ -81,7 +82,7 @@ class Predictor:
         outputs: Sequence[str] | None = None,
         with_spread: bool = False,
         mc_dropout: int | None = None,
-        line: LineRule | Mapping[str, Any] | str | None = None,
+        line: LineRule | Mapping[str, Any] | str | Literal[False] | None = None,
         thresholds: Mapping[str, float] | None = None,
         postprocess: Sequence[Mapping[str, Any]] = (),
         jit_compile: bool | None = None,
@@ -89,7 +90,8 @@ class Predictor:
         models = load_all(model)
         self.card, self.heads = in_common(models)
         _refuse_objects(self.heads)
-        self.line = LineRule.read(line or (self.card or {}).get("line"))
+        told = LineRule.read((self.card or {}).get("line"))
+        self.line = None if line is False else LineRule.read(line) or told
         if self.line is not None:
             self.line.head_of({name: h.classes for name, h in self.heads.items()})
         if outputs is None:

@@ -208,9 +208,9 @@ def _descend(node: int, into: IndexArray) -> list[int]:
 
 
 def dividing_path(
-    likely: FloatArray,
-    upper: FloatArray,
-    lower: FloatArray,
+    likely: NDArray[Any],
+    upper: NDArray[Any],
+    lower: NDArray[Any],
     *,
     width_px: int,
     toll: float,
@@ -227,7 +227,8 @@ def dividing_path(
     doi 10.1109/TPAMI.2006.19).
 
     Args:
-        likely: Likelihood of the line ``(y, x)`` in [0, 1].
+        likely: Likelihood of the line ``(y, x)`` in [0, 1], of the float type in which
+            maps of the same size are to be held on the way.
         upper: That of the surface above it.
         lower: That of the surface below it.
         width_px: How far to either side is looked.
@@ -240,16 +241,27 @@ def dividing_path(
     """
     down, across = _contrasts(upper, lower, width_px)
     flank = across - toll
-    ridge = across >= ndimage.maximum_filter1d(across, 2 * _RIDGE_PX + 1, 1)
-    along = np.where(ridge, flank, np.minimum(flank, 0.0))
+    along = np.where(_ridges(across), flank, np.minimum(flank, 0.0))
     path = _best_crossing(down + np.minimum(likely, down) - toll, along)
     at = tuple(path.T)
-    return path, float(np.maximum(down, across)[at].mean()) if len(path) else 0.0
+    if not len(path):
+        return path, 0.0
+    return path, float(np.maximum(down[at], across[at]).mean(dtype=np.float64))
+
+
+def _ridges(across: NDArray[Any]) -> BoolArray:
+    """Where a row is largest about; of pixels that are equally large the first."""
+    largest = across >= ndimage.maximum_filter1d(across, 2 * _RIDGE_PX + 1, 1)
+    before = ndimage.maximum_filter1d(
+        across, _RIDGE_PX, 1, origin=(_RIDGE_PX - 1) // 2, mode="constant"
+    )
+    largest[:, 1:] &= across[:, 1:] > before[:, :-1]
+    return np.asarray(largest, bool)
 
 
 def _contrasts(
-    upper: FloatArray, lower: FloatArray, width_px: int
-) -> tuple[FloatArray, FloatArray]:
+    upper: NDArray[Any], lower: NDArray[Any], width_px: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """How well each pixel divides two surfaces: along columns, and along rows."""
     found = []
     for axis in (0, 1):
@@ -260,25 +272,30 @@ def _contrasts(
             for field in (upper, lower)
         )
         right = np.sqrt(above[0] * below[1])
-        wrong = np.sqrt(below[0] * above[1])
-        found.append(right - wrong)
+        right -= np.sqrt(below[0] * above[1])
+        found.append(right)
     return np.maximum(found[0], 0.0), np.abs(found[1])
 
 
 def _sides(
-    field: FloatArray, axis: int, width_px: int
-) -> tuple[FloatArray, FloatArray]:
+    field: NDArray[Any], axis: int, width_px: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Means of the `width_px` pixels before and behind each; outside the map is 0."""
     lines = np.moveaxis(field, axis, 0)
-    total = np.concatenate([np.zeros((1, *lines.shape[1:])), np.cumsum(lines, 0)])
-    here = np.arange(len(lines))
-    before = total[here] - total[np.maximum(here - width_px, 0)]
-    behind = total[np.minimum(here + 1 + width_px, len(lines))] - total[here + 1]
-    back = (np.moveaxis(side / width_px, 0, axis) for side in (before, behind))
-    return tuple(np.clip(side, 0.0, 1.0) for side in back)
+    sides = []
+    # A filter's window holds its own pixel: the means that end and begin there, one on.
+    for origin, shift in (((width_px - 1) // 2, 1), (-(width_px // 2), -1)):
+        mean = ndimage.uniform_filter1d(
+            lines, width_px, 0, mode="constant", origin=origin
+        )
+        side = np.zeros_like(lines)
+        into, of = side[::shift][1:], mean[::shift][:-1]
+        np.clip(of, 0.0, 1.0, out=into)
+        sides.append(np.moveaxis(side, 0, axis))
+    return sides[0], sides[1]
 
 
-def _best_crossing(gain: FloatArray, along: FloatArray) -> IndexArray:
+def _best_crossing(gain: NDArray[Any], along: NDArray[Any]) -> IndexArray:
     """The path of most gain that visits each column once, within free ends.
 
     Args:
@@ -300,8 +317,9 @@ def _best_crossing(gain: FloatArray, along: FloatArray) -> IndexArray:
         choice = offers.argmax(0)
         step[col] = np.array([_START, 0, 1, -1])[choice]
         entered = offers[choice, rows] + gain[:, col]
-        toll = np.cumsum(along[:, col])
-        to_here = toll - along[:, col]
+        own = along[:, col].astype(np.float64)
+        toll = np.cumsum(own)
+        to_here = toll - own
         down, above = _running_best(entered - toll)
         up, below = _running_best((entered + to_here)[::-1])
         down, up = down + toll, up[::-1] - to_here

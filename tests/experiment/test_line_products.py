@@ -1,14 +1,18 @@
 """Lines beside maps: of the right classes, and of no more of them than are needed."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 import rasterio
+import yaml
 
 from arcticdl.cli import main
+from arcticdl.experiment import evaluate
 from arcticdl.experiment import products as module
 from arcticdl.inference import LineRule, Predictor
-from arcticdl.models import build_segmenter
+from arcticdl.models import build_segmenter, get_card, set_card
 from arcticdl.tiles import Normalizer
 
 CLASSES = ["glacier", "rock", "sea", "front"]
@@ -66,3 +70,71 @@ def test_a_line_is_traced_of_the_classes_that_its_rule_names(model, monkeypatch)
 def test_a_line_whose_sides_no_head_knows_is_refused(model):
     with pytest.raises(ValueError, match="'melange'"):
         Predictor(model, line=LineRule("front", ("sea", "melange")))
+
+
+@pytest.fixture
+def here(run_folder, monkeypatch):
+    """The folder of a run."""
+    monkeypatch.chdir(run_folder)
+
+
+@pytest.fixture
+def run(here):
+    """A run whose configuration and card name a line."""
+    config = Path("runs/demo/config.yaml")
+    if "line: null" in config.read_text():
+        tree = yaml.safe_load(config.read_text())
+        tree["predict"]["line"] = "open water"
+        config.write_text(yaml.safe_dump(tree))
+        path = "runs/demo/fold0/model.keras"
+        network = keras.models.load_model(path)
+        set_card(network, get_card(network) | {"line": {"name": "open_water"}})
+        network.save(path)
+    return "runs/demo"
+
+
+SCENE = "data/demo/simulated_0_000.tif"
+
+
+def test_a_line_is_switched_off_for_one_call(run, tmp_path, capsys):
+    out = str(tmp_path / "a.tif")
+    none = ["--set", "predict.line=null"]
+    assert main(["predict", run, SCENE, "-o", out, *none]) == 0
+    assert not list(tmp_path.glob("*_line.*"))
+    # It had no line, so this call cannot say that all is done.
+    assert main(["predict", run, SCENE, "-o", out, "--resume"]) == 1
+    assert "was made by other models" in capsys.readouterr().err
+    assert main(["predict", run, SCENE, "-o", out, "--overwrite"]) == 0
+    assert len(list(tmp_path.glob("*_line.*"))) == 2
+    assert Predictor("runs/demo/fold0/model.keras", line=False).line is None
+
+
+def test_another_line_is_scored_and_leaves_the_run_as_it_is(run, capsys):
+    assert main(["evaluate", run]) == 0
+    with_line = capsys.readouterr().out
+    kept = {path: path.read_bytes() for path in Path(run).rglob("*.json")}
+    assert main(["evaluate", run, "--set", "predict.line=null"]) == 0
+    without = capsys.readouterr().out
+    assert "distance" in with_line and "distance" not in without
+    assert [x for x in with_line.splitlines() if "distance" not in x] == (
+        without.splitlines()
+    )
+    asked = "predict.line={name: open water, between: [young ice, old ice]}"
+    found = evaluate(run, overrides=(asked,))
+    assert "line_confidence" in found["extra"]
+    assert {path: path.read_bytes() for path in Path(run).rglob("*.json")} == kept
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["runs/demo", "predict.thresholds={old_ice: 0.6}"], "scored in another way"),
+        (["runs/demo", "train.epochs=3"], "scored in another way"),
+        (["runs/demo/fold0/model.keras", "predict.tta=d4"], "no configuration"),
+        (["runs/demo", "predict.tta=d4", "--score", "autoice"], "not with --score"),
+    ],
+)
+def test_what_changes_no_score_is_refused(here, words, message, capsys):
+    where, text, *more = words
+    assert main(["evaluate", where, "--set", text, *more]) != 0
+    assert message in capsys.readouterr().err
