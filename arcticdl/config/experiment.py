@@ -263,6 +263,8 @@ class Experiment(Section):
             "model.architecture": self.model.architecture,
             "model.warm_start": self.model.warm_start,
             "model.weights": self.model.weights,
+            "predict.mc_dropout": self.predict.mc_dropout,
+            "predict.tta": self.predict.tta != "none",
             "train.ensemble": self.train.ensemble,
             "train.freeze": self.train.freeze,
             "train.callbacks images": [
@@ -273,7 +275,8 @@ class Experiment(Section):
         if given:
             raise ValueError(
                 f"{given} do not go with the task dense_ensemble, whose network sees "
-                "noise beside the image; leave them out"
+                "noise beside the image, and draws members that are never averaged; "
+                "leave them out"
             )
         return self
 

@@ -8,7 +8,12 @@ import keras
 import numpy as np
 
 from arcticdl.inference.layers import ReadAnswer, SourceUnits, WeightedMean
-from arcticdl.inference.predictor import AnyModel, in_common, load_all
+from arcticdl.inference.predictor import (
+    AnyModel,
+    in_common,
+    load_all,
+    refuse_means,
+)
 from arcticdl.models.card import Card, get_card, gives_answers, model_outputs
 from arcticdl.tasks import Head
 
@@ -49,9 +54,10 @@ def build_ensemble(
         weight 0 is left out.
 
     Raises:
-        ValueError: Fewer than two members, one without a card, members of other bands
-            or heads, a weight that is no weight, a stack that fits no head, or scalings
-            by whole scenes that differ.
+        ValueError: Fewer than two members, one without a card or whose answer is an
+            ensemble that it draws, members of other bands or heads, a weight that is
+            no weight, a stack that fits no head, or scalings by whole scenes that
+            differ.
         FileNotFoundError: A path without a file.
 
     Example:
@@ -76,6 +82,7 @@ def build_ensemble(
         )
     shares = _check_weights(weights, len(models))
     card, heads = in_common(models)
+    refuse_means(heads, len(models))
     _check_stacks(stacks or {}, heads, len(models))
     scalings = [_scaling(model, name) for model, name in zip(models, told, strict=True)]
     agreed = _agreed(scalings)

@@ -66,7 +66,8 @@ class Predictor:
     Raises:
         ValueError: No model, models of different bands or heads, no normaliser,
             ``"spread"`` and its kin of a single member, passes of a network without
-            dropout, an unknown option, or a threshold, step or line that fits no map.
+            dropout, an unknown option, or a threshold, step or line that fits no map;
+            several models, views or passes of a head that draws members.
         FileNotFoundError: A path without a file.
         TaskError: The model finds objects; see ``find_objects``.
     """
@@ -100,6 +101,7 @@ class Predictor:
         planned = plan_layers(self.heads, outputs, thresholds, postprocess)
         self.layers = keep_observed(_novelty_once(planned), self.card)
         _check_members(self.layers, len(models), tta, mc_dropout)
+        refuse_means(self.heads, len(models), tta, mc_dropout)
         self.averaged = {"tta": tta, "mc_dropout": mc_dropout}
         self.window = window_size(tile_size_px, self.card)
         self.batch_size = batch_size
@@ -296,6 +298,26 @@ def _check_members(
             f"`outputs` with {asked[0]!r} needs several members to disagree: pass "
             "several models, tta='d4', or mc_dropout=20. Received: one model, "
             f"tta={tta!r}, mc_dropout=None."
+        )
+
+
+def refuse_means(
+    heads: Mapping[str, Head],
+    num_models: int,
+    tta: str = "none",
+    mc_dropout: int | None = None,
+) -> None:
+    """Refuses means of members, each of which is an image that could be.
+
+    The mean of two is blurred and could not be, and such means lie too close together.
+    """
+    drawn = [name for name, head in heads.items() if head.spec.kind == "members"]
+    if drawn and (num_models > 1 or tta != "none" or mc_dropout is not None):
+        raise ValueError(
+            f"Members that a network draws, of {drawn}, are no more images that could "
+            "be once they are averaged over networks, views or passes. Received: "
+            f"{num_models} models, tta={tta!r}, mc_dropout={mc_dropout}. Take one "
+            "model (--fold K), tta='none' and no mc_dropout."
         )
 
 

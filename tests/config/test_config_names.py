@@ -117,6 +117,10 @@ def test_a_misspelt_name_is_refused_with_its_key_and_what_was_meant(
             r"\['model.weights'\] do not go with the task dense_ensemble",
         ),
         (
+            ["label=sic", "task=dense_ensemble", "predict.tta=d4"],
+            r"\['predict.tta'\] do not go .* never averaged",
+        ),
+        (
             ["label=sic", "task=dense_ensemble", "data.labels.sic.outputs=[a, b]"],
             "draws one quantity",
         ),

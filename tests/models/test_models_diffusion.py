@@ -6,6 +6,7 @@ import pytest
 from keras import layers, ops
 
 from arcticdl.errors import TaskError
+from arcticdl.inference import Predictor
 from arcticdl.models import (
     build_denoiser,
     build_multitask,
@@ -16,6 +17,7 @@ from arcticdl.models import (
 from arcticdl.models.card import model_heads
 from arcticdl.models.diffusion import schedule
 from arcticdl.models.diffusion.layers import SampleMembers, StepEmbedding
+from arcticdl.tiles import Normalizer
 
 pytestmark = pytest.mark.backend
 
@@ -208,3 +210,21 @@ def test_members_begin_as_the_noise_that_is_given(denoiser):
 def test_members_are_drawn_of_nothing_else(denoiser):
     with pytest.raises(ValueError, match="dense_ensemble"):
         draw_members(denoiser, images(), np.zeros((2, 16, 16, 1)))
+
+
+@pytest.mark.parametrize(
+    ("number", "options", "told"),
+    [
+        (2, {}, "2 models"),
+        (1, {"tta": "hflip"}, "tta='hflip'"),
+        (1, {"mc_dropout": 4}, "mc_dropout=4"),
+    ],
+)
+def test_members_are_not_averaged(denoiser, number, options, told):
+    """The mean of two draws is blurred, and has 0.7 of their spread."""
+    card = CARD | {"normalizer": Normalizer("none", CARD["bands"]).to_dict()}
+    model = build_sampler(denoiser, name="fine", card=card, num_steps=10,
+                          sampling_steps=2)  # fmt: skip
+    with pytest.raises(ValueError, match=f"could be once.*{told}.*--fold K"):
+        Predictor([model] * number, **options)
+    assert Predictor(model).heads["fine"].size == 8
