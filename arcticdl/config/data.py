@@ -36,7 +36,7 @@ class DataConfig(Section):
     each_index: bool = Field(
         False,
         description="Each image of an (N, y, x) array, or each time of a NetCDF file, "
-        "is one scene.",
+        "is one scene; a file of a single image is one as well.",
     )
     reader: Annotated[str, READER] | None = Field(
         None, description="What opens the files; null: their content decides."

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import rasterio
 import yaml
+from PIL import Image
 from rasterio.transform import from_origin
 from shapely import box
 
@@ -357,6 +358,22 @@ def test_a_new_scene_is_mapped_without_its_row():
     )
     with pytest.raises(ConfigError, match=r"no scene of `data\.table`"):
         open_configured(needs_more.data, new, with_labels=False)
+
+
+def test_what_learnt_from_an_array_of_images_maps_single_ones():
+    images = np.arange(3 * SIZE * SIZE, dtype="uint8").reshape(3, SIZE, SIZE)
+    np.save("many.npy", images)
+    np.save("one.npy", images[1])
+    Image.fromarray(images[1]).save("one.png")
+    write("one.tif", images[1:2])
+    data = configure({}, scenes="many.npy", each_index=True, bands=["thermal"]).data
+    assert [a.scene_id for a in find_anchors(data)] == [f"many_00{k}" for k in range(3)]
+    for path in ("one.npy", "one.png", "one.tif"):
+        (anchor,) = find_anchors(data, [path])
+        assert anchor.scene_id == "one"
+        scene = open_configured(data, anchor, with_labels=False)
+        np.testing.assert_array_equal(scene["image"].values, images[1:2])
+        assert scene["band"].values.tolist() == ["thermal"]
 
 
 def test_a_place_that_no_split_knows_is_mapped_but_not_trained_on():

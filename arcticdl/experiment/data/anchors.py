@@ -1,6 +1,7 @@
 """What each scene is found by: a file, an image in it, a row of the table."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.table import Row, read_table, row_files
 from arcticdl.sources.core.remote import find_files, is_remote, stem_of
 from arcticdl.sources.formats.netcdf import count_times
+from arcticdl.sources.open import find_reader
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,7 @@ def find_anchors(data: DataConfig, paths: list[str] | None = None) -> list[Ancho
     _refuse_absent(paths)
     if not data.each_index:
         return [Anchor(path) for path in paths]
-    return [
-        Anchor(path, index) for path in paths for index in range(_count(path, data))
-    ]
+    return [Anchor(path, index) for path in paths for index in _indices(path, data)]
 
 
 def find_made(data: DataConfig) -> list[Anchor]:
@@ -226,8 +226,14 @@ def _absolute(path: str) -> str:
     return path if is_remote(path) else str(Path(path).absolute())
 
 
-def _count(path: str, data: DataConfig) -> int:
-    """Images of an array, or times of a NetCDF file."""
+def _indices(path: str, data: DataConfig) -> Sequence[int | None]:
+    """Numbers of an array's images, or of the times of a NetCDF file.
+
+    A single image has none: what learnt from an array of images maps others as well.
+    """
     if path.endswith(".npy"):
-        return len(np.load(path, mmap_mode="r", allow_pickle=False))
-    return count_times(path, data.reader_options.get("file_group"))
+        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+        return range(shape[0]) if len(shape) > 2 else [None]
+    if (data.reader or find_reader(path)) in ("geotiff", "image"):
+        return [None]
+    return range(count_times(path, data.reader_options.get("file_group")))
