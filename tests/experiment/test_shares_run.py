@@ -82,6 +82,8 @@ def test_raw_files_are_learnt_scored_and_mapped(project_root):
     assert set(result["baselines"]) == {"constant"}
     page = (folder / "report.html").read_text()
     assert "cannot be drawn" not in page and "commonest class charted" in page
+    # The same network draws charts; a label of shares is no chart beside them.
+    run("charts", folder, file)
     # A file with finished charts alone is mapped as well: nobody asks for its polygons.
     run("simulate", "data/new", "--schema", "ai4arctic", "--scenes", 1, "--size", 96)
     (new,) = Path("data/new").glob("*.nc")

@@ -14,6 +14,7 @@ from arcticdl.plots import band_composite, class_map, house_style, new_figure
 from arcticdl.plots.cartography import draw_frame, graticule_of
 from arcticdl.plots.maps import class_legend
 from arcticdl.plots.style import VOID_COLOR
+from arcticdl.scene import is_share_label
 from arcticdl.seaice.schemes import AUTOICE_FLOE, AUTOICE_SIC, AUTOICE_SOD
 from arcticdl.void import VOID_CLASS
 
@@ -54,7 +55,8 @@ def chart_panels(maps: xr.Dataset, scene: xr.Dataset, polygons: Path | None) -> 
     names = [name for name in AUTOICE_CLASSES if name in maps]
     maps, scene = _thinned(maps, step), _thinned(_shown(scene, names), step)
     found = {name: maps[name].values for name in names}
-    truth = {n: _codes(scene[n].values) for n in names if n in scene}
+    known = [n for n in names if n in scene and not is_share_label(scene[n])]
+    truth = {n: _codes(scene[n].values) for n in known}
     truth = {n: codes for n, codes in truth.items() if (codes != VOID_CLASS).any()}
     rows = 3 if truth else 1
     ratio = min(max(maps.sizes["x"] / maps.sizes["y"], 0.5), 2.0)
