@@ -1,5 +1,6 @@
 # What the package offers, for its lazy loader, for mypy and for editors.
 from .autoice.score import score_tallies as score_tallies
+from .autoice.shares import SharesEvaluation as SharesEvaluation
 from .autoice.tally import tally_charts as tally_charts
 from .baselines.beside import score_baselines as score_baselines
 from .baselines.classical import classical_baselines as classical_baselines

@@ -10,6 +10,7 @@ from arcticdl import evaluation, tiles
 from arcticdl.errors import TaskError
 from arcticdl.evaluation.autoice.shares import SharesEvaluation
 from arcticdl.evaluation.choose import evaluation_for
+from arcticdl.evaluation.compare.counts import count_units
 from arcticdl.models import build_multitask
 from arcticdl.tasks import read_head
 
@@ -91,6 +92,16 @@ def test_folds_are_pooled_by_their_polygons():
     assert again["scores"]["share_error"] == pytest.approx(
         result["scores"]["share_error"]
     )
+
+
+def test_runs_are_compared_by_the_sums_of_their_scenes():
+    result = scored().result()
+    found = count_units([result])
+    assert found.units == ("x", "y") and found.num_pixels.tolist() == [8, 2]
+    pooled = {k: v[0] for k, v in found.score(found.sums.sum(0)[None]).items()}
+    assert pooled["share_error"] == pytest.approx(result["scores"]["share_error"])
+    assert pooled["commonest"] == pytest.approx(result["scores"]["commonest"])
+    np.testing.assert_allclose(found.truth[0], [2, 2 + 0.8, 3.2], atol=1e-6)
 
 
 def test_pictures_show_the_error_of_whole_polygons(tmp_path):

@@ -80,6 +80,27 @@ def polygon_errors(mapped: NDArray[Any], charted: NDArray[Any]) -> NDArray[np.fl
     return np.asarray(0.5 * np.abs(shares - charted).sum(-1))
 
 
+def polygon_sums(mapped: NDArray[Any], charted: NDArray[Any]) -> NDArray[np.float64]:
+    """Sums over the pixels of an image, which add up to those of several.
+
+    Args:
+        mapped: ``(polygon, class)``, pixels.
+        charted: ``(polygon, class)``, shares.
+
+    Returns:
+        ``(3 + 3 * class,)``: pixels, their polygons' errors, those where the commonest
+        class is right, and of each class the errors of its share, its charted and its
+        mapped pixels.
+    """
+    area = mapped.sum(-1).astype(np.float64)
+    apart = np.abs(mapped / np.maximum(area, 1)[:, None] - charted)
+    # Tenths are no binary numbers: equal shares differ in their last digits.
+    most = charted >= charted.max(-1, keepdims=True, initial=0) - 1e-6
+    right = most[np.arange(len(area)), mapped.argmax(-1)]
+    whole = [area.sum(), area @ polygon_errors(mapped, charted), area @ right]
+    return np.concatenate([whole, area @ apart, area @ charted, mapped.sum(0)])
+
+
 class SharesEvaluation(ImageEvaluation):
     """Scores class maps by the shares of charted polygons, and pools them by area.
 
@@ -263,23 +284,11 @@ class SharesEvaluation(ImageEvaluation):
         held[number] = held[number] + mapped if number in held else mapped
 
     def _sums(self, image_id: str) -> NDArray[np.float64]:
-        """Sums over the pixels of an image, whose order `_scores` knows.
-
-        Pixels, their polygons' errors, those where the commonest class is right, and of
-        each class the errors of its share, its charted and its mapped pixels.
-        """
         size = len(self.head.classes)
-        if not self._mapped[image_id]:
-            return np.zeros(3 + 3 * size)
-        mapped = np.stack(list(self._mapped[image_id].values()))
-        charted = np.stack(list(self._charted[image_id].values()))
-        area = mapped.sum(-1).astype(np.float64)
-        apart = np.abs(mapped / area[:, None] - charted)
-        # Tenths are no binary numbers: equal shares differ in their last digits.
-        most = charted >= charted.max(-1, keepdims=True) - 1e-6
-        right = most[np.arange(len(area)), mapped.argmax(-1)]
-        whole = [area.sum(), area @ polygon_errors(mapped, charted), area @ right]
-        return np.concatenate([whole, area @ apart, area @ charted, mapped.sum(0)])
+        mapped = list(self._mapped[image_id].values())
+        charted = list(self._charted[image_id].values())
+        shape = (len(mapped), size)
+        return polygon_sums(np.reshape(mapped, shape), np.reshape(charted, shape))
 
     def _scores(self, sums: NDArray[np.float64]) -> dict[str, Any]:
         with np.errstate(invalid="ignore", divide="ignore"):

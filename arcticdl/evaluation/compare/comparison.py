@@ -32,6 +32,7 @@ LEVEL = 0.05
 _COMPARED: dict[str, tuple[Score, ...]] = {
     "classes": (*SCORES["classes"], Score("macro_f1", "macro F1")),
     "labels": SCORES["labels"],
+    "shares": SCORES["shares"],
     "values": (
         *(score for score in SCORES["values"] if score.sign),
         Score("mae", "MAE", -1, has_units=True),

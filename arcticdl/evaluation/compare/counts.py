@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from arcticdl.evaluation.autoice.shares import polygon_sums
 from arcticdl.metrics.intervals import stack_scores
 from arcticdl.metrics.labels import stack_label_scores
 from arcticdl.metrics.regression import (
@@ -165,6 +166,26 @@ def _labels(result: Mapping[str, Any], members: Members) -> Kind:
     return sums, sums.sum(-1), partial(stack_label_scores, classes=result["classes"])
 
 
+def _shares(result: Mapping[str, Any], members: Members) -> Kind:
+    """Sums over polygons; what the charts give each class is the labels' part."""
+    size = len(result["classes"])
+    sums = []
+    for entries in members:
+        polygons = [p for entry in entries for p in entry["polygons"]]
+        mapped, charted = (
+            np.array([polygon[key] for polygon in polygons], np.float64)
+            for key in ("mapped", "charted")
+        )
+        sums.append(polygon_sums(mapped, charted))
+    each = np.stack(sums)
+    return each, each[:, 3 + size : 3 + 2 * size], _share_scores
+
+
+def _share_scores(sums: NDArray[np.float64]) -> Scores:
+    area = sums[..., 0]
+    return {"share_error": sums[..., 1] / area, "commonest": sums[..., 2] / area}
+
+
 def _values(result: Mapping[str, Any], members: Members) -> Kind:
     """Moments of each output; count, mean and spread of the truth are the labels'."""
     outputs = result["outputs"]
@@ -195,7 +216,12 @@ def _value_scores(sums: NDArray[np.float64], outputs: Sequence[str]) -> Scores:
     return found
 
 
-_KINDS = {"classes": _classes, "labels": _labels, "values": _values}
+_KINDS = {
+    "classes": _classes,
+    "labels": _labels,
+    "shares": _shares,
+    "values": _values,
+}
 
 
 def _added(members: Members, key: str) -> NDArray[np.float64]:
