@@ -4,14 +4,11 @@ The first one, ``load_config``, knows names; this one loads what they name, Kera
 it, and compares the configured options with the signatures of what will take them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from arcticdl.augment.objects import refuse_names
-from arcticdl.augment.table import AUGMENTATIONS
 from arcticdl.choices import check_choices
 from arcticdl.config import Experiment
 from arcticdl.config.names import is_path
@@ -41,7 +38,8 @@ from arcticdl.experiment.options import (
     parameters,
 )
 from arcticdl.experiment.stopping import check_watchers
-from arcticdl.experiment.synthesis.styles import STYLES
+from arcticdl.experiment.synthesis.steps import check_augment
+from arcticdl.grid.target import read_crs
 from arcticdl.inference.products.table import PRODUCTS
 from arcticdl.inference.table import STEPS
 from arcticdl.metrics.table import METRICS
@@ -51,15 +49,10 @@ from arcticdl.sources.core.assemble import ATTRIBUTES
 from arcticdl.sources.reader import READERS
 from arcticdl.tasks.outputs import OF_CODE
 from arcticdl.tiles.folds.given import read_names
-from arcticdl.tiles.plan import parse_tile_size
+from arcticdl.tiles.plan import check_overlap, parse_tile_size
 from arcticdl.tiles.table import SAMPLERS, SPLITTERS
 
 _SAMPLED = {"store", "indices", "label"}
-_BANDS = ("bands", "angle_band")  # may be names, where a step wants numbers
-_SIZED = ("crop", "hide_patches")
-_MIXING = ("classmix", "copy_paste", "cutmix", "mixup")
-_EMPTY = {"class": np.uint8, "value": np.float32}
-"""Type of the labels of pixels, by kind."""
 
 
 def check_options(config: Experiment) -> None:
@@ -100,6 +93,11 @@ def check_preparation(config: Experiment) -> None:
     _check_reader(config)
     check_share_options(config)
     _check_derived(config)
+    for key, grid in (("data", config.data.grid), ("predict", config.predict.grid)):
+        if grid is not None:
+            _try(f"{key}.grid", read_crs, grid.crs)
+    size = parse_tile_size(config.tiles.size_px)
+    _try("tiles", check_overlap, config.tiles.overlap_px, size)
     read_regions(config)
     splitter, sampler = config.folds.splitter, config.train.sampler
     function = SPLITTERS[splitter.name]
@@ -110,7 +108,7 @@ def check_preparation(config: Experiment) -> None:
             read_names(given_part, key)
     function = SAMPLERS[sampler.name]
     check_call(function, sampler.options, "train.sampler.options", _SAMPLED)
-    _check_augment(config)
+    check_augment(config)
     learnt = {name: config.data.answered[name] for name in config.each_head}
     boxed = [name for name, label in learnt.items() if label.target == "object"]
     if boxed:
@@ -137,84 +135,6 @@ def _check_derived(config: Experiment) -> None:
         check_steps(config.data.derive, "data.derive")
     except ValueError as error:
         raise ConfigError(str(error)) from None
-
-
-def _check_augment(config: Experiment) -> None:
-    """Compares the steps of augmentation with signatures, and builds each of them."""
-    for number, step in enumerate(config.train.augment):
-        options = {key: value for key, value in step.items() if key != "name"}
-        function = AUGMENTATIONS[step["name"]]
-        check_call(
-            function,
-            {k: v for k, v in options.items() if k not in _BANDS},
-            f"train.augment.{number}",
-            {k for k in _BANDS if k in options and k in parameters(function)} | STYLES,
-        )
-        _refuse_bands(step, function, number)
-        _build_step(step, number, _known_bands(config))
-    _try_steps(config)
-
-
-def _build_step(step: dict[str, Any], number: int, known: Sequence[str] | None) -> None:
-    """Lets a step itself refuse arguments out of range, and bands that are not there.
-
-    Raises:
-        ConfigError: It does.
-    """
-    from arcticdl.augment import build_policy
-
-    bands = step.get("bands")
-    if bands is not None and not isinstance(bands, list | tuple):
-        raise ConfigError(
-            f"`train.augment.{number}.bands` must be a list. Received: {bands!r}."
-        )
-    named = [step.get("angle_band"), *(bands or ())]
-    names = [band for band in named if isinstance(band, str)]
-    try:
-        build_policy([step], bands=names if known is None else known)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"`train.augment.{number}`: {error}") from error
-
-
-def _try_steps(config: Experiment) -> None:
-    """Tries on empty tiles what must fit into a tile, and what must know its label.
-
-    Raises:
-        ConfigError: A window or patch is too large; or it is not told which label is
-            mixed, or how many classes it has.
-    """
-    shape = (2, *parse_tile_size(config.tiles.size_px))
-    learnt = [(name, config.data.answered[name]) for name in config.each_head]
-    maps = all(x.target == "pixel" and x.kind in _EMPTY for _, x in learnt)
-    labels = {name: np.zeros(shape, _EMPTY[x.kind]) for name, x in learnt if maps}
-    tried = _SIZED + (_MIXING if maps else ())
-    chosen = [step for step in config.train.augment if step["name"] in tried]
-    if not chosen:
-        return
-    from arcticdl.augment import build_policy
-
-    image, valid = np.zeros((*shape, 1), np.float32), np.ones(shape, bool)
-    policy = build_policy([step | {"p": 1.0} for step in chosen])
-    try:
-        policy(image, labels, valid, np.random.default_rng(0))
-    except ValueError as error:
-        raise ConfigError(f"`train.augment`: {error}") from error
-
-
-def _known_bands(config: Experiment) -> tuple[str, ...] | None:
-    """The bands of a store, where the configuration alone tells them; else ``None``."""
-    data = config.data
-    changed = (data.series, data.condition, data.gaps)
-    return data.use_bands if all(part is None for part in changed) else None
-
-
-def _refuse_bands(step: dict[str, Any], function: Any, number: int) -> None:
-    unknown = {"bands", "angle_band"} & step.keys() - parameters(function).keys()
-    if unknown:
-        raise ConfigError(
-            f"`train.augment.{number}.{min(unknown)}` is no option of "
-            f"{step['name']!r}. Options: {sorted(parameters(function))}."
-        )
 
 
 def _check_heads(config: Experiment) -> None:
@@ -258,6 +178,8 @@ def check_maps(config: Experiment) -> None:
     from arcticdl.inference.maps import plan_layers
 
     settings = config.predict
+    window = parse_tile_size(settings.tile_size_px or config.tiles.size_px)
+    _try("predict", check_overlap, settings.overlap_px or 0, window)
     for number, step in enumerate(settings.postprocess):
         key = f"predict.postprocess.{number}.options"
         check_call(STEPS[step.name], step.options, key, {"codes", "ground"})

@@ -304,7 +304,8 @@ def _headline(result: Mapping[str, Any]) -> list[str]:
     lines = [result["pooled"]]
     for score in shown:
         low, high = intervals.get(score.key) or (None, None)
-        spread = f"  (95 % over scenes: {low:.3f}-{high:.3f}" if low is not None else ""
+        to = " to " if (low or 0) < 0 else "-"  # no two minus signs in a row
+        spread = "" if low is None else f"  (95 % over scenes: {low:.3f}{to}{high:.3f}"
         spread += _over_folds(result, score.key, begun=bool(spread))
         told = _number(scores[score.key])
         units = f" {result['units']}" if score.has_units and result["units"] else ""

@@ -9,6 +9,7 @@ from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
+from pyproj.exceptions import CRSError
 
 from arcticdl.errors import SceneError
 from arcticdl.scene import MAX_SIDE_PX, is_swath, scene_geobox, transform_points
@@ -80,7 +81,26 @@ def choose_geobox(
                 "to. Pass `geobox`, or `crs` and `resolution_m`."
             )
         return _in_one_piece(found)
-    return _covering(scenes, CRS(crs or DEFAULT_CRS), resolution_m)
+    return _covering(scenes, read_crs(crs or DEFAULT_CRS), resolution_m)
+
+
+def read_crs(crs: Any) -> CRS:
+    """A CRS, as a user tells it.
+
+    Raises:
+        ValueError: It is none.
+
+    Example:
+        >>> read_crs("EPSG:3413").epsg
+        3413
+    """
+    try:
+        return CRS(crs)
+    except CRSError as error:
+        raise ValueError(
+            "`crs` must be a CRS, as EPSG:CODE, WKT or PROJ. Received: "
+            f"{crs!r} ({error})."
+        ) from None
 
 
 def _in_one_piece(geobox: GeoBox) -> GeoBox:

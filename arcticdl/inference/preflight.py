@@ -8,11 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from arcticdl.choices import check_choices
 from arcticdl.scene import read_values, scene_geobox
+from arcticdl.tiles.writing.footprints import pixel_side_m
 from arcticdl.tiles.writing.scan import read_valid
 
 TRAINED_ON = "trained_on"
@@ -61,7 +61,7 @@ def training_record(store: Any, indices: Any) -> dict[str, Any]:
     known = getattr(
         store, "store", store
     ).scenes  # of a store seen as sequences its own
-    sides = [_side_of(known[name]) for name in names if name in known]
+    sides = [pixel_side_m(known[name]) for name in names if name in known]
     sides = [side for side in sides if side is not None]
     if sides:
         told["pixel_m"] = _range(np.array(sides))
@@ -165,7 +165,7 @@ def _factors(
     geobox = scene_geobox(scene)
     if geobox is not None and geobox.crs is not None and "pixel_m" in told:
         about = {"crs": geobox.crs.to_wkt(), "step": list(geobox.resolution.xy)}
-        side = _side_of(about)
+        side = pixel_side_m(about)
         if side is not None:
             factor = _beyond(side, *told["pixel_m"])
             found.append(("resolution", "the pixel size", factor, RESOLUTION_LIMITS))
@@ -202,20 +202,6 @@ def _spread(size: int) -> list[slice]:
     """Evenly spread windows along an axis, which do not overlap where there is room."""
     starts = np.linspace(0, max(size - _WINDOW_PX, 0), _WINDOWS).astype(int)
     return [slice(start, start + _WINDOW_PX) for start in np.unique(starts).tolist()]
-
-
-def _side_of(about: Mapping[str, Any]) -> float | None:
-    """Side of a pixel in metres, of a projected grid."""
-    from pyproj import CRS
-
-    wkt, step = about.get("crs"), about.get("step")
-    if not wkt or not step or pd.isna(step).any():
-        return None
-    crs = CRS.from_wkt(wkt)
-    if not crs.is_projected:
-        return None
-    metres = crs.axis_info[0].unit_conversion_factor
-    return float(np.sqrt(abs(step[0] * step[1]))) * metres
 
 
 def _range(values: np.ndarray) -> list[float]:

@@ -95,7 +95,7 @@ class LabelReader:
     def __init__(
         self, name: str, scene: xr.Dataset, classes: Sequence[int], codes: Codes | None
     ) -> None:
-        self.name = name
+        self.name, self.file = name, _in_file(scene)
         self.image = scene["image"].variable
         self.valid = scene["valid"].variable if "valid" in scene else None
         self.classes = sorted(classes)
@@ -120,6 +120,12 @@ class LabelReader:
         Raises:
             LabelError: The window holds codes outside the classes.
         """
+        try:
+            return self._read(rows, cols)
+        except LabelError as error:
+            raise LabelError(f"{error}{self.file}") from None
+
+    def _read(self, rows: slice, cols: slice) -> np.ndarray:
         raw = self._read_one_channel(rows, cols)
         void = _not_finite(raw)
         if self.valid is not None:
@@ -185,7 +191,8 @@ class LabelReader:
             raise LabelError(
                 f"Label `{self.name}` must hold the codes {self.classes} of its "
                 f"classes, or {VOID_CLASS} for void. Received: {wrong[:10]}; translate "
-                "them by `label_codes`, or give the classes that they stand for."
+                "them by `label_codes` (in a configuration `codes` of the label), or "
+                "give the classes that they stand for."
             )
 
 
@@ -271,14 +278,21 @@ def _check_same_grid(scene: xr.Dataset, name: str, label: xr.Dataset) -> None:
         if offset > GRID_TOLERANCE_PX:
             raise GridMismatchError(
                 f"Label `{name}` must lie on the grid of its image. Received: "
-                f"{describe_geobox(mine)} and {describe_geobox(its)}. "
-                "Call `arcticdl.grid.align` first."
+                f"{describe_geobox(mine)} and {describe_geobox(its)}. Call "
+                "`arcticdl.grid.align` first, which writes nothing: cut or warp the "
+                f"file for a configuration.{_in_file(label)}"
             )
     if wanted != found:
         raise LabelError(
             f"Label `{name}` must have the shape of its image. "
-            f"Received: {tuple(found)} beside {tuple(wanted)}."
+            f"Received: {tuple(found)} beside {tuple(wanted)}.{_in_file(label)}"
         )
+
+
+def _in_file(label: xr.Dataset) -> str:
+    """Which file a label is of, as the end of a message."""
+    source = label["image"].encoding.get("source")
+    return f" In {source}." if source else ""
 
 
 def _not_finite(values: np.ndarray) -> np.ndarray:

@@ -98,6 +98,11 @@ def load(tmp_path, monkeypatch):
             "data={reader: geotiff, reader_options: {page: one}}",
             r"reader_options\.page",
         ),
+        # Refused when scenes were cut, and when a trained run was to be scored.
+        ("tiles.overlap_px=256", r"`tiles`: `overlap_px` must be"),
+        ("predict.overlap_px=256", r"`predict`: `overlap_px` must be"),
+        ("predict={tile_size_px: 64, overlap_px: 64}", r"`predict`: `overlap_px`"),
+        ("data={grid: {crs: 'EPSG:99999', resolution_m: 40}}", r"`data\.grid`: `crs`"),
         ("model.weights=absent/x.weights.h5", "there is no file absent/x.weights.h5"),
     ],
 )

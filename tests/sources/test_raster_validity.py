@@ -65,6 +65,15 @@ def test_values_tell_what_the_masks_of_gdal_tell(tmp_path, dtype, nodata, interl
         assert pixels.dtype == data.dtype
 
 
+def test_nodata_that_is_no_number_is_refused(tmp_path):
+    """It was a defect, once the pixels were read."""
+    write(tmp_path / "a.tif", np.ones((1, 64, 64), "u1"))
+    np.save(tmp_path / "a.npy", np.ones((1, 2, 2)))
+    for name in ("a.tif", "a.npy"):
+        with pytest.raises(TypeError, match="`nodata` must be a number"):
+            open_scene(tmp_path / name, nodata="abc")
+
+
 def test_nodata_that_differs_by_rounding_is_nodata():
     near = np.nextafter(np.float32(-9999), np.float32(0))
     data = np.array([[[-9999.0, near, -9998.9, 1.0]]], "float32")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from arcticdl import tiles
+from arcticdl.errors import SceneError
 from arcticdl.scene.stats import scene_band_stats
 from arcticdl.tiles import Fold
 from arcticdl.tiles.quality.measure import perceptual_hash
@@ -41,6 +42,29 @@ def test_defects_are_found_where_they_are(tmp_path, make_scene):
     assert checks["nodata"].tiles == (5,)
     assert checks["label_on_nodata"].tiles == (5,)
     assert checks["constant"].scenes == ("scene_0",)
+
+
+def test_pixels_of_two_sizes_are_told(tmp_path, make_scene):
+    """A store of 40 m and 80 m was prepared and checked without a word."""
+    place = {"size": (20, 20), "crs": "EPSG:3413"}
+    scenes = [make_scene(k, origin=(k * 1e5, 0.0), **place) for k in range(3)]
+    alike = tiles.check_store(prepare(scenes, tmp_path / "a.tiles").path)
+    assert "resolution" not in found(alike)
+    step = float(scenes[1]["x"][1] - scenes[1]["x"][0])
+    for axis in "xy":
+        scenes[1][axis] = scenes[1][axis] * 2
+    told = found(tiles.check_store(prepare(scenes, tmp_path / "b.tiles").path))
+    assert f"{step:g} m in scene_" in told["resolution"].message
+    assert f"{2 * step:g} m in scene_1" in told["resolution"].message
+
+
+def test_scenes_that_do_not_fit_are_told_the_way_out(tmp_path, make_scene):
+    one, other = make_scene(0), make_scene(1)
+    with pytest.raises(SceneError, match=r"equal bands.*`data\.use_bands`"):
+        prepare([one, other.isel(band=[1, 0])], tmp_path / "a.tiles")
+    other["image"] = other["image"].astype("float64")
+    with pytest.raises(SceneError, match=r"equal image dtype.*as one type"):
+        prepare([one, other], tmp_path / "a.tiles")
 
 
 def test_saturation_is_found(tmp_path, make_scene):

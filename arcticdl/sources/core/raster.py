@@ -22,7 +22,12 @@ from arcticdl.sources.core.burn import FILTERS
 from arcticdl.sources.core.lazy import HandlePool, row_strips
 from arcticdl.sources.core.remote import beside_told, gdal_endpoint, is_far
 from arcticdl.sources.core.tiff import check_whole
-from arcticdl.sources.core.validity import RecentMasks, Sentinel, valid_pixels
+from arcticdl.sources.core.validity import (
+    RecentMasks,
+    Sentinel,
+    check_nodata,
+    valid_pixels,
+)
 from arcticdl.sources.core.zipped import ProductPath, check_member
 
 _COLOURS = ("red", "green", "blue")
@@ -106,6 +111,7 @@ class RasterFile:
         valid_from: str = "all",
     ) -> None:
         check_choice("valid_from", valid_from, ("all", "any"))
+        check_nodata(nodata)
         self.path = str(path)
         self.nodata = nodata
         self.valid_from = valid_from

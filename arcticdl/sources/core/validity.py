@@ -6,12 +6,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 from itertools import count
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 
 _MAX_BYTES = 1 << 26
 """Of all masks that are kept: that of a whole scene, or those of many windows."""
+
+
+def check_nodata(nodata: Any) -> None:
+    """Refuses a value of nodata that no pixel can have.
+
+    Raises:
+        TypeError: It is neither a number nor ``None``.
+    """
+    if nodata is not None and not isinstance(nodata, Real):
+        raise TypeError(f"`nodata` must be a number. Received: {nodata!r}.")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from arcticdl.errors import SourceError
 from arcticdl.sources.bands import BandNames, choose_bands
 from arcticdl.sources.core.assemble import make_scene
 from arcticdl.sources.core.lazy import WindowArray
+from arcticdl.sources.core.validity import check_nodata
 from arcticdl.sources.formats.geotiff import open_geotiff
 from arcticdl.sources.reader import LabelContext, Reader
 
@@ -81,6 +82,7 @@ class NumpyFile:
         array: str | None = None,
     ) -> None:
         check_choice("channels", channels, ("first", "last"))
+        check_nodata(nodata)
         self.path, self.index, self.nodata = str(path), index, nodata
         self.channels, self.array = channels, array
         self._map: np.ndarray | None = None

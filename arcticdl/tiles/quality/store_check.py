@@ -23,6 +23,7 @@ from arcticdl.tiles.quality.finding import Finding
 from arcticdl.tiles.views.joined import open_store
 from arcticdl.tiles.writing import bucket, unfinished
 from arcticdl.tiles.writing.cut import hash_tile
+from arcticdl.tiles.writing.footprints import pixel_side_m
 from arcticdl.tiles.writing.records import fingerprint
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def check_store(
         findings.append(Finding("content", "error", "preparation", str(error)))
     findings += [
         *report.findings,
+        *_resolution(store),
         *_documentation(store),
         *_access(store),
         *(leakage.findings if leakage else ()),
@@ -239,6 +241,24 @@ def _documentation(store: "TileStore") -> Iterable[Finding]:
         if not info.is_float and all(c.isdigit() for c in info.classes):
             message = f"classes of label {name!r} have no names (`flag_meanings`)."
             yield Finding("class_names", "warning", "documentation", message)
+
+
+_ALIKE = 1.5
+"""How much larger pixels of one scene may be than those of another without a word."""
+
+
+def _resolution(store: "TileStore") -> Iterable[Finding]:
+    """Scenes of so different pixels that one network sees two sizes of the same ice."""
+    sides = {name: pixel_side_m(about) for name, about in store.scenes.items()}
+    known = sorted((side, name) for name, side in sides.items() if side is not None)
+    if not known or known[-1][0] <= _ALIKE * known[0][0]:
+        return
+    (least, first), (most, last) = known[0], known[-1]
+    message = (
+        f"pixels are {least:g} m in {first} and {most:g} m in {last}: bring scenes "
+        "onto one grid (`data.grid`, `grid.align`), unless the network shall see both."
+    )
+    yield Finding("resolution", "note", "quality", message, scenes=(first, last))
 
 
 def _access(store: "TileStore") -> Iterable[Finding]:

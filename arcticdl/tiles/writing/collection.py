@@ -124,6 +124,13 @@ def check_fits(collection: Collection, store: "TileStore") -> Collection:
     return replace(collection, labels=store.labels)
 
 
+_SAME_BANDS = (
+    "Open all with the same ones, in one order: `bands`, in a configuration "
+    "`data.use_bands`."
+)
+_SAME_TYPE = "Write the files as one type, or make a store of each kind."
+
+
 def _check_dims(scene: xr.Dataset) -> None:
     if not isinstance(scene, xr.Dataset) or "image" not in scene:
         raise SceneError(
@@ -168,14 +175,14 @@ def _common(
     bands, dtype = band_names(first), first["image"].dtype
     labels = find_labels(first, wanted)
     for scene, name in zip(scenes[1:], ids[1:], strict=True):
-        for what, mine, theirs in (
-            ("bands", bands, band_names(scene)),
-            ("image dtype", dtype, scene["image"].dtype),
+        for what, mine, theirs, way in (
+            ("bands", bands, band_names(scene), _SAME_BANDS),
+            ("image dtype", dtype, scene["image"].dtype, _SAME_TYPE),
         ):
             if mine != theirs:
                 raise SceneError(
                     f"All scenes of a store must have equal {what}. Received: {mine} "
-                    f"in {ids[0]!r} and {theirs} in {name!r}."
+                    f"in {ids[0]!r} and {theirs} in {name!r}. {way}"
                 )
         found = find_labels(scene, wanted)
         if found != labels:

@@ -1,5 +1,6 @@
 """Where a scene and its tiles lie, in the grid's own CRS."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,33 @@ def grid_step(scene: xr.Dataset) -> tuple[float, float] | None:
             continue
         steps.append((values[-1] - values[0]) / (len(values) - 1))
     return steps[0], steps[1]
+
+
+def pixel_side_m(about: Mapping[str, Any]) -> float | None:
+    """Side of a pixel in metres, of a projected grid.
+
+    Args:
+        about: What a store's record says of a scene: ``crs`` as WKT and ``step``.
+
+    Returns:
+        The root of the area of a pixel; ``None`` where it is not known.
+
+    Example:
+        >>> from pyproj import CRS
+        >>> pixel_side_m({"crs": CRS(3413).to_wkt(), "step": [-40.0, 40.0]})
+        40.0
+        >>> pixel_side_m({"crs": None, "step": [1.0, 1.0]})
+    """
+    from pyproj import CRS
+
+    wkt, step = about.get("crs"), about.get("step")
+    if not wkt or not step or not np.isfinite(np.asarray(step, float)).all():
+        return None
+    crs = CRS.from_wkt(wkt)
+    if not crs.is_projected:
+        return None
+    metres = crs.axis_info[0].unit_conversion_factor
+    return float(np.sqrt(abs(step[0] * step[1]))) * metres
 
 
 def tile_footprints(scene: xr.Dataset, plan: TilePlan) -> list[Any]:
