@@ -166,7 +166,8 @@ def soft_label(egg: Egg, scheme: ClassScheme) -> tuple[np.ndarray, VoidReason]:
         if number is None:
             return nothing, reason
         fractions[number] += part.fraction
-    fractions[0] += 1.0 - sum(part.fraction for part in parts)
+    # Tenths are no binary numbers, and what is left of 1 may be a hair below 0.
+    fractions[0] += max(1.0 - sum(part.fraction for part in parts), 0.0)
     return fractions, VoidReason.SCORED
 
 

@@ -110,6 +110,15 @@ def test_the_rest_of_the_total_belongs_to_cd():
     np.testing.assert_allclose(soft, [0.1, 0, 0, 0.3, 0, 0.6], atol=1e-12)
 
 
+def test_no_share_is_below_zero_where_the_tenths_are_all_ice():
+    for first in range(1, 9):
+        for second in range(1, 10 - first):
+            parts = (10 * first, 95, 5), (10 * second, 93, 5)
+            parts += ((10 * (10 - first - second), 83, 5),)
+            soft, _ = labels.soft_label(egg(92, *parts), SOD)
+            assert soft.min() >= 0.0 and soft.sum() == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("scheme", [SOD, schemes.FOUR_CLASS, schemes.WMO_STAGE])
 @pytest.mark.parametrize("total", sorted(charts.CONCENTRATION))
 def test_soft_labels_add_up_to_one(scheme, total):
