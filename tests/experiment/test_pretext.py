@@ -131,6 +131,10 @@ def test_two_views_of_each_tile_teach_the_network(place, words, capsys):
     ("further", "message"),
     [
         (["--by", "simclr"], "`by` must be one of.*contrastive.*masked"),
+        (
+            ["--set", "folds.splitter={name: group, options: {stratify: ice_type}}"],
+            "stratify` deals .* a pretraining does not have.*'ice_type'",
+        ),
         (["--set", "train.batch_size=1"], "`train.batch_size` must be .*at least 2"),
         (["--set", "train.batch_size=auto"], "must be a number, at least 2; got auto"),
         (["--temperature", "0"], "temperature"),

@@ -71,8 +71,8 @@ def pretext(
     Raises:
         FileNotFoundError: There is no scene, whose bands are asked.
         ConfigError: The experiment is a series, whose label is an image already; or
-            the patch is no smaller than a tile; or something of the experiment does not
-            go with ``model.contrastive``.
+            the patch is no smaller than a tile, or folds are dealt by a label; or
+            something of the experiment does not go with ``model.contrastive``.
         ValueError: ``by`` is none of ``PRETEXTS``.
 
     Reference:
@@ -85,6 +85,12 @@ def pretext(
         raise ConfigError(
             "`patch_px` (--patch) must be smaller than a tile. Received: "
             f"patch_px={patch_px}, `tiles.size_px` {size}."
+        )
+    if label := config.folds.splitter.options.get("stratify"):
+        raise ConfigError(
+            "`folds.splitter.options.stratify` deals scenes out by a label, which a "
+            f"pretraining does not have. Received: {label!r}. Leave it out, here and "
+            "in the training that begins from it, so that both have the same folds."
         )
     tree = config.model_dump(mode="json", exclude_unset=True)
     for key in _OF_LABELS:
