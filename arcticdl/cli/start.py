@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -91,16 +92,25 @@ def start_backend(*, together: bool = False) -> None:
         from arcticdl.training.devices.processes import join_processes
 
         join_processes()
+    with quiet():
+        import keras
+
+        keras.ops.zeros(1)  # the first operation looks for devices, and talks
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps what libraries write while they are loaded from the terminal."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if os.environ.get("ARCTICDL_VERBOSE"):
+        yield
         return
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
-        import keras
-
-        keras.ops.zeros(1)  # the first operation looks for devices, and talks
+        yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)

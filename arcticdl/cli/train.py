@@ -11,7 +11,7 @@ import typer
 from arcticdl.cli.faults import say
 from arcticdl.cli.options import Config, Overwrite, Set
 from arcticdl.cli.runs.jobs import Job, run_jobs
-from arcticdl.cli.start import start_backend
+from arcticdl.cli.start import quiet, start_backend
 
 if TYPE_CHECKING:
     from arcticdl.config import Experiment
@@ -85,7 +85,10 @@ def _train(
 ) -> None:
     from arcticdl import experiment
 
-    folder, folds = experiment.folds_to_train(
+    with quiet():  # it loads Keras
+        from arcticdl.experiment import folds_to_train
+
+    folder, folds = folds_to_train(
         checked, fold, run_dir=run_dir, resume=resume, overwrite=overwrite
     )
     if len(folds) > 1:

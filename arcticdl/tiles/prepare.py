@@ -215,7 +215,8 @@ def _check_free(path: Path, overwrite: bool) -> None:
     if not overwrite:
         raise FileExistsError(
             f"A store must not be written over another. Received: {path}, which "
-            "exists. Pass `overwrite=True` to replace it, or append to it."
+            "exists. Pass `overwrite=True` (--overwrite) to replace it, or append to "
+            "it (--append)."
         )
     unfinished.check_ours(path)
 

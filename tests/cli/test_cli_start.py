@@ -94,6 +94,33 @@ def test_a_store_is_split_and_audited_without_scikit_learn(tmp_path):
     assert told.stdout.split() == ["False", "False"]
 
 
+def test_scenes_are_prepared_without_a_backend():
+    """Names of a forecast's regions brought Keras with them, for every store."""
+    code = (
+        "import sys; import arcticdl.experiment.scenes; "
+        "print(sorted({'keras', 'tensorflow', 'sklearn'} & set(sys.modules)))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == "[]"
+
+
+def test_a_training_prints_no_notices_of_its_backend(tmp_path, monkeypatch):
+    """They stood above every refusal of a training, and of nothing else."""
+    text = "data: {scenes: '*.tif', labels: {ice: {file: a.tif, classes: [a, b]}}}"
+    (tmp_path / "x.yaml").write_text(f"name: x\n{text}\n")
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    told = subprocess.run(
+        [sys.executable, "-m", "arcticdl.cli", "train", "x.yaml", "--fold", "0"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    (line,) = told.stderr.splitlines()
+    assert told.returncode == 1 and line.startswith("error: No tile store")
+
+
 def test_a_report_is_written_without_a_backend():
     code = (
         "import sys; import arcticdl.evaluation.report; "

@@ -13,7 +13,7 @@ import typer
 
 from arcticdl.cli.faults import DEFECT, PREEMPTED, explain
 from arcticdl.cli.options import Config, Set
-from arcticdl.cli.start import start_backend
+from arcticdl.cli.start import quiet, start_backend
 
 if TYPE_CHECKING:
     from arcticdl.experiment.search.plan import Plan
@@ -78,7 +78,9 @@ def tune(
     Example: `arcticdl tune configs/demo_search.yaml --trials 20`
     """
     from arcticdl.config import load_config
-    from arcticdl.experiment import plan_search
+
+    with quiet():
+        from arcticdl.experiment import plan_search
 
     if trials is None and not list_:
         raise typer.BadParameter("`--trials N` says how many trials the study has.")

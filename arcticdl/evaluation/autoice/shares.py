@@ -12,7 +12,6 @@ from arcticdl.metrics.confusion import without_nan
 from arcticdl.plots.maps import class_rgb
 from arcticdl.plots.style import checked_colors
 from arcticdl.plots.values import scaled_rgb
-from arcticdl.scene.shares import TOLERANCE, commonest, is_charted
 from arcticdl.tasks import Head
 from arcticdl.void import VOID_CLASS
 
@@ -184,6 +183,8 @@ class SharesEvaluation(ImageEvaluation):
         Raises:
             ValueError: Shapes differ, or a polygon has other shares than before.
         """
+        from arcticdl.scene.shares import is_charted  # a report needs no GDAL
+
         label, codes = np.asarray(y_true), self._codes(prediction)
         if label.shape != (*codes.shape, len(self.head.classes) + 1):
             raise ValueError(
@@ -273,6 +274,8 @@ class SharesEvaluation(ImageEvaluation):
         self, image_id: str, number: int, mapped: np.ndarray, charted: np.ndarray
     ) -> None:
         """Adds a part of a polygon to what is counted of it."""
+        from arcticdl.scene.shares import TOLERANCE
+
         before = self._charted[image_id].setdefault(number, charted)
         if np.abs(before - charted).max() > TOLERANCE:
             raise ValueError(
@@ -343,6 +346,8 @@ class SharesEvaluation(ImageEvaluation):
     def _shown(
         self, y_true: np.ndarray, prediction: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
+        from arcticdl.scene.shares import commonest, is_charted
+
         label, codes = np.asarray(y_true), self._codes(prediction)
         known = is_charted(label)
         found = count_polygons(label, codes, known)

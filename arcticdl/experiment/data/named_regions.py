@@ -4,8 +4,6 @@ from typing import Any
 
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError, LabelError, SourceError
-from arcticdl.evaluation.forecasts.tally import WHOLE
-from arcticdl.inference.series.extents import WHOLE_FIELD
 from arcticdl.sources.formats.areas import NamedAreas, read_areas
 
 
@@ -20,6 +18,10 @@ def read_regions(config: Experiment) -> NamedAreas | None:
     context = None if series is None else series.context
     if context is None:
         return None
+    # What scores forecasts loads Keras, which nobody else shall wait for.
+    from arcticdl.evaluation.forecasts.tally import WHOLE
+    from arcticdl.inference.series.extents import WHOLE_FIELD
+
     told, areas = context.region_file, None
     if told is not None:
         try:
