@@ -136,7 +136,8 @@ def _scaled(parts: list[Part], total: float) -> tuple[tuple[Part, ...], VoidReas
 def soft_label(egg: Egg, scheme: ClassScheme) -> tuple[np.ndarray, VoidReason]:
     """Gives the fraction of the polygon's area that each class covers.
 
-    Water counts as class 0, so that the fractions add up to 1.
+    Water counts as class 0, so that the fractions add up to 1. Open water, of less than
+    a tenth of ice, is all water where the chart does not tell which ice that is.
 
     Args:
         egg: Egg code of the polygon.
@@ -156,16 +157,19 @@ def soft_label(egg: Egg, scheme: ClassScheme) -> tuple[np.ndarray, VoidReason]:
         [0.2, 0.8]
     """
     _refuse_concentration(scheme)
-    nothing = np.full(len(scheme.classes), np.nan)
-    parts, reason = parts_of(egg)
-    if reason:
-        return nothing, reason
     fractions = np.zeros(len(scheme.classes))
+    parts, reason = parts_of(egg)
     for part in parts:
-        number, reason = _class_of_part(part, scheme)
+        number, why = _class_of_part(part, scheme)
         if number is None:
-            return nothing, reason
+            reason = why
+            break
         fractions[number] += part.fraction
+    if reason:
+        total, _ = total_concentration(egg)
+        if np.isnan(total) or AUTOICE_SIC.class_of(egg.total) != 0:
+            return np.full(len(scheme.classes), np.nan), reason
+        parts, fractions = (), np.zeros(len(scheme.classes))
     # Tenths are no binary numbers, and what is left of 1 may be a hair below 0.
     fractions[0] += max(1.0 - sum(part.fraction for part in parts), 0.0)
     return fractions, VoidReason.SCORED

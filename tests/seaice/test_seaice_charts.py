@@ -156,6 +156,21 @@ def test_water_is_class_zero_of_everything(polygon):
         assert labels.hard_label(polygon, scheme) == (0, VoidReason.SCORED)
 
 
+@pytest.mark.parametrize(
+    ("polygon", "expected"),
+    [
+        (egg(0), [1.0, 0.0]),
+        (egg(1), [1.0, 0.0]),
+        (egg(2, (-9, 99, -9)), [1.0, 0.0]),
+        (egg(2, (-9, 83, 3)), [0.95, 0.05]),  # the middle of less than a tenth
+    ],
+)
+def test_open_water_whose_ice_is_not_told_is_water(polygon, expected):
+    soft, reason = labels.soft_label(polygon, schemes.BINARY)
+    assert reason == VoidReason.SCORED
+    np.testing.assert_allclose(soft, expected)
+
+
 def test_three_ways_of_writing_one_egg():
     classic = egg("91", ("60", "95", "06"), ("30", "93", "05"), CN="97", CD="87")
     objects = charts.read_egg(
