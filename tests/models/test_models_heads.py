@@ -21,6 +21,7 @@ SIZES = {
     "labels": ({"num_classes": 5}, 5),
     "ordinal": ({"num_classes": 5}, 4),
     "quantiles": ({"quantiles": (0.05, 0.5, 0.95)}, 3),
+    "shares": ({"num_classes": 5}, 5),
     "values": ({"num_outputs": 2}, 2),
 }
 HEADS = [
