@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from arcticdl.cli.faults import say
 from arcticdl.cli.options import OF_STORES, Config, Overwrite, Set
 from arcticdl.cli.start import look_for
 
@@ -148,6 +149,10 @@ def prepare(
             )
     scenes = store.manifest["scene_id"].nunique()
     typer.echo(f"{store.path}: {len(store)} tiles of {scenes} scenes{added}")
+    from arcticdl.tiles.quality.reports import kept_warnings
+
+    for warning in kept_warnings(store):
+        say(warning)
 
 
 def check(

@@ -75,7 +75,10 @@ def _refuse_missing(
         check_choices(argument, wanted, names)
     except ValueError as error:
         unnamed = all(re.fullmatch(r"band_\d+", str(name)) for name in names)
-        advice = " The file does not name its bands: tell `band_names`." * unnamed
+        advice = (
+            " The file does not name its bands: tell `band_names` (in a configuration "
+            "`data.bands`), or name them in the file."
+        ) * unnamed
         raise BandNotFoundError(f"{error}{advice}") from None
 
 

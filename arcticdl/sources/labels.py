@@ -278,9 +278,9 @@ def _check_same_grid(scene: xr.Dataset, name: str, label: xr.Dataset) -> None:
         if offset > GRID_TOLERANCE_PX:
             raise GridMismatchError(
                 f"Label `{name}` must lie on the grid of its image. Received: "
-                f"{describe_geobox(mine)} and {describe_geobox(its)}. Call "
-                "`arcticdl.grid.align` first, which writes nothing: cut or warp the "
-                f"file for a configuration.{_in_file(label)}"
+                f"{describe_geobox(mine)} and {describe_geobox(its)}. Warp the file "
+                "onto that grid, or call `arcticdl.grid.align` first in Python."
+                f"{_in_file(label)}"
             )
     if wanted != found:
         raise LabelError(

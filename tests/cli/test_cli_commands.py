@@ -1,6 +1,11 @@
 """The command line: help that teaches, one clear line for what is wrong."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
+import rasterio
+from affine import Affine
 
 from arcticdl.cli import main
 
@@ -46,6 +51,27 @@ def test_weights_are_listed_and_unknown_ones_refused(capsys):
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("arcticdl ")
+
+
+def test_prepare_says_what_its_quality_report_warns_of(tmp_path, capsys, monkeypatch):
+    """A class that the file's nodata hides was told by `check` alone."""
+    monkeypatch.chdir(tmp_path)
+    for k in range(2):
+        codes = np.random.default_rng(k).integers(0, 2, (2, 64, 64)).astype("u1")
+        for name, data, nodata in (("", codes * 9 + 1, None), ("_labels", codes[0], 0)):
+            with rasterio.open(
+                f"s{k}{name}.tif", "w", driver="GTiff", height=64, width=64,
+                count=2 if data.ndim == 3 else 1, dtype="uint8", nodata=nodata,
+                crs="EPSG:3413", transform=Affine(40, 0, k * 1e5, 0, -40, 0),
+            ) as file:  # fmt: skip
+                file.write(data.reshape(-1, 64, 64))
+    label = "{file: {replace: {.tif: _labels.tif}}, classes: [water, ice]}"
+    data = f"{{scenes: 's[0-9].tif', labels: {{ice: {label}}}}}"
+    Path("x.yaml").write_text(f"name: x\ndata: {data}\ntiles: {{size_px: 32}}\n")
+    assert main(["prepare", "x.yaml"]) == 0
+    told = capsys.readouterr()
+    assert told.out == "data/x.tiles: 8 tiles of 2 scenes\n"
+    assert "warning: absent_class: label 'ice' has no pixel of ['water']." in told.err
 
 
 def test_the_deep_check_alone_finds_pixels_that_went_bad(tmp_path, capsys):

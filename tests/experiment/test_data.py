@@ -414,7 +414,9 @@ def test_unlabelled_scenes_are_tiles_and_batches_of_images():
 def test_a_scene_without_an_optional_map_is_void_throughout():
     Path("ice/b.tif").unlink()
     mask = {"classes": CLASSES, "file": {"replace": {"sar/": "ice/"}}}
-    with pytest.raises(FileNotFoundError, match="beside the scene"):
+    with pytest.raises(
+        FileNotFoundError, match=r"beside the scene sar/b\.tif: ice/b.*none"
+    ):
         prepare(configure({"ice": mask}))
     store = prepare(configure({"ice": {**mask, "optional": True}}))
     ids = store.manifest["scene_id"].to_numpy()

@@ -293,7 +293,7 @@ def test_what_cannot_be_exported_is_refused(tmp_path, monkeypatch):
     with pytest.raises(FileExistsError, match="other things"):
         export_model(model, other, overwrite=True)
     assert (other / "dear.txt").read_text() == "kept"
-    for name in ("ice.h5", "ice.litert"):
+    for name in ("ice.h5", "ice.litert", "ice.onxx"):
         with pytest.raises(ValueError, match=r"NAME\.onnx, NAME\.tflite.*ice\."):
             export_model(model, tmp_path / name)
         assert not (tmp_path / name).exists()

@@ -115,7 +115,11 @@ def find_file(ref: FileRef, anchor: Anchor, data: DataConfig) -> str:
     else:
         path = replaced_path(ref, anchor.path)
     if not (is_remote(path) or Path(path).exists() or "*" in path):
-        raise FileNotFoundError(f"No such file beside the scene: {path}")
+        raise FileNotFoundError(
+            f"No such file beside the scene {anchor.path}: {path}. If it is none, "
+            "let `data.scenes` match fewer files; labels that some scenes lack may be "
+            "`optional`."
+        )
     return path
 
 

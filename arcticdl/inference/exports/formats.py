@@ -1,5 +1,6 @@
 """The formats of exported networks: each named once, with all that follows from it."""
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,10 +64,12 @@ def find_format(path: Path, told: str | None = None) -> str:
     """
     _check_name(told)
     suffix = path.suffix.lower()
-    if suffix in _OTHERS:
+    endings = [form.ending for form in FORMATS.values() if form.ending]
+    meant = suffix and get_close_matches(suffix, endings, n=1)
+    if suffix in _OTHERS or (meant and meant != [suffix]):
         raise ValueError(
             "`path` (--out) must be NAME.onnx, NAME.tflite, or a folder for a "
-            f"SavedModel. Received: {path}, the ending of a format that is not written."
+            f"SavedModel. Received: {path}, the ending of no format that is written."
         )
     found = next(
         (name for name, form in FORMATS.items() if form.ending == suffix), "saved_model"

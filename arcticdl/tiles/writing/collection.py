@@ -164,7 +164,8 @@ def _check_unique(ids: list[str]) -> None:
         twice = sorted(name for name, count in Counter(ids).items() if count > 1)
         raise SceneError(
             "Every scene must have its own `scene_id`; scenes are what folds keep "
-            f"apart. Received: {twice} more than once."
+            f"apart. Received: {twice} more than once. Rename the files, or give "
+            "`scene_id` (in a configuration a column of `data.table`)."
         )
 
 
