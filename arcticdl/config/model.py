@@ -255,10 +255,11 @@ def check_shares(config: Any) -> None:
         ValueError: Something does not go with it.
     """
     charted = [n for n in config.each_head if config.data.answered[n].shares]
+    joined = config.train.ensemble
     asked = {
         "data.series": config.data.series,
         "strata_within": config.strata_within,
-        "train.ensemble": config.train.ensemble,
+        "train.ensemble.combine stack": joined and joined.combine == "stack",
     }
     given = [key for key, value in asked.items() if value]
     steps = [step["name"] for step in config.train.augment if step["name"] in MIXING]

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from arcticdl.evaluation.autoice.shares import count_polygons, polygon_sums
 from arcticdl.metrics import confusion_matrix, scores
 from arcticdl.metrics.labels import label_counts, label_scores
 from arcticdl.tasks import Head
@@ -30,12 +31,13 @@ def chief_score(answer: np.ndarray, truth: np.ndarray, head: Head) -> float:
 
     Args:
         answer: Activated answers ``(n, channel)``.
-        truth: Labels ``(n,)`` or ``(n, channel)``, none of them void.
+        truth: Labels ``(n,)`` or ``(n, channel)``, none of them void; of shares with
+            numbers that tell the polygons of all scenes apart.
         head: What is answered.
 
     Returns:
-        Mean IoU of classes and labels, 0-1; of values the root mean square error with
-        its sign turned, in the label's units.
+        Mean IoU of classes and labels, 0-1; with their sign turned the root mean square
+        error of values, in the label's units, and the error of polygons' shares, 0-1.
     """
     if head.form.scored_by == "values":
         value = head.form.outputs["value"].read(answer, head)
@@ -47,6 +49,10 @@ def chief_score(answer: np.ndarray, truth: np.ndarray, head: Head) -> float:
         return float(found)
     assert head.form.codes is not None  # of a form with classes
     codes = head.form.codes(answer)
+    if head.form.scored_by == "shares":
+        found = count_polygons(truth[None], codes[None], np.ones((1, len(truth)), bool))
+        area, error, *_ = polygon_sums(found.mapped, found.charted).tolist()
+        return -float(error / area)
     matrix = confusion_matrix(truth[None], codes[None], len(head.classes))
     return float(scores(matrix)["mean_iou"])
 
@@ -109,7 +115,8 @@ def fit_stack(
 
     Raises:
         ValueError: The head gives quantiles or variances, whose meaning a linear model
-            would not keep; or a class of the head is not in ``truth``.
+            would not keep; it learns shares of polygons, which tell no pixel's class;
+            or a class of the head is not in ``truth``.
     """
     kind = head.spec.kind
     if kind in ("gaussian", "quantiles"):
@@ -117,6 +124,12 @@ def fit_stack(
             "A linear stack must be of probabilities or values: of quantiles and "
             f"variances it would make other numbers. Received: task {head.task!r}. "
             "Combine by 'mean' or 'greedy'."
+        )
+    if kind == "shares":
+        raise ValueError(
+            "A linear stack is fitted to pixels whose class is known, and shares of "
+            f"polygons tell none. Received: task {head.task!r}. Combine by 'mean' or "
+            "'greedy'."
         )
     features = np.concatenate(answers, axis=-1, dtype=np.float64)
     if kind == "values":

@@ -19,6 +19,7 @@ BINARY = read_head(
 )
 LABELS = read_head("a", {"task": "dense_multilabel", "classes": ["x", "y"]})
 VALUES = read_head("a", {"task": "dense_regression"})
+SHARES = read_head("a", {"task": "dense_shares", "classes": ["x", "y"]})
 
 
 def members(num_classes, n=400, count=3):
@@ -134,3 +135,12 @@ def test_what_a_stack_cannot_learn_is_refused():
     head = read_head("a", {"task": "dense_gaussian"})
     with pytest.raises(ValueError, match="'mean' or 'greedy'"):
         fit_stack([np.ones((5, 2))], np.ones(5), head)
+
+
+def test_shares_rank_members_by_polygon_and_teach_no_stack():
+    """One of four pixels of the first polygon is wrong, none of the second's two."""
+    truth = np.array([[3.0, 0.5, 0.5]] * 4 + [[1e9, 0.0, 1.0]] * 2)
+    answer = np.array([[0.9, 0.1]] + [[0.2, 0.8]] * 5)
+    assert chief_score(answer, truth, SHARES) == pytest.approx(-(4 * 0.25) / 6)
+    with pytest.raises(ValueError, match="tell none"):
+        fit_stack([answer, answer], truth, SHARES)

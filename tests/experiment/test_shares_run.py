@@ -12,6 +12,9 @@ import arcticdl
 from arcticdl.cli import main
 from arcticdl.config import load_config
 from arcticdl.errors import ConfigError
+from arcticdl.evaluation.scenes import evaluate_scenes
+from arcticdl.inference import load_model
+from arcticdl.tiles import open_store
 
 TINY = [
     "model={backbone: plain, options: {backbone_options: {width: 4, depth: 2}, "
@@ -126,6 +129,33 @@ def test_charts_beside_scenes_are_learnt_beside_other_heads():
     assert 0 <= heads["SOD"]["scores"]["share_error"] <= 1
 
 
+def test_members_are_weighted_by_the_shares_of_validation_scenes():
+    """Means of probabilities need no pixel's class; of the members the better leads."""
+    run("simulate", "data/charts", "--charts", "--scenes", 4, "--size", 64)
+    config = chart_config() | {"folds": {"n_splits": 2, "validation_groups": 1}}
+    ensemble = "train.ensemble={kind: seeds, members: 2, combine: greedy}"
+    settings = sets(*TINY, "train.batch_size=1", ensemble)
+    run("prepare", save(config), *settings)
+    run("train", "charts.yaml", "--fold", 0, *settings)
+    fold = Path("runs/charts/fold0")
+    told = json.loads((fold / "ensemble.json").read_text())
+    (found,) = told["validation"].values()
+    assert found["score"] == "share_error"
+    assert 0 <= found["ensemble"] <= min(found["members"].values()) <= 1
+    # Members see each validation pixel once here: the sample's score is the scenes'.
+    store = open_store("data/charts.tiles")
+    split = json.loads((fold / "split.json").read_text())
+    paths = [fold / f"member{k}" / "model.keras" for k in (0, 1)]
+    indices = store.manifest.index.get_indexer(
+        store.manifest.index[store.manifest.scene_id.isin(split["validation"])]
+    )
+    for path, member in zip(paths, ("member0", "member1"), strict=True):
+        model = load_model(path)
+        found_whole = evaluate_scenes(model, store, indices, tile_size_px=64)
+        error = found_whole["SOD"].result()["scores"]["share_error"]
+        assert found["members"][member] == pytest.approx(error, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -136,8 +166,11 @@ def test_charts_beside_scenes_are_learnt_beside_other_heads():
         ({"task": "segmentation"}, "what each class covers of the polygon"),
         ({"strata_within": [{"by": "distance", "edges": [1]}]}, "nobody knows"),
         (
-            {"train": {"ensemble": {"kind": "seeds", "members": 2}}},
-            "`shares` of ['SOD']",
+            {
+                "train": {"ensemble": {"kind": "seeds", "combine": "stack"}},
+                "folds": {"validation_groups": 1},
+            },
+            "['train.ensemble.combine stack'] do not go with the `shares` of ['SOD']",
         ),
         ({"train": {"augment": [{"name": "mixup"}]}}, "train.augment ['mixup']"),
     ],

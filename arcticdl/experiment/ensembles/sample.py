@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arcticdl.progress import track
+from arcticdl.scene.shares import MAX_NUMBER
 from arcticdl.tasks import Head
 from arcticdl.tiles import LabelInfo, TileStore
 
@@ -21,7 +22,8 @@ class Sample(NamedTuple):
     Attributes:
         head: What is answered.
         answers: Of each model activated answers ``(n, channel)`` float32.
-        truth: Labels ``(n,)`` or ``(n, channel)``, none of them void.
+        truth: Labels ``(n,)`` or ``(n, channel)``, none of them void; of shares
+            float64, with other numbers for the polygons of each scene.
     """
 
     head: Head
@@ -62,7 +64,7 @@ def sample_answers(
     share = max(1, _MAX_SAMPLED // num_scenes)
     kept: dict[str, list[Any]] = {name: [] for name in heads}
     scenes = list(_by_scene(store, indices))
-    for scene_id, tiles in track(scenes, "combine"):
+    for number, (scene_id, tiles) in enumerate(track(scenes, "combine")):
         stats = store.scene_stats(scene_id)
         for start in range(0, len(tiles), 8):
             part = tiles[start : start + 8]
@@ -78,7 +80,7 @@ def sample_answers(
                 drawn = rng.permutation(len(places))[:each]
                 where = tuple(places[drawn].T)
                 rows = [answer[name][where] for answer in answers]
-                kept[name].append((rows, read[info.name][where]))
+                kept[name].append((rows, _truth(info, read[info.name][where], number)))
     return {name: _joined(heads[name], name, kept[name]) for name in heads}
 
 
@@ -97,6 +99,15 @@ def _scored(
     known = info.scored(label)
     scored = np.asarray(known.all(axis=-1)) if info.num_channels else known
     return scored & valid if info.is_pixel else scored & valid.any(axis=(1, 2))
+
+
+def _truth(info: LabelInfo, label: NDArray[Any], scene: int) -> NDArray[Any]:
+    """Labels of a scene; polygons of different scenes do not share a number."""
+    if not info.shares:
+        return label
+    apart = label.astype(np.float64)
+    apart[:, 0] += scene * MAX_NUMBER
+    return apart
 
 
 def _joined(head: Head, name: str, parts: list[Any]) -> Sample:
