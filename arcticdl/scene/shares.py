@@ -44,13 +44,19 @@ def share_attributes(
         ``flag_colors``.
 
     Raises:
-        LabelError: See ``class_attributes``.
+        LabelError: See ``class_attributes``; or a class is called ``"polygon"``, as the
+            first channel is.
 
     Example:
         >>> share_attributes(["open water", "ice"])
         {'flag_meanings': 'polygon open_water ice', 'shares': 1}
     """
     named = class_attributes(classes, colors)
+    if POLYGON in named["flag_meanings"].split():
+        raise LabelError(
+            f"No class of a label of shares may be called {POLYGON!r}, which is its "
+            f"first channel. Received: {list(classes)}."
+        )
     attrs = {"flag_meanings": f"{POLYGON} {named['flag_meanings']}", SHARES: 1}
     return attrs | {k: v for k, v in named.items() if k == "flag_colors"}
 

@@ -99,12 +99,27 @@ def test_the_egg_code_of_a_chart_is_what_it_says(scene, tmp_path):
         ({"classes": ["a", "b"]}, LabelError, "as many as those of its shares"),
         ({"scheme": "binary"}, ValueError, "leave one of them out"),
         ({"columns": ()}, SourceError, "needs an ice chart"),
+        ({"classes": ["a", "b", "polygon"]}, LabelError, "first channel"),
     ],
 )
 def test_what_tells_no_shares_is_refused(scene, tmp_path, change, error, message):
     options = by_columns(tmp_path, (0.2, 0.3, 0.5), (1, 0, 0)) | change
     with pytest.raises(error, match=message):
         add_shares(scene, "ice", **options)
+
+
+def test_thirds_in_whole_percent_are_thirds(scene, tmp_path):
+    options = by_columns(tmp_path, (33, 33, 33), (33, 34, 34), total=100)
+    label = add_shares(scene, "ice", **options)["ice"].values
+    np.testing.assert_allclose(label[1:, 0, 0], [1 / 3] * 3, rtol=1e-6)
+    np.testing.assert_allclose(label[1:, 0, 5], np.array([33, 34, 34]) / 101, rtol=1e-6)
+
+
+def test_points_among_areas_are_refused_with_a_way_out(scene, tmp_path):
+    rows = [(g, {"water": 1.0, "ice": 0.0}) for g in (WEST, shapely.Point(5, -5))]
+    path = written(tmp_path / "mixed.gpkg", rows)
+    with pytest.raises(LabelError, match=r"\['Point'\] among the features; take these"):
+        add_shares(scene, "ice", path, columns=("water", "ice"))
 
 
 def test_a_chart_of_elsewhere_and_one_without_a_scheme_are_refused(scene, tmp_path):

@@ -73,7 +73,8 @@ def add_shares(
         FileNotFoundError: There is no such file.
         SourceError: It is no chart and no `columns` are told, or it is damaged.
         LabelError: No polygon touches the scene, shares do not add up, classes are not
-            as many as those of the file, or the scene has no position.
+            as many as those of the file, a feature is no area, or the scene has no
+            position.
         ValueError: An unknown scheme or column.
 
     Example:
@@ -90,6 +91,7 @@ def add_shares(
                 f"Received: both, of label {name!r}; leave one of them out."
             )
         table = read_features(path, layer=layer, crs=crs)
+        _refuse_lines(table, name)
         shares = column_shares(table, columns, total, name)
         known: tuple[Any, Any] = (tuple(columns), ())
         shapes: Callable[[Any], np.ndarray] = lambda plane: place_features(  # noqa: E731
@@ -148,7 +150,8 @@ def column_shares(
         ) from None
     told = ~np.isnan(shares).any(1)
     sums = shares.sum(1)
-    wrong = told & ~(np.abs(sums / total - 1.0) <= TOLERANCE)
+    # A hair more: three thirds in percent, 33 each, are 0.99 in binary numbers.
+    wrong = told & ~(np.abs(sums / total - 1.0) <= TOLERANCE + 1e-9)
     wrong |= (shares < 0).any(1)
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
@@ -161,6 +164,16 @@ def column_shares(
         )
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(shares / sums[:, None])
+
+
+def _refuse_lines(table: Any, name: str) -> None:
+    """Refuses features without an area, of which nothing can have a share."""
+    kinds = set(table.geom_type) - {"Polygon", "MultiPolygon"}
+    if kinds:
+        raise LabelError(
+            f"Label {name!r} of shares needs areas. Received: {sorted(kinds)} among "
+            "the features; take these out of the file, or choose another `layer`."
+        )
 
 
 def _scheme_of(name: str, scheme: str | ClassScheme | None) -> ClassScheme:
