@@ -10,6 +10,7 @@ from arcticdl import evaluation, tiles
 from arcticdl.errors import TaskError
 from arcticdl.evaluation.autoice.shares import SharesEvaluation
 from arcticdl.evaluation.choose import evaluation_for
+from arcticdl.evaluation.compare.comparison import compare_results
 from arcticdl.evaluation.compare.counts import count_units
 from arcticdl.models import build_multitask
 from arcticdl.tasks import read_head
@@ -102,6 +103,20 @@ def test_runs_are_compared_by_the_sums_of_their_scenes():
     assert pooled["share_error"] == pytest.approx(result["scores"]["share_error"])
     assert pooled["commonest"] == pytest.approx(result["scores"]["commonest"])
     np.testing.assert_allclose(found.truth[0], [2, 2 + 0.8, 3.2], atol=1e-6)
+
+
+def test_scores_of_pixels_are_no_choice_of_runs_that_learnt_shares():
+    results = {name: [scored().result()] for name in ("one", "two")}
+    found = compare_results(results, scores=["commonest"])
+    assert [row.score for row in found.rows] == ["commonest"]
+    with pytest.raises(ValueError, match=r"one of \['commonest', 'share_error'\]"):
+        compare_results(results, scores=["iou/young"])
+
+
+def test_one_polygon_is_no_polygons():
+    found = SharesEvaluation(HEAD)
+    found.add("x", chart((4, A)), said(0))
+    assert "in 1 charted polygon of 1 image" in found.result()["pooled"]
 
 
 def test_pictures_show_the_error_of_whole_polygons(tmp_path):

@@ -221,6 +221,7 @@ class SharesEvaluation(ImageEvaluation):
         pooled = sums.sum(0)
         num_polygons = sum(map(len, self._mapped.values()))
         images = "1 image" if len(sums) == 1 else f"{len(sums)} images"
+        polygons = "polygon" if num_polygons == 1 else "polygons"
         return without_nan(
             {
                 "task": self.head.task,
@@ -228,7 +229,7 @@ class SharesEvaluation(ImageEvaluation):
                 "classes": list(self.head.classes),
                 "colors": list(self.colors),
                 "pooled": (
-                    f"Shares of the classes in {num_polygons:,} charted polygons of "
+                    f"Shares of the classes in {num_polygons:,} charted {polygons} of "
                     f"{images}, weighted by their {int(pooled[0]):,} scored pixels; "
                     "the chart tells no pixel's class, and none is scored by itself."
                 ),

@@ -262,7 +262,7 @@ def _chosen(result: Mapping[str, Any], keys: Sequence[str]) -> list[Score]:
     """The scores that are compared, the chief one first."""
     kind = kind_of(result)
     known = {score.key: score for score in _COMPARED[kind]}
-    for title in ("iou", "f1"):
+    for title in () if kind == "shares" else ("iou", "f1"):
         known |= {
             f"{title}/{name}": Score(f"{title}/{name}", f"{title.upper()} of {name}")
             for name in result.get("classes") or ()
