@@ -22,6 +22,7 @@ TINY = (
     "train={batch_size: 2, epochs: 4, jit_compile: false}",
     "folds={n_splits: 2}",
     "tiles.size_px=32",
+    "predict.overlap_px=8",
 )
 
 
