@@ -76,7 +76,7 @@ def train(heads: tuple[str, ...], epochs: int, seed: int) -> Path:
     folder = Path("runs") / name
     if not (folder / "fold0" / "model.keras").is_file():
         config = write_config(name, heads, epochs, seed)
-        assert arcticdl(["train", str(config), "--fold", "0"]) == 0
+        assert arcticdl(["train", str(config), "--fold", "0", "--resume"]) == 0
     return folder
 
 

@@ -64,7 +64,7 @@ def write_scenes(draws: int) -> None:
         share = float((truth.ice.ice_type == OLD_ICE).mean())
         by_region.setdefault(truth.region, []).append((share, index))
     folder = Path("data/autoice")
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     held: dict[str, list[str]] = {"seen": [], "unseen": []}
     rng = np.random.default_rng(SEED)
     for region, found in sorted(by_region.items()):
@@ -100,7 +100,7 @@ def train(bands: list[str], epochs: int, seed: int) -> Path:
     if not Path("data", f"{list(INPUTS.values()).index(bands)}.tiles").is_dir():
         assert arcticdl(["prepare", str(config)]) == 0
     if not (Path("runs") / name / "fold0" / "model.keras").is_file():
-        assert arcticdl(["train", str(config), "--fold", "0"]) == 0
+        assert arcticdl(["train", str(config), "--fold", "0", "--resume"]) == 0
     return Path("runs") / name
 
 

@@ -104,7 +104,7 @@ def main() -> None:
         told = config(name, end, shares, "data/b/*[0-9].tif", asked.seed)
         path, fold = made(name, told), Path("runs") / name / "fold0"
         if not (fold / "model.keras").exists():
-            run("train", path, "--fold", "0")
+            run("train", path, "--fold", "0", "--resume")
         for further in ((), ("--data", "data/pixels.tiles")):
             end = "_pixels" if further else ""
             if not (fold / f"metrics{end}.json").exists():
