@@ -176,7 +176,7 @@ def _find(call: _Call, scenes: Sequence[xr.Dataset], target: Path) -> list[Path]
             f"objects. Received: products={call.products}, tta={tta}."
         )
     finder = build_model_finder(call.paths, settings)
-    _compare_with_training(finder, scenes, call.config, call.allow)
+    compare_with_training(finder, scenes, call.config, call.allow)
     folder, score = call.paths[0].parent, settings.objects.count_score
     return ObjectWriter(
         finder,
@@ -196,7 +196,7 @@ def _map(call: _Call, scenes: list[xr.Dataset], target: Path) -> list[Path]:
     predictor = _predictor(settings, call.paths, call.tta, line)
     targets = {head.spec.target for head in predictor.heads.values()}
     _check_targets(call, targets)
-    _compare_with_training(predictor, scenes, call.config, call.allow)
+    compare_with_training(predictor, scenes, call.config, call.allow)
     written: list[Path] = []
     if "pixel" in targets:
         writer = SceneWriter(
@@ -306,13 +306,24 @@ def _outputs(settings: PredictConfig, several: bool) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys((*settings.outputs, *further)))
 
 
-def _compare_with_training(
+def compare_with_training(
     predictor: Predictor | Finder,
     scenes: Sequence[xr.Dataset],
     config: Experiment | None,
     allow: Sequence[str],
 ) -> None:
-    """Refuses scenes unlike those of training, or says how they differ."""
+    """Refuses scenes unlike those of training, or says how they differ.
+
+    Args:
+        predictor: What answers, with the cards of its members.
+        scenes: With the bands of the cards.
+        config: Of the run, which may allow a difference as well; ``None``: there is no
+            run.
+        allow: As of ``check_like_training``.
+
+    Raises:
+        ValueError: As of ``check_like_training``.
+    """
     allowed = {*allow, *(config.predict.allow if config else ())}
     card = predictor.card
     if isinstance(predictor, Predictor) and len(predictor.members) > 1:

@@ -260,8 +260,40 @@ def test_charts_are_handed_on(small, work, capsys):
     assert len(chart.eggs) > 0
     assert main(["charts", str(small), "-o", str(out)]) == 1
     assert "already. Choose another place" in capsys.readouterr().err
-    with pytest.raises(ConfigError, match="one model"):
+    with pytest.raises(ConfigError, match="name other scenes"):
         chart_scenes(small, fold="all")
+
+
+def test_the_mean_of_all_folds_draws_the_charts_of_a_scene(small, work, tmp_path):
+    """Its concentration is the median of the means of both folds' probabilities."""
+    run_dir = tmp_path / "both"
+    shutil.copytree(small, run_dir, ignore=shutil.ignore_patterns("maps", "charts"))
+    shutil.copytree(run_dir / "fold0", run_dir / "fold1")
+    model = load_model(run_dir / "fold1" / "model.keras")
+    rng = np.random.default_rng(0)
+    model.set_weights([w + rng.normal(0, 0.05, w.shape) for w in model.get_weights()])
+    model.save(run_dir / "fold1" / "model.keras")
+    path = sorted((work / "data" / "autoice").glob("*_prep.nc"))[0]
+    prob = []
+    for fold in ("0", "1"):
+        out = tmp_path / f"prob{fold}"
+        predict(run_dir, [str(path)], out, fold=fold, products=[],
+                overrides=["predict.outputs=[prob]"])  # fmt: skip
+        with xr.open_dataset(next(out.glob("*.nc"))) as maps:
+            prob.append(maps["SIC_prob"].values)
+    mean = np.mean(prob, axis=0)
+    wanted = (np.cumsum(mean, axis=0) < 0.5).sum(axis=0)
+    run("charts", run_dir, path, "--fold", "all", "-o", tmp_path / "charts")
+    found = {}
+    for fold in ("0", "all"):
+        chart_scenes(run_dir, [str(path)], tmp_path / fold, fold=fold)
+        with xr.open_dataset(
+            next((tmp_path / fold).glob("*/chart.nc")), mask_and_scale=False
+        ) as maps:
+            found[fold] = maps["SIC"].values
+    told = found["all"] != 255
+    np.testing.assert_array_equal(found["all"][told], wanted[told])
+    assert (found["0"] != found["all"]).any()
 
 
 def test_a_scene_without_charts_is_charted(small, work):

@@ -21,7 +21,13 @@ def charts(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder. Default: RUN/charts.")
     ] = None,
-    fold: Annotated[str, typer.Option(metavar="K|full", help="Whose model.")] = "0",
+    fold: Annotated[
+        str,
+        typer.Option(
+            metavar="K|full|all",
+            help="Whose model; all: the mean of all folds, of scenes that are named.",
+        ),
+    ] = "0",
     min_area: Annotated[
         float,
         typer.Option(

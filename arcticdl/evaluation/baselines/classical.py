@@ -10,7 +10,7 @@ from arcticdl.evaluation.baselines.features import (
     image_features,
     neighbourhood_features,
 )
-from arcticdl.evaluation.baselines.pixels import read_tiles
+from arcticdl.evaluation.baselines.pixels import one_thread, read_tiles
 from arcticdl.evaluation.choose import evaluation_for
 from arcticdl.evaluation.images import rows_by_name
 from arcticdl.tasks import Head
@@ -179,6 +179,19 @@ def fit_method(
         quantiles, members and Gaussians the errors of a fifth of the rows, which is
         left out of the fit, tell the spread; it is the same everywhere.
     """
+    with one_thread():
+        fitted = _fit(name, rows, head, seed)
+
+    def answer(flat: np.ndarray) -> np.ndarray:
+        with one_thread():
+            return fitted(flat)
+
+    return answer
+
+
+def _fit(
+    name: str, rows: Rows, head: Head, seed: int
+) -> Callable[[np.ndarray], np.ndarray]:
     if head.form.scored_by == "classes":
         return _fit_classes(name, rows, len(head.classes), seed)
     if head.form.scored_by == "labels":

@@ -14,9 +14,9 @@ from arcticdl.errors import ConfigError, LabelError
 from arcticdl.experiment.bundles.models import model_files
 from arcticdl.experiment.data.anchors import find_anchors
 from arcticdl.experiment.data.inputs import open_inputs
+from arcticdl.experiment.predict import compare_with_training
 from arcticdl.experiment.scenes import open_configured
 from arcticdl.files import atomic_folder, atomic_path, refuse_existing, safe_name
-from arcticdl.inference.preflight import check_like_training
 from arcticdl.metrics.autoice import AUTOICE_CLASSES, in_tenths
 from arcticdl.scene import class_attributes, is_swath
 from arcticdl.seaice.schemes import AUTOICE_FLOE, AUTOICE_SIC, AUTOICE_SOD
@@ -45,7 +45,8 @@ def chart_scenes(
         inputs: Scene files; none: the scenes that the fold was tested on.
         out: Folder, in which each scene has one of its own; default: ``charts`` in the
             run folder.
-        fold: Whose model, or ``"full"``.
+        fold: Whose model, or ``"full"``; ``"all"``: the mean of all trained folds, of
+            scenes that are named.
         min_area_km2: Regions of the polygons below this get what their largest
             neighbour has. The picture and the submission keep every pixel.
         submission: NetCDF to write besides, as the AutoICE challenge takes it: a
@@ -61,8 +62,8 @@ def chart_scenes(
         submission.
 
     Raises:
-        ConfigError: All folds at once, or a submission of maps that are not on the
-            pixels of the SAR.
+        ConfigError: All folds at once of scenes that are not named, or a submission of
+            maps that are not on the pixels of the SAR.
         TaskError: A head is missing, or answers with other classes.
         ValueError: A scene is unlike those of training (``check_like_training``).
         FileExistsError: A folder or the submission exists, without ``overwrite``.
@@ -72,11 +73,13 @@ def chart_scenes(
     from arcticdl.inference.predictor import Predictor
     from arcticdl.models.card import model_heads
 
-    if fold == "all":
+    if fold == "all" and not inputs:
         raise ConfigError(
-            "A chart is drawn by one model: name a fold (--fold K). Received: all."
+            "Each scene of a run taught some of its folds: name other scenes, whose "
+            "charts the mean of all folds shall draw, or a fold (--fold K). Received: "
+            "fold 'all' and no scene."
         )
-    config, (path,) = model_files(Path(run), fold, ())
+    config, paths = model_files(Path(run), fold, ())
     if config is None:
         raise ConfigError(f"Charts are of a run folder. Received: {run}.")
     if submission is not None and config.data.grid is not None:
@@ -84,24 +87,23 @@ def chart_scenes(
             "A submission has the pixels of the SAR, and `data.grid` moves this run's "
             f"scenes to others. Received: submission={str(submission)!r}."
         )
-    scenes = _open(config, list(inputs), path.parent / "split.json")
+    scenes = _open(config, list(inputs), paths[0].parent / "split.json")
     target = Path(run) / "charts" if out is None else Path(out)
     folders = [target / safe_name(str(s.attrs["scene_id"])) for s in scenes]
     one = [Path(submission)] if submission else []
     refuse_existing(*folders, *one, overwrite=overwrite)
     settings = config.predict
-    model = load_model(path)
-    heads = chart_heads(model_heads(model)).values()
+    models = [load_model(path) for path in paths]
+    heads = chart_heads(model_heads(models[0])).values()
     kinds = [k for k in ("class", "value") if any(k in h.form.outputs for h in heads)]
     predictor = Predictor(
-        model,
+        models if len(models) > 1 else models[0],
         tta=settings.tta,
         batch_size=settings.batch_size,
         tile_size_px=settings.tile_size_px,
         outputs=kinds,
     )
-    for scene in scenes:
-        check_like_training(predictor.card, scene, {*allow, *settings.allow})
+    compare_with_training(predictor, scenes, config, allow)
     target.mkdir(parents=True, exist_ok=True)
     with _submitted(submission) as submit:
         for scene, folder in zip(scenes, folders, strict=True):
