@@ -1,7 +1,8 @@
 """Tables of choices: one way to list, to look up and to extend what a name may be."""
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -139,7 +140,62 @@ def check_choices(
     """Refuses the first of several names that is not among the choices.
 
     Raises:
-        ValueError: As for ``check_choice``.
+        ValueError: As for ``check_choice``, or ``names`` is a text.
     """
+    check_names(**{argument: names})
     for name in names:
         check_choice(argument, name, choices)
+
+
+def check_names(**given: Any) -> None:
+    """Refuses a text where a list of names is meant: Python would read its letters.
+
+    Args:
+        given: Each argument under its name; ``None`` passes.
+
+    Raises:
+        ValueError: One is a text.
+
+    Example:
+        >>> check_names(classes=("water", "ice"), columns="wi")
+        Traceback (most recent call last):
+        ValueError: `columns` must be a list of names. Received: columns='wi', a text; \
+a list of one is ['wi'].
+    """
+    for argument, names in given.items():
+        if isinstance(names, str | bytes):
+            raise ValueError(
+                f"`{argument}` must be a list of names. Received: "
+                f"{argument}={names!r}, a text; a list of one is [{names!r}]."
+            )
+
+
+Range = tuple[str, Callable[[float], bool]]
+"""What an argument must be, in words and as a test."""
+
+
+def check_ranges(
+    rules: Mapping[str, Range],
+    given: Mapping[str, Any],
+    error: type[ValueError] = ValueError,
+) -> None:
+    """Refuses numbers out of their range, and those that are not finite.
+
+    Args:
+        rules: Range of each argument.
+        given: Value of some of them; ``None`` passes.
+        error: What is raised.
+
+    Raises:
+        ValueError: One is.
+
+    Example:
+        >>> rules = {"share": ("in 0...1", lambda value: 0 <= value <= 1)}
+        >>> check_ranges(rules, {"share": 1.5})
+        Traceback (most recent call last):
+        ValueError: `share` must be in 0...1. Received: share=1.5.
+    """
+    for name, value in given.items():
+        rule, holds = rules[name]
+        if value is not None and not (math.isfinite(value) and holds(value)):
+            raise error(f"`{name}` must be {rule}. Received: {name}={value}.")

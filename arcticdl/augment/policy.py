@@ -21,7 +21,7 @@ from arcticdl.augment.motion import Motion, draw_motion, move
 from arcticdl.augment.objects import check_arrays, move_all, refuse_steps
 from arcticdl.augment.table import AUGMENTATIONS
 from arcticdl.boxes import BoxRule
-from arcticdl.choices import choose
+from arcticdl.choices import check_names, choose
 from arcticdl.errors import PluginError
 
 Augmented = tuple[FloatArray, dict[str, NDArray[Any]], BoolArray]
@@ -142,6 +142,7 @@ def build_policy(
         >>> out[0, :, :, 0].tolist()
         [[1.0, 0.0], [3.0, 2.0]]
     """
+    check_names(bands=bands)
     built = [_build_step(step, bands) for step in steps]
     return Policy(built, find_directions(bands, vectors, angles))
 

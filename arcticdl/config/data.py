@@ -17,6 +17,9 @@ from arcticdl.config.sources import (
     TableConfig,
 )
 
+_TAKEN = ("band", "image", "lat", "lon", "spatial_ref", "valid", "x", "y")
+"""``scene.contract.TAKEN``, which is not loaded to read a configuration."""
+
 
 class DataConfig(Section):
     """Which scenes, with which bands and labels."""
@@ -122,6 +125,16 @@ class DataConfig(Section):
         told = [name for name, ref in refs.items() if ref and ref.column]
         if told and self.table is None:
             raise ValueError(f"{told} name columns of `table`, which is absent")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_have_names_of_their_own(self) -> "DataConfig":
+        taken = sorted(set(self.labels) & set(_TAKEN))
+        if taken:
+            raise ValueError(
+                f"a label cannot be called {taken[0]!r}, which has a meaning in every "
+                f"scene, as have {sorted(set(_TAKEN) - {taken[0]})}; name it otherwise"
+            )
         return self
 
     @model_validator(mode="after")

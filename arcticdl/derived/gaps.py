@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
-from arcticdl.choices import check_choice
+from arcticdl.choices import check_choice, check_names
 from arcticdl.derived.add import append_layers, with_valid, with_validity
 from arcticdl.derived.source import Layer, Read
 from arcticdl.scene import check_scene
@@ -59,6 +59,7 @@ def mark_gaps(
         >>> found["image"].sel(band="gap").values.tolist(), found["valid"].all().item()
         ([[0.0, 1.0, 0.0, 1.0]], True)
     """
+    check_names(bands=bands)
     if reach_px < 1:
         raise ValueError(f"`reach_px` must be at least 1. Received: {reach_px}.")
     scene = with_valid(check_scene(scene))

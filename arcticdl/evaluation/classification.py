@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.choices import check_names
 from arcticdl.evaluation.evaluate import SegmentationEvaluation
 
 _MAX_POINTS = 200  # of a curve; more cannot be told apart in a figure
@@ -27,6 +28,7 @@ class ClassificationEvaluation(SegmentationEvaluation):
     """
 
     def __init__(self, classes: Sequence[str], **options: Any) -> None:
+        check_names(classes=classes)
         super().__init__(classes, **options)
         self._answers: dict[str, dict[str, Any]] = {}
 

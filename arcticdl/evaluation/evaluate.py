@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.choices import check_names
 from arcticdl.evaluation.calibration import Calibration
 from arcticdl.evaluation.images import ImageEvaluation, check_same
 from arcticdl.evaluation.pictures import paint_classes
@@ -54,6 +55,7 @@ class SegmentationEvaluation(ImageEvaluation):
         num_resamples: int = 1000,
         seed: int = 0,
     ) -> None:
+        check_names(classes=classes, colors=colors, bands=bands)
         if len(classes) < 2 or len(set(classes)) != len(classes):
             raise ValueError(
                 "`classes` must hold at least two distinct names. "

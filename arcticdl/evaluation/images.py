@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.choices import check_names
 from arcticdl.evaluation.pictures import Painter, TilePictures
 from arcticdl.evaluation.scene_pictures import ScenePictures
 
@@ -193,6 +194,7 @@ def counted_pixels(
         >>> [int(mask.sum()) for mask in masks]
         [16, 12]
     """
+    check_names(scene_ids=scene_ids)
     size = np.broadcast_to(tile_size_px, 2)
     # Corners by scene and cell: who overlaps begins in the same or the next cell.
     corners: dict[tuple[str, int, int], list[tuple[int, int]]] = {}

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.choices import check_names
 from arcticdl.evaluation.images import ImageEvaluation, check_same, interval_of
 from arcticdl.evaluation.pictures import paint_counts
 from arcticdl.metrics.confusion import without_nan
@@ -43,6 +44,7 @@ class LabelEvaluation(ImageEvaluation):
         num_resamples: int = 1000,
         seed: int = 0,
     ) -> None:
+        check_names(bands=bands)
         self.head = head
         self._counts: dict[str, np.ndarray] = {}
         super().__init__(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.choices import check_names
 from arcticdl.evaluation.images import ImageEvaluation, check_same, interval_of
 from arcticdl.evaluation.pictures import paint_values
 from arcticdl.metrics import Moments, merge_moments, regression_moments
@@ -48,6 +49,7 @@ class ValueEvaluation(ImageEvaluation):
         num_resamples: int = 1000,
         seed: int = 0,
     ) -> None:
+        check_names(bands=bands)
         self.head = head
         self._moments: dict[str, list[Moments]] = {}
         levels = _LEVELS if head.spec.kind == "gaussian" else head.size

@@ -50,6 +50,7 @@ from arcticdl.sources.reader import READERS
 from arcticdl.tasks.outputs import OF_CODE
 from arcticdl.tiles.folds.given import read_names
 from arcticdl.tiles.plan import check_overlap, parse_tile_size
+from arcticdl.tiles.sampling import check_sampling
 from arcticdl.tiles.table import SAMPLERS, SPLITTERS
 
 _SAMPLED = {"store", "indices", "label"}
@@ -101,13 +102,15 @@ def check_preparation(config: Experiment) -> None:
     read_regions(config)
     splitter, sampler = config.folds.splitter, config.train.sampler
     function = SPLITTERS[splitter.name]
-    given = fixed_of(function, dict.fromkeys(SPLIT_GIVEN))
-    check_call(function, splitter.options, "folds.splitter.options", given)
+    fixed = fixed_of(function, {k: getattr(config.folds, k) for k in SPLIT_GIVEN})
+    key = "folds.splitter.options"
+    _try(key, call_with, function, splitter.options, key, **fixed)
     for key in ("test", "validation"):
         if isinstance(given_part := getattr(config.folds, key), str):
             read_names(given_part, key)
     function = SAMPLERS[sampler.name]
     check_call(function, sampler.options, "train.sampler.options", _SAMPLED)
+    _try("train.sampler.options", check_sampling, **sampler.options)
     check_augment(config)
     learnt = {name: config.data.answered[name] for name in config.each_head}
     boxed = [name for name, label in learnt.items() if label.target == "object"]

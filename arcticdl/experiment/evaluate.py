@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.choices import check_names
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.ceilings import open_ceilings
@@ -105,6 +106,7 @@ def _check_overrides(run: str | Path, overrides: Sequence[str]) -> None:
     Raises:
         ConfigError: A key that none hangs on, or a bare model.
     """
+    check_names(overrides=overrides)
     for text in overrides:
         section, _, key = text.split("=")[0].strip().partition(".")
         if section != "predict" or key.split(".")[0] not in _SCORED_SO:
@@ -314,11 +316,9 @@ def _headline(result: Mapping[str, Any]) -> list[str]:
         told = _number(baseline["scores"][chief.key])
         lines.append(f"{baseline.get('title', name):>18} {told}  ({chief.title})")
     lines += [*_covered(result), *_restored(result), *_instances(result)]
-    lines += [
-        f"{'note':>18} {line}" for line in describe_bias(result.get("bias") or [])
-    ]
-    distance = result["extra"].get("distance_px")
-    if distance:
+    notes = describe_bias(result.get("bias") or [])
+    lines += [f"{'note':>18} {line}" for line in notes]
+    if distance := result["extra"].get("distance_px"):
         lines.append(
             f"{'distance':>18} median {distance['median']:.2f} px, mean "
             f"{distance['mean']:.2f} px, no line in {distance['num_missing']} of "

@@ -9,6 +9,7 @@ import difflib
 import inspect
 import json
 from collections.abc import Callable, Collection, Mapping
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
@@ -172,10 +173,15 @@ def _check_types(
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        return get_type_hints(function)
-    except (NameError, TypeError):  # types that are imported for checkers only
-        return {}
+    found: dict[str, Any] = {}
+    scope = getattr(inspect.unwrap(function), "__globals__", {})
+    for name, told in getattr(function, "__annotations__", {}).items():
+        one = SimpleNamespace(__annotations__={name: told})
+        try:
+            found |= get_type_hints(one, scope, include_extras=True)
+        except (NameError, TypeError):  # a type that is imported for checkers only
+            continue
+    return found
 
 
 def _check_type(hint: Any, value: Any, path: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import xarray as xr
 from rich.console import Console
 
+from arcticdl.choices import check_names
 from arcticdl.config import Experiment
 from arcticdl.config.predict import PredictConfig
 from arcticdl.errors import ConfigError
@@ -102,6 +103,7 @@ def predict(
             that a fold was tested on is gone.
         OSError: ``out`` cannot be written to.
     """
+    check_names(inputs=inputs, products=products, allow=allow, overrides=overrides)
     check_overrides(overrides)
     part = read_shard(shard)
     config, paths = model_files(Path(run), fold, tuple(overrides))

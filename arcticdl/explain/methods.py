@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from arcticdl.choices import check_choice, check_choices
+from arcticdl.choices import check_choice, check_choices, check_names
 from arcticdl.explain.gradient import differentiate
 from arcticdl.explain.subject import Floats, Subject
 from arcticdl.models.probe import deepest, find_features, with_features, with_hook
@@ -54,6 +54,7 @@ def activations(subject: Subject, *, layers: Sequence[str] | None = None) -> Met
     Raises:
         ValueError: No such layer.
     """
+    check_names(layers=layers)
     found = find_features(subject.model)
     levels = [n for n in found if n.startswith("backbone/")]
     by_stride = {feature.stride: name for name, feature in found.items()}

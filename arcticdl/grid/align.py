@@ -7,7 +7,7 @@ from typing import Any
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from arcticdl.choices import check_choice
+from arcticdl.choices import check_choice, check_names
 from arcticdl.errors import BandNotFoundError, SceneError
 from arcticdl.grid.averaging import (
     AveragingRules,
@@ -90,6 +90,7 @@ def align(
         >>> coarse["x"].values.tolist(), coarse["image"].values[0, 0].tolist()
         ([50.0, 150.0], [7.0, 7.0])
     """
+    check_names(angle_bands=angle_bands)
     single = isinstance(scenes, xr.Dataset)
     several = [scenes] if isinstance(scenes, xr.Dataset) else list(scenes)
     if not several:
@@ -135,6 +136,7 @@ def to_swath(
         ValueError: A choice is unknown, or nothing tells what vectors refer to.
         BandNotFoundError: A named band is not there.
     """
+    check_names(angle_bands=angle_bands)
     options = Resampling(resampling)
     directed = Directed(tuple(angle_bands), tuple(vector_bands), vector_frame)
     source = scene_geobox(check_scene(scene))

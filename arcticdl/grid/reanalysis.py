@@ -6,7 +6,7 @@ from typing import Any
 
 import xarray as xr
 
-from arcticdl.choices import check_choice
+from arcticdl.choices import check_choice, check_names
 from arcticdl.errors import BandNotFoundError, SourceError
 from arcticdl.grid.align import align, to_swath
 from arcticdl.grid.vectors import FRAMES
@@ -57,6 +57,7 @@ def align_reanalysis(
         BandNotFoundError: A variable is not there, or one component of two.
         ValueError: An unknown choice.
     """
+    check_names(bands=bands)
     if vector_frame is not None:
         check_choice("vector_frame", vector_frame, FRAMES)
     fields, vectors = open_fields(path, scene, bands=bands, max_gap_h=max_gap_h)

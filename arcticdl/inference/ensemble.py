@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from arcticdl.choices import check_names
 from arcticdl.inference.layers import ReadAnswer, SourceUnits, WeightedMean
 from arcticdl.inference.predictor import (
     AnyModel,
@@ -69,6 +70,7 @@ def build_ensemble(
         >>> get_card(build_ensemble(members))["ensemble"]["members"]
         {'member0': 0.5, 'member1': 0.5}
     """
+    check_names(names=names, seen=seen)
     models = load_all(members)
     if len(models) < 2:
         raise ValueError(

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from arcticdl.choices import check_names
 from arcticdl.inference.blend import window_starts
 from arcticdl.inference.forward import Answers
 from arcticdl.inference.maps import MapLayer
@@ -58,6 +59,7 @@ def predict_images(
         TaskError: A head answers for each pixel; see ``predict_scene``.
         BandNotFoundError: A scene lacks a band of the card.
     """
+    check_names(outputs=outputs)
     predictor = Predictor(
         model,
         normalizer=normalizer,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from arcticdl.choices import check_choice, choose
+from arcticdl.choices import check_choice, check_names, choose
 from arcticdl.inference.table import STEPS
 from arcticdl.void import VOID_CLASS
 
@@ -99,6 +99,7 @@ def postprocess(
         >>> int(postprocess(codes, ("water", "ice"), steps).max())
         0
     """
+    check_names(classes=classes)
     ground = Ground(tuple(classes), pixel_area_m2)
     void = codes == VOID_CLASS
     for step in steps:
@@ -353,6 +354,7 @@ def threshold_classes(
     Raises:
         ValueError: An unknown class, or a threshold outside 0 to 1.
     """
+    check_names(classes=classes)
     reached = np.where(prob >= least_prob(classes, thresholds), prob, -1.0)
     codes = reached.argmax(axis=-1).astype(np.uint8)
     return np.where(reached.max(axis=-1) < 0, np.uint8(VOID_CLASS), codes)

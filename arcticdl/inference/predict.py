@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from arcticdl.choices import check_names
 from arcticdl.inference.blend import blend_weights, window_starts
 from arcticdl.inference.forward import Answers
 from arcticdl.inference.gaps.layers import OBSERVED, gap_starts, read_observed
@@ -111,6 +112,7 @@ def predict_scene(
         BandNotFoundError: The scene lacks a band of the card.
         FileExistsError: ``out`` exists and ``overwrite`` is false.
     """
+    check_names(outputs=outputs)
     predictor = Predictor(
         model,
         normalizer=normalizer,

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import xarray as xr
 
+from arcticdl.choices import check_names
 from arcticdl.errors import BandNotFoundError, TaskError
 from arcticdl.inference.forward import (
     NOVELTY,
@@ -88,6 +89,7 @@ class Predictor:
         postprocess: Sequence[Mapping[str, Any]] = (),
         jit_compile: bool | None = None,
     ) -> None:
+        check_names(outputs=outputs)
         models = load_all(model)
         self.card, self.heads = in_common(models)
         _refuse_objects(self.heads)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from arcticdl.choices import check_choices
+from arcticdl.choices import check_choices, check_names
 from arcticdl.scene import read_values, scene_geobox
 from arcticdl.tiles.writing.footprints import pixel_side_m
 from arcticdl.tiles.writing.scan import read_valid
@@ -126,6 +126,7 @@ def check_like_training(
         ValueError: A band is more than 10 times larger or smaller, or a pixel more than
             2 times, and it is not allowed; or ``allow`` names something else.
     """
+    check_names(allow=allow)
     check_choices("allow", allow, ALLOWED)
     told = (card or {}).get(TRAINED_ON)
     if not told:

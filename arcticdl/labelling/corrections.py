@@ -17,6 +17,7 @@ import pandas as pd
 import shapely
 import xarray as xr
 
+from arcticdl.choices import check_names
 from arcticdl.errors import LabelError
 from arcticdl.labelling.layer_files import read_layer
 from arcticdl.labelling.outlines import PIXELS
@@ -81,6 +82,7 @@ def read_corrections(path: str | Path, classes: Sequence[str]) -> Corrections:
         LabelError: A column is missing, a correction is no class or number, or has no
             author, no time or no scene.
     """
+    check_names(classes=classes)
     table = decided(read_layer(path), path)
     for column in ("author", "time"):
         blank = table[column].map(_text) == ""

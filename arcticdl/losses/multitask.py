@@ -11,6 +11,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from arcticdl.choices import check_names
 from arcticdl.losses.base import check_range, ratio, share_of_replica
 from arcticdl.losses.combined import has_labels
 from arcticdl.replicas import over_replicas
@@ -32,6 +33,7 @@ class HeadWeights(keras.layers.Layer):
     """
 
     def __init__(self, heads: Sequence[str], **kwargs: Any) -> None:
+        check_names(heads=heads)
         super().__init__(**kwargs)
         self.heads = tuple(str(head) for head in heads)
         if not self.heads or len(set(self.heads)) < len(self.heads):
@@ -214,6 +216,7 @@ class GradNormWeights(HeadWeights):
     def __init__(
         self, heads: Sequence[str], *, alpha: float = 1.5, **kwargs: Any
     ) -> None:
+        check_names(heads=heads)
         super().__init__(heads, **kwargs)
         self.alpha = check_range("alpha", alpha, 0, 100)
         self._in_training = False

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from arcticdl.choices import check_names
 from arcticdl.void import VOID_CLASS
 
 CountArray = NDArray[np.int64]
@@ -120,6 +121,7 @@ def scores(
         >>> scores([[3, 1], [0, 4]])["accuracy"]
         0.875
     """
+    check_names(class_names=class_names)
     matrix = _check_matrix(cm)
     names = _class_names(class_names, len(matrix))
     table = class_scores(matrix)

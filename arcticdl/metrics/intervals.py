@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from arcticdl.choices import check_names
 from arcticdl.metrics.confusion import class_scores
 
 
@@ -38,6 +39,7 @@ def bootstrap_scores(
     Raises:
         ValueError: `cms` is no stack of square matrices, or an option is out of range.
     """
+    check_names(class_names=class_names)
     stack = _check_stack(cms, num_resamples, confidence)
     num_images, num_classes = len(stack), stack.shape[1]
     names = class_names or [str(code) for code in range(num_classes)]

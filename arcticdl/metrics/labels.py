@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from arcticdl.choices import check_names
 from arcticdl.void import VOID_CLASS
 
 
@@ -61,6 +62,7 @@ def label_scores(counts: ArrayLike, classes: Sequence[str]) -> dict[str, Any]:
         (true entries). NaN where there is nothing to score by; a mean is over the
         classes that are not.
     """
+    check_names(classes=classes)
     counts = np.asarray(counts, np.float64)
     hit, alarm, miss = counts[:, 1, 1], counts[:, 0, 1], counts[:, 1, 0]
     with np.errstate(invalid="ignore", divide="ignore"):

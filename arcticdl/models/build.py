@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from arcticdl.choices import check_names
 from arcticdl.models.card import Card, resolve_num_bands
 from arcticdl.models.contracts import Decoded, Pyramid, pyramid_levels
 from arcticdl.models.dates import Dates
@@ -198,6 +199,7 @@ def build_multitask(
         >>> {name: output.shape[-1] for name, output in model.output.items()}
         {'sod': 6, 'sic': 1}
     """
+    check_names(bands=bands)
     design = _Design(
         backbone,
         decoder,

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from arcticdl.choices import check_choice, choose
+from arcticdl.choices import check_choice, check_names, choose
 from arcticdl.models.architectures import ARCHITECTURES
 from arcticdl.models.backbones.segmentation_models import (
     ENCODERS,
@@ -65,6 +65,7 @@ def from_segmentation_models(
         >>> model.output_shape
         (None, None, None, 3)
     """
+    check_names(bands=bands)
     module, stride = choose("architecture", architecture, ARCHITECTURES)
     check_choice("backbone", backbone, ENCODERS)
     check_choice("adapter", adapter, ADAPTERS)

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from arcticdl.choices import check_names
 from arcticdl.plots.maps import class_legend, class_rgb, composite_rgb
 from arcticdl.plots.style import checked_colors, house_style, new_figure
 from arcticdl.void import VOID_CLASS
@@ -47,6 +48,7 @@ def show_augmented(
     Raises:
         ValueError: The arrays do not fit each other, or `num_draws` is below 1.
     """
+    check_names(classes=classes, colors=colors)
     image, named, valid = _checked(image, labels, valid, num_draws)
     drawn = [(image, named, valid)]
     for draw in range(num_draws):

@@ -12,6 +12,7 @@ from matplotlib.patheffects import Normal, Stroke
 from numpy.typing import ArrayLike
 
 from arcticdl.boxes import IGNORE, box_corners, is_box
+from arcticdl.choices import check_names
 from arcticdl.plots.style import (
     VOID_COLOR,
     checked_colors,
@@ -56,6 +57,7 @@ def draw_boxes(
         scores: Written at the upper left of each.
         found: Whether a model found them: dashed, else solid.
     """
+    check_names(colors=colors)
     array = np.asarray(boxes, np.float64).reshape(-1, 6)
     texts = [""] * len(array)
     if scores is not None:
@@ -105,6 +107,7 @@ def box_pictures(
     Raises:
         ValueError: No picture, or colours that do not fit the classes.
     """
+    check_names(classes=classes, colors=colors)
     if not pictures:
         raise ValueError("`pictures` must hold at least one. Received: none.")
     colors = checked_colors(classes, colors)

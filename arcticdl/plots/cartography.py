@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
+from arcticdl.choices import check_names
 from arcticdl.plots.maps import band_composite, class_map, object_map
 from arcticdl.plots.style import house_style, new_figure
 from arcticdl.plots.values import value_map
@@ -67,6 +68,7 @@ def scene_map(
     Raises:
         ValueError: If there is neither an image nor a label, or the label is absent.
     """
+    check_names(classes=classes, colors=colors, bands=bands)
     panels = chosen_panels(scene, label)
     step = max(1, -(-max(scene.sizes["y"], scene.sizes["x"]) // _MAX_SIDE_PX))
     thin = scene.isel(y=slice(None, None, step), x=slice(None, None, step))

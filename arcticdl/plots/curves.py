@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
+from arcticdl.choices import check_names
 from arcticdl.plots.history import quantities, read_history
 from arcticdl.plots.style import PALETTE, house_style, new_figure, spelled
 
@@ -41,6 +42,7 @@ def training_curves(
         FileNotFoundError: If a file is not there.
         ValueError: If a file holds no epoch, or a quantity is not in it.
     """
+    check_names(metrics=metrics)
     runs = _read_histories(history)
     known = list(dict.fromkeys(n for frame in runs.values() for n in quantities(frame)))
     names = list(metrics) if metrics is not None else known
@@ -107,6 +109,7 @@ def confusion(
     Raises:
         ValueError: If the matrix is not square or does not fit the classes.
     """
+    check_names(classes=classes)
     counts = np.asarray(cm)
     if counts.shape != (len(classes), len(classes)):
         raise ValueError(

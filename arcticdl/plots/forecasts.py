@@ -11,6 +11,7 @@ from matplotlib.dates import AutoDateLocator
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from arcticdl.choices import check_names
 from arcticdl.plots.style import (
     PALETTE,
     VOID_COLOR,
@@ -44,6 +45,7 @@ def scores_over_leads(
     Returns:
         The figure.
     """
+    check_names(networks=networks)
     with house_style():
         ax = new_figure((4.6, 3.8)).add_subplot()
         methods = list(dict.fromkeys(row["method"] for row in rows))
@@ -90,6 +92,7 @@ def extent_curves(
     Returns:
         The figure.
     """
+    check_names(methods=methods)
     with house_style():
         # No wider: its letters must be read on a phone.
         ax = new_figure((5.6, 3.6)).add_subplot()

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from arcticdl.choices import check_names
 from arcticdl.plots.style import PALETTE, default_colors, house_style, new_figure
 
 _WAYS = {"permuted": ("permuted", PALETTE[0]), "left_out": ("left out", PALETTE[4])}
@@ -99,6 +100,7 @@ def decision_plane(
         The figure: the likeliest class in its colour, or the first value on a scale,
         with pixels of the scene as dots.
     """
+    check_names(names=names, colors=colors)
     with house_style():
         figure = new_figure((6.2, 4.4))
         ax = figure.add_subplot()

@@ -9,6 +9,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from arcticdl.choices import check_names
 from arcticdl.plots.style import (
     PALETTE,
     VOID_COLOR,
@@ -106,6 +107,7 @@ def class_map(
         >>> len(figure.axes)
         1
     """
+    check_names(classes=classes, colors=colors)
     colors = checked_colors(classes, colors)
     values = np.asarray(labels)
     picture = class_rgb(values, colors, void_class=void_class)

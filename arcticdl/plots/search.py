@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from arcticdl.choices import check_names
 from arcticdl.plots.style import PALETTE, house_style, new_figure
 
 _QUIET = "#9aa3ab"
@@ -113,6 +114,7 @@ def parameter_slices(
     Raises:
         ValueError: The two have different lengths, or are empty.
     """
+    check_names(log=log)
     names = _checked(params, values)
     columns = min(2, len(names))  # of three the letters would be too small
     rows = -(-len(names) // columns)
@@ -183,6 +185,7 @@ def parallel_coordinates(
     Raises:
         ValueError: The two have different lengths, or are empty.
     """
+    check_names(log=log)
     names = _checked(params, values)
     low, high = min(values), max(values)
     with house_style():

@@ -20,6 +20,7 @@ from arcticdl.scene.contract import (
     label_names,
     named_label,
     read_values,
+    refuse_taken,
 )
 from arcticdl.scene.grid import (
     describe_geobox,
@@ -63,6 +64,7 @@ __all__ = [
     "named_label",
     "pixel_coords",
     "read_values",
+    "refuse_taken",
     "scene_band_stats",
     "scene_geobox",
     "share_attributes",

@@ -18,12 +18,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from arcticdl.choices import check_names
 from arcticdl.errors import LabelError, SceneError
 from arcticdl.scene.boxes import box_label, is_box_label, label_boxes
 from arcticdl.void import VOID_CLASS
 
 NOT_LABELS = ("image", "valid", "lat", "lon", "spatial_ref")
 """Variables of a scene that are not labels."""
+
+TAKEN = (*NOT_LABELS, "band", "x", "y")
+"""Names that no label can have."""
 
 CHANNEL = "channel"
 """The axis of a label of several channels; ``NAME_channel`` where labels differ in it.
@@ -61,6 +65,7 @@ def check_scene(ds: xr.Dataset, labels: Iterable[str] | None = None) -> xr.Datas
         SceneError: The dataset does not keep the contract.
         LabelError: A label is missing, or does not fit the image.
     """
+    check_names(labels=labels)
     _check_image(ds)
     _check_position(ds)
     if "valid" in ds:
@@ -95,6 +100,34 @@ def label_names(ds: xr.Dataset) -> tuple[str, ...]:
         for name, variable in ds.data_vars.items()
         if name not in NOT_LABELS and _is_label(variable)
     )
+
+
+def refuse_taken(ds: xr.Dataset, *names: str) -> None:
+    """Refuses names of new labels that would replace what a scene holds.
+
+    Args:
+        ds: The scene.
+        names: Of what is to be added.
+
+    Raises:
+        LabelError: The scene has a variable, coordinate or axis of that name, or the
+            contract keeps it for another meaning.
+
+    Example:
+        >>> refuse_taken(xr.Dataset({"ice": (("y", "x"), np.zeros((2, 2)))}), "ice")
+        Traceback (most recent call last):
+        arcticdl.errors.LabelError: A label must have a name of its own. Received: \
+'ice', which is taken: the scene holds ['ice'], and ['band', 'image', 'lat', 'lon', \
+'spatial_ref', 'valid', 'x', 'y'] have a meaning in every scene.
+    """
+    held = {str(name) for name in (*ds.variables, *ds.dims)}
+    for name in names:
+        if name in held or name in TAKEN:
+            raise LabelError(
+                f"A label must have a name of its own. Received: {name!r}, which is "
+                f"taken: the scene holds {sorted(held - set(TAKEN))}, and "
+                f"{sorted(TAKEN)} have a meaning in every scene."
+            )
 
 
 def channel_dim(label: xr.DataArray) -> str | None:

@@ -7,6 +7,7 @@ from zlib import crc32
 import numpy as np
 import xarray as xr
 
+from arcticdl.choices import check_names
 from arcticdl.derived.gaps import REACH_PX, mark_gaps
 from arcticdl.scene import grid_coords
 from arcticdl.simulate import fields
@@ -100,6 +101,7 @@ def hide_clouds(
         >>> hidden["band"].values.tolist()
         ['B03', 'B08', 'gap']
     """
+    check_names(bands=bands)
     height, width = scene["image"].shape[1:]
     key = crc32(str(scene.attrs["scene_id"]).encode())
 

@@ -3,22 +3,23 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from arcticdl.choices import check_choices
+from arcticdl.choices import check_choices, check_names
 from arcticdl.errors import BandNotFoundError
 
-BandNames = Sequence[str] | Mapping[str, str] | None
+BandNames = str | Sequence[str] | Mapping[str, str] | None
 
 
 def choose_bands(
     file_bands: Sequence[str],
-    bands: Sequence[str] | None = None,
+    bands: str | Sequence[str] | None = None,
     band_names: BandNames = None,
 ) -> tuple[list[int], list[str]]:
     """Finds the bands that are asked for.
 
     Args:
         file_bands: Names of the bands of the file, in its order.
-        bands: Names of those to keep, in the order wanted; ``None``: all.
+        bands: Names of those to keep, in the order wanted; ``None``: all. A text is one
+            name, here and of ``band_names``.
         band_names: New names. One for each band of the file, whose names ``bands`` may
             then use; or one for each of ``bands``; or a mapping of old to new names.
 
@@ -33,6 +34,7 @@ def choose_bands(
     >>> choose_bands(["red", "green"], ["green"], {"green": "B03"})
     ([1], ['B03'])
     """
+    check_names(file_bands=file_bands)
     bands = (bands,) if isinstance(bands, str) else bands
     band_names = (band_names,) if isinstance(band_names, str) else band_names
     if isinstance(band_names, Mapping):

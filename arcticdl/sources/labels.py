@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from arcticdl.choices import check_names
 from arcticdl.errors import GridMismatchError, LabelError
 from arcticdl.scene import (
     GRID_TOLERANCE_PX,
@@ -17,6 +18,7 @@ from arcticdl.scene import (
     declares_void,
     describe_geobox,
     grid_offset_px,
+    refuse_taken,
     scene_geobox,
 )
 from arcticdl.sources.core.lazy import WindowArray, row_strips
@@ -202,6 +204,7 @@ def named_classes(classes: Sequence[str] | Mapping[int, str]) -> dict[int, str]:
     >>> named_classes(("water", "ice"))
     {0: 'water', 1: 'ice'}
     """
+    check_names(classes=classes)
     return dict(classes) if isinstance(classes, Mapping) else dict(enumerate(classes))
 
 
@@ -234,10 +237,11 @@ def add_label(
 
     Raises:
         GridMismatchError: The label lies on another grid.
-        LabelError: It has another shape, or codes outside the classes.
+        LabelError: It has another shape, codes outside the classes, or a name that is
+            taken.
     """
-    if name in scene.variables or name in ("image", "valid"):
-        raise LabelError(f"A label cannot be called {name!r}: the name is taken.")
+    refuse_taken(scene, name)
+    check_names(colors=colors)
     _check_same_grid(scene, name, label)
     named = named_classes(classes)
     attrs: dict[str, Any] = {}

@@ -54,7 +54,7 @@ HEAD_BYTES = 4096
 def open_scene(
     path_or_paths: Source | Sequence[Source],
     *,
-    bands: Sequence[str] | None = None,
+    bands: str | Sequence[str] | None = None,
     band_names: BandNames = None,
     labels: Mapping[str, LabelSpec] | None = None,
     scene_id: str | None = None,
@@ -76,8 +76,8 @@ def open_scene(
             array of xarray, such as odc-stac, stackstac and rioxarray give. Several are
             stacked band by band and must lie on one grid. A pattern such as
             ``"scene/*_B?.tif"`` is expanded, in the order of the names.
-        bands: Names of the bands to keep, in the order wanted; ``None``: all.
-            ``["gray"]`` reduces an RGB image with three equal channels.
+        bands: Names of the bands to keep, in the order wanted, or one; ``None``: all.
+            ``"gray"`` reduces an RGB image with three equal channels.
         band_names: New names of the bands (see ``choose_bands``).
         labels: Label maps, ``{"name": path}``, ``{"name": (path, classes)}`` or
             ``{"name": (path, classes, colors)}``; classes are names of the codes 0, 1,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from arcticdl.boxes import COLUMNS, PADDING, BoxRule, is_object
+from arcticdl.choices import check_names
 from arcticdl.scene.codes import count_codes
 from arcticdl.scene.shares import POLYGON, expected_counts, is_charted
 from arcticdl.void import VOID_CLASS
@@ -53,6 +54,9 @@ class LabelInfo:
     max_boxes: int = 0
     min_share: float = 0.0
     shares: bool = False
+
+    def __post_init__(self) -> None:
+        check_names(classes=self.classes, colors=self.colors)
 
     @property
     def void(self) -> float:

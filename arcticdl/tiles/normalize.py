@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from arcticdl.choices import check_choice
+from arcticdl.choices import check_choice, check_names
 from arcticdl.scene.stats import BandStats, densest_value
 from arcticdl.tiles.table import NORMALIZERS
 from arcticdl.void import mark_shown
@@ -66,6 +66,7 @@ class Normalizer:
         constants: Mapping[str, tuple[float, float]] | None = None,
         marks_shown: bool = False,
     ) -> None:
+        check_names(bands=bands)
         check_choice("method", method, NORMALIZERS)
         self.method = method
         self.marks_shown = marks_shown

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from arcticdl.choices import check_choice
+from arcticdl.choices import check_choice, check_names
 from arcticdl.errors import LabelError, SceneError, StoreError
 from arcticdl.files import atomic_folder, replace_folder, restore_folder
 from arcticdl.tiles import layout, signature
@@ -110,6 +110,7 @@ def prepare(
         ValueError: An argument out of range, a scene smaller than a tile, or no tile
             left.
     """
+    check_names(labels=labels, **(require_classes or {}))
     path = Path(out)
     check_choice("codec", codec, layout.CODECS)
     if pixels_at and not keep_pixels:

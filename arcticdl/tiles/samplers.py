@@ -65,7 +65,8 @@ def rarity(
         size: Tiles in an epoch; ``None``: as many as there are.
 
     Raises:
-        ValueError: No tile has a scored pixel, or ``size`` is not positive.
+        ValueError: No tile has a scored pixel, ``power`` is below 0, or ``size`` is not
+            positive.
     """
     weights = rarity_weights(store, indices, label, power=power)
     return WeightedSampler(weights, size=size)

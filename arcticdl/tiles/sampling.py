@@ -10,8 +10,36 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from arcticdl.choices import Range, check_ranges
+
 if TYPE_CHECKING:
     from arcticdl.tiles.store import TileStore
+
+
+_RULES: dict[str, Range] = {
+    "num_epochs": ("at least 1", lambda value: value >= 1),
+    "power": ("at least 0", lambda value: value >= 0),
+    "share": ("in 0...1, 0 excluded", lambda value: 0 < value <= 1),
+    "size": ("at least 1", lambda value: value >= 1),
+    "start_fraction": ("in 0...1, 0 excluded", lambda value: 0 < value <= 1),
+}
+
+
+def check_sampling(**given: float | None) -> None:
+    """Refuses options of samplers that no tiles could make right.
+
+    Args:
+        given: Options under their names.
+
+    Raises:
+        ValueError: One is out of its range.
+
+    Example:
+        >>> check_sampling(power=-1.0)
+        Traceback (most recent call last):
+        ValueError: `power` must be at least 0. Received: power=-1.0.
+    """
+    check_ranges(_RULES, given)
 
 
 class UniformSampler:
@@ -40,7 +68,7 @@ class WeightedSampler:
         size: Tiles in an epoch; default as many as there are. Fewer undersample.
 
     Raises:
-        ValueError: Weights that are negative, not finite or all 0.
+        ValueError: Weights that are negative, not finite or all 0; no tile an epoch.
     """
 
     def __init__(
@@ -58,8 +86,7 @@ class WeightedSampler:
                 f"Received: {self.weights}."
             )
         self.size = len(self.weights) if size is None else size
-        if self.size < 1:
-            raise ValueError(f"`size` must be positive. Received: {size}.")
+        check_sampling(size=self.size)
 
     def __call__(self, rng: np.random.Generator, epoch: int) -> np.ndarray:
         """Positions of one epoch."""
@@ -89,11 +116,7 @@ class CurriculumSampler:
         start_fraction: float = 0.25,
         num_epochs: int = 10,
     ) -> None:
-        if not 0 < start_fraction <= 1 or num_epochs < 1:
-            raise ValueError(
-                "`start_fraction` must lie in 0...1, 0 excluded, and `num_epochs` be "
-                f"positive. Received: {start_fraction}, {num_epochs}."
-            )
+        check_sampling(start_fraction=start_fraction, num_epochs=num_epochs)
         self.order = np.argsort(np.asarray(difficulty), kind="stable")
         self.start_fraction, self.num_epochs = start_fraction, num_epochs
 
@@ -151,14 +174,16 @@ def rarity_weights(
         store: The store.
         indices: The feed's tiles.
         label: Name of an integer label of one class each.
-        power: 0 is uniform, 1 the full inverse frequency; between, milder.
+        power: 0 is uniform, 1 the full inverse frequency; between, milder; above 1,
+            stronger.
 
     Returns:
         (tile,) float64. Tiles without a scored pixel have weight 0.
 
     Raises:
-        ValueError: The label has no classes.
+        ValueError: The label has no classes, or ``power`` is below 0.
     """
+    check_sampling(power=power)
     present = _count_classes(store, indices, label) > 0
     frequency = np.maximum(present.mean(0), 1 / max(len(present), 1))
     weights = np.where(present, frequency**-power, 0.0)
@@ -188,10 +213,7 @@ def object_weights(
         ValueError: The label is none of boxes, no tile holds an object, or a share
             outside 0...1 (0 excluded).
     """
-    if not 0 < share <= 1:
-        raise ValueError(
-            f"`share` must lie in 0...1, 0 excluded. Received: share={share}."
-        )
+    check_sampling(share=share)
     if not store.labels[store.check_label(label)].is_object:
         known = sorted(n for n, info in store.labels.items() if info.is_object)
         raise ValueError(

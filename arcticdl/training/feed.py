@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from arcticdl.choices import check_choice
+from arcticdl.choices import check_choice, check_names
 from arcticdl.tiles import Normalizer, TileStore, compute_stats
 from arcticdl.tiles.normalize import FITTED, INVERTIBLE
 from arcticdl.training.batches import (
@@ -89,6 +89,7 @@ class TileFeed(BatchFeed):
         rows: int = 1,
         prefetch: int = 2,
     ) -> None:
+        check_names(labels=labels)
         self.store, self.indices = store, store.check_indices(indices)
         if not len(self.indices):
             raise ValueError("`indices` must name at least one tile. Received: none.")

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from arcticdl.choices import check_names
 from arcticdl.models.card import get_card
 from arcticdl.plots.style import write_figure
 from arcticdl.plots.tiles import show_answers
@@ -97,6 +98,7 @@ class TileImages(keras.callbacks.Callback):
         bands: Sequence[str] | None = None,
         head: str | None = None,
     ) -> None:
+        check_names(bands=bands)
         super().__init__()
         check_at_least("every", every, 1)
         check_at_least("num_tiles", num_tiles, 1)

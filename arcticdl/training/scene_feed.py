@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from arcticdl.choices import check_names
 from arcticdl.scene import read_values
 from arcticdl.scene.stats import (
     MAX_SAMPLE_PX,
@@ -103,6 +104,7 @@ class SceneFeed(BatchFeed):
         prefetch: int = 2,
         **open_options: Any,
     ) -> None:
+        check_names(labels=labels)
         if not 1 <= passes <= 4:
             raise ValueError(f"`passes` must lie in 1...4. Received: {passes}.")
         check_at_least("mix", mix, 1)

@@ -68,6 +68,22 @@ def load(tmp_path, monkeypatch):
         ("folds.splitter={name: block}", r"must give \['block_size'\]"),
         ("folds.splitter={name: group, options: {bufer: 1}}", "'buffer'"),
         ("folds.splitter={name: group, options: {n_splits: 5}}", "is set by"),
+        # Refused when a training began, or never.
+        (
+            "folds.splitter={name: block, options: {block_size: -10}}",
+            r"`folds\.splitter\.options`: `block_size` must be above 0",
+        ),
+        ("folds.splitter={name: group, options: {buffer: -1}}", "`buffer` must be at"),
+        ("folds.splitter={name: time, options: {gap_days: -1}}", "`gap_days` must"),
+        ("folds.splitter={name: hold_out, options: {test_fraction: 1}}", "between 0"),
+        ("folds.splitter={name: nested, options: {inner_splits: 1}}", "at least 2"),
+        ("train.sampler={name: rarity, options: {power: -1}}", "`power` must be at"),
+        (
+            "train.sampler={name: class_balance, options: {size: 0}}",
+            r"`train\.sampler\.options`: `size` must be at least 1",
+        ),
+        ("train.sampler={name: curriculum, options: {num_epochs: 0}}", "`num_epochs`"),
+        ("train.sampler={name: rarity, options: {power: lots}}", r"power`: .*number"),
         (
             "predict.postprocess=[{name: sieve, options: {min: 2}}]",
             r"postprocess\.0\.opt",

@@ -6,16 +6,20 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from pydantic import ValidationError
 
+from arcticdl.config.data import _TAKEN, DataConfig
 from arcticdl.errors import LabelError, SourceError
 from arcticdl.grid import align
 from arcticdl.scene import check_scene, is_share_label
+from arcticdl.scene.contract import TAKEN
 from arcticdl.seaice import charts, labels, schemes
 from arcticdl.simulate import simulate_scenes
 from arcticdl.simulate.ai4arctic import write_ai4arctic_raw
 from arcticdl.simulate.chart import draw_chart
 from arcticdl.simulate.scene import draw_truth
-from arcticdl.sources import add_shares, open_scene
+from arcticdl.sources import add_boxes, add_shares, open_scene
+from arcticdl.sources.charts.icechart import add_chart_labels
 
 CLASSES = ("water", "young", "old")
 WEST, EAST = shapely.box(0, -80, 40, 0), shapely.box(40, -80, 80, 0)
@@ -174,3 +178,32 @@ def test_finished_charts_tell_no_shares(tmp_path):
         open_scene(path, bands=["HH"], shares=True)
     filled = open_scene(path, bands=["HH"], shares=True, fill_absent=True)
     assert np.isnan(filled["SOD_shares"].values).all()
+
+
+@pytest.mark.parametrize("name", ["image", "valid", "band", "lat", "spatial_ref"])
+def test_a_label_never_replaces_what_a_scene_is_made_of(scene, tmp_path, name):
+    path = written(tmp_path / "areas.gpkg", [(WEST, {"w": 1.0}), (EAST, {"w": 1.0})])
+    told = f"Received: '{name}', which is taken"
+    with pytest.raises(LabelError, match=told):
+        add_shares(scene, name, path, columns=["w"])
+    with pytest.raises(LabelError, match=told):
+        add_boxes(scene, name, path, classes=["w"])
+    with pytest.raises(LabelError, match=told):
+        open_scene(tmp_path / "scene.tif", labels={name: tmp_path / "scene.tif"})
+    with pytest.raises(ValidationError, match=f"cannot be called '{name}'"):
+        DataConfig(scenes="*.tif", labels={name: {"file": "a.tif", "classes": ["w"]}})
+
+
+def test_a_label_never_replaces_another(scene, tmp_path):
+    path = written(tmp_path / "areas.gpkg", [(WEST, {"w": 1.0}), (EAST, {"w": 1.0})])
+    once = add_shares(scene, "ice", path, columns=["w"])
+    for taken in ("ice", "ice_channel"):  # the label, and the axis of its channels
+        with pytest.raises(LabelError, match=f"Received: '{taken}', which is taken"):
+            add_shares(once, taken, path, columns=["w"])
+    row = NULL | {"CT": "90", "CA": "60", "SA": "95", "CB": "30", "SB": "83"}
+    chart = written(tmp_path / "chart.gpkg", [(WEST, row), (EAST, row)])
+    labelled = add_chart_labels(scene, chart, soft=True)
+    for again in ({"schemes": {"SOD": "autoice_sod"}}, {"soft": True, "reasons": True}):
+        with pytest.raises(LabelError, match="which is taken"):
+            add_chart_labels(labelled, chart, **again)
+    assert set(_TAKEN) == set(TAKEN)

@@ -29,6 +29,29 @@ def test_every_splitter_is_tested():
     assert set(EVERY) == set(tiles.SPLITTERS)
 
 
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: sp.SpatialBlockKFold(2, block_size=0), "`block_size` must be above 0"),
+        (lambda: sp.SpatialBlockKFold(2, block_size=np.inf), "`block_size` must be"),
+        (lambda: sp.SpatialBlockKFold(2, block_size=9, buffer=-1), "`buffer` must be"),
+        (lambda: sp.GroupedKFold(buffer=-1.0), "Received: buffer=-1.0"),
+        (lambda: sp.GroupedKFold(0), "`n_splits` must be at least 1"),
+        (lambda: sp.TimeBlockKFold(gap_days=-1), "`gap_days` must be at least 0"),
+        (lambda: sp.LeaveOneGroupOut(buffer=np.nan), "Received: buffer=nan"),
+        (lambda: sp.HoldOut(1.0), "`test_fraction` must be between 0 and 1"),
+        (lambda: sp.HoldOut(buffer=-1), "`buffer` must be"),
+        (lambda: sp.GroupBootstrap(0), "`n_splits` must be at least 1"),
+        (lambda: sp.NestedKFold(inner_splits=1), "`inner_splits` must be at least 2"),
+        (lambda: StableKFold(buffer=-1), "`buffer` must be"),
+        (lambda: GivenSplit({"scene_id": "a"}, buffer=-1), "`buffer` must be"),
+    ],
+)
+def test_numbers_that_no_tiles_make_right_are_refused_at_once(build, message):
+    with pytest.raises(SplitError, match=message):
+        build()
+
+
 @pytest.mark.parametrize("name", sorted(EVERY))
 def test_splitters_keep_scikit_learns_rules(map_store, name):
     splitter, manifest = EVERY[name], map_store.manifest

@@ -14,6 +14,7 @@ from keras import ops
 from arcticdl.augment.device.moves import MOVES, Drawn, gather_source, turn_directions
 from arcticdl.augment.device.values import VALUES
 from arcticdl.augment.policy import build_policy
+from arcticdl.choices import check_names
 from arcticdl.void import VOID_CLASS
 
 
@@ -39,8 +40,9 @@ class DeviceAugment(keras.layers.Layer):
     Call arguments:
         inputs: The images alone, float ``(batch, y, x, band)``; or a dict with
             ``"image"``, optionally ``"valid"`` (boolean ``(batch, y, x)``), and any
-            labels under other keys, ``(batch, y, x)``. Rows and columns must be known
-            when the layer is called.
+            labels under other keys, ``(batch, y, x)`` or, as yes or no to several
+            classes and shares of polygons, ``(batch, y, x, channel)``. Rows and columns
+            must be known when the layer is called.
         training: If ``False``, everything stays as it is.
 
     Returns:
@@ -70,6 +72,7 @@ class DeviceAugment(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         # Autocasting would put 16-bit floats where codes and NaN must survive.
+        check_names(bands=bands)
         super().__init__(name=name, autocast=False, **kwargs)
         policy = build_policy(steps, bands=bands, vectors=vectors, angles=angles)
         unknown = [
@@ -161,8 +164,9 @@ def _refuse_tables(labels: Mapping[str, Any], image: Any) -> None:
     wrong = {name: shape for name, shape in shapes.items() if shape[1:3] != size}
     if wrong:
         raise ValueError(
-            f"Labels must be maps (batch, y, x) of the image's {size} pixels on the "
-            f"device. Received: {wrong}. Boxes move with `build_policy`, in the feed."
+            "Labels must be maps, (batch, y, x) or (batch, y, x, channel), of the "
+            f"image's {size} pixels on the device. Received: {wrong}. Boxes move with "
+            "`build_policy`, in the feed."
         )
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from arcticdl.choices import check_names
 from arcticdl.evaluation.images import ImageEvaluation, check_same, interval_of
 from arcticdl.evaluation.pictures import Painter
 from arcticdl.metrics.confusion import without_nan
@@ -144,6 +145,7 @@ class SharesEvaluation(ImageEvaluation):
         num_resamples: int = 1000,
         seed: int = 0,
     ) -> None:
+        check_names(bands=bands)
         self.head = head
         self.colors = checked_colors(head.classes, head.colors)
         self._mapped: dict[str, dict[int, NDArray[np.int64]]] = {}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from arcticdl.choices import check_choices
+from arcticdl.choices import check_choices, check_names
 from arcticdl.evaluation.compare.counts import (
     SCENE,
     UnitCounts,
@@ -156,6 +156,7 @@ def compare_results(
         >>> row.difference, row.p_value, row.verdict
         (0.75, 0.015625, 'first is better')
     """
+    check_names(scores=scores)
     if len(results) < 2:
         raise ValueError(
             f"A comparison needs at least two runs. Received: {sorted(results)}."

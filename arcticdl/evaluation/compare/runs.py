@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from arcticdl.choices import check_names
 from arcticdl.evaluation.compare.comparison import Comparison, compare_results
 from arcticdl.evaluation.compare.counts import SCENE
 
@@ -51,6 +52,7 @@ def compare_runs(
             other scenes, or they answer another question; one scene alone; a score or
             unit that there is not.
     """
+    check_names(scores=scores)
     named = _named([Path(run) for run in runs])
     read = {name: read_scored(path, fold) for name, path in named.items()}
     if len(read) > 1:

@@ -10,6 +10,7 @@ import numpy as np
 
 from arcticdl import plots
 from arcticdl.boxes import IGNORE, wrap_angle
+from arcticdl.choices import check_names
 from arcticdl.evaluation.images import check_same
 from arcticdl.files import atomic_path, write_text
 from arcticdl.metrics.confusion import without_nan
@@ -68,6 +69,7 @@ class DetectionEvaluation:
         num_resamples: int = 200,
         seed: int = 0,
     ) -> None:
+        check_names(bands=bands)
         self.head, self.bands = head, tuple(bands)
         self.colors = tuple(head.colors or default_colors(len(head.classes)))
         self.count_score, self.seed = float(count_score), seed

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from arcticdl.choices import check_names
 from arcticdl.errors import TaskError
 from arcticdl.inference.objects.separate import connected_objects, separate_objects
 from arcticdl.inference.postprocess import plain, postprocess
@@ -50,6 +51,9 @@ class InstanceRule:
     min_area_px: int = MIN_FLOE_PX
     thresholds: Mapping[str, float] = field(default_factory=dict)
     steps: Sequence[Mapping[str, Any]] = ()
+
+    def __post_init__(self) -> None:
+        check_names(of=self.of)
 
     def codes(self, head: Head) -> list[int] | None:
         """Codes of the classes in a head; ``None``: it has not all of them."""

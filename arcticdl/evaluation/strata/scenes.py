@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from arcticdl.choices import check_names
 from arcticdl.evaluation.strata.within import score_images
 
 GAP_SUFFIX = "_time_gap_h"
@@ -80,6 +81,7 @@ def scene_strata(
         >>> scene_strata(table, ["ice_time_gap_h", "season"])
         {'ice_time_gap_h': {'a': '1 to 3 h', 'b': '3 to 6 h'}}
     """
+    check_names(columns=columns)
     scenes = manifest.drop_duplicates("scene_id")
     ids = scenes["scene_id"].astype(str)
     strata: dict[str, dict[str, str]] = {}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from arcticdl.choices import check_choice
+from arcticdl.choices import check_choice, check_names
 from arcticdl.errors import ConfigError, SplitError
 from arcticdl.experiment.folder import fold_path, load_run, trained_folds
 from arcticdl.files import refuse_existing, write_json
@@ -41,6 +41,7 @@ def ensemble(
             none.
         FileExistsError: The file exists and ``overwrite`` is false.
     """
+    check_names(members=members)
     folder, _ = load_run(run)
     target = folder / "ensemble.keras" if out is None else Path(out)
     _check_target(target, overwrite)

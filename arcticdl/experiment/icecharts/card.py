@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from arcticdl.choices import check_choices
+from arcticdl.choices import check_choices, check_names
 from arcticdl.config import Experiment
 from arcticdl.errors import TaskError
 from arcticdl.experiment.data.ceilings import open_ceilings
@@ -50,6 +50,7 @@ def robustness_card(
         TaskError: The run has no concentration, from which wind and melt are told, or
             none of the bands that the damages change.
     """
+    check_names(damages=damages)
     from arcticdl.evaluation.autoice.damage import DAMAGES, applies
     from arcticdl.evaluation.baselines.methods import is_simulated
 

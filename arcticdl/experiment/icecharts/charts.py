@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from arcticdl.choices import check_names
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError, LabelError
 from arcticdl.experiment.bundles.models import model_files
@@ -68,6 +69,7 @@ def chart_scenes(
         ValueError: A scene is unlike those of training (``check_like_training``).
         FileExistsError: A folder or the submission exists, without ``overwrite``.
     """
+    check_names(inputs=inputs, allow=allow)
     from arcticdl.evaluation.autoice.tally import chart_heads
     from arcticdl.inference.load import load_model
     from arcticdl.inference.predictor import Predictor

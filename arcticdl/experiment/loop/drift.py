@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from arcticdl.choices import check_names
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.anchors import find_anchors
 from arcticdl.experiment.data.prepared import open_prepared
@@ -69,6 +70,7 @@ def drift(
         ConfigError: No scene is given, or a limit that is not positive.
         BandNotFoundError: A scene lacks a band of the model.
     """
+    check_names(inputs=inputs)
     folder, config = load_run(run)
     refuse_series(config)
     (number,) = chosen_folds(folder, fold)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from arcticdl.choices import check_choice
+from arcticdl.choices import check_choice, check_names
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError, SplitError
 from arcticdl.experiment.data.anchors import find_anchors
@@ -74,6 +74,7 @@ def suggest(
         SplitError: A scene is in a test part of the run, or is labelled already.
         ConfigError: No scene, or a strategy that this run cannot tell.
     """
+    check_names(inputs=inputs)
     folder, config = load_run(run)
     refuse_series(config)
     check_choice("by", by, ("scene", "tile"))

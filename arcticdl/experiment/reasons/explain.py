@@ -6,7 +6,7 @@ from typing import Any
 
 import xarray as xr
 
-from arcticdl.choices import check_choices
+from arcticdl.choices import check_choices, check_names
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.bundles.models import model_files
 from arcticdl.experiment.data.inputs import open_inputs
@@ -52,6 +52,7 @@ def explain(
             folder for a bare file.
         FileExistsError: A scene's folder exists and ``overwrite`` is false.
     """
+    check_names(inputs=inputs, overrides=overrides)
     from arcticdl.experiment.reasons.scene import explain_one
     from arcticdl.explain.boundaries import check_pair
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.choices import check_names
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.inputs import open_inputs
 from arcticdl.experiment.data.prepared import open_prepared
@@ -216,6 +217,7 @@ def measure_anomalies(
         FileNotFoundError: The fold has no fit.
         ValueError: The fit is of other weights, or a scene has no valid pixel.
     """
+    check_names(inputs=inputs)
     from arcticdl.inference.anomalies.fit import FILE, Anomalies, usual_error
     from arcticdl.inference.anomalies.measure import SceneAnomalies
     from arcticdl.inference.novelty.saved import read_fit

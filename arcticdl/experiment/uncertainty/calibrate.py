@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from arcticdl.choices import check_names
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.data.run_split import folds_of_run
@@ -43,6 +44,7 @@ def calibrate(
         CalibrationError: Too few units for the coverage, or no labels.
         FileNotFoundError: No such run or store.
     """
+    check_names(overrides=overrides)
     from arcticdl.evaluation.calibrate.scenes import calibrate_model
     from arcticdl.inference import load_model
     from arcticdl.training.fit import save_model

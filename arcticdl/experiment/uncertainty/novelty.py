@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.choices import check_names
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.bundles.models import model_files
@@ -96,6 +97,7 @@ def measure_novelty(
         FileNotFoundError: The fold has no fit.
         ValueError: The fit is of other weights, or a scene has no valid place.
     """
+    check_names(inputs=inputs)
     from arcticdl.inference.novelty.find import find_novelty
     from arcticdl.inference.novelty.scenes import scene_novelty
     from arcticdl.inference.predictor import Predictor

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from scipy.stats import chi2
 
+from arcticdl.choices import check_names
 from arcticdl.inference.objects.merge import Found
 from arcticdl.inference.objects.vectors import GEOD, object_sizes, to_lonlat
 from arcticdl.scene import is_swath, scene_geobox
@@ -102,6 +103,7 @@ def describe_objects(
         ``corrected_count``, or ``None``), ``density`` an area, and the quantiles of
         each size.
     """
+    check_names(classes=classes)
     sizes = object_sizes(found, scene)
     codes = found.boxes[:, 5].astype(int)
     area = seen_area(found, scene)
@@ -163,6 +165,7 @@ def density_map(found: Found, scene: xr.Dataset, classes: Sequence[str]) -> xr.D
     Raises:
         ValueError: The scene lies on 2-D lat/lon.
     """
+    check_names(classes=classes)
     if is_swath(scene):
         raise ValueError(
             "A density map needs a regular grid; the scene lies on 2-D lat/lon. Align "

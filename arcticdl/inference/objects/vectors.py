@@ -11,6 +11,7 @@ from pyproj import Geod, Transformer
 from scipy.ndimage import map_coordinates
 
 from arcticdl.boxes import box_corners
+from arcticdl.choices import check_names
 from arcticdl.inference.objects.merge import Found
 from arcticdl.scene import is_swath, scene_geobox
 from arcticdl.scene.grid import transform_points
@@ -33,6 +34,7 @@ def objects_frame(found: Found, scene: xr.Dataset, classes: Sequence[str]) -> An
         polygons are in pixels, with rows downwards, and the columns are
         ``length_px``, ``width_px``, ``area_px``.
     """
+    check_names(classes=classes)
     import geopandas
 
     corners = box_corners(found.boxes)

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from arcticdl.choices import check_choices
+from arcticdl.choices import check_choices, check_names
 from arcticdl.files import atomic_path, write_json
 from arcticdl.inference.output import pixel_area_m2, scene_georeference
 from arcticdl.inference.products.product import Product, class_maps
@@ -72,6 +72,7 @@ def write_ice(
         floes: Whether floes of the classes ``ice`` are measured.
         cell_km: Side of a cell; default: that of a pixel.
     """
+    check_names(ice=ice, pond=pond, lead=lead)
     found: dict[str, Any] = {}
     if _concentration(maps) is not None:
         cells = _cells_of_values(maps)

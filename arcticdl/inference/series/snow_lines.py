@@ -10,7 +10,7 @@ import rasterio
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
-from arcticdl.choices import choose
+from arcticdl.choices import check_names, choose
 from arcticdl.files import refuse_existing, write_json, write_text
 from arcticdl.metrics.glaciers import snow_line
 
@@ -53,6 +53,7 @@ def measure_snow_lines(
         FileNotFoundError: A file is missing.
         FileExistsError: A file is there and ``overwrite`` is false.
     """
+    check_names(snow=snow, no_snow=no_snow)
     target = Path(out)
     if target.suffix.lower() != ".csv":
         raise ValueError(f"`out` (--out) must end in .csv. Received: {target}")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from arcticdl.choices import check_names
 from arcticdl.metrics.objects.counts import count_errors
 from arcticdl.metrics.objects.froc import froc
 from arcticdl.metrics.objects.match import Matches
@@ -56,6 +57,7 @@ def object_scores(
         >>> round(found["ap50"], 2), found["count_mae"]
         (0.5, 0.5)
     """
+    check_names(classes=classes)
     units = _units(matches, classes, groups, num_resamples, confidence)
     precision = average_precision(matches)
     scores: dict[str, Any] = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from arcticdl.choices import choose
+from arcticdl.choices import check_names, choose
 from arcticdl.models.card import Card, resolve_num_bands
 from arcticdl.models.contracts import pyramid_levels
 from arcticdl.models.detection.table import DETECTORS, GIVEN, Detector
@@ -73,6 +73,7 @@ def build_detector(
         >>> model.output_shape
         (None, None, 14)
     """
+    check_names(bands=bands)
     entry: Detector = choose("detector", detector, DETECTORS)
     name, own = _read_head(name, head, (card or {}).get("heads"))
     options, style = dict(detector_options or {}), Style.read(style)

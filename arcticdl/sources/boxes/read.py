@@ -8,9 +8,9 @@ import numpy as np
 import xarray as xr
 
 from arcticdl.boxes import IGNORE, BoxRule, boxes_from_polygons, inside_share
-from arcticdl.choices import check_choice
+from arcticdl.choices import check_choice, check_names
 from arcticdl.errors import LabelError, SourceError
-from arcticdl.scene import box_label, class_attributes
+from arcticdl.scene import box_label, class_attributes, refuse_taken
 from arcticdl.sources.boxes.found import (
     BoxFormat,
     FoundImage,
@@ -68,13 +68,16 @@ def add_boxes(
     Raises:
         FileNotFoundError: There is no such file.
         SourceError: It is of none of the formats, or damaged.
-        LabelError: Its objects do not fit: another size of image, an unknown class, no
-            area, outside the image, or no outline where boxes are oriented.
+        LabelError: The name is taken, or its objects do not fit: another size of image,
+            an unknown class, no area, outside the image, or no outline where boxes are
+            oriented.
         ValueError: An unknown choice or option.
 
     Example:
         ``add_boxes(scene, "seals", "seals.json", rule=BoxRule(oriented=True))``
     """
+    check_names(classes=classes, colors=colors)
+    refuse_taken(scene, name)
     path = Path(path)
     told = dict(options)
     ignore, leave_out = _names(told, "ignore"), _names(told, "leave_out")

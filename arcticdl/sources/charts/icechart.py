@@ -13,7 +13,13 @@ from odc.geo.geobox import GeoBox
 
 from arcticdl.choices import check_choice, choose
 from arcticdl.errors import SceneError, SourceError
-from arcticdl.scene import MAX_SIDE_PX, grid_coords, is_swath, scene_geobox
+from arcticdl.scene import (
+    MAX_SIDE_PX,
+    grid_coords,
+    is_swath,
+    refuse_taken,
+    scene_geobox,
+)
 from arcticdl.seaice.schemes import SCHEMES, ClassScheme
 from arcticdl.sources.bands import BandNames, choose_bands
 from arcticdl.sources.charts import coverage as raster
@@ -163,6 +169,7 @@ def add_chart_labels(
         The scene with lazy labels ``NAME`` (y, x) uint8, 255 where void.
 
     Raises:
+        LabelError: The scene holds a variable of such a name.
         SceneError: The scene has no position.
         SourceError: See ``read_ice_chart``.
         ValueError: An unknown scheme.
@@ -181,6 +188,7 @@ def add_chart_labels(
             found[f"{name}_fraction"] = raster.fraction_variable(
                 grid, chart.eggs, scheme, f"{name}_class"
             )
+    refuse_taken(scene, *found)
     labelled = scene.assign(found)
     labelled.set_close(scene.close)
     return labelled

@@ -13,9 +13,9 @@ import shapely
 import xarray as xr
 from pyproj import CRS, Transformer
 
-from arcticdl.choices import check_choice, check_choices
+from arcticdl.choices import check_choice, check_choices, check_names
 from arcticdl.errors import LabelError, SourceError
-from arcticdl.scene import is_swath, scene_geobox, share_table
+from arcticdl.scene import is_swath, refuse_taken, scene_geobox, share_table
 from arcticdl.scene.shares import TOLERANCE
 from arcticdl.seaice.schemes import SCHEMES, ClassScheme
 from arcticdl.sources.charts.coverage import ChartGrid, on_geobox, on_swath
@@ -72,14 +72,16 @@ def add_shares(
     Raises:
         FileNotFoundError: There is no such file.
         SourceError: It is no chart and no `columns` are told, or it is damaged.
-        LabelError: No polygon touches the scene, shares do not add up, classes are not
-            as many as those of the file, a feature is no area, or the scene has no
-            position.
+        LabelError: The name is taken, no polygon touches the scene, shares do not add
+            up, classes are not as many as those of the file, a feature is no area, or
+            the scene has no position.
         ValueError: An unknown scheme or column.
 
     Example:
         ``add_shares(scene, "SOD", "chart.gpkg")["SOD"]``
     """
+    check_names(classes=classes, colors=colors, columns=columns)
+    refuse_taken(scene, name)
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")

@@ -23,7 +23,7 @@ def open_reanalysis(
     path: str | Path,
     time: Any,
     *,
-    bands: Sequence[str] | None = None,
+    bands: str | Sequence[str] | None = None,
     band_names: BandNames = None,
     max_gap_h: float = 3.0,
 ) -> xr.Dataset:
@@ -38,7 +38,8 @@ def open_reanalysis(
         path: The file, or the folder of the store.
         time: The time wanted: text, a datetime (UTC unless it says otherwise), or a
             scene with the attribute ``time``.
-        bands: Variables to keep, such as ``["u10", "v10", "t2m"]``; ``None``: all.
+        bands: Variables to keep, such as ``["u10", "v10", "t2m"]``, or one; ``None``:
+            all.
         band_names: New names (see ``choose_bands``).
         max_gap_h: Hours that the nearest time may lie off; of two equally near ones the
             earlier is taken.

@@ -6,11 +6,38 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.choices import Range, check_ranges
 from arcticdl.errors import SplitError
 from arcticdl.tiles.folds.drift import keep_passes
 from arcticdl.tiles.folds.made import fitting, made_tiles
 from arcticdl.tiles.folds.proximity import near_tiles
 from arcticdl.tiles.folds.splits import Fold, Parts, group_codes
+
+_RULES: dict[str, Range] = {
+    "block_size": ("above 0", lambda value: value > 0),
+    "buffer": ("at least 0", lambda value: value >= 0),
+    "gap_days": ("at least 0", lambda value: value >= 0),
+    "inner_splits": ("at least 2", lambda value: value >= 2),
+    "n_splits": ("at least 1", lambda value: value >= 1),
+    "test_fraction": ("between 0 and 1", lambda value: 0 < value < 1),
+}
+
+
+def check_numbers(**given: float) -> None:
+    """Refuses numbers of a splitter that no tiles could make right.
+
+    Args:
+        given: Each argument under its name.
+
+    Raises:
+        SplitError: One is out of its range, or not finite.
+
+    Example:
+        >>> check_numbers(buffer=-9.0)
+        Traceback (most recent call last):
+        arcticdl.errors.SplitError: `buffer` must be at least 0. Received: buffer=-9.0.
+    """
+    check_ranges(_RULES, given, SplitError)
 
 
 class ManifestSplitter:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from arcticdl.errors import SplitError
-from arcticdl.tiles.folds.base import ManifestSplitter
+from arcticdl.tiles.folds.base import ManifestSplitter, check_numbers
 from arcticdl.tiles.folds.splits import Parts
 
 NAME_COLUMNS = ("scene_id", "scene", "file", "filename", "image", "path", "name")
@@ -30,6 +30,9 @@ class GivenSplit(ManifestSplitter):
         validation: What training is watched with; ``None``: nothing.
         buffer: As in `GroupedKFold`, around both parts.
 
+    Raises:
+        SplitError: A number out of its range.
+
     Example:
         ``GivenSplit({"season": ["spring", "summer"]}, "validation.csv")``
     """
@@ -41,6 +44,7 @@ class GivenSplit(ManifestSplitter):
         *,
         buffer: float = 0.0,
     ) -> None:
+        check_numbers(buffer=buffer)
         self.test, self.validation, self.buffer = test, validation, buffer
 
     def _refuse_made(self, manifest: Any, made: np.ndarray) -> None:

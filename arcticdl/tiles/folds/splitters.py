@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from arcticdl.errors import SplitError
-from arcticdl.tiles.folds.base import ManifestSplitter
+from arcticdl.tiles.folds.base import ManifestSplitter, check_numbers
 from arcticdl.tiles.folds.drift import as_passes, drifting, pass_names
 from arcticdl.tiles.folds.made import made_tiles
 from arcticdl.tiles.folds.proximity import near_tiles, shares_space
@@ -34,6 +34,9 @@ class GroupedKFold(ManifestSplitter):
         buffer: Training tiles nearer to a test tile are left out, in the CRS's unit
             (metres on the default grids).
         seed: Of the order in which groups are dealt out.
+
+    Raises:
+        SplitError: A number out of its range.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class GroupedKFold(ManifestSplitter):
         buffer: float = 0.0,
         seed: int = 0,
     ) -> None:
+        check_numbers(n_splits=n_splits, buffer=buffer)
         self.n_splits, self.group, self.stratify = n_splits, group, stratify
         self.buffer, self.seed = buffer, seed
 
@@ -64,6 +68,9 @@ class SpatialBlockKFold(ManifestSplitter):
             alike, which `audit_folds` estimates.
         stratify: As in `GroupedKFold`.
         seed: Of the order in which blocks are dealt out.
+
+    Raises:
+        SplitError: A number out of its range.
     """
 
     def __init__(
@@ -75,15 +82,11 @@ class SpatialBlockKFold(ManifestSplitter):
         stratify: str | None = None,
         seed: int = 0,
     ) -> None:
+        check_numbers(n_splits=n_splits, block_size=block_size, buffer=buffer)
         self.n_splits, self.block_size, self.buffer = n_splits, block_size, buffer
         self.stratify, self.seed = stratify, seed
 
     def _folds(self, manifest: Any, groups: Any) -> Iterator[Fold]:
-        if self.block_size <= 0 or self.buffer < 0:
-            raise SplitError(
-                "`block_size` must be positive and `buffer` at least 0. Received: "
-                f"{self.block_size}, {self.buffer}."
-            )
         codes = as_passes(manifest, spatial_blocks(manifest, self.block_size))
         yield from _deal(manifest, codes, self, f"blocks of {self.block_size}")
 
@@ -94,9 +97,13 @@ class TimeBlockKFold(ManifestSplitter):
     Args:
         n_splits: Number of folds, each with about equally many tiles.
         gap_days: Training tiles nearer in time to the test span are left out.
+
+    Raises:
+        SplitError: A number out of its range.
     """
 
     def __init__(self, n_splits: int = 5, *, gap_days: float = 0.0) -> None:
+        check_numbers(n_splits=n_splits, gap_days=gap_days)
         self.n_splits, self.gap_days = n_splits, gap_days
 
     def _folds(self, manifest: Any, groups: Any) -> Iterator[Fold]:
@@ -124,9 +131,13 @@ class LeaveOneGroupOut(ManifestSplitter):
     Args:
         group: Column of the manifest.
         buffer: As in `GroupedKFold`.
+
+    Raises:
+        SplitError: A number out of its range.
     """
 
     def __init__(self, group: str = "group", *, buffer: float = 0.0) -> None:
+        check_numbers(buffer=buffer)
         self.group, self.buffer = group, buffer
 
     def _folds(self, manifest: Any, groups: Any) -> Iterator[Fold]:
@@ -154,6 +165,9 @@ class HoldOut(ManifestSplitter):
         group: Column of the manifest.
         buffer: As in `GroupedKFold`.
         seed: Of the choice.
+
+    Raises:
+        SplitError: A number out of its range.
     """
 
     def __init__(
@@ -164,15 +178,11 @@ class HoldOut(ManifestSplitter):
         buffer: float = 0.0,
         seed: int = 0,
     ) -> None:
+        check_numbers(test_fraction=test_fraction, buffer=buffer)
         self.test_fraction, self.group = test_fraction, group
         self.buffer, self.seed = buffer, seed
 
     def _folds(self, manifest: Any, groups: Any) -> Iterator[Fold]:
-        if not 0 < self.test_fraction < 1:
-            raise SplitError(
-                "`test_fraction` must lie between 0 and 1. "
-                f"Received: {self.test_fraction}."
-            )
         codes = self._codes(manifest, groups)
         sizes = np.bincount(codes)
         _check_n_splits(2, len(sizes), f"groups of {self.group!r}")
@@ -193,11 +203,15 @@ class GroupBootstrap(ManifestSplitter):
         n_splits: Number of draws.
         group: Column of the manifest.
         seed: Of the draws.
+
+    Raises:
+        SplitError: A number out of its range.
     """
 
     def __init__(
         self, n_splits: int = 10, *, group: str = "scene_id", seed: int = 0
     ) -> None:
+        check_numbers(n_splits=n_splits)
         self.n_splits, self.group, self.seed = n_splits, group, seed
 
     def _folds(self, manifest: Any, groups: Any) -> Iterator[Fold]:
@@ -231,6 +245,9 @@ class NestedKFold(ManifestSplitter):
         inner_splits: Number of inner folds of each.
         group: Column of the manifest.
         seed: Of the order in which groups are dealt out.
+
+    Raises:
+        SplitError: A number out of its range.
     """
 
     def __init__(
@@ -241,6 +258,7 @@ class NestedKFold(ManifestSplitter):
         group: str = "scene_id",
         seed: int = 0,
     ) -> None:
+        check_numbers(n_splits=n_splits, inner_splits=inner_splits)
         self.n_splits, self.inner_splits = n_splits, inner_splits
         self.group, self.seed = group, seed
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from arcticdl.errors import SplitError
-from arcticdl.tiles.folds.base import ManifestSplitter
+from arcticdl.tiles.folds.base import ManifestSplitter, check_numbers
 from arcticdl.tiles.folds.proximity import close_blocks, near_tiles, same_view
 from arcticdl.tiles.folds.splits import Fold
 from arcticdl.tiles.quality.twins import earliest_near, near_any
@@ -30,6 +30,9 @@ class StableKFold(ManifestSplitter):
         group: Column of the manifest.
         buffer: As in `GroupedKFold`.
 
+    Raises:
+        SplitError: A number out of its range.
+
     Example:
         ``list(StableKFold(3).split(store.manifest))``
     """
@@ -37,6 +40,7 @@ class StableKFold(ManifestSplitter):
     def __init__(
         self, n_splits: int = 5, *, group: str = "scene_id", buffer: float = 0.0
     ) -> None:
+        check_numbers(n_splits=n_splits, buffer=buffer)
         self.n_splits, self.group, self.buffer = n_splits, group, buffer
 
     def _folds(self, manifest: Any, groups: Any) -> Iterator[Fold]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from arcticdl.choices import check_choice, check_choices
+from arcticdl.choices import check_choice, check_choices, check_names
 from arcticdl.errors import StoreError
 from arcticdl.tiles.folds.proximity import close_blocks, same_view
 from arcticdl.tiles.labels import LabelInfo
@@ -277,6 +277,7 @@ def refuse_errors(findings: Iterable[Finding], allow: Sequence[str] = ()) -> Non
     Raises:
         StoreError: There is an error of another check.
     """
+    check_names(allow=allow)
     errors = [f for f in findings if f.severity == "error" and f.check not in allow]
     if errors:
         told = " ".join(f"{finding.check}: {finding.message}" for finding in errors)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.choices import check_names
 from arcticdl.errors import StoreError
 from arcticdl.files import restore_folder, write_json
 from arcticdl.tiles import layout, signature
@@ -40,6 +41,7 @@ def drop(path: str | Path, scenes: Collection[str]) -> TileStore:
         StoreError: The store holds no such scene, would be left without any, or scenes
             were being appended.
     """
+    check_names(scenes=scenes)
     path, names = Path(path), sorted(set(scenes))
     with write_lock(path):
         restore_folder(path)
