@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,6 +17,7 @@ def explain(
     path: Path,
     model: type[BaseModel],
     overrides: Sequence[str] = (),
+    faults_of: Callable[[Sequence[str]], Sequence[Mapping[str, Any]]] | None = None,
 ) -> str:
     """Says what a configuration must change: one line, or one line a fault.
 
@@ -25,15 +26,23 @@ def explain(
         path: The file.
         model: The section that was checked, whose keys are offered.
         overrides: ``key.path=value`` texts that were applied to the file.
+        faults_of: The faults of the file with some of these only, by which a fault
+            between keys is blamed on those without which it is not there; ``None``: on
+            all that lie in its section.
     """
     faults = _merged(error.errors())
     lines = [_line(item, model) for item in faults]
-    told = f"{_source(faults, path, overrides)} is not a valid configuration:"
+    told = (
+        f"{_source(faults, path, overrides, faults_of)} is not a valid configuration:"
+    )
     return f"{told} {lines[0]}" if len(lines) == 1 else "\n  ".join([told, *lines])
 
 
 def _source(
-    faults: Sequence[Mapping[str, Any]], path: Path, overrides: Sequence[str]
+    faults: Sequence[Mapping[str, Any]],
+    path: Path,
+    overrides: Sequence[str],
+    faults_of: Callable[[Sequence[str]], Sequence[Mapping[str, Any]]] | None,
 ) -> str:
     """Where faulty values came from: the file, what was set beside it, or both."""
     given: dict[str, None] = {}
@@ -43,11 +52,33 @@ def _source(
         keys = {text: _key(text) for text in overrides}
         itself = [text for text, key in keys.items() if place[: len(key)] == key]
         within = [text for text, key in keys.items() if key[: len(place)] == place]
+        if within and not itself and faults_of is not None:
+            within = _to_blame(fault, within, overrides, faults_of)
         given |= dict.fromkeys(itself[-1:] or within)
         in_file |= not itself
     sets = ", ".join(f"`--set {text}`" for text in given)
     parts = [str(path)] if in_file else []
     return " with ".join([*parts, sets] if sets else parts)
+
+
+def _to_blame(
+    fault: Mapping[str, Any],
+    within: Sequence[str],
+    overrides: Sequence[str],
+    faults_of: Callable[[Sequence[str]], Sequence[Mapping[str, Any]]],
+) -> list[str]:
+    """Overrides without which a fault between keys is not there, or is another one.
+
+    Two that make it only together, or each by itself, are both to blame.
+    """
+
+    def stays(without: Sequence[str]) -> bool:
+        left = faults_of([text for text in overrides if text not in without])
+        same = ("loc", "type", "msg")
+        return any(all(f[key] == fault[key] for key in same) for f in left)
+
+    alone = [text for text in within if not stays([text])]
+    return alone or ([] if stays(within) else list(within))
 
 
 def _key(override: str) -> tuple[str, ...]:

@@ -2,6 +2,9 @@
 
 import os
 import re
+from collections.abc import Sequence
+from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,20 +48,23 @@ def load_config(path: str | Path, overrides: tuple[str, ...] = ()) -> Experiment
     tree = read_yaml(path)
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} must hold sections, such as `data:` and `model:`.")
-    for text in overrides:
-        _override(tree, text)
-    return check_tree(_expand(tree), path, overrides)
+    given = _with(tree, overrides)
+    try:
+        experiment = Experiment.model_validate(given)
+    except ValidationError as error:
+        faults_of = partial(_faults_of, tree)
+        told = explain(error, path, Experiment, overrides, faults_of)
+        raise ConfigError(told) from error
+    check_space(experiment)
+    return experiment
 
 
-def check_tree(
-    tree: dict[str, Any], path: str | Path, overrides: tuple[str, ...] = ()
-) -> Experiment:
+def check_tree(tree: dict[str, Any], path: str | Path) -> Experiment:
     """Checks a configuration that is in memory.
 
     Args:
         tree: Sections as plain dicts.
         path: Where they are from, for the message.
-        overrides: ``key.path=value`` texts that were applied to it, for the same.
 
     Raises:
         ConfigError: As for ``load_config``.
@@ -66,9 +72,29 @@ def check_tree(
     try:
         experiment = Experiment.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(explain(error, Path(path), Experiment, overrides)) from error
+        raise ConfigError(explain(error, Path(path), Experiment)) from error
     check_space(experiment)
     return experiment
+
+
+def _with(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A copy of what a file holds, with values set and variables replaced."""
+    given = deepcopy(tree)
+    for text in overrides:
+        _override(given, text)
+    expanded: dict[str, Any] = _expand(given)
+    return expanded
+
+
+def _faults_of(tree: dict[str, Any], overrides: Sequence[str]) -> list[Any]:
+    """The faults of a file with some of the overrides only."""
+    try:
+        Experiment.model_validate(_with(tree, overrides))
+    except ValidationError as error:
+        return error.errors()
+    except ConfigError:  # an override went that another one needs
+        return []
+    return []
 
 
 def dump_config(experiment: Experiment) -> str:

@@ -70,6 +70,51 @@ def test_a_rule_over_file_and_override_names_both(tmp_path):
     assert str(told.value).startswith(f"{path} with `--set train.epochs=0` is not")
 
 
+@pytest.mark.parametrize(
+    ("sets", "begins"),
+    [
+        # Plateau needs a validation part, which nothing else here has to do with.
+        (
+            ("seed=1", "train.schedule=plateau", "train.epochs=3"),
+            "FILE with `--set train.schedule=plateau` is not",
+        ),
+        # The second says what the file says, and is not to blame.
+        (
+            ("train.early_stopping={}", "seed=1", "folds.validation_groups=0"),
+            "FILE with `--set train.early_stopping={}` is not",
+        ),
+        # A label that is not there is asked for twice.
+        (
+            ("seed=1", "label=snow", "name=a"),
+            "FILE with `--set label=snow` is not",
+        ),
+    ],
+)
+def test_a_fault_between_sections_is_blamed_on_what_made_it(tmp_path, sets, begins):
+    """Every `--set` of the call was named for a fault at the top."""
+    path = write(tmp_path, MINIMAL)
+    with pytest.raises(ConfigError) as told:
+        load_config(path, sets)
+    assert str(told.value).startswith(begins.replace("FILE", str(path)))
+
+
+def test_a_fault_between_sections_of_the_file_is_blamed_on_no_override(tmp_path):
+    path = write(tmp_path, changed(label="snow"))
+    with pytest.raises(ConfigError) as told:
+        load_config(path, ("seed=1", "train.epochs=3"))
+    assert str(told.value).startswith(f"{path} is not a valid configuration")
+
+
+def test_overrides_that_are_wrong_only_together_are_both_to_blame(tmp_path):
+    path = write(tmp_path, MINIMAL)
+    sets = ("train.devices=2", "seed=1", "train.batch_size=auto")
+    with pytest.raises(ConfigError) as told:
+        load_config(path, sets)
+    assert str(told.value).startswith(
+        f"{path} with `--set train.devices=2`, `--set train.batch_size=auto` is not"
+    )
+
+
 def test_environment_variables_are_replaced(tmp_path, monkeypatch):
     monkeypatch.setenv("ICE", "/somewhere")
     data = {**MINIMAL["data"], "scenes": "${ICE}/*.tif"}
