@@ -45,9 +45,20 @@ def on_device(steps, image, labels, valid, **options):
     return {name: ops.convert_to_numpy(value) for name, value in out.items()}
 
 
+def with_channels(labels, seed=0):
+    """The same labels, and one of shares of polygons and one of yes or no beside."""
+    number = np.where(labels["ice"] == 255, np.nan, labels["ice"] + 1.0)
+    share = number[..., None] / np.array([4.0, 8.0])
+    shares = np.concatenate([number[..., None], share], -1).astype(np.float32)
+    floes = np.repeat(labels["ice"][..., None], 2, -1)
+    floes[..., 0] = np.where(floes[..., 0] == 2, 255, floes[..., 0] > 0)
+    return {**labels, "shares": shares, "floes": floes}
+
+
 @pytest.mark.parametrize("name", sorted(FIXED))
 def test_device_equals_numpy(name):
     image, labels, valid = arrays()
+    labels = with_channels(labels)
     steps = [{"name": name, "p": 1.0, **FIXED[name]}]
     expected = build_policy(steps)(image, labels, valid, np.random.default_rng(0))
     got = on_device(steps, image, labels, valid)
@@ -193,6 +204,21 @@ def test_works_in_a_tf_data_pipeline_and_under_mixed_precision():
 def test_steps_without_a_device_form_are_named(step):
     with pytest.raises(ValueError, match=step["name"]):
         DeviceAugment([step])
+
+
+def test_shares_stay_with_their_polygon_and_turn_exactly():
+    """A label of several channels broke: its axis was taken for one of pixels."""
+    image, labels, valid = arrays()
+    shares = with_channels(labels)["shares"]
+    steps = [{"name": "hflip", "p": 1.0}]
+    got = on_device(steps, image, {"shares": shares}, valid)["shares"]
+    np.testing.assert_array_equal(got, shares[:, :, ::-1])
+    steps = [{"name": "translate", "share": [0.5, 0.5], "p": 1.0}]
+    got = on_device(steps, image, {"shares": shares}, valid)["shares"]
+    told = np.isfinite(got[..., 0])
+    assert told.any() and not told.all()  # from outside comes void, in all channels
+    np.testing.assert_array_equal(np.isfinite(got), np.repeat(told[..., None], 3, -1))
+    np.testing.assert_array_equal(got[told][:, 1], got[told][:, 0] / 4)
 
 
 def test_boxes_are_left_to_the_feed():

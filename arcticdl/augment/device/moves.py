@@ -45,7 +45,8 @@ def gather_source(
 
     Args:
         image: float32 ``(batch, y, x, band)``.
-        labels: ``{name: (batch, y, x)}``.
+        labels: ``{name: (batch, y, x)}``, or ``(batch, y, x, channel)``, whose channels
+            move together.
         valid: Boolean ``(batch, y, x)``.
         matrices: float32 ``(batch, 3, 3)``, forward maps of offsets from the centre.
         void_class: Code for integer labels from outside; float labels get NaN.
@@ -65,7 +66,8 @@ def gather_source(
         label = ops.convert_to_tensor(label)
         is_float = "float" in str(label.dtype)
         void = ops.cast(float("nan") if is_float else void_class, label.dtype)
-        moved[name] = ops.where(inside, _take(label, near), void)
+        seen = inside[..., None] if len(label.shape) == 4 else inside
+        moved[name] = ops.where(seen, _take(label, near), void)
     image = _bilinear(image, valid, rows, cols)
     return ops.where(known[..., None], image, 0.0), moved, known
 
