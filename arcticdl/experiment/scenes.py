@@ -171,7 +171,8 @@ def _which_of_several(path: str, anchor: Anchor) -> dict[str, int]:
     """The reader's option for one image of an array, or one time of a NetCDF file."""
     if anchor.index is None:
         return {}
-    key = "index" if path.endswith(".npy") else "time_index"
+    arrays = path.lower().endswith((".npy", ".npz"))
+    key = "index" if arrays else "time_index"
     return {key: anchor.index}
 
 

@@ -15,9 +15,11 @@ from rasterio.transform import from_origin
 from shapely import box
 
 from arcticdl.config import load_config
+from arcticdl.config.sources import TableConfig
 from arcticdl.errors import ConfigError, LabelError
 from arcticdl.experiment import append, open_prepared, open_scenes, prepare, train
 from arcticdl.experiment.data.anchors import find_anchors
+from arcticdl.experiment.data.table import read_table
 from arcticdl.experiment.scenes import open_configured
 from arcticdl.tiles import drop
 from arcticdl.training import TileFeed
@@ -358,6 +360,51 @@ def test_a_new_scene_is_mapped_without_its_row():
     )
     with pytest.raises(ConfigError, match=r"no scene of `data\.table`"):
         open_configured(needs_more.data, new, with_labels=False)
+
+
+def test_each_image_of_an_archive_is_a_scene():
+    images = np.arange(3 * SIZE * SIZE, dtype="uint16").reshape(3, SIZE, SIZE)
+    np.savez("many.npz", tir=images, pond=(images % 2).astype("uint8"))
+    label = {"file": "many.npz", "options": {"array": "pond"}, "classes": ["a", "b"]}
+    config = configure({"pond": label}, scenes="many.npz", each_index=True,
+                       bands=None, reader_options={"array": "tir"})  # fmt: skip
+    anchors = find_anchors(config.data)
+    assert [a.scene_id for a in anchors] == [f"many_00{k}" for k in range(3)]
+    scene = open_configured(config.data, anchors[2])
+    np.testing.assert_array_equal(scene["image"].values, images[2:])
+    np.testing.assert_array_equal(scene["pond"].values, images[2] % 2)
+
+
+@pytest.mark.parametrize(
+    "text, row",
+    [
+        ("path\nscene_a.tif\n", {}),  # no mark to part cells by
+        ("\ufeffpath,group\nscene_a.tif,north\n", {"group": "north"}),  # of Excel
+        ('"path";"a, b"\nscene_a.tif;2,5\n;\n', {"a, b": "2,5"}),
+        ("group\tpath\nfar north\tscene_a.tif\n", {"group": "far north"}),
+    ],
+)
+def test_tables_are_read_as_people_save_them(text, row):
+    Path("told.csv").write_text(text, encoding="utf-8")
+    found = read_table(TableConfig(file="told.csv"))
+    assert found == [{"path": "scene_a.tif", **row}]
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [("path,path\na,b\n", "'path'.* come twice"),
+     ("path,group\na.tif,1,2\n", "line 2 has more cells")],
+)  # fmt: skip
+def test_tables_whose_cells_have_no_column_are_refused(text, told):
+    Path("bad.csv").write_text(text)
+    with pytest.raises(ConfigError, match=told):
+        read_table(TableConfig(file="bad.csv"))
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_found():
+    write("sar/x[1].tif", ramp())
+    (anchor,) = find_anchors(configure({}, scenes="sar/x[1].tif").data)
+    assert anchor.path == "sar/x[1].tif"
 
 
 def test_what_learnt_from_an_array_of_images_maps_single_ones():

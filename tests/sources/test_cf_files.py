@@ -110,6 +110,19 @@ def test_packed_coordinates_are_unpacked(tmp_path):
     np.testing.assert_allclose(scene.x, metres, atol=1e-3)
 
 
+def test_coordinates_of_32_bits_are_regular_but_for_rounding(tmp_path):
+    """At 4000 km they round by 0.25 m, which is 0.025 of a pixel of 10 m."""
+    data = grid({"sic": (("y", "x"), numbers(30, 40), NAMED), **MAPPING})
+    right = 3_999_995.0 - 10.0 * np.arange(40) - 0.1
+    data = data.assign_coords(x=("x", right.astype("f4"), data.x.attrs))
+    scene = open_scene(saved(tmp_path / "a.nc", data))
+    assert np.abs(scene.x.values - right).max() < 0.13
+    assert abs(scene_geobox(scene).transform.a + 10.0) < 0.01
+    bent = data.assign_coords(x=("x", right + np.arange(40) % 2, data.x.attrs))
+    with pytest.raises(SourceError, match=r"regular x coordinates.*pass that to"):
+        open_scene(saved(tmp_path / "b.nc", bent))
+
+
 def test_a_gap_in_a_coordinate_is_refused(tmp_path):
     data = grid({"r": (("y", "x"), numbers(30, 40), NAMED)}, **MAPPING)
     data["x"].attrs["missing_value"] = 3500.0
@@ -445,6 +458,29 @@ def test_times_are_read_as_people_write_them(tmp_path, told, right):
     data = grid(SIC).assign_attrs(time_coverage_start=told)
     scene = open_scene(saved(tmp_path / "a.nc", data))
     assert scene.attrs.get("time") == right
+
+
+@pytest.mark.parametrize(
+    ("calendar", "days", "right"),
+    [
+        ("noleap", 20 * 365 + 59, "2020-03-01T00:00:00Z"),  # no 29 February
+        ("all_leap", 20 * 366 + 59, "2020-02-29T00:00:00Z"),
+        ("360_day", 20 * 360 + 2 * 30 + 14.5, "2020-03-15T12:00:00Z"),
+        ("360_day", 20 * 360 + 30 + 29, None),  # 30 February
+        ("julian", 366, "2001-01-14T00:00:00Z"),  # 2001-01-01 there, 13 days behind
+        ("standard", 20 * 365 + 5 + 59, "2020-02-29T00:00:00Z"),
+        ("standard", 365 * 300 + 73, "2300-01-01T00:00:00Z"),  # beyond nanoseconds
+    ],
+)
+@pytest.mark.parametrize("decoded", [False, True])
+def test_times_of_models_calendars_are_times(tmp_path, calendar, days, right, decoded):
+    told = {"units": "days since 2000-01-01", "calendar": calendar}
+    data = grid({"sic": (("time", "y", "x"), numbers(1, 30, 40))})
+    path = saved(tmp_path / "a.nc", data.assign_coords(time=("time", [days], told)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", xr.SerializationWarning)
+        source = xr.open_dataset(path) if decoded else path
+        assert open_scene(source).attrs.get("time") == right
 
 
 def test_a_scene_comes_back_as_it_was_written(tmp_path):

@@ -301,20 +301,35 @@ def test_npy_arrays_are_mapped(tmp_path):
     assert scene.attrs["scene_id"] == "x_0003"
     assert (scene["image"].values[0] == images[3]).all()
     assert (scene["pond"].values == masks[3]).all()
-    cube = RNG.random((6, 7, 13)).astype("float32")
+    cube = RNG.random((7, 6, 13)).astype("float32")
     cube[2, 3, 4] = np.nan
     np.save(tmp_path / "c.npy", cube)
     scene = open_scene(tmp_path / "c.npy", bands=["band_5", "band_1"])
     np.testing.assert_array_equal(scene["image"].values[0], cube[..., 4])
     assert not scene["valid"].values[2, 3] and scene["valid"].values.sum() == 41
     pickled = pickle.loads(pickle.dumps(scene))
-    assert pickled["image"].shape == (2, 6, 7)
+    assert pickled["image"].shape == (2, 7, 6)
     first = open_scene(tmp_path / "c.npy", index=None, channels="first")
-    assert first["image"].shape == (6, 7, 13)
+    assert first["image"].shape == (7, 6, 13)
     for options in ({"index": 9}, {"index": None}):
         with pytest.raises(SourceError, match="index"):
             np.save(tmp_path / "big.npy", np.zeros((5, 70, 71)))
             open_scene(tmp_path / "big.npy", **options)
+
+
+def test_an_array_whose_bands_may_lie_first_is_refused_until_told(tmp_path):
+    """A tile (band, y, x) was taken for one of three rows and of 64 bands."""
+    tile = RNG.random((3, 64, 64)).astype("float32")
+    np.save(tmp_path / "t.npy", tile)
+    for options in ({}, {"index": None}):
+        with pytest.raises(SourceError, match=r"`channels='first'`.*\(3, 64, 64\)"):
+            open_scene(tmp_path / "t.npy", **options)
+    told = open_scene(tmp_path / "t.npy", channels="first")
+    np.testing.assert_array_equal(told["image"].values, tile)
+    last = open_scene(tmp_path / "t.npy", channels="last")
+    np.testing.assert_array_equal(last["image"].values, np.moveaxis(tile, -1, 0))
+    third = open_scene(tmp_path / "t.npy", index=2)
+    np.testing.assert_array_equal(third["image"].values, tile[2:])
 
 
 def test_arrays_of_npz_archives_are_read_by_name(tmp_path):

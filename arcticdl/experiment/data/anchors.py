@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from arcticdl.config import DataConfig, FileRef, LabelConfig
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.table import Row, read_table, row_files
 from arcticdl.sources.core.remote import find_files, is_remote, stem_of
+from arcticdl.sources.formats.images import count_images
 from arcticdl.sources.formats.netcdf import count_times
 from arcticdl.sources.open import find_reader
 
@@ -235,9 +234,10 @@ def _indices(path: str, data: DataConfig) -> Sequence[int | None]:
 
     A single image has none: what learnt from an array of images maps others as well.
     """
-    if path.endswith(".npy"):
-        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-        return range(shape[0]) if len(shape) > 2 else [None]
-    if (data.reader or find_reader(path)) in ("geotiff", "image"):
+    reader = data.reader or find_reader(path)
+    if reader == "numpy":
+        count = count_images(path, data.reader_options.get("array"))
+        return [None] if count is None else range(count)
+    if reader in ("geotiff", "image"):
         return [None]
     return range(count_times(path, data.reader_options.get("file_group")))

@@ -1,6 +1,8 @@
 """Tables of scenes: CSV, Parquet, STAC item collections; one row each."""
 
+import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,17 +71,42 @@ def row_files(row: Row, columns: tuple[str, ...], table: str) -> list[str]:
 
 
 def _read_rows(path: Path) -> list[Row]:
-    import pandas as pd
-
     if path.suffix.lower() in (".parquet", ".pq"):
-        table = pd.read_parquet(path)
+        import pandas as pd
+
+        rows = pd.read_parquet(path).to_dict("records")
     else:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, sep=None,
-                            engine="python", skipinitialspace=True)  # fmt: skip
-    rows = table.to_dict("records")
-    return [
+        rows = _read_csv(path)
+    told = [
         {str(k): _text(v) for k, v in row.items() if not _is_empty(v)} for row in rows
     ]
+    return [row for row in told if row]
+
+
+def _read_csv(path: Path) -> list[dict[str, Any]]:
+    """Rows of a CSV file, whose head line tells what parts its cells.
+
+    Raises:
+        ValueError: A column comes twice, or a row has more cells than the head line.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:  # Excel begins by a mark
+        head = file.readline()
+        file.seek(0)
+        bare = re.sub('"[^"]*"', "", head)
+        mark = max(",;\t|", key=bare.count)  # the comma where there is none
+        reader = csv.DictReader(file, delimiter=mark, skipinitialspace=True)
+        names = reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+        twice = sorted({name for name in names if name and names.count(name) > 1})
+        if twice:
+            raise ValueError(f"columns {twice} come twice")
+        rows: list[dict[str, Any]] = []
+        for row in reader:
+            if any(row.pop(None, ())):
+                raise ValueError(
+                    f"line {reader.line_num} has more cells than the head line"
+                )
+            rows.append(row)
+    return rows
 
 
 def _read_items(path: Path) -> list[Row]:
@@ -99,7 +126,8 @@ def _read_item(item: dict[str, Any]) -> Row:
 
 
 def _is_empty(value: Any) -> bool:
-    return value is None or value == "" or value != value  # NaN and NaT differ from all
+    # NaN and NaT differ from all.
+    return value is None or str(value).strip() == "" or value != value
 
 
 def _text(value: Any) -> str:

@@ -152,13 +152,16 @@ def find_files(pattern: str) -> list[str]:
     Args:
         pattern: A path or address with ``*``, ``?`` or ``[...]``; ``**`` stands for any
             folders. Without one of these it is the only file, there or not; on the web
-            ``?`` begins a query, which is no pattern.
+            ``?`` begins a query, which is no pattern. Nor is it one where a file bears
+            that very name, such as ``scene[1].tif``.
 
     Raises:
         SourceError: A pattern of a scheme that lists no files, or a bucket that cannot
             be listed.
     """
     if not is_remote(pattern):
+        if os.path.exists(pattern):
+            return [pattern]
         return sorted(glob.glob(pattern, recursive=True))
     scheme = _ADDRESS.match(pattern)
     name = scheme[1] if scheme else ""

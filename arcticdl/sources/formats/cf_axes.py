@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from arcticdl.errors import SourceError
@@ -41,6 +43,9 @@ _BY_NAME = {name: role for role, names in _ROLES.items() for name in names}
 _CORNERS = ("bnds", "bounds", "nv", "nv4", "vertices", "vertex", "corners", "nbnds",
             "nchar", "strlen", "string")  # fmt: skip
 """Dimensions of the corners of cells, and of letters: no field lies on them."""
+
+_REAL_CALENDARS = ("gregorian", "julian", "proleptic_gregorian", "standard")
+"""Calendars whose days all came to pass; others are of models."""
 
 
 def role_of(name: str, variable: xr.Variable) -> str:
@@ -253,12 +258,29 @@ def field_time(
 
 def _decoded(raw: xr.Dataset, name: str, index: int) -> str | None:
     variable = raw.variables[name]
-    if variable.dtype.kind != "M" and " since " not in str(
+    if variable.dtype.kind not in "MO" and " since " not in str(
         variable.attrs.get("units", "")
     ):
         return None
     try:
         decoded = xr.decode_cf(xr.Dataset({name: variable.load()}))[name].values
-        return known_time(decoded.ravel()[index])
+        return known_time(_real_time(decoded.ravel()[index]))
     except (ValueError, OverflowError, IndexError, TypeError):
         return None
+
+
+def _real_time(time: Any) -> Any:
+    """A time of a model's calendar as one of the calendar in use.
+
+    The same date, where years have no leap day or twelve months of 30 days (CF 1.11,
+    section 4.4.1); of the Julian calendar the same day.
+
+    Raises:
+        ValueError: The calendar in use has no such date, as 30 February.
+    """
+    calendar = getattr(time, "calendar", None)  # of cftime, which xarray falls back to
+    if calendar is None:
+        return time
+    if calendar in _REAL_CALENDARS:
+        time = time.change_calendar("proleptic_gregorian")
+    return pd.Timestamp(time.isoformat())

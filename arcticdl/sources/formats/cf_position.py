@@ -17,7 +17,12 @@ from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.sources.core.units import unit_factor
 from arcticdl.sources.formats.cf_axes import Layout, lines_over, role_of, upright
 
-_UNEVEN = 0.01  # of a pixel
+_UNEVEN = 0.01
+"""Of a pixel: coordinates of centres that are further off are not regular."""
+
+_ROUNDED = 0.1
+"""Of a pixel: as far off may be what rounds in the type of the coordinate, as 32-bit
+metres do by 0.25 m, 4000 km from the pole."""
 _ROLES = frozenset(("x", "y", "lon", "lat", "rlon", "rlat"))
 
 Position = tuple[dict[str, Any] | None, dict[str, Any]]
@@ -162,7 +167,18 @@ def _numbers(path: str, name: str, line: xr.Variable) -> np.ndarray:
             f"{path} must give finite {name} coordinates throughout. "
             "Received: some are missing."
         )
-    return np.asarray(stored[0] * packed.scale + packed.offset)
+    found = np.asarray(stored[0] * packed.scale + packed.offset)
+    return _unrounded(found, line.dtype) if line.dtype.kind == "f" else found
+
+
+def _unrounded(numbers: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The regular line that numbers are, but for rounding in their type; else they."""
+    if len(numbers) < 2:
+        return numbers
+    even = np.linspace(numbers[0], numbers[-1], len(numbers))
+    rounding = np.abs(numbers).max() * float(np.finfo(dtype).eps)
+    slack = min(rounding, _ROUNDED * abs(even[1] - even[0]))
+    return even if np.abs(numbers - even).max() <= slack else numbers
 
 
 def _geobox(path: str, x: np.ndarray, y: np.ndarray, crs: Any) -> GeoBox:
@@ -178,7 +194,8 @@ def _geobox(path: str, x: np.ndarray, y: np.ndarray, crs: Any) -> GeoBox:
         if step == 0 or gap > abs(step) * _UNEVEN:
             raise SourceError(
                 f"{path} must have regular {name} coordinates. Received: mean step "
-                f"{step:.9g}, off by up to {gap:.9g}."
+                f"{step:.9g}, off by up to {gap:.9g}; correct them in the opened "
+                "dataset and pass that to `open_scene`, or give 2-D `lat` and `lon`."
             )
         steps.append(step)
     transform = Affine(

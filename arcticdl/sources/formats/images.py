@@ -68,7 +68,8 @@ class NumpyFile:
         path: The file.
         index: Which image of an ``(N, H, W)`` or ``(N, H, W, C)`` array; ``None``: the
             array is one image, ``(H, W)`` or ``(H, W, C)``.
-        channels: ``"last"`` or ``"first"``: where the channel axis lies.
+        channels: ``"last"`` or ``"first"``: where the channel axis lies; ``None``:
+            last, unless the first axis is the shortest.
         nodata: Value of pixels that hold nothing.
         array: Name of the array in an archive; ``None``: the only one.
     """
@@ -77,11 +78,12 @@ class NumpyFile:
         self,
         path: str | Path,
         index: int | None = None,
-        channels: str = "last",
+        channels: str | None = None,
         nodata: float | None = None,
         array: str | None = None,
     ) -> None:
-        check_choice("channels", channels, ("first", "last"))
+        if channels is not None:
+            check_choice("channels", channels, ("first", "last"))
         check_nodata(nodata)
         self.path, self.index, self.nodata = str(path), index, nodata
         self.channels, self.array = channels, array
@@ -122,6 +124,13 @@ class NumpyFile:
                 "image of several, or `channels`. "
                 f"Received: an array of shape {whole}, index={self.index}."
             )
+        if self.channels is None and image.shape[0] < min(image.shape[1:]):
+            raise SourceError(
+                f"{self.path} must tell which of its axes are the bands where there "
+                "are more in the last than rows in the first: pass `channels='first'` "
+                "or `'last'`, or `index` for one image of several. "
+                f"Received: an array of shape {whole}, index={self.index}."
+            )
         return image
 
     def read(self, bands: Sequence[int], rows: slice, cols: slice) -> np.ndarray:
@@ -141,13 +150,30 @@ class NumpyFile:
         return {**self.__dict__, "_map": None}
 
 
+def count_images(path: str | Path, array: str | None = None) -> int | None:
+    """Counts the images of an array ``(N, y, x)``; ``None``: it is a single one.
+
+    Args:
+        path: The ``.npy`` file or ``.npz`` archive.
+        array: Name of the array in an archive; ``None``: the only one.
+
+    Raises:
+        SourceError: No such file, or no such array.
+    """
+    if is_archive(path):
+        found = _read_array(str(path), array, Path(path).stat().st_mtime)
+    else:
+        found = _map_file(str(path))
+    return len(found) if found.ndim > 2 else None
+
+
 def open_numpy(
     path: str | Path,
     *,
     bands: Sequence[str] | None = None,
     band_names: BandNames = None,
     index: int | None = None,
-    channels: str = "last",
+    channels: str | None = None,
     nodata: float | None = None,
     array: str | None = None,
 ) -> xr.Dataset:
@@ -158,7 +184,9 @@ def open_numpy(
         bands: Names of the bands to keep.
         band_names: Their names (see ``choose_bands``); ``band_1``, ... unless told.
         index: Which image of an array of several.
-        channels: ``"last"`` or ``"first"``.
+        channels: ``"last"`` or ``"first"``: where the axis of the bands lies. ``None``:
+            last, but an array whose first axis is its shortest is refused until this
+            is told: so lie bands, or images, that come first.
         nodata: Value of pixels that hold nothing; NaN always does.
         array: Name of the array in an archive, such as ``"image"``; ``None``: the only
             one.
