@@ -89,8 +89,10 @@ class LineConfig(Section):
         0.0,
         ge=0,
         le=1,
-        description="Least mean share of a line's two sides that are what they should "
-        "be; a line below it is none. Choose it on training data.",
+        description="A line below it is none. With `between` the least mean share of "
+        "its two sides that are what they should be, else the least probability at "
+        "which it is traced (0.2, or lower where there is none). Choose it on training "
+        "data, some of it without a line.",
     )
     toll: float = Field(
         0.4,
@@ -103,11 +105,11 @@ class LineConfig(Section):
 
     @model_validator(mode="after")
     def _sides_are_told(self) -> "LineConfig":
-        changed = self.model_dump(exclude_defaults=True).keys() - {"name"}
+        changed = self.model_dump(exclude_defaults=True).keys() & {"width_px", "toll"}
         if self.between is None and changed:
             raise ValueError(
-                "`width_px`, `min_confidence` and `toll` are of the two sides of a "
-                "line, and need `between`, their classes"
+                "`width_px` and `toll` are of the two sides of a line, and need "
+                "`between`, their classes"
             )
         if len(set(self.classes)) < len(self.classes):
             raise ValueError(

@@ -41,6 +41,7 @@ from arcticdl.scene import BandStats
 from arcticdl.tasks import Head
 from arcticdl.tiles import LabelInfo, TileStore
 from arcticdl.tiles.views.assemble import assemble_scene
+from arcticdl.void import VOID_CLASS
 
 
 def evaluate_scenes(
@@ -86,10 +87,12 @@ def evaluate_scenes(
 
     Returns:
         Name of the label -> its evaluation; one image a scene, every pixel counted
-        once. With ``line`` each image has ``distance_px`` (see
+        once. With ``line`` each image with a true line has ``distance_px`` (see
         ``arcticdl.metrics.front_distance``: the mean of both directions),
-        ``distance_matched_px`` and ``line_threshold`` or, of a line that is traced
-        between two classes, ``line_confidence``; of `within` each evaluation of
+        ``distance_matched_px`` and ``line_missed``, 1 where none was found and else 0;
+        each without one ``line_false``, 1 where one was found; and both have
+        ``line_threshold`` or, of a line that is traced between two classes,
+        ``line_confidence``. Of `within` each evaluation of
         pixels has ``within.result()``, of `instances` that head's
         ``instances.result()``. Of a model that finds objects
         see ``evaluation.objects``.
@@ -340,15 +343,28 @@ def _filled(
 def _line_scores(
     prob: np.ndarray, truth: np.ndarray, classes: Sequence[str], line: LineRule
 ) -> dict[str, float]:
-    true_line = front_line(truth == classes.index(line.name))
-    if not true_line.any():
+    """How far the line of a map is from the true one, or whether it should be there.
+
+    Void says nothing: an image of which nothing else is known has neither a line nor
+    none, and a line that lies in void alone is not false. Neither is one where the
+    class was drawn too short to be a line.
+    """
+    drawn = truth == classes.index(line.name)
+    known = ~(np.isnan(truth) | (truth == VOID_CLASS))
+    true_line = front_line(drawn)
+    if not true_line.any() and (drawn.any() or not known.any()):
         return {}
     path, told = line.trace(prob, classes)
-    found = front_distance(draw_line(path, true_line.shape), true_line)
+    found_line = draw_line(path, drawn.shape)
+    sure = {f"line_{key}": value for key, value in told.items()}
+    if not true_line.any():
+        return {"line_false": float((found_line & known).any()), **sure}
+    found = front_distance(found_line, true_line)
     return {
         "distance_px": found["mean"],
         "distance_matched_px": found["mean_matched"],
-        **{f"line_{key}": value for key, value in told.items()},
+        "line_missed": float(not len(path)),
+        **sure,
     }
 
 

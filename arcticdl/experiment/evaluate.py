@@ -299,6 +299,7 @@ def headline(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _headline(result: Mapping[str, Any]) -> list[str]:
+    from arcticdl.evaluation.restored.shown import restored_lines
     from arcticdl.evaluation.strata.bias import describe_bias
 
     scores, intervals = result["scores"], result["intervals"]
@@ -315,16 +316,32 @@ def _headline(result: Mapping[str, Any]) -> list[str]:
     for name, baseline in (result.get("baselines") or {}).items():
         told = _number(baseline["scores"][chief.key])
         lines.append(f"{baseline.get('title', name):>18} {told}  ({chief.title})")
-    lines += [*_covered(result), *_restored(result), *_instances(result)]
+    lines += [*_covered(result), *restored_lines(result), *_instances(result)]
     notes = describe_bias(result.get("bias") or [])
     lines += [f"{'note':>18} {line}" for line in notes]
-    if distance := result["extra"].get("distance_px"):
-        lines.append(
-            f"{'distance':>18} median {distance['median']:.2f} px, mean "
-            f"{distance['mean']:.2f} px, no line in {distance['num_missing']} of "
-            f"{distance['num_images'] + distance['num_missing']}"
-        )
-    return lines
+    return lines + _lines(result)
+
+
+def _lines(result: Mapping[str, Any]) -> list[str]:
+    """How far lines are from the true ones; where one is missed, and where false."""
+    distance, missed, false = (
+        result["extra"].get(key) for key in ("distance_px", "line_missed", "line_false")
+    )
+    told = []
+    if distance and distance["num_images"]:
+        about = f"median {distance['median']:.2f} px, mean {distance['mean']:.2f} px"
+        told.append(about)
+    if missed:
+        told.append(f"no line in {_how_many(missed)}")
+    if false:
+        told.append(f"a false line in {_how_many(false)} without one")
+    return [f"{'distance':>18} {', '.join(told)}"] if told else []
+
+
+def _how_many(share: Mapping[str, Any]) -> str:
+    """Of images that have a 0 or a 1: how many a 1."""
+    count = share["num_images"]
+    return f"{round(share['mean'] * count)} of {count}"
 
 
 def _instances(result: Mapping[str, Any]) -> list[str]:
@@ -372,28 +389,6 @@ def _covered(result: Mapping[str, Any]) -> list[str]:
         f"{'coverage':>18} {covered['mean']:.3f}{spread}{of}",
         f"{wide:>18} {size['mean']:.3f}",
     ]
-
-
-def _restored(result: Mapping[str, Any]) -> list[str]:
-    """Scores of images, of the network and of the filters beside it."""
-    from arcticdl.evaluation.restored.shown import SHOWN
-
-    lines = []
-    for key, (title, units) in SHOWN.items():
-        found = result["extra"].get(key)
-        if not found:
-            continue
-        of = result["units"] if units is None else units
-        low, high = found["intervals"].get("mean") or (None, None)
-        spread = f"  (95 %: {low:.3f}-{high:.3f})" if low is not None else ""
-        beside = [
-            f"{method} {_number(other['extra'][key]['mean'])}"
-            for method, other in (result.get("baselines") or {}).items()
-            if key in other["extra"]
-        ]
-        told = f"{_number(found['mean'])} {of}".strip() + spread
-        lines.append(f"{title:>18} {'; '.join([told, *beside])}")
-    return lines
 
 
 def _number(value: float | None) -> str:

@@ -159,7 +159,8 @@ class LineRule:
         between: Classes that it divides, that of the side of the first row before the
             other; ``None``: the line lies where the class itself is likeliest.
         width_px: How far to either side is looked, with `between`.
-        min_confidence: A line below it is none, with `between`; 0-1.
+        min_confidence: A line below it is none; 0-1. With `between` the least
+            confidence, else the least probability at which a line is traced.
         toll: What each pixel of the line costs, with `between`; above 0 and below 2.
     """
 
@@ -238,14 +239,15 @@ class LineRule:
             The line, of no points where there is none.
         """
         if self.between is None:
-            path, threshold = trace_line(prob[..., classes.index(self.name)])
-            return TracedLine(path, {"threshold": threshold})
-        codes = [classes.index(name) for name in self.classes]
-        maps = (prob[..., code] for code in codes)
-        path, confidence = trace_between(*maps, width_px=self.width_px, toll=self.toll)
-        if confidence < self.min_confidence:
+            key = "threshold"
+            path, sure = trace_line(prob[..., classes.index(self.name)])
+        else:
+            key = "confidence"
+            maps = (prob[..., classes.index(name)] for name in self.classes)
+            path, sure = trace_between(*maps, width_px=self.width_px, toll=self.toll)
+        if sure < self.min_confidence:
             path = path[:0]
-        return TracedLine(path, {"confidence": confidence})
+        return TracedLine(path, {key: sure})
 
 
 def draw_line(path: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.bool_]:

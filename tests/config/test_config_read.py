@@ -142,6 +142,10 @@ def test_an_unset_variable_is_named_with_its_key(tmp_path, monkeypatch):
             r"predict\.line: .*need `between`",
         ),
         (
+            {"predict": {"line": {"name": "lead", "toll": 0.5, "min_confidence": 0.1}}},
+            r"predict\.line: `width_px` and `toll` .*need `between`",
+        ),
+        (
             {"predict": {"line": {"name": "lead", "between": ["ice", "ice"]}}},
             r"predict\.line: .*three different ones",
         ),

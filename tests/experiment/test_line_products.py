@@ -9,7 +9,7 @@ import rasterio
 import yaml
 
 from arcticdl.cli import main
-from arcticdl.experiment import evaluate
+from arcticdl.experiment import evaluate, headline
 from arcticdl.experiment import products as module
 from arcticdl.inference import LineRule, Predictor
 from arcticdl.models import build_segmenter, get_card, set_card
@@ -70,6 +70,70 @@ def test_a_line_is_traced_of_the_classes_that_its_rule_names(model, monkeypatch)
 def test_a_line_whose_sides_no_head_knows_is_refused(model):
     with pytest.raises(ValueError, match="'melange'"):
         Predictor(model, line=LineRule("front", ("sea", "melange")))
+
+
+PLACE = {"crs": "EPSG:3413", "transform": rasterio.Affine(80, 0, 0, 0, -80, 0)}
+SEEN = np.zeros((4, 64, 48), "float32")  # the sea meets a glacier in row 30
+SEEN[2, :30], SEEN[3, 30], SEEN[0, 31:] = 6, 6, 6
+ROCK = np.stack([np.full((64, 48), 6.0 * (band == 1), "float32") for band in range(4)])
+SEA, ROWS = np.full((64, 48), 2, "uint8"), np.arange(64)[:, None]
+
+
+def drawn(row, columns):
+    """A label with a front in some columns of a row."""
+    label = np.where(row > ROWS, SEA, 0).astype("uint8")
+    label[row, columns] = 3
+    return label
+
+
+SCENES = {
+    "found": (SEEN, drawn(32, slice(None))),
+    "missed": (ROCK, drawn(32, slice(None))),
+    "right": (ROCK, SEA),
+    "false": (SEEN, SEA),
+    "void": (SEEN, np.full_like(SEA, 255)),
+    "void_there": (SEEN, np.where(ROWS == 30, 255, SEA).astype("uint8")),
+    "too_short": (SEEN, drawn(32, slice(0, 5))),
+}
+
+
+def test_a_file_is_scored_by_the_line_of_its_card_where_one_is_and_where_not(model):
+    for folder in ("scenes", "truth"):
+        Path(folder).mkdir()
+    for name, (image, label) in SCENES.items():
+        for folder, values in (("scenes", image), ("truth", label[None])):
+            count, height, width = values.shape
+            with rasterio.open(
+                f"{folder}/{name}.tif", "w", driver="GTiff", height=height,
+                width=width, count=count, dtype=values.dtype, **PLACE,
+            ) as file:  # fmt: skip
+                file.write(values)
+                file.descriptions = tuple("abcd"[:count])
+    tree = {
+        "name": "lines",
+        "data": {
+            "scenes": "scenes/*.tif",
+            "labels": {
+                "ice": {"file": {"replace": {"scenes/": "truth/"}}, "classes": CLASSES}
+            },
+        },
+        "tiles": {"size_px": 32, "store": "lines.tiles"},
+    }
+    Path("lines.yaml").write_text(yaml.safe_dump(tree))
+    assert main(["prepare", "lines.yaml"]) == 0
+    found = evaluate(model, data="lines.tiles")
+    told = {image["image_id"]: image["extra"] for image in found["images"]}
+    assert told["found"]["distance_px"] == pytest.approx(2, abs=0.1)
+    assert told["found"]["line_missed"] == 0 and told["missed"]["line_missed"] == 1
+    assert told["missed"]["distance_px"] is None
+    false = {name: extra.get("line_false") for name, extra in told.items()}
+    assert (false["right"], false["false"], false["void_there"]) == (0, 1, 0)
+    assert told["false"]["line_confidence"] > 0.8
+    assert not told["too_short"] and not told.get("void")
+    last = headline(found)[-1].split(maxsplit=1)[1]
+    assert last.startswith("median 2.0") and last.endswith(
+        "no line in 1 of 2, a false line in 1 of 3 without one"
+    )
 
 
 @pytest.fixture

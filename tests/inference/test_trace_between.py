@@ -148,6 +148,31 @@ def test_a_rule_without_sides_traces_the_class_itself():
     assert told == {"threshold": threshold}
 
 
+def test_a_faint_line_of_the_class_itself_is_rejected_by_its_level():
+    prob = np.zeros((40, 60, 4))
+    prob[19:22, 5:55, 1] = 0.12
+    assert LineRule("front").trace(prob, CLASSES).told == {"threshold": 0.1}
+    for least, points in ((0.1, True), (0.15, False)):
+        rule = LineRule("front", min_confidence=least)
+        traced = rule.trace(prob, CLASSES)
+        assert bool(len(traced.path)) is points
+        assert traced.told == {"threshold": 0.1}
+
+
+def test_of_two_edges_with_the_right_sides_the_longer_and_surer_is_taken():
+    """Where the ends of the line run into land, and another edge is there as well."""
+    prob, line = planted([80] * 60, 15)
+    prob[:, :15] = prob[:, 75:] = (1, 0, 0, 0)  # land
+    prob[12:30, 20:45] = (0.4, 0, 0.6, 0)  # a cloud, taken for a glacier in part
+    prob[31:48, 20:45] = (0.4, 0, 0, 0.6)
+    path, _ = SIDES.trace(prob, CLASSES)
+    assert front_distance(draw_line(path, line.shape), line)["mean"] < 0.5
+    prob[:, 40:50] = np.nan  # void is crossed, at the rows beside it
+    path, _ = SIDES.trace(prob, CLASSES)
+    found = front_distance(draw_line(path, line.shape), line)
+    assert found["mean"] < 1 and found["max"] < 8
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -1,4 +1,7 @@
-"""What people call the scores of images and ensembles."""
+"""What people call the scores of images and ensembles, and how they are told."""
+
+from collections.abc import Mapping
+from typing import Any
 
 SHOWN = {
     "crps": ("CRPS", None),
@@ -29,3 +32,39 @@ def title_of(name: str, own: str = "") -> str:
     title, units = SHOWN.get(name, (name.replace("_", " "), ""))
     units = own if units is None else units
     return f"{title} ({units})" if units else title
+
+
+def restored_lines(result: Mapping[str, Any]) -> list[str]:
+    """Tells the scores of images, of the network and of the filters beside it.
+
+    Args:
+        result: Of an evaluation, with ``units``, ``extra`` and perhaps ``baselines``.
+
+    Returns:
+        Lines for a terminal, one a score.
+
+    Example:
+        >>> found = {"mean": 21.5, "intervals": {"mean": [20.0, 23.0]}}
+        >>> restored_lines({"units": "K", "extra": {"psnr_db": found}})
+        ['              PSNR 21.500 dB  (95 %: 20.000-23.000)']
+    """
+    lines = []
+    for key, (title, units) in SHOWN.items():
+        found = result["extra"].get(key)
+        if not found:
+            continue
+        of = result["units"] if units is None else units
+        low, high = found["intervals"].get("mean") or (None, None)
+        spread = f"  (95 %: {low:.3f}-{high:.3f})" if low is not None else ""
+        beside = [
+            f"{method} {_number(other['extra'][key]['mean'])}"
+            for method, other in (result.get("baselines") or {}).items()
+            if key in other["extra"]
+        ]
+        told = f"{_number(found['mean'])} {of}".strip() + spread
+        lines.append(f"{title:>18} {'; '.join([told, *beside])}")
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"

@@ -92,6 +92,8 @@ def scenes_of(folder: Path, names: Sequence[str]) -> set[str]:
 def evaluate_file(path: str | Path, data: str | Path | None) -> dict[str, Any]:
     """Scores a bare ``.keras`` file, such as an ensemble, on the scenes of a store.
 
+    A line that its card names is traced and scored as well.
+
     Args:
         path: The file, which carries its card.
         data: A tile store, scored whole.
@@ -119,7 +121,9 @@ def evaluate_file(path: str | Path, data: str | Path | None) -> dict[str, Any]:
     model = load_model(path)
     card = get_card(model) or {}
     refuse_seen(card, store)
-    evaluations = evaluate_scenes(model, store, observed_tiles(store.manifest))
+    evaluations = evaluate_scenes(
+        model, store, observed_tiles(store.manifest), line=card.get("line")
+    )
     results = {name: found.result() for name, found in evaluations.items()}
     result = {"heads": results} if len(results) > 1 else next(iter(results.values()))
     write_json(path.with_name(f"{path.stem}_metrics_{Path(data).stem}.json"), result)
