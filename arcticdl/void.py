@@ -6,6 +6,9 @@ scaled images with 0 in every band.
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 VOID_CLASS = 255
 """The code that marks an integer label as void."""
 
@@ -37,6 +40,48 @@ def split_void(y_true: Any, void_class: int | None = VOID_CLASS) -> tuple[Any, A
     else:
         valid = ops.not_equal(ops.cast(y_true, "int32"), void_class)
     return ops.where(valid, y_true, ops.zeros_like(y_true)), valid
+
+
+def is_scored(
+    y_true: ArrayLike, void_class: int | None = VOID_CLASS
+) -> NDArray[np.bool_]:
+    """Tells which labels are not void; the twin of `split_void` in NumPy.
+
+    Args:
+        y_true: Class codes of any shape, or floats with NaN for void.
+        void_class: Code of void pixels. ``None``: integer labels have no void.
+
+    Returns:
+        Booleans of the shape of `y_true`.
+
+    Example:
+        >>> is_scored([0, 255, 1]).tolist(), is_scored([0.0, float("nan")]).tolist()
+        ([True, False, True], [True, False])
+    """
+    label = np.asarray(y_true)
+    scored = ~np.isnan(label) if label.dtype.kind == "f" else np.ones(label.shape, bool)
+    return scored if void_class is None else scored & (label != void_class)
+
+
+def check_codes_beside_void(num_classes: int, void_class: int | None) -> None:
+    """Refuses so many classes that one of them has the code which void has unless told.
+
+    Its pixels would never be learnt or scored, and nothing would say so. A class that
+    somebody names as void, such as 0, is meant.
+
+    Args:
+        num_classes: Codes from 0 to ``num_classes - 1`` are classes.
+        void_class: Code of void pixels.
+
+    Raises:
+        ValueError: Void is 255, and so is a class.
+    """
+    if void_class == VOID_CLASS < num_classes:
+        raise ValueError(
+            f"Void is {VOID_CLASS} unless `void_class` says otherwise, which of more "
+            f"than {VOID_CLASS} classes is one. Give another `void_class`, such as -1, "
+            f"or None where there is no void. Received: {num_classes} classes."
+        )
 
 
 def mark_shown(image: Any, valid: Any) -> Any:

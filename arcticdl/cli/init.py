@@ -1,5 +1,6 @@
 """``arcticdl init``: the folder of a new experiment."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -27,8 +28,9 @@ def init(
 ) -> None:
     """Begin an experiment: a commented configuration, and the schema for editors.
 
-    Nothing that exists is replaced. Afterwards change FOLDER/config.yaml, check it, and
-    go on with prepare and train.
+    Nothing that exists is replaced. What a name may not hold, such as a blank in the
+    folder's, is `_` in the configuration's. Afterwards change FOLDER/config.yaml,
+    check it, and go on with prepare and train.
 
     Example: `arcticdl init ice --data "data/*.tif" --classes water,ice`
     """
@@ -38,8 +40,9 @@ def init(
     for existing in (path, schema):
         if existing.exists():
             raise FileExistsError(f"{existing} exists. Choose another folder.")
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", folder.resolve().name).lstrip("_.-")
     text = new_config(
-        folder.resolve().name,
+        name or "experiment",
         scenes,
         task=task,
         label=label,

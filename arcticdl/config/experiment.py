@@ -55,7 +55,8 @@ class Experiment(Section):
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
-        description="Names the run folder and the tile store.",
+        description="Names the run folder and the tile store: letters, digits, and "
+        "within them `_`, `.` and `-`.",
     )
     description: str = Field("", description="One line for the report.")
     limits: str = Field(

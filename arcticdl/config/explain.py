@@ -110,11 +110,20 @@ def _line(item: Any, model: type[BaseModel]) -> str:
     if item["type"] == "extra_forbidden":
         return f"{where}: unknown key. {_offer(parts[-1], _section(model, parts))}"
     message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "string_pattern_mismatch":
+        message = _told_in_words(_section(model, parts), parts[-1]) or message
     if item["type"] == "missing" or "Received: " in message:
         return f"{where}: {message}"
     if item["type"] == "value_error" and isinstance(item.get("input"), dict):
         return f"{where}: {message}"  # a whole section says nothing
     return f"{where}: {message}. Received: {_shorten(repr(item.get('input')))}"
+
+
+def _told_in_words(section: type[BaseModel], key: str) -> str:
+    """What a key's description says of its form, after a colon."""
+    field = section.model_fields.get(key)
+    form = (field.description or "").partition(": ")[2] if field else ""
+    return f"must consist of {form.rstrip('.')}" if form else ""
 
 
 def _shorten(text: str) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from arcticdl.choices import check_names
 from arcticdl.evaluation.calibration import Calibration
-from arcticdl.evaluation.images import ImageEvaluation, check_same
+from arcticdl.evaluation.images import ImageEvaluation, check_same, num_counted
 from arcticdl.evaluation.pictures import paint_classes
 from arcticdl.metrics import bootstrap_scores, confusion_matrix, scores
 from arcticdl.metrics.confusion import without_nan
@@ -111,7 +111,8 @@ class SegmentationEvaluation(ImageEvaluation):
         size = len(self.classes)
         matrix = confusion_matrix(label, y_pred, size, self.void_class)
         self._matrices[image_id] = self._matrices.get(image_id, 0) + matrix
-        self._note(image_id, int(label.size - matrix.sum()), extra)
+        num_void = num_counted(label.shape, counted) - int(matrix.sum())
+        self._note(image_id, num_void, extra)
         scored = label != self.void_class
         if confidence is not None:
             correct = (y_pred == label)[scored]

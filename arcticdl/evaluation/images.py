@@ -210,6 +210,17 @@ def counted_pixels(
         yield mask
 
 
+def num_counted(shape: Sequence[int], counted: np.ndarray | None) -> int:
+    """How many pixels of a tile count, void ones among them.
+
+    Args:
+        shape: Of the tile's label, ``(y, x, ...)``.
+        counted: Boolean ``(y, x)``, ``False`` where another tile has counted the pixel;
+            ``None``: all count.
+    """
+    return shape[0] * shape[1] if counted is None else int(np.sum(counted))
+
+
 def rows_by_name(names: Sequence[str] | np.ndarray) -> dict[str, np.ndarray]:
     """Positions at which each name stands, names sorted.
 

@@ -6,7 +6,12 @@ from typing import Any
 import numpy as np
 
 from arcticdl.choices import check_names
-from arcticdl.evaluation.images import ImageEvaluation, check_same, interval_of
+from arcticdl.evaluation.images import (
+    ImageEvaluation,
+    check_same,
+    interval_of,
+    num_counted,
+)
 from arcticdl.evaluation.pictures import paint_counts
 from arcticdl.metrics.confusion import without_nan
 from arcticdl.metrics.labels import label_counts, label_scores, stack_label_scores
@@ -87,7 +92,8 @@ class LabelEvaluation(ImageEvaluation):
         told = self.head.form.outputs["labels"].read(prediction, self.head)
         counts = label_counts(true, told)
         self._counts[image_id] = self._counts.get(image_id, 0) + counts
-        self._note(image_id, int(true.size - counts.sum()), extra)
+        entries = num_counted(true.shape, counted) * true.shape[-1]
+        self._note(image_id, entries - int(counts.sum()), extra)
         if image is not None and counts.any():
             score = label_scores(counts, self.head.classes)["mean_iou"]
             score = 1.0 if np.isnan(score) else score

@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 
 from arcticdl.choices import check_names
-from arcticdl.evaluation.images import ImageEvaluation, check_same, interval_of
+from arcticdl.evaluation.images import (
+    ImageEvaluation,
+    check_same,
+    interval_of,
+    num_counted,
+)
 from arcticdl.evaluation.pictures import paint_values
 from arcticdl.metrics import Moments, merge_moments, regression_moments
 from arcticdl.metrics.confusion import without_nan
@@ -107,7 +112,8 @@ class ValueEvaluation(ImageEvaluation):
         before = self._moments.get(image_id, [Moments()] * len(parts))
         both = zip(before, parts, strict=True)
         self._moments[image_id] = [old.merge(new) for old, new in both]
-        self._note(image_id, int((~scored.any(-1)).sum()), extra)
+        num_void = num_counted(true.shape, counted) - int(scored.any(-1).sum())
+        self._note(image_id, num_void, extra)
         self._count_below(known, prediction)
         self._sample.add(known[scored], value[scored])
         if image is not None and scored.any(-1).mean() >= _MIN_PICTURE_SHARE:

@@ -12,7 +12,7 @@ from arcticdl.losses.probabilities import (
     nan_unless_probabilities,
     to_logits,
 )
-from arcticdl.void import VOID_CLASS, split_void
+from arcticdl.void import VOID_CLASS, check_codes_beside_void, split_void
 
 
 class Pixels:
@@ -221,8 +221,10 @@ def read_codes(
         NaN where a code is neither a class nor void (1.5 is no class either).
 
     Raises:
-        ValueError: If labels and predictions do not fit together.
+        ValueError: If labels and predictions do not fit together, or of more than 255
+            classes void is one.
     """
+    check_codes_beside_void(num_codes, void_class)
     y_true = ops.convert_to_tensor(y_true)
     _check_shapes(y_true, logits, True, False)
     if len(y_true.shape) == len(logits.shape):

@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from arcticdl.metrics.confusion import mean_defined
-from arcticdl.void import VOID_CLASS
+from arcticdl.void import VOID_CLASS, is_scored
 
 BoolArray = NDArray[np.bool_]
 
@@ -24,7 +24,7 @@ def boundary_counts(
     image's border and the border to void are no boundary.
 
     Args:
-        y_true: Class codes ``(y, x)``, void 255.
+        y_true: Class codes ``(y, x)``, void 255 or NaN.
         y_pred: Predicted codes ``(y, x)``; those under void never count.
         num_classes: Number of classes.
         tolerance_px: Distance up to which boundaries match, and width of the band of
@@ -45,7 +45,7 @@ def boundary_counts(
             "`y_true` and `y_pred` must be maps (y, x) of one shape, `tolerance_px` at "
             f"least 0. Received: {true.shape}, {pred.shape}, {tolerance_px}."
         )
-    scored = true != void_class
+    scored = is_scored(true, void_class)
     keys = ("true", "pred", "true_hit", "pred_hit", "both", "either")
     result = {key: np.zeros(num_classes, np.int64) for key in keys}
     for code in range(num_classes):
@@ -81,7 +81,7 @@ def boundary_scores(
     `tolerance_px` of its outline.
 
     Args:
-        y_true: Class codes ``(y, x)`` or ``(image, y, x)``, void 255.
+        y_true: Class codes ``(y, x)`` or ``(image, y, x)``, void 255 or NaN.
         y_pred: Predicted codes of the same shape.
         num_classes: Number of classes.
         tolerance_px: Reach in pixels.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from arcticdl.choices import check_names
-from arcticdl.void import VOID_CLASS
+from arcticdl.void import VOID_CLASS, check_codes_beside_void, is_scored
 
 CountArray = NDArray[np.int64]
 
@@ -35,16 +35,17 @@ def confusion_matrix(
         int64 array ``(num_classes, num_classes)``: (true, predicted).
 
     Raises:
-        ValueError: Shapes differ, a scored pixel holds a code that is no class, or its
-            prediction is NaN.
+        ValueError: Shapes differ, a scored pixel holds a code that is no class, its
+            prediction is NaN, or of more than 255 classes void is one.
 
     Example:
         >>> confusion_matrix([0, 1, 1, 255], [0, 1, 0, 1], num_classes=2)
         array([[1, 0],
                [1, 1]])
     """
+    check_codes_beside_void(num_classes, void_class)
     true, pred = _as_codes(y_true, y_pred, num_classes)
-    scored = _scored(true, void_class)
+    scored = is_scored(true, void_class)
     _check_numbers(np.asarray(y_pred), scored)
     true, pred = true[scored], pred[scored]
     _check_codes("y_true", true, num_classes, void_class)
@@ -289,15 +290,6 @@ def _check_numbers(pred: NDArray[Any], scored: NDArray[np.bool_]) -> None:
             "`y_pred` must be a number wherever `y_true` is scored. Received: NaN in "
             f"{int(missing[scored].sum())} of {int(scored.sum())} pixels."
         )
-
-
-def _scored(true: NDArray[Any], void_class: int | None) -> NDArray[np.bool_]:
-    scored = np.ones(true.shape, bool)
-    if true.dtype.kind == "f":
-        scored &= ~np.isnan(true)
-    if void_class is not None:
-        scored &= true != void_class
-    return scored
 
 
 def _check_codes(

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from arcticdl.boxes import boxes_from_polygons
-from arcticdl.void import VOID_CLASS
+from arcticdl.void import VOID_CLASS, is_scored
 
 MIN_FLOE_PX = 5
 """Fewer pixels have no shape that could be measured."""
@@ -57,7 +57,7 @@ def floe_sizes(
     codes = np.asarray(label)
     ice = np.isin(codes, list(ice_classes))
     # Beyond the frame nothing is known, as in void.
-    unknown = np.pad(codes == void_class, 1, constant_values=True)
+    unknown = np.pad(~is_scored(codes, void_class), 1, constant_values=True)
     beside = ndimage.binary_dilation(unknown)[1:-1, 1:-1]
     numbers, count = ndimage.label(ice)
     sizes = np.bincount(numbers.ravel(), minlength=count + 1)[1:]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import KDTree
 
-from arcticdl.void import VOID_CLASS
+from arcticdl.void import VOID_CLASS, is_scored
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -26,8 +26,8 @@ def cell_areas_km2(x: ArrayLike, y: ArrayLike, crs: Any) -> FloatArray:
     (Snyder 1987, USGS Professional Paper 1395, by PROJ).
 
     Args:
-        x: Cell centres ``(x,)`` in metres, evenly spaced.
-        y: Cell centres ``(y,)`` in metres, evenly spaced.
+        x: Cell centres ``(x,)`` in the unit of `crs`, such as metres, evenly spaced.
+        y: Cell centres ``(y,)`` likewise.
         crs: Projected coordinate system, whatever ``pyproj.CRS`` understands.
 
     Returns:
@@ -42,12 +42,13 @@ def cell_areas_km2(x: ArrayLike, y: ArrayLike, crs: Any) -> FloatArray:
     step_x, step_y = _even_step("x", x), _even_step("y", y)
     crs = pyproj.CRS.from_user_input(crs)
     if not crs.is_projected:
-        raise ValueError(f"`crs` must be projected, in metres. Received: {crs.name!r}.")
+        raise ValueError(f"`crs` must be projected. Received: {crs.name!r}.")
+    metres = crs.axis_info[0].unit_conversion_factor
     projection = pyproj.Proj(crs)
     grid_x, grid_y = np.meshgrid(x, y)
     lon, lat = projection(grid_x, grid_y, inverse=True)
     scale = np.asarray(projection.get_factors(lon, lat).areal_scale)
-    return np.abs(step_x * step_y) / 1e6 / scale
+    return np.abs(step_x * step_y) * metres**2 / 1e6 / scale
 
 
 def sea_ice_extent_km2(
@@ -236,7 +237,7 @@ def melt_pond_fraction(
     scored pixels``. Below `min_sic` there is too little ice for a fraction.
 
     Args:
-        label: Class map of any shape.
+        label: Class map of any shape, void 255 or NaN.
         pond_class: Code of melt ponds.
         ice_class: Code of bare or snow-covered ice.
         void_class: Code of void pixels.
@@ -246,7 +247,7 @@ def melt_pond_fraction(
         ``mpf`` and ``sic``, fractions 0-1; NaN where undefined.
     """
     codes = np.asarray(label)
-    scored = int((codes != void_class).sum()) if void_class is not None else codes.size
+    scored = int(is_scored(codes, void_class).sum())
     pond, ice = int((codes == pond_class).sum()), int((codes == ice_class).sum())
     sic = (pond + ice) / scored if scored else float("nan")
     enough = scored and sic >= min_sic and pond + ice

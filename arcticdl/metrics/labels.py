@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from arcticdl.choices import check_names
-from arcticdl.void import VOID_CLASS
+from arcticdl.void import VOID_CLASS, is_scored
 
 
 def label_counts(
@@ -36,9 +36,7 @@ def label_counts(
             "`y_pred` must have the shape of `y_true`, classes last. "
             f"Received: {true.shape} and {pred.shape}."
         )
-    scored = true != void_class
-    if true.dtype.kind == "f":
-        scored &= ~np.isnan(true)
+    scored = is_scored(true, void_class)
     if not np.isin(true[scored], (0, 1)).all():
         raise ValueError(
             f"`y_true` must be 0, 1 or void. Received: {np.unique(true[scored])[:5]}."

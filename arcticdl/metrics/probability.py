@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from arcticdl.metrics.confusion import mean_defined
-from arcticdl.void import VOID_CLASS
+from arcticdl.void import VOID_CLASS, check_codes_beside_void, is_scored
 
 FloatArray = NDArray[np.float64]
 
@@ -200,7 +200,7 @@ def ranking_areas(
             "`score` must have the shape of `y_true`. "
             f"Received: {true.shape} and {value.shape}."
         )
-    scored = _not_void(true, void_class)
+    scored = is_scored(true, void_class)
     hit, value = true[scored] == positive_class, value[scored]
     if not hit.any() or hit.all():
         return {"roc_auc": float("nan"), "average_precision": float("nan")}
@@ -310,7 +310,8 @@ def _scored(
             "Predictions must have the shape of `y_true` and one more axis of classes. "
             f"Received: {true.shape} and {pred.shape}."
         )
-    scored = _not_void(true, void_class)
+    check_codes_beside_void(pred.shape[-1], void_class)
+    scored = is_scored(true, void_class)
     codes = true[scored].astype(np.int64)
     if len(codes) and not 0 <= codes.min() <= codes.max() < pred.shape[-1]:
         raise ValueError(
@@ -318,8 +319,3 @@ def _scored(
             f"pixels. Received: {np.unique(codes)[:12].tolist()}."
         )
     return codes, pred[scored].astype(np.float64)
-
-
-def _not_void(true: NDArray, void_class: int | None) -> NDArray[np.bool_]:
-    scored = ~np.isnan(true) if true.dtype.kind == "f" else np.ones(true.shape, bool)
-    return scored if void_class is None else scored & (true != void_class)

@@ -49,6 +49,15 @@ def test_init_makes_a_folder_that_checks_and_is_never_replaced(capsys, tmp_path)
     assert capsys.readouterr().err.startswith("error: ice_edge/config.yaml exists")
 
 
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("ice edge", "ice_edge"), ("_1 (new)", "1_new_"), ("\u51b0", "experiment")],
+)
+def test_init_in_a_folder_that_no_run_could_be_named_after(folder, name, tmp_path):
+    assert main(["init", str(tmp_path / folder)]) == 0
+    assert load_config(tmp_path / folder / "config.yaml").name == name
+
+
 def test_show_prints_what_loading_resolves(demo, capsys):
     assert main(["config", "show", demo, "--set", "train.epochs=5"]) == 0
     shown = capsys.readouterr().out
@@ -90,7 +99,7 @@ def test_the_schema_is_json(capsys):
         (["config", "new", "--task", "segment"], "`task` must be one of"),
         (["config", "new", "--classes", ","], "need `classes`|must be one of"),
         (["config", "new", "--classes", "a,a"], "must differ"),
-        (["config", "new", "--name", "a b"], "name: String should match pattern"),
+        (["config", "new", "--name", "a b"], "name: must consist of letters, digits"),
         (["config", "keys", "train.epoch"], "Did you mean 'train.epochs'"),
         (["config", "keys", "train.optimizer=SDG"], "Did you mean 'SGD'"),
         (["config", "schema", "-o", "/proc/none/schema.json"], "/proc/none"),

@@ -10,7 +10,9 @@ from arcticdl.evaluation import (
     counted_pixels,
     pool_folds,
 )
+from arcticdl.evaluation.choose import evaluation_for
 from arcticdl.metrics.probability import expected_calibration_error
+from arcticdl.tasks import read_head
 
 
 def test_pooled_scores_are_those_of_all_pixels_together():
@@ -54,10 +56,34 @@ def test_void_and_uncounted_pixels_change_nothing():
         evaluation.add("a", true, shown, counted=counted)
         results.append(evaluation.result())
     assert results[0] == results[1]
-    assert results[0]["num_void_pixels"] == (~counted).sum()
+    assert results[0]["num_void_pixels"] == 0  # what another tile counts is not void
     floats = SegmentationEvaluation(CLASSES)
     floats.add("a", np.where(counted, true, np.nan), pred)
-    assert floats.result() == results[0]
+    assert floats.result() == results[0] | {"num_void_pixels": (~counted).sum()}
+
+
+@pytest.mark.parametrize(
+    ("task", "entries"), [("segmentation", 1), ("dense_multilabel", 2),
+                          ("dense_regression", 1)],
+)  # fmt: skip
+def test_void_is_counted_once_where_tiles_overlap(task, entries):
+    classes = [] if task == "dense_regression" else ["water", "ice"]
+    head = read_head("t", {"task": task, "classes": classes})
+    shape = (4, 6, 2) if task == "dense_multilabel" else (4, 6)
+    truth = np.zeros(shape, np.float32 if not classes else np.uint8)
+    truth[:, 2:4] = 255 if classes else np.nan  # eight void pixels, seen by both tiles
+    evaluation = evaluation_for(head)
+    for start in (0, 2):
+        counted = np.ones((4, 4), bool)
+        counted[:, : 2 * (start > 0)] = False
+        tile = truth[:, start : start + 4]
+        answer = np.full((4, 4, len(classes) or 1), 0.5, np.float32)
+        evaluation.add("a", tile, answer, counted=counted)
+    result = evaluation.result()
+    assert (result["num_pixels"], result["num_void_pixels"]) == (
+        16 * entries,
+        8 * entries,
+    )
 
 
 def test_one_image_has_no_interval():

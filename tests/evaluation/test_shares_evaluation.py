@@ -46,7 +46,7 @@ def scored():
 def test_shares_are_compared_in_each_polygon_and_weighed_by_area():
     result = scored().result()
     assert result["scored_by"] == "shares" and result["num_polygons"] == 3
-    assert result["num_pixels"] == 10 and result["num_void_pixels"] == 2
+    assert result["num_pixels"] == 10 and result["num_void_pixels"] == 1
     # A: (0.25, 0.75, 0) for (0.5, 0.5, 0), 0.25. B: (0, 0, 1) for (0, 0.2, 0.8), 0.2.
     # In y B is all young: (0, 1, 0), 0.8.
     scores = result["scores"]

@@ -175,3 +175,14 @@ def test_labels_that_do_not_fit_are_refused(loss, y_true, y_pred, message):
 def test_weights_with_too_many_axes_are_refused():
     with pytest.raises(ValueError, match="`sample_weight` must have one weight"):
         losses.Crossentropy()(LABEL, LOGITS, np.ones((2, 4, 4, 3)))
+
+
+@pytest.mark.parametrize("name", ["Crossentropy", "DiceFocal", "CumulativeOrdinal"])
+def test_of_300_classes_none_is_taken_for_void(name):
+    ordinal = name == "CumulativeOrdinal"
+    logits = np.zeros((1, 2, 2, 299 if ordinal else 300), "float32")
+    label = np.full((1, 2, 2), 255)
+    with pytest.raises(ValueError, match="which of more than 255 classes is one"):
+        losses.LOSSES[name]()(label, logits)
+    for void_class in (None, -1):
+        assert float(losses.LOSSES[name](void_class=void_class)(label, logits)) > 0

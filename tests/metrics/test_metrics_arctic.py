@@ -68,6 +68,14 @@ def test_areas_of_an_equal_area_grid_are_map_areas():
     np.testing.assert_allclose(area, 625.0, rtol=1e-5)
 
 
+def test_areas_of_a_grid_in_kilometres_are_those_of_the_same_grid_in_metres():
+    crs = "+proj=stere +lat_0=90 +lat_ts=70 +lon_0=-45 +datum=WGS84 +units="
+    x = np.arange(-500.0, 500.0, 25.0)
+    metres = metrics.cell_areas_km2(1e3 * x, 1e3 * x, crs + "m")
+    np.testing.assert_allclose(metrics.cell_areas_km2(x, x, crs + "km"), metres)
+    assert 600 < metres.mean() < 700
+
+
 @pytest.mark.parametrize(
     ("x", "crs", "match"),
     [([0.0, 1.0, 3.0], "EPSG:3413", "evenly"), ([0.0, 1.0], "EPSG:4326", "projected")],
@@ -141,6 +149,8 @@ def test_melt_pond_fraction_by_hand():
     got = metrics.melt_pond_fraction(label)
     assert got["mpf"] == pytest.approx(0.25)
     assert got["sic"] == pytest.approx(0.8)
+    floats = np.where(label == 255, np.nan, label)
+    assert metrics.melt_pond_fraction(floats) == got
     water = metrics.melt_pond_fraction(np.array([0, 1] + [2] * 98))
     assert np.isnan(water["mpf"])
     assert np.isnan(metrics.melt_pond_fraction(np.full(4, 255))["sic"])

@@ -216,3 +216,18 @@ def test_predictions_that_are_no_numbers_are_refused_where_they_are_scored():
     assert counts.tolist() == [[2, 0], [0, 0]]
     with pytest.raises(ValueError, match="NaN in 1 of 3 pixels"):
         metrics.confusion_matrix([0, 0, 1], logits, 2)
+
+
+def test_of_300_classes_none_is_taken_for_void():
+    true = np.array([0, 255, 299])
+    prob = np.full((3, 300), 1 / 300)
+    for score in (
+        lambda **void: metrics.confusion_matrix(true, true, 300, **void).trace(),
+        lambda **void: metrics.top_k_accuracy(true, prob, **void),
+        lambda **void: metrics.MeanIoU(num_classes=300, **void),
+        lambda **void: metrics.Brier(num_classes=300, **void),
+    ):
+        with pytest.raises(ValueError, match="which of more than 255 classes is one"):
+            score()
+        score(void_class=-1)
+    assert metrics.confusion_matrix(true, true, 300, void_class=None).trace() == 3

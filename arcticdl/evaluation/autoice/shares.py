@@ -7,7 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arcticdl.choices import check_names
-from arcticdl.evaluation.images import ImageEvaluation, check_same, interval_of
+from arcticdl.evaluation.images import (
+    ImageEvaluation,
+    check_same,
+    interval_of,
+    num_counted,
+)
 from arcticdl.evaluation.pictures import Painter
 from arcticdl.metrics.confusion import without_nan
 from arcticdl.plots.maps import class_rgb
@@ -198,7 +203,8 @@ class SharesEvaluation(ImageEvaluation):
         known = known if counted is None else known & counted
         found = count_polygons(label, codes, known)
         entries = zip(found.number.tolist(), found.mapped, found.charted, strict=True)
-        self._note(image_id, int(label[..., 0].size - known.sum()), extra)
+        num_void = num_counted(label.shape, counted) - int(known.sum())
+        self._note(image_id, num_void, extra)
         self._mapped.setdefault(image_id, {})
         self._charted.setdefault(image_id, {})
         for number, mapped, charted in entries:

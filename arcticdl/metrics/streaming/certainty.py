@@ -60,7 +60,7 @@ class ProbabilityMetric(keras.metrics.Metric):
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name or self.default_name, dtype=dtype)
-        check_num_classes(num_classes)
+        check_num_classes(num_classes, void_class)
         self.num_classes = num_classes
         self.void_class = void_class
         self.from_logits = bool(from_logits)

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from arcticdl.choices import check_choice
-from arcticdl.void import split_void
+from arcticdl.void import check_codes_beside_void, split_void
 
 # Sums are kept in two float32 limbs of 2**23: they stay exact far beyond the 2**24
 # where a single float32 stops counting, without int64, which JAX lacks by default.
@@ -163,11 +163,12 @@ def check_average(
         )
 
 
-def check_num_classes(num_classes: int) -> None:
-    """Refuses fewer than two classes.
+def check_num_classes(num_classes: int, void_class: int | None) -> None:
+    """Refuses fewer than two classes, and so many that void is one of them.
 
     Raises:
-        ValueError: `num_classes` is below 2.
+        ValueError: `num_classes` is below 2, or above 255 with `void_class` 255.
     """
+    check_codes_beside_void(num_classes, void_class)
     if num_classes < 2:
         raise ValueError(f"`num_classes` must be at least 2. Received: {num_classes}.")

@@ -58,7 +58,7 @@ class ConfusionMetric(keras.metrics.Metric):
         ordinal: bool = False,
     ) -> None:
         super().__init__(name=name or self.default_name, dtype=dtype)
-        check_num_classes(num_classes)
+        check_num_classes(num_classes, void_class)
         self.num_classes = num_classes
         self.ordinal = ordinal
         self.void_class = void_class
