@@ -64,3 +64,16 @@ def test_an_overlap_of_just_below_half_is_that_when_folds_are_pooled():
     evaluation.add("a", whole, half, [0.9])
     result = evaluation.result()
     assert result["scores"]["ap50"] == pool_folds([result])["scores"]["ap50"] == 0
+
+
+def test_all_objects_of_a_scene_are_scored_and_counted_not_the_first_hundred():
+    head = read_head("x", {"task": "detection", "classes": ["berg"]})
+    evaluation = DetectionEvaluation(head, num_resamples=0)
+    centres = np.arange(150) * 20.0 + 10.0  # no two of them touch
+    boxes = np.column_stack(
+        [centres, centres, np.full((150, 2), 8.0), np.zeros((150, 2))]
+    )
+    evaluation.add("a", boxes, boxes, np.linspace(0.9, 0.5, 150))
+    result = evaluation.result()
+    assert result["scores"]["ap"] == 1.0
+    assert (result["counts"]["found"], result["counts"]["relative_bias"]) == (150, 0.0)

@@ -119,7 +119,7 @@ def choose_cfar(
         for rate in RATES if looks is not None else ():
             choice = CfarChoice(band, float(looks or 0), rate)
             images = [image for _, image in _images(store, kept, info, choice)]
-            matches = match_objects(images, 1)
+            matches = match_objects(images, 1, max_detections=None)
             score = float(np.nan_to_num(average_precision(matches)[0, 0]))
             if best is None or score > best[0]:
                 best = score, choice, matches

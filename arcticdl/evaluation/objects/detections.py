@@ -246,7 +246,8 @@ class DetectionEvaluation:
         return entries
 
     def _matches(self, images: Sequence[Any]) -> Matches:
-        return match_objects(images, len(self.head.classes))
+        # A scene may hold more objects than the 100 that COCO looks at.
+        return match_objects(images, len(self.head.classes), max_detections=None)
 
     def _offer(self, image_id: str, image: np.ndarray) -> None:
         """Keeps an image while it is among those with the most errors."""

@@ -92,7 +92,7 @@ def match_objects(
     *,
     ious: Sequence[float] = IOUS,
     areas: Mapping[str, tuple[float, float]] = AREAS,
-    max_detections: int = 100,
+    max_detections: int | None = 100,
 ) -> Matches:
     """Matches what was found in images with the objects that are there.
 
@@ -102,7 +102,8 @@ def match_objects(
         num_classes: Classes of the objects.
         ious: Overlaps from which a detection counts.
         areas: Sizes by name: least and greatest area.
-        max_detections: Of each image and class, the surest so many are looked at.
+        max_detections: Of each image and class, the surest so many are looked at, as
+            COCO does; ``None``: all, as of whole scenes, which may hold more objects.
 
     Returns:
         The matches.
@@ -197,7 +198,7 @@ def _match_class(
     code: int,
     ious: NDArray[np.float64],
     limits: NDArray[np.float64],
-    max_detections: int,
+    max_detections: int | None,
 ) -> dict[str, NDArray[Any]]:
     """What the detections of one class in one image are."""
     own = truth[truth[:, 5] == code]
