@@ -189,14 +189,21 @@ def days_of_year(times: ArrayLike) -> NDArray[np.int64]:
 def date_after(when: np.datetime64, steps: int, step_h: float) -> np.datetime64:
     """The date so many steps after another; of monthly dates by calendar months.
 
+    A day that the month does not have is its last one, as of months that are dated by
+    their ends.
+
     Example:
         >>> date_after(np.datetime64("2020-11-15"), 3, 730.5)
         np.datetime64('2021-02-15')
+        >>> date_after(np.datetime64("2020-12-31"), 2, 730.5)
+        np.datetime64('2021-02-28')
         >>> date_after(np.datetime64("2020-11-15"), 3, 24)
         np.datetime64('2020-11-18')
     """
     day = when.astype("datetime64[D]")
     if step_h >= _MONTHLY_H:
         month = day.astype("datetime64[M]")
-        return (month + steps).astype("datetime64[D]") + (day - month)
+        later = month + steps
+        last = (later + 1).astype("datetime64[D]") - _DAY
+        return min(later.astype("datetime64[D]") + (day - month), last)
     return day + np.timedelta64(round(steps * step_h), "h").astype("timedelta64[D]")

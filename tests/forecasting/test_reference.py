@@ -170,3 +170,18 @@ def test_bands_of_context_have_as_many_rows_as_names(usual):
     june = years_of_month(6)[1]
     np.testing.assert_allclose(rows["variability_t3"], june.std(0), atol=1e-5)
     assert rows["season_sin"][0] == pytest.approx(np.sin(2 * np.pi * 60 / 365.25))
+
+
+@pytest.mark.parametrize("month", [1, 3, 8, 12])
+def test_months_dated_by_their_last_day_have_the_context_of_their_first(month):
+    moving = [b for b in CONTEXT_BANDS if b not in PLACES and b != "season"]
+    steps = Steps(history=2, step_h=STEP_H, answers=(1, 2))
+    context = Context("sic", (2000, 2007), tuple(moving))
+    now, before = VALUES[8 * 12 + month - 1], VALUES[8 * 12 + month - 2]
+    found = []
+    for last in (0, 1):
+        dates = (TIMES + last).astype("datetime64[D]") - last
+        usual = Reference(VALUES, dates, step_h=STEP_H, years=(2000, 2007))
+        issue = Issue(usual, dates[8 * 12 + month - 1], now)
+        found.append(context.values(issue, {0: now, -1: before}, steps))
+    np.testing.assert_array_equal(found[1], found[0])
