@@ -59,7 +59,9 @@ def test_labels_are_scored_class_by_class_in_batches_as_in_numpy(name):
         f1, iou = 2 * hit / (2 * hit + wrong), hit / (hit + wrong)
         expected.append(f1 if name == "LabelF1" else iou)
     assert float(metric.result()) == pytest.approx(np.mean(expected), abs=1e-6)
-    found = metrics.label_scores(metrics.label_counts(true, logits > 0), "abc")
+    found = metrics.label_scores(
+        metrics.label_counts(true, logits > 0), ["a", "b", "c"]
+    )
     key = "macro_f1" if name == "LabelF1" else "mean_iou"
     assert found[key] == pytest.approx(np.mean(expected), abs=1e-9)
 
