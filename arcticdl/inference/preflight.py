@@ -119,8 +119,9 @@ def check_like_training(
 
     Returns:
         What differs but does not stop a map, a sentence each: bands more than 3 times
-        larger or smaller than in any training scene, pixels that differ by more than a
-        tenth, a region or a season that was never trained on.
+        larger or smaller than in any training scene, bands without a number, pixels
+        that differ by more than a tenth, a region or a season that was never trained
+        on.
 
     Raises:
         ValueError: A band is more than 10 times larger or smaller, or a pixel more than
@@ -133,7 +134,14 @@ def check_like_training(
         return []
     name = scene.attrs.get("scene_id", "?")
     found = []
-    for kind, what, factor, limits in _factors(told, scene):
+    sizes = _sizes(scene)
+    lost = [band for band, size in sizes.items() if size is None]
+    if lost and len(lost) < len(sizes):
+        found.append(
+            f"Scene {name!r}: no number of {', '.join(lost)} where it was looked; the "
+            "model sees their mean there."
+        )
+    for kind, what, factor, limits in _factors(told, scene, sizes):
         size = f"{factor:.3g}" if factor >= 1 else f"1/{1 / factor:.3g}"
         text = f"Scene {name!r}: {what} is {size} times that of the training scenes."
         least, most = limits
@@ -155,12 +163,12 @@ def check_like_training(
 
 
 def _factors(
-    told: Mapping[str, Any], scene: xr.Dataset
+    told: Mapping[str, Any], scene: xr.Dataset, sizes: Mapping[str, float | None]
 ) -> list[tuple[str, str, float, tuple[float, float]]]:
     """How far each band, and the pixel, lies outside the range of training."""
     found = []
-    for band, size in _sizes(scene).items():
-        if band in told["bands"]:
+    for band, size in sizes.items():
+        if band in told["bands"] and size is not None:
             factor = _beyond(size, *told["bands"][band])
             found.append(("scale", f"the size of band {band!r}", factor, SCALE_LIMITS))
     geobox = scene_geobox(scene)
@@ -182,21 +190,27 @@ def _beyond(size: float, least: float, most: float) -> float:
     return 1.0
 
 
-def _sizes(scene: xr.Dataset) -> dict[str, float]:
-    """Root mean square of each band over the valid pixels of nine windows."""
-    squares, counts = 0.0, 0
+def _sizes(scene: xr.Dataset) -> dict[str, float | None]:
+    """Root mean square of each band over its numbers in nine windows; None of none.
+
+    A band that is nowhere leaves the others to be looked at.
+    """
+    squares = np.zeros(scene.sizes["band"])
+    counts = np.zeros(scene.sizes["band"], int)
     for rows in _spread(scene.sizes["y"]):
         for cols in _spread(scene.sizes["x"]):
             part = {"y": rows, "x": cols}
             image = read_values(scene["image"].isel(part), "y", "x", "band")
             values = image[read_valid(scene, part)].astype(np.float64)
-            values = values[np.isfinite(values).all(axis=-1)]
-            squares = squares + (values**2).sum(axis=0)
-            counts += len(values)
-    if not counts:
-        return {}
+            known = np.isfinite(values)
+            squares += (np.where(known, values, 0.0) ** 2).sum(axis=0)
+            counts += known.sum(axis=0)
     names = [str(band) for band in scene["band"].values]
-    return dict(zip(names, np.sqrt(squares / counts).tolist(), strict=True))
+    sizes = np.sqrt(squares / np.maximum(counts, 1))
+    return {
+        name: size if count else None
+        for name, size, count in zip(names, sizes.tolist(), counts, strict=True)
+    }
 
 
 def _spread(size: int) -> list[slice]:

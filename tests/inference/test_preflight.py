@@ -55,6 +55,20 @@ def test_a_card_says_what_the_training_scenes_were_and_no_other(card):
     assert told["season"] == ["winter"]
 
 
+def test_a_band_that_is_nowhere_is_told_and_hides_no_other(card):
+    bare = scene("n", 40.0, region="baffin_bay")
+    bare["valid"] = (("y", "x"), np.isfinite(bare["image"][0].values))
+    bare["image"][1] = np.nan
+    with pytest.raises(ValueError, match="the size of band 'HH' is 20"):
+        check_like_training(card, bare)
+    bare["image"][0] /= 40.0
+    assert check_like_training(card, bare) == [
+        "Scene 'n': no number of HV where it was looked; the model sees their mean "
+        "there."
+    ]
+    assert check_like_training(card, bare.assign(image=bare["image"] * np.nan)) == []
+
+
 def test_scenes_like_those_of_training_are_mapped_in_silence(card):
     assert check_like_training(card, scene("n", 1.5, region="baffin_bay")) == []
     assert check_like_training(None, scene("n", 1e6)) == []

@@ -130,6 +130,14 @@ def test_a_scene_without_amsr2_and_without_a_chart_says_so(dataset, tmp_path):
     whole = tmp_path / "20220102T120000_dmi_prep.nc"
     dataset.to_netcdf(whole, engine="h5netcdf")
     assert open_scene(whole, fill_absent=True).attrs["columns"]["absent"] == "nothing"
+    decibels = tmp_path / "20220103T120000_dmi.nc"  # a raw file without its polygons
+    sar = [n for n in dataset.data_vars if n.startswith("nersc_sar")]
+    raw = dataset.assign({name: dataset[name] - 20 for name in sar})
+    raw.drop_vars(["SIC", "SOD", "FLOE"]).to_netcdf(decibels, engine="h5netcdf")
+    assert open_scene(decibels, fill_absent=True).attrs["columns"] == {
+        "absent": "SIC, SOD, FLOE",
+        "product": "raw, 80 m",
+    }
 
 
 @pytest.mark.parametrize(

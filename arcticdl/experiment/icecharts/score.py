@@ -161,4 +161,5 @@ def told_scenes(count: int) -> str:
 
 
 def _told(values: list[Any]) -> str:
-    return "-".join("none" if v is None else f"{v:.1f}" for v in values)
+    to = " to " if any((v or 0) < 0 for v in values) else "-"  # no two minus signs
+    return to.join("none" if v is None else f"{v:.1f}" for v in values)

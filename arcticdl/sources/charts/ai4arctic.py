@@ -112,7 +112,10 @@ def open_ai4arctic(
         valid=valid.variable(("y", "x")),
         coords=coords,
         units=[BANDS[name].unit for name in chosen],
-        attrs={**scene_attributes(source, path, absent=fill_absent), **told},
+        attrs={
+            **scene_attributes(source, path, absent=fill_absent, normalized=normalized),
+            **told,
+        },
         close=source.close,
     )
     labels = label_variables(source, shape, path, min_dominance, fill=fill_absent)

@@ -22,7 +22,9 @@ _SEASONS = ("winter", "spring", "summer", "autumn")
 _GROUPS = {"AMSR2": ("btemp_",), "ERA5": ("u10m", "v10m", "t2m", "skt", "tcwv", "tclw")}
 
 
-def scene_attributes(source: xr.Dataset, path: str, *, absent: bool) -> dict[str, Any]:
+def scene_attributes(
+    source: xr.Dataset, path: str, *, absent: bool, normalized: bool = True
+) -> dict[str, Any]:
     """Reads the attributes of a scene.
 
     Args:
@@ -30,6 +32,7 @@ def scene_attributes(source: xr.Dataset, path: str, *, absent: bool) -> dict[str
         path: Its path, which tells the time.
         absent: Whether the columns ``absent`` and ``product`` say which bands and
             charts are missing, and of which kind the file is.
+        normalized: Whether the file holds standardised values.
 
     Returns:
         ``scene_id``, ``sensor``, and where they are known ``service``, ``region``,
@@ -47,7 +50,7 @@ def scene_attributes(source: xr.Dataset, path: str, *, absent: bool) -> dict[str
         attrs |= {"time": time, "season": _SEASONS[int(time[5:7]) % 12 // 3]}
     if absent:
         lost = ", ".join(absent_parts(source)) or "nothing"
-        attrs["columns"] = {"absent": lost, "product": _product(source)}
+        attrs["columns"] = {"absent": lost, "product": _product(source, normalized)}
     return attrs
 
 
@@ -57,9 +60,9 @@ def pixel_spacing_m(source: xr.Dataset) -> float:
     return float(np.ravel(source.attrs.get("pixel_spacing", usual))[0])
 
 
-def _product(source: xr.Dataset) -> str:
-    """Kind of a file: raw ones have polygons, the others finished charts."""
-    raw = "polygon_icechart" in source.variables
+def _product(source: xr.Dataset, normalized: bool) -> str:
+    """Kind of a file: raw ones have polygons, or at least physical units."""
+    raw = "polygon_icechart" in source.variables or not normalized
     return f"{'raw' if raw else 'ready to train'}, {pixel_spacing_m(source):g} m"
 
 
