@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
@@ -231,6 +231,28 @@ def refuse_existing(*paths: Path, overwrite: bool) -> None:
         raise FileExistsError(
             f"{', '.join(there)} exist{'s' if len(there) == 1 else ''} already. Choose "
             "another place (--out), or replace what is there (--overwrite)."
+        )
+
+
+def refuse_sources(made: Iterable[Path], sources: Iterable[str | Path]) -> None:
+    """Refuses to write where what is read lies, even if files may be replaced.
+
+    Args:
+        made: Files that are to be written.
+        sources: Files that they are made of; addresses match none.
+
+    Raises:
+        FileExistsError: A file is both.
+
+    Example:
+        >>> refuse_sources([Path("maps/a.tif")], ["scenes/a.tif"])
+    """
+    read = {Path(source).resolve() for source in sources}
+    both = [str(path) for path in made if path.resolve() in read]
+    if both:
+        raise FileExistsError(
+            "What is made of a file must not replace it. Received: "
+            f"{', '.join(both)}. Choose another place (--out)."
         )
 
 

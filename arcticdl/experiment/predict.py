@@ -19,6 +19,7 @@ from arcticdl.experiment.bundles.models import model_files
 from arcticdl.experiment.check import check_maps
 from arcticdl.experiment.data.inputs import (
     check_tested,
+    files_of,
     open_inputs,
     read_shard,
     refuse_repeated,
@@ -98,7 +99,8 @@ def predict(
         ValueError: A scene is unlike those of training, or lacks what a product needs.
         FileNotFoundError: The run, the fold's model or an input is missing.
         FileExistsError: A file exists, and neither ``resume`` nor ``overwrite`` is
-            given; or ``resume`` finds a map that other models made.
+            given; a map would replace its scene; or ``resume`` finds a map that other
+            models made.
         ConfigError: An override of anything but ``predict``, or of a bare file; a scene
             that a fold was tested on is gone.
         OSError: ``out`` cannot be written to.
@@ -111,6 +113,7 @@ def predict(
         check_maps(config)
     _refuse_forecasts(config, run)
     call = _Call(
+        sources=files_of(config, inputs) if out is not None else [],
         config=config,
         paths=paths,
         tags=_provenance(Path(run)) if config else {},
@@ -148,6 +151,7 @@ def predict(
 class _Call:
     """What a call of `predict` asks for, whatever the model answers."""
 
+    sources: list[str]
     config: Experiment | None
     paths: list[Path]
     tags: dict[str, str]
@@ -210,6 +214,7 @@ def _map(call: _Call, scenes: list[xr.Dataset], target: Path) -> list[Path]:
             overlap_px=settings.overlap_px,
             resume=call.resume,
             overwrite=call.overwrite,
+            sources=call.sources,
         )
         written += _write_maps(writer, scenes, target)
     if "image" in targets:

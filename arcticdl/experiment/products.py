@@ -18,6 +18,7 @@ import xarray as xr
 
 from arcticdl.files import (
     refuse_existing,
+    refuse_sources,
     remove_orphans,
     replace_folder,
     temporary_path,
@@ -57,6 +58,7 @@ class SceneWriter:
         overlap_px: Overlap of windows; ``None``: a quarter.
         resume: Whether scenes that the same models finished are left alone.
         overwrite: Whether existing files are replaced.
+        sources: Files of the scenes, which never are.
 
     Raises:
         ValueError: An unknown product or option.
@@ -73,7 +75,9 @@ class SceneWriter:
         overlap_px: int | None,
         resume: bool,
         overwrite: bool,
+        sources: Sequence[str] = (),
     ) -> None:
+        self.sources = sources
         self.predictor, self.overlap_px = predictor, overlap_px
         self.products, self.grid = read_products(products), grid
         self.resume, self.overwrite = resume, overwrite
@@ -126,12 +130,13 @@ class SceneWriter:
             )
         maps = self._maps(place, None).empty()
         check_products(self.products, maps)
+        stem = target.with_suffix("")
+        chosen = [PRODUCTS[name] for name in self.products]
+        found = [path for each in chosen for path in each.files(maps, stem)]
+        made = dict.fromkeys((target, *found))  # a product may be the map itself
+        refuse_sources(made, self.sources)
         if not (self.resume or self.overwrite):
-            stem = target.with_suffix("")
-            chosen = [PRODUCTS[name] for name in self.products]
-            found = [path for each in chosen for path in each.files(maps, stem)]
-            there = dict.fromkeys((target, *found))  # a product may be the map itself
-            _refuse([path for path in there if path.exists()])
+            _refuse([path for path in made if path.exists()])
 
     def write_all(
         self, scenes: Sequence[xr.Dataset], targets: Sequence[Path]

@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from arcticdl.choices import check_choice, check_choices
-from arcticdl.files import remove_orphans, temporary_path
+from arcticdl.files import refuse_sources, remove_orphans, temporary_path
 from arcticdl.inference.forward import Answers, keys_of
 from arcticdl.inference.output import MapFile, pixel_area_m2, scene_georeference
 from arcticdl.inference.postprocess import (
@@ -264,6 +264,8 @@ class SceneMaps:
                 f"{out}"
             )
         paths = [out] if whole else [self._path(layer, out) for layer in self.layers]
+        source = self.scene["image"].encoding.get("source")
+        refuse_sources(paths, [source] if source else [])
         found = [str(path) for path in paths if path.exists()]
         if found and not overwrite:
             raise FileExistsError(

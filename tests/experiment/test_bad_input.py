@@ -101,3 +101,16 @@ def test_a_tested_scene_whose_file_is_gone_is_told_before_any_is_mapped(fold, ca
         split.write_text(kept)
     assert f"1 of {len(told['test']) + 1} without a file: lost" in line
     assert not Path("gone").exists()
+
+
+@pytest.mark.parametrize("out", ["data/demo", "data/demo/../demo/simulated_0_001.tif"])
+@pytest.mark.parametrize("named", [[SCENE], []], ids=["named", "tested"])
+def test_no_map_ever_replaces_its_scene(out, named, capsys):
+    """The tested scenes lie in the same folder, and so would their maps."""
+    if not named and out != "data/demo":
+        named = ["--fold", "0"]
+    before = {path: path.read_bytes() for path in Path("data/demo").iterdir()}
+    for again in ("--overwrite", "--resume"):
+        (line,) = refused(capsys, *named, "-o", out, again)
+        assert "must not replace it" in line and "(--out)" in line
+    assert {path: path.read_bytes() for path in Path("data/demo").iterdir()} == before

@@ -146,6 +146,10 @@ def test_an_existing_map_is_kept_unless_told(pointwise, scene_path, tmp_path):
         arcticdl.predict_scene(pointwise, scene, out, progress=False)
     assert out.read_text() == "precious"
     arcticdl.predict_scene(pointwise, scene, out, overwrite=True, progress=False)
+    kept = scene_path.read_bytes()
+    with pytest.raises(FileExistsError, match="must not replace it"):
+        arcticdl.predict_scene(pointwise, scene, scene_path, overwrite=True)
+    assert scene_path.read_bytes() == kept
     assert rasterio.open(out).shape == (75, 53)
 
 

@@ -42,6 +42,14 @@ def open_inputs(
     return scenes if series is None else join_dates(scenes, series, tested)
 
 
+def files_of(config: Experiment | None, inputs: Sequence[str]) -> list[str]:
+    """The files that are read: those that are named, else all of the configuration."""
+    if inputs or config is None:
+        return list(inputs)
+    anchors = find_anchors(config.data)
+    return [file for anchor in anchors for file in (anchor.path, *anchor.further)]
+
+
 def check_tested(config: Experiment, splits: Iterable[Path]) -> None:
     """Refuses, before any is mapped, tested scenes of several folds that are gone.
 
