@@ -203,6 +203,8 @@ def test_melt_onset_is_a_map_of_days(backscatter):
     wanted = [pd.Timestamp(days[week]).day_of_year for week in (5, 6, 7)]
     np.testing.assert_array_equal(found[:, :3], np.tile(wanted, (300, 1)))
     assert np.isnan(found[:, 3]).all()
+    assert main([*words, "-o", "03.tif", "--overwrite"]) == 1
+    assert rasterio.open("03.tif").count == 2  # what is read is never replaced
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,8 @@ def test_a_map_becomes_outcomes_of_cells_by_hand():
     assert main([*words[:4], "IC", *words[5:], "--overwrite"]) == 0
     with rasterio.open("polaris.tif") as file:
         low, high = file.read()
+    assert main([*words, "-o", "ice.tif", "--overwrite"]) == 1
+    assert rasterio.open("ice.tif").count == 1  # what is read is never replaced
     # Of IC grey is 1 and grey-white 0; old ice -6 to -8.
     assert (low[0, 0], high[0, 0]) == (15, 20)
     assert (low[0, 1], high[0, 1]) == (-80, -60)

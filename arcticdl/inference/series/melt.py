@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from arcticdl.errors import BandNotFoundError
-from arcticdl.files import refuse_existing
+from arcticdl.files import refuse_existing, refuse_sources
 from arcticdl.inference.output import MapFile, scene_georeference
 from arcticdl.metrics.melt_onset import melt_onset
 from arcticdl.scene import read_values
@@ -50,12 +50,13 @@ def measure_melt_onset(
         ValueError: Grids differ, a scene tells no time, two are of one time, or none is
             within the winter or after it.
         BandNotFoundError: A scene lacks the band.
-        FileExistsError: It is there and ``overwrite`` is false.
+        FileExistsError: It is there and ``overwrite`` is false, or is one of `scenes`.
     """
     target = Path(out)
     if target.suffix.lower() not in (".tif", ".tiff"):
         raise ValueError(f"`out` (--out) must end in .tif. Received: {target}")
     refuse_existing(target, overwrite=overwrite)
+    refuse_sources([target], scenes)
     opened = sorted((_open(path, band) for path in scenes), key=_time)
     _check_grids(opened)
     first, times = opened[0], [_time(scene) for scene in opened]

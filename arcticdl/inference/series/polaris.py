@@ -7,7 +7,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
-from arcticdl.files import refuse_existing, write_json
+from arcticdl.files import refuse_existing, refuse_sources, write_json
 from arcticdl.inference.output import MapFile
 from arcticdl.seaice.polaris import (
     OPERATIONS,
@@ -65,13 +65,14 @@ def measure_polaris(
     Raises:
         ValueError: Another ship, a class without a kind of ice, a grid without metres,
             or a concentration on another grid or beyond 0 to 1.
-        FileExistsError: A file is there and ``overwrite`` is false.
+        FileExistsError: A file is there and ``overwrite`` is false, or is read here.
     """
     target = Path(out)
     if target.suffix.lower() not in (".tif", ".tiff"):
         raise ValueError(f"`out` (--out) must end in .tif. Received: {target}")
     told = target.with_suffix(".json")
     refuse_existing(target, told, overwrite=overwrite)
+    refuse_sources([target], [path] if concentration is None else [path, concentration])
     with rasterio.open(path) as types:
         classes = _classes(types)
         kinds = types_of(list(classes))
