@@ -5,8 +5,10 @@
 A chart says what share of a polygon each stage of development covers, and how much ice
 there is, not where. Networks of one size learn from such charts of simulated scenes, by
 several losses; all are scored on scenes that none was trained on, against the truth of
-each pixel, which only a simulation knows. Ceilings learn from that truth. Simulated
-results say nothing about real ice: the table is about losses.
+each pixel, which only a simulation knows. Beside them stand networks that learn from
+that truth, and the ceiling: each pixel's likeliest class by the true parameters of its
+scene, without its neighbours. Simulated results say nothing about real ice: the table
+is about losses.
 
 Stage: macro F1 over the classes that occur, of all pixels and of those of mixed
 polygons, in which no class has 65 % of the ice. Concentration: error of the share of
@@ -28,6 +30,7 @@ from arcticdl.seaice import charts, labels
 from arcticdl.seaice.schemes import AUTOICE_SOD
 from arcticdl.simulate.chart import draw_chart
 from arcticdl.simulate.scene import Truth, draw_truth
+from arcticdl.simulate.worlds.told import told_pixels
 
 SIZE_PX, THINNED, CELL_PX, VOID = 384, 2, 16, 255
 NUM_CLASSES = len(AUTOICE_SOD.classes)
@@ -43,6 +46,7 @@ class Sample(NamedTuple):
     share: np.ndarray  # (y, x, 2) commonest class and its share of the polygon
     shares: np.ndarray  # (y, x, 1 + class) number of the polygon, shares
     bounds: np.ndarray  # (y, x, 2) least and greatest concentration, NaN void
+    told: np.ndarray  # (y, x) classes by the true parameters
 
 
 def sample(index: int) -> Sample:
@@ -61,6 +65,7 @@ def sample(index: int) -> Sample:
         "share": np.stack([commonest, soft.max(1)], -1)[chart.polygon],
         "shares": np.concatenate([chart.polygon[..., None], soft[chart.polygon]], -1),
         "bounds": np.stack([total - ROUNDING, total + ROUNDING], -1)[chart.polygon],
+        "told": told_pixels(truth, chart),
     }
     for name in ("share", "shares", "bounds"):
         parts[name] = np.where(void[..., None], np.nan, parts[name])
@@ -112,6 +117,10 @@ def train(
 def score_stages(model: keras.Model, images: np.ndarray, tests: list[Sample]) -> Any:
     """Macro F1 of each scene: of all pixels, and of those of mixed polygons."""
     found = model.predict(images, batch_size=1, verbose=0).argmax(-1)
+    return of_stages(found, tests)
+
+
+def of_stages(found: Any, tests: list[Sample]) -> np.ndarray:
     rows = []
     for codes, one in zip(found, tests, strict=True):
         known = one.truth != VOID
@@ -132,7 +141,10 @@ def score_concentration(
 ) -> np.ndarray:
     """Root mean square error of the share of ice in cells, of each scene."""
     value = model.predict(images, batch_size=1, verbose=0)[..., 0]
-    value = 1.0 / (1.0 + np.exp(-value))
+    return of_concentration(1.0 / (1.0 + np.exp(-value)), tests)
+
+
+def of_concentration(value: Any, tests: list[Sample]) -> np.ndarray:
     return np.array(
         [
             [np.sqrt(np.nanmean((in_cells(v, o) - in_cells(o.truth > 0, o)) ** 2))]
@@ -174,13 +186,13 @@ def middle_of(one: Sample) -> np.ndarray:
 STAGES = {
     "cross-entropy of the dominant class": ("dominant", losses.Crossentropy),
     "shares of the polygon (Proportion)": ("shares", losses.Proportion),
-    "truth of the pixel (ceiling)": ("truth", losses.Crossentropy),
+    "truth of the pixel": ("truth", losses.Crossentropy),
     "cross-entropy, weighted by the share": ("share", losses.DominanceCrossentropy),
 }
 CONCENTRATIONS = {
     "squared error to the charted tenth": middle_of,
     "interval of the charted tenth (Interval)": lambda one: one.bounds,
-    "concentration of the pixel (ceiling)": ice_of,
+    "ice or water of the pixel": ice_of,
 }
 
 
@@ -203,6 +215,7 @@ def main() -> None:
         name: (np.stack([make(s) for s in learnt]).astype("float32"), losses.Interval)
         for name, make in CONCENTRATIONS.items()
     }
+    first: Any
     for learners, outputs, score, columns in (
         (stages, NUM_CLASSES, score_stages, ("macro F1", "of mixed polygons")),
         (shares, 1, score_concentration, ("error of the share of ice",)),
@@ -218,6 +231,11 @@ def main() -> None:
             found = np.stack(runs)
             first = found if first is None else first
             tell(name, found, first)
+        told = [one.told.astype("uint8") for one in tests]
+        best = of_stages(told, tests)
+        if learners is shares:
+            best = of_concentration([codes > 0 for codes in told], tests)
+        tell("true parameters (ceiling)", np.stack([best] * asked.seeds), first)
 
 
 def labels_of(samples: list[Sample], part: str) -> np.ndarray:

@@ -42,6 +42,7 @@ from arcticdl.tiles import Normalizer
 
 CONFIG = Path(__file__).parents[1] / "configs" / "autoice_small.yaml"
 CHARTS = tuple(AUTOICE_CLASSES)
+CEILING = "true parameters (ceiling)"
 Counts = dict[str, dict[str, np.ndarray]]  # chart -> scene -> (true, predicted)
 
 
@@ -177,6 +178,20 @@ def baselines(folder: Path, seed: int) -> dict[str, Counts]:
     }
 
 
+def ceiling_of(folder: Path, scenes: list[str]) -> Counts:
+    """Counts of the charts that the true parameters of simulated scenes give."""
+    found: Counts = {chart: {} for chart in CHARTS}
+    for scene_id in scenes:
+        with xr.open_dataset(folder / f"{scene_id}.nc", decode_cf=False) as file:
+            for chart in CHARTS:
+                charted, told = file[chart].values, file[f"{chart}_ceiling"].values
+                told = np.where(charted == 255, 255, told)
+                charted = np.where(told == 255, 255, charted)  # as in all scores
+                count = AUTOICE_CLASSES[chart]
+                found[chart][scene_id] = confusion_matrix(charted, told, count)
+    return found
+
+
 def known_to_simulation(scenes: list[str], variable: str) -> Counts:
     """Counts of what only the simulation knows against the stage of the chart."""
     found = {}
@@ -219,7 +234,8 @@ def heads(epochs: int, seeds: range) -> None:
     apart = [{c: train((c,), third, seed) for c in CHARTS} for seed in seeds]
     one = [counts_of(folder) for folder in together]
     three = [{c: counts_of(folder)[c] for c, folder in each.items()} for each in apart]
-    runs = {"one network": one, "three networks": three}
+    ceiling = [ceiling_of(Path("data/autoice"), sorted(one[0]["SOD"]))]
+    runs = {"one network": one, "three networks": three, CEILING: ceiling}
     tell("Challenge's scores", runs, ["combined", *CHARTS])
     tell("Macro F1", runs, ["SOD macro F1", "FLOE macro F1"])
     print(f"\nprocessor time of the networks {time.process_time() - began:.0f} s")
@@ -238,7 +254,7 @@ def methods(epochs: int, seeds: range) -> None:
     scenes = sorted(runs["network"][0]["SOD"])
     for title, variable in (
         ("truth of the pixel", "ice_type"),
-        ("true parameters (ceiling)", "SOD_ceiling"),
+        (CEILING, "SOD_ceiling"),
     ):
         runs[title] = [known_to_simulation(scenes, variable)] * len(seeds)
     tell("Stage of development", runs, ["SOD", "SOD macro F1"])

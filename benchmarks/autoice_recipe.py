@@ -26,8 +26,10 @@ from typing import Any
 
 import numpy as np
 from autoice_heads import (
+    CEILING,
     CHARTS,
     Counts,
+    ceiling_of,
     charts_by,
     official,
     parts,
@@ -225,6 +227,10 @@ def counts_of(folders: list[Path]) -> Counts:
     return {c: {s: np.array(n) for s, n in each.items()} for c, each in read.items()}
 
 
+def scenes_of(runs: dict[str, list[Counts]]) -> list[str]:
+    return sorted(next(iter(runs.values()))[0]["SOD"])
+
+
 def judged(rate: str, epochs: int) -> float:
     """The winner's combined score on the two regions that judge, and a line of it."""
     counts = counts_of([train(WINNER | {"optimizer": rate}, "inner", epochs, 0)])
@@ -262,6 +268,7 @@ def main() -> None:
             folders = [train(recipe, "inner", asked.epochs, seed) for seed in seeds]
             title = ", ".join(change.values()) or "as argued for"
             runs[title] = [counts_of([folder]) for folder in folders]
+        runs[CEILING] = [ceiling_of(Path("data/train"), scenes_of(runs))]
         tell("Ingredients, regions that judge", runs, keys)
         print(f"\nprocessor time {time.process_time() - began:.0f} s")
         return
@@ -275,7 +282,8 @@ def main() -> None:
         runs[title] = [counts_of([folder]) for folder in folders]
         means[f"{title}, mean of {asked.seeds}"] = [counts_of(folders)]
         if len(runs) > 1:  # a comparison that is cut leaves a whole table
-            tell("Recipes, regions held out", runs, keys)
+            ceiling = [ceiling_of(Path("data/test"), scenes_of(runs))]
+            tell("Recipes, regions held out", runs | {CEILING: ceiling}, keys)
             tell("Means of networks", means, keys)
     print(f"\nprocessor time {time.process_time() - began:.0f} s")
 

@@ -12,7 +12,7 @@ from arcticdl.simulate import simulate_scenes
 from arcticdl.simulate.chart import draw_chart, egg_row
 from arcticdl.simulate.scene import draw_truth
 from arcticdl.simulate.worlds import disjoint
-from arcticdl.simulate.worlds.told import told_chart
+from arcticdl.simulate.worlds.told import told_chart, told_pixels
 from arcticdl.simulate.worlds.world import USUAL, World
 from arcticdl.sources import open_scene
 from arcticdl.sources.charts.ai4arctic import LABELS
@@ -132,6 +132,20 @@ def test_true_parameters_find_the_chart_that_pixels_alone_do_not():
         wanted[~truth.radar.valid] = 255
         counts = counts + confusion_matrix(wanted, found, 6)
     assert scores(counts)["weighted_f1"] > 0.85
+
+
+def test_the_true_parameters_tell_pixels_of_one_polygon_apart():
+    """Beyond an answer that knew the truly commonest class of every polygon."""
+    truth = draw_truth(96, 2026, index=3, world="disjoint")
+    chart = draw_chart(truth)
+    found = told_pixels(truth, chart)
+    known = truth.radar.valid & (truth.ice.ice_type != 255)
+    assert (found[~known] == 255).all() and found[known].max() < 6
+    right, usual = (found == truth.ice.ice_type)[known].sum(), 0
+    for polygon in np.unique(chart.polygon):
+        inside = truth.ice.ice_type[known & (chart.polygon == polygon)]
+        usual += np.bincount(inside, minlength=6).max() if inside.size else 0
+    assert usual + 0.5 * (known.sum() - usual) < right < known.sum()
 
 
 def test_a_file_holds_them_and_they_are_asked_for(tmp_path):

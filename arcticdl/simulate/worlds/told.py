@@ -38,6 +38,29 @@ def told_chart(truth: Truth, chart: Chart) -> Chart:
     return Chart(chart.polygon, tuple(egg_row(each) for each in shares))
 
 
+def told_pixels(truth: Truth, chart: Chart) -> np.ndarray:
+    """The likeliest class of each pixel by the true parameters of its scene.
+
+    As ``told_chart``, with the shares of the classes in a polygon for what is usual
+    there; a pixel's neighbours tell nothing.
+
+    Args:
+        truth: The scene.
+        chart: From ``draw_chart`` of it.
+
+    Returns:
+        Classes, uint8 ``(y, x)``, 255 where the scene has none.
+    """
+    known = truth.radar.valid & (truth.ice.ice_type != VOID_CLASS)
+    rows, cols = np.nonzero(known)
+    polygon = chart.polygon[rows, cols]
+    likely = _likelihoods(truth, rows, cols)
+    shares = _shares(polygon, likely, len(chart.rows))
+    found = np.full(known.shape, VOID_CLASS, np.uint8)
+    found[rows, cols] = (shares[polygon] * likely).argmax(axis=1)
+    return found
+
+
 def _looked_at(truth: Truth, polygon: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of the pixels that tell, within the swath and off land."""
     looked = np.zeros(polygon.shape, bool)
