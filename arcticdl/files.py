@@ -12,6 +12,8 @@ import os
 import re
 import shutil
 import socket
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from glob import escape
@@ -280,6 +282,43 @@ def safe_name(name: str) -> str:
             f"A name must hold a letter or a digit to name a file. Received: {name!r}."
         )
     return text
+
+
+def load_pyogrio() -> Any:
+    """Loads what reads and writes vectors, bound to a SQLite of its own.
+
+    TensorFlow shows its SQLite, which has no R-tree, to whatever is loaded after it: a
+    GeoPackage was then written without its spatial index, and one with an index could
+    not be read by a window. Elsewhere than on Linux libraries do not see each other.
+
+    Returns:
+        The module ``pyogrio``.
+    """
+    flags = sys.getdlopenflags()
+    try:
+        sys.setdlopenflags(flags | getattr(os, "RTLD_DEEPBIND", 0))
+        import pyogrio
+    finally:
+        sys.setdlopenflags(flags)
+    return pyogrio
+
+
+def write_features(
+    table: Any, path: Path, layer: str | None = None, **options: Any
+) -> None:
+    """Writes a GeoDataFrame as vectors, a GeoPackage unless told otherwise.
+
+    Args:
+        table: The features; without a CRS where they are of a plain image.
+        path: File, mostly the temporary one of `atomic_path`.
+        layer: Name of the layer.
+        **options: Those of ``GeoDataFrame.to_file``.
+    """
+    load_pyogrio()
+    options = {"driver": "GPKG", "layer": layer, **options}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="'crs' was not provided")
+        table.to_file(path, **options)
 
 
 def flush(path: Path) -> None:

@@ -4,13 +4,19 @@ import errno
 import json
 import multiprocessing
 import os
+import re
+import sqlite3
 import subprocess
 import sys
 import zipfile
+from contextlib import closing
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import arcticdl
 from arcticdl import files
 from arcticdl.inference.output import MapFile
 
@@ -320,3 +326,41 @@ def test_what_is_there_is_named_whole_and_kept_unless_it_may_go(tmp_path):
         files.refuse_existing(there, free, folder, overwrite=False)
     with pytest.raises(FileExistsError, match=r"a\.tif exists already"):
         files.refuse_existing(there, overwrite=False)
+
+
+_SCRIPT = """
+import sys
+import tensorflow
+import geopandas, shapely
+from arcticdl.files import load_pyogrio, write_features
+table = geopandas.GeoDataFrame({"a": [1, 2]}, crs="EPSG:3413",
+    geometry=[shapely.box(0, 0, 1, 1), shapely.box(5, 5, 6, 6)])
+write_features(table, sys.argv[1], "areas")
+found = load_pyogrio().read_dataframe(sys.argv[1], bbox=(0, 0, 2, 2))
+assert found["a"].tolist() == [1], found
+"""
+
+
+@pytest.mark.skipif(find_spec("tensorflow") is None, reason="TensorFlow is not here")
+def test_a_geopackage_has_its_index_where_tensorflow_was_loaded_before(tmp_path):
+    """Its SQLite, without R-trees, was taken for that of GDAL, and nothing said so."""
+    path = tmp_path / "areas.gpkg"
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, str(path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "rtree" not in done.stdout + done.stderr
+    with closing(sqlite3.connect(path)) as db:
+        names = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+    assert "rtree_areas_geom" in names
+
+
+def test_vectors_are_read_and_written_by_the_one_library_that_is_bound_right():
+    top = Path(arcticdl.__file__).parent
+    told = re.compile(r"\.to_file\(|\.read_file\(|^\s*(?:import|from) pyogrio", re.M)
+    found = {
+        str(path.relative_to(top))
+        for path in top.rglob("*.py")
+        if told.search(path.read_text(encoding="utf-8"))
+    }
+    assert found == {"files.py"}

@@ -1,6 +1,5 @@
 """A thin class as the one line it stands for: a calving front, an ice edge."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from rasterio import Affine
 from rasterio.transform import xy
 
 from arcticdl.choices import check_choice
-from arcticdl.files import atomic_path
+from arcticdl.files import atomic_path, write_features
 from arcticdl.inference.output import MapFile, scene_georeference
 from arcticdl.metrics.fronts import front_path
 from arcticdl.metrics.lines import dividing_path
@@ -311,10 +310,8 @@ def write_line(
         geometry=lines,
         crs=georeference.get("crs"),
     )
-    with atomic_path(file) as part, warnings.catch_warnings():
-        # An image without a CRS has a line without one; that is no oversight.
-        warnings.filterwarnings("ignore", message="'crs' was not provided")
-        frame.to_file(part, driver="GPKG", layer="line", geometry_type="LineString")
+    with atomic_path(file) as part:
+        write_features(frame, part, "line", geometry_type="LineString")
     return Path(file)
 
 

@@ -1,13 +1,11 @@
 """Tables of polygons as GeoPackage, which QGIS opens and edits."""
 
-import warnings
 from pathlib import Path
 
 import geopandas as gpd
-import pyogrio
 
 from arcticdl.errors import SourceError
-from arcticdl.files import atomic_path
+from arcticdl.files import atomic_path, load_pyogrio, write_features
 
 
 def write_layer(table: gpd.GeoDataFrame, path: str | Path) -> Path:
@@ -16,11 +14,8 @@ def write_layer(table: gpd.GeoDataFrame, path: str | Path) -> Path:
     A table without a CRS, of plain pixels, is written without one.
     """
     path = Path(path)
-    with atomic_path(path) as part, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "'crs' was not provided")
-        table.to_file(
-            part, driver="GPKG", layer=path.stem, geometry_type="Unknown", index=False
-        )
+    with atomic_path(path) as part:
+        write_features(table, part, path.stem, geometry_type="Unknown", index=False)
     return path
 
 
@@ -34,6 +29,7 @@ def read_layer(path: str | Path) -> gpd.GeoDataFrame:
     if not Path(path).is_file():
         raise FileNotFoundError(f"No such file: {path}")
     try:
+        pyogrio = load_pyogrio()
         found = [str(n) for n, kind in pyogrio.list_layers(path) if kind is not None]
         if len(found) != 1:
             raise SourceError(

@@ -118,7 +118,8 @@ def refuse_taken(ds: xr.Dataset, *names: str) -> None:
         Traceback (most recent call last):
         arcticdl.errors.LabelError: A label must have a name of its own. Received: \
 'ice', which is taken: the scene holds ['ice'], and ['band', 'image', 'lat', 'lon', \
-'spatial_ref', 'valid', 'x', 'y'] have a meaning in every scene.
+'spatial_ref', 'valid', 'x', 'y'] have a meaning in every scene. Choose another name, \
+or drop a label that it is to replace (`scene.drop_vars`).
     """
     held = {str(name) for name in (*ds.variables, *ds.dims)}
     for name in names:
@@ -126,7 +127,8 @@ def refuse_taken(ds: xr.Dataset, *names: str) -> None:
             raise LabelError(
                 f"A label must have a name of its own. Received: {name!r}, which is "
                 f"taken: the scene holds {sorted(held - set(TAKEN))}, and "
-                f"{sorted(TAKEN)} have a meaning in every scene."
+                f"{sorted(TAKEN)} have a meaning in every scene. Choose another name, "
+                "or drop a label that it is to replace (`scene.drop_vars`)."
             )
 
 

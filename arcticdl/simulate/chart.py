@@ -12,7 +12,7 @@ import numpy as np
 import rasterio.features
 from shapely.geometry import shape as to_geometry
 
-from arcticdl.files import atomic_path
+from arcticdl.files import atomic_path, write_features
 from arcticdl.seaice import charts, labels, schemes
 from arcticdl.simulate import fields
 from arcticdl.simulate.scene import Truth
@@ -167,5 +167,5 @@ def write_chart(truth: Truth, path: Path, *, seed: int = 0) -> Path:
     table.insert(0, "AREA", table.area)
     table.insert(1, "PERIMETER", table.length)
     with atomic_path(path) as part:
-        table.to_file(part, driver="GPKG", layer=path.stem)
+        write_features(table, part, path.stem)
     return path

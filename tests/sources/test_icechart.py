@@ -100,7 +100,8 @@ def test_area_of_a_slanted_polygon_is_kept(tmp_path):
     triangle = shapely.Polygon([(130, -90), (2890, -470), (1110, -2750)])
     path = chart_file(tmp_path / "t.gpkg", [(triangle, ice("92"))])
     scene = open_scene(path, like=geobox(40, 40, 80.0))
-    reasons = add_chart_labels(scene, path, reasons=True)
+    bare = scene.drop_vars(["SIC", "SOD", "FLOE"])
+    reasons = add_chart_labels(bare, path, reasons=True)
     drawn = (scene.SIC.values == 10).sum() * 80.0**2
     assert drawn == pytest.approx(triangle.area, rel=0.01)
     outside = reasons.SIC_reason.values == VoidReason.OUTSIDE_CHART
@@ -127,6 +128,7 @@ def test_soft_labels_and_reasons(tmp_path):
         ],
     )
     scene = open_scene(path, like=geobox(12, 32))
+    scene = scene.drop_vars(["SIC", "SOD", "FLOE"])  # which would be replaced
     labelled = add_chart_labels(scene, path, soft=True, reasons=True)
     assert labelled.SOD_fraction.shape == (6, 12, 32)
     fractions = labelled.SOD_fraction.values

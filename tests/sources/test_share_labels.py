@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+import xarray as xr
 from affine import Affine
 from pydantic import ValidationError
 
@@ -20,6 +21,7 @@ from arcticdl.simulate.chart import draw_chart
 from arcticdl.simulate.scene import draw_truth
 from arcticdl.sources import add_boxes, add_shares, open_scene
 from arcticdl.sources.charts.icechart import add_chart_labels
+from arcticdl.sources.charts.polygons import read_ice_chart as charts_of
 
 CLASSES = ("water", "young", "old")
 WEST, EAST = shapely.box(0, -80, 40, 0), shapely.box(40, -80, 80, 0)
@@ -91,6 +93,35 @@ def test_the_egg_code_of_a_chart_is_what_it_says(scene, tmp_path):
     assert label.attrs["flag_colors"].split() == [*schemes.AUTOICE_SOD.colours]
     binary = add_shares(scene, "ice", path, scheme="binary", classes=["sea", "ice"])
     np.testing.assert_allclose(binary["ice"].values[:, 0, 0], [1, 0.1, 0.9], rtol=1e-6)
+
+
+def test_a_chart_as_geoparquet_is_what_it_is_as_geopackage(scene, tmp_path):
+    row = NULL | {"CT": "90", "CA": "60", "SA": "95", "CB": "30", "SB": "83"}
+    package = written(
+        tmp_path / "chart_20220413T0600Z.gpkg", [(WEST, row), (EAST, row)]
+    )
+    table = gpd.read_file(package)
+    path = package.with_suffix(".parquet")
+    table.to_parquet(path)
+    one, other = (charts_of(p) for p in (package, path))
+    assert one.eggs == other.eggs and one.time == other.time
+    xr.testing.assert_identical(
+        add_shares(scene, "SOD", path)["SOD"].compute(),
+        add_shares(scene, "SOD", package)["SOD"].compute(),
+    )
+    classes = open_scene(tmp_path / "scene.tif", labels={"SOD": path})["SOD"]
+    assert set(np.unique(classes)) == {5, 255}  # old ice, and no polygon
+    table.drop(columns="geometry").to_parquet(tmp_path / "bare.parquet")
+    points = table.set_geometry(table.centroid)
+    points.to_parquet(tmp_path / "points.parquet")
+    (tmp_path / "cut.parquet").write_bytes(path.read_bytes()[:99])
+    for name, told in (
+        ("bare", "cannot be opened as polygons"),
+        ("points", "holds no polygons"),
+        ("cut", "cannot be opened as polygons"),
+    ):
+        with pytest.raises(SourceError, match=told):
+            add_shares(scene, "SOD", tmp_path / f"{name}.parquet")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 
+from arcticdl.files import load_pyogrio
 from arcticdl.metrics.autoice import AUTOICE_CLASSES, in_tenths
 from arcticdl.plots import band_composite, class_map, house_style, new_figure
 from arcticdl.plots.cartography import draw_frame, graticule_of
@@ -218,9 +219,7 @@ def _legend_under(figure: Figure, names: list[str]) -> None:
 
 def _draw_eggs(ax: Axes, maps: xr.Dataset, polygons: Path) -> None:
     """Egg codes of the largest regions of ice: CT, SA and FA below each other."""
-    import geopandas
-
-    table = geopandas.read_file(f"zip://{polygons}")
+    table = load_pyogrio().read_dataframe(f"zip://{polygons}")
     table = table[table["POLY_TYPE"] == "I"].nlargest(_NUM_EGGS, "AREA")
     for row in table.itertuples():
         at = _pixel_of(row.geometry, table.crs, maps)

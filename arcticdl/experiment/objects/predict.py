@@ -13,7 +13,13 @@ import xarray as xr
 from arcticdl.config.predict import PredictConfig
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.products import MODEL_TAG, digest_of
-from arcticdl.files import remove_orphans, safe_name, temporary_path, write_text
+from arcticdl.files import (
+    remove_orphans,
+    safe_name,
+    temporary_path,
+    write_features,
+    write_text,
+)
 from arcticdl.inference.objects.finder import Finder, find_objects
 from arcticdl.inference.objects.merge import Found
 from arcticdl.inference.objects.summary import density_map, describe_objects
@@ -179,19 +185,9 @@ def write_vectors(
     frame: Any, vectors: Path, table: Path, tags: Mapping[str, str]
 ) -> None:
     """Writes objects as GeoPackage, layer ``objects``, and as GeoParquet."""
-    import warnings
-
-    with warnings.catch_warnings():
-        # An image without a CRS has polygons without one.
-        warnings.filterwarnings("ignore", message="'crs' was not provided")
-        frame.to_file(
-            vectors,
-            driver="GPKG",
-            layer="objects",
-            geometry_type="Polygon",
-            layer_metadata=dict(tags),
-        )
-        frame.to_parquet(table)
+    about = {"geometry_type": "Polygon", "layer_metadata": dict(tags)}
+    write_features(frame, vectors, "objects", **about)
+    frame.to_parquet(table)
 
 
 def draw_objects(found: Found, scene: xr.Dataset, path: Path, head: Any) -> None:

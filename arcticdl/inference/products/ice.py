@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from arcticdl.choices import check_choices, check_names
-from arcticdl.files import atomic_path, write_json
+from arcticdl.files import atomic_path, write_features, write_json
 from arcticdl.inference.output import pixel_area_m2, scene_georeference
 from arcticdl.inference.products.product import Product, class_maps
 from arcticdl.inference.products.provenance import now, tags_of
@@ -318,7 +318,7 @@ def _write_edge(maps: xr.Dataset, lines: list[NDArray[Any]], path: Path) -> floa
         columns, geometry=list(map(LineString, lines)), crs=crs
     )
     with atomic_path(path) as part:
-        frame.to_file(part, driver="GPKG", layer="ice_edge", geometry_type="LineString")
+        write_features(frame, part, "ice_edge", geometry_type="LineString")
     return float(sum(lengths))
 
 

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from arcticdl.choices import check_choice, check_choices
-from arcticdl.files import atomic_path, write_json
+from arcticdl.files import atomic_path, write_features, write_json
 from arcticdl.inference.objects.separate import (
     check_options,
     check_size,
@@ -230,19 +230,10 @@ def _means(
 
 
 def _write_vectors(maps: xr.Dataset, frame: Any, path: Path) -> None:
-    import warnings
-
     told = {key: str(value) for key, value in tags_of(maps).items()}
-    with atomic_path(path) as part, warnings.catch_warnings():
-        # An image without a CRS has polygons without one.
-        warnings.filterwarnings("ignore", message="'crs' was not provided")
-        frame.to_file(
-            part,
-            driver="GPKG",
-            layer="instances",
-            geometry_type="Polygon",
-            layer_metadata=told,
-        )
+    about = {"geometry_type": "Polygon", "layer_metadata": told}
+    with atomic_path(path) as part:
+        write_features(frame, part, "instances", **about)
 
 
 def _summary(maps: xr.Dataset, frame: Any, options: dict[str, Any]) -> dict[str, Any]:

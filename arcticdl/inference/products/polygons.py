@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rasterio import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
-from arcticdl.files import atomic_path
+from arcticdl.files import atomic_path, write_features
 from arcticdl.inference.output import pixel_area_m2, scene_georeference
 from arcticdl.inference.postprocess import merge_small
 from arcticdl.inference.products.cog import write_raster
@@ -63,23 +63,13 @@ def write_polygons(
         codes, shapes = outline(maps, name, simplify_m, min_area_m2)
         frame = _frame(maps, legend, codes, shapes)
         told = {key: str(value) for key, value in tags_of(maps).items()}
+        about = {"geometry_type": "Polygon", "layer_metadata": told}
         for ending in _ENDINGS:
-            with (
-                atomic_path(path_of(maps, name, stem, ending)) as part,
-                warnings.catch_warnings(),
-            ):
-                # An image without a CRS has polygons without one.
-                warnings.filterwarnings("ignore", message="'crs' was not provided")
+            with atomic_path(path_of(maps, name, stem, ending)) as part:
                 if ending.endswith(".parquet"):
                     frame.to_parquet(part)
-                    continue
-                frame.to_file(
-                    part,
-                    driver="GPKG",
-                    layer="polygons",
-                    geometry_type="Polygon",
-                    layer_metadata=told,
-                )
+                else:
+                    write_features(frame, part, "polygons", **about)
 
 
 def outline(

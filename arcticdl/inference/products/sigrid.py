@@ -11,7 +11,7 @@ import shapely
 import xarray as xr
 from numpy.typing import NDArray
 
-from arcticdl.files import write_bytes
+from arcticdl.files import write_bytes, write_features
 from arcticdl.inference.output import pixel_area_m2, scene_georeference
 from arcticdl.inference.postprocess import merge_small
 from arcticdl.inference.products.polygons import areas_km2, place_shapes
@@ -60,7 +60,7 @@ def write_sigrid(
     with TemporaryDirectory(prefix=".part-sigrid-") as folder:
         files = Path(folder) / "files"
         files.mkdir()
-        frame.to_file(files / f"{name}.shp", driver="ESRI Shapefile")
+        write_features(frame, files / f"{name}.shp", driver="ESRI Shapefile")
         made = shutil.make_archive(str(Path(folder) / name), "zip", files)
         write_bytes(stem.with_name(f"{stem.name}{ENDING}"), Path(made).read_bytes())
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from arcticdl.files import refuse_existing, write_json, write_text
+from arcticdl.files import load_pyogrio, refuse_existing, write_json, write_text
 from arcticdl.metrics.glaciers import front_position_m, front_trend, rates_m_per_year
 
 DEFINITION = (
@@ -92,11 +92,10 @@ def _check_target(target: Path, overwrite: bool) -> None:
 
 
 def _read(path: Path) -> Any:
-    import geopandas
 
     if not path.is_file():
         raise FileNotFoundError(f"No such file: {path}")
-    frame = geopandas.read_file(path)
+    frame = load_pyogrio().read_dataframe(path)
     if frame.crs is None:
         raise ValueError(f"A line must have a CRS. Received: {path} without one.")
     return frame

@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from arcticdl.boxes import boxes_from_polygons
-from arcticdl.files import atomic_path
+from arcticdl.files import atomic_path, write_features
 from arcticdl.scene import (
     box_label,
     class_attributes,
@@ -103,7 +103,7 @@ def write_icebergs(
         {"kind": ["iceberg"] * len(shapes)}, geometry=shapes, crs="EPSG:3413"
     )
     with atomic_path(path.with_suffix(".gpkg")) as part:
-        table.to_file(part, driver="GPKG", layer="icebergs")
+        write_features(table, part, "icebergs")
     return path
 
 

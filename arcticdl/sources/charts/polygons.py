@@ -1,7 +1,8 @@
 """Ice charts as tables: the layer that holds one, its polygons and its time."""
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -9,11 +10,11 @@ from typing import Any, NamedTuple
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import pyogrio
 import shapely
 from shapely.errors import ShapelyError
 
 from arcticdl.errors import SourceError
+from arcticdl.files import load_pyogrio
 from arcticdl.seaice import charts
 from arcticdl.sources.core.assemble import known_time
 from arcticdl.sources.core.crs import user_crs
@@ -30,10 +31,12 @@ Objects Catalogue."""
 VECTOR_SUFFIXES = (".shp", ".gpkg", ".geojson")
 """Files within an archive that may hold a chart."""
 
+PARQUET_SUFFIXES, _PARQUET = (".parquet", ".geoparquet", ".parq"), b"PAR1"
+
 _SEGMENT_DEGREES = 0.1  # bends an edge along its parallel to within 10 m at 60 N
 _MAX_COORDINATE_M = 1e8
 # pyogrio's own errors are RuntimeErrors, but a broken .prj leaves it with a NameError.
-_DAMAGED = (RuntimeError, ValueError, NameError, ShapelyError)
+_DAMAGED = (RuntimeError, ValueError, NameError, OSError, ShapelyError)
 _WEEK = pd.Timedelta(days=7)
 _DATE_AND_HOUR = re.compile(
     r"((?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01]))"
@@ -103,10 +106,11 @@ def _repaired(shape: shapely.Geometry) -> shapely.Geometry:
 def read_ice_chart(
     path: str | Path, *, crs: Any = None, layer: str | None = None
 ) -> IceChart:
-    """Reads an ice chart: SIGRID-3 of any version, shapefile, GeoPackage or GeoJSON.
+    """Reads an ice chart: SIGRID-3 of any version.
 
-    Takes the columns CT, CA, SA, ..., those of the Ice Objects Catalogue, and the lists
-    of S-411 services; all other columns are kept untouched.
+    The file is a shapefile, GeoPackage, GeoParquet or GeoJSON. Takes the columns CT,
+    CA, SA, ..., those of the Ice Objects Catalogue, and the lists of S-411 services;
+    all other columns are kept untouched.
 
     Args:
         path: The file, or the ``.zip`` that holds it.
@@ -140,9 +144,10 @@ def read_ice_chart(
 
 
 def is_chart_file(path: Any, head: bytes) -> bool:
-    """A shapefile or a GeoPackage with columns of a chart, or an archive of one."""
+    """A shapefile, GeoPackage or GeoParquet with columns of a chart, or an archive."""
     suffix = path.suffix.lower()
     is_package = head[:16] == b"SQLite format 3\0" and suffix == ".gpkg"
+    is_package |= head[:4] == _PARQUET and suffix in PARQUET_SUFFIXES
     is_zip = head[:4] == b"PK\x03\x04" and suffix == ".zip" and isinstance(path, Path)
     if head[:4] != b"\0\0\x27\x0a" and not is_package and not is_zip:
         return False
@@ -165,18 +170,48 @@ def _layers(path: Path) -> Iterator[Layer]:
         names = sorted(PurePosixPath(member.filename) for member in members)
         files = [ZipPath(path, name) for name in names
                  if name.suffix.lower() in VECTOR_SUFFIXES]  # fmt: skip
+    pyogrio = load_pyogrio()
     for file in files:
         try:
+            if _is_parquet(file):
+                yield _parquet_layer(file)
+                continue
             for name, kind in pyogrio.list_layers(str(file)):
                 fields = pyogrio.read_info(str(file), layer=name)["fields"]
-                has_columns = not CHART_COLUMNS.isdisjoint(
-                    str(f).upper() for f in fields
-                )
                 polygons = kind is not None and not re.search("Point|Line", str(kind))
-                yield Layer(file, str(name), has_columns, polygons)
+                yield Layer(file, str(name), _has_columns(fields), polygons)
         except _DAMAGED as error:
-            message = f"{path} cannot be opened as polygons: {error}"
-            raise SourceError(message) from None
+            raise _damage(path, error) from None
+
+
+def _damage(path: Path, error: Exception) -> Exception:
+    """What is raised of a file; pyarrow has OSErrors without a number of torn ones."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    return SourceError(f"{path} cannot be opened as polygons: {error}")
+
+
+def _has_columns(fields: Iterable[Any]) -> bool:
+    return not CHART_COLUMNS.isdisjoint(str(field).upper() for field in fields)
+
+
+def _is_parquet(file: ProductPath) -> bool:
+    if file.suffix.lower() not in PARQUET_SUFFIXES or not isinstance(file, Path):
+        return False
+    with file.open("rb") as opened:
+        return opened.read(4) == _PARQUET
+
+
+def _parquet_layer(file: ProductPath) -> Layer:
+    """The one layer of a GeoParquet file; of other tables it has no polygons."""
+    from pyarrow.parquet import read_schema
+
+    schema = read_schema(file)
+    told = json.loads((schema.metadata or {}).get(b"geo", b"{}"))
+    geometry = told.get("columns", {}).get(told.get("primary_column"), {})
+    kinds = geometry.get("geometry_types", ["none"]) or ["any"]
+    polygons = any(not re.search("Point|Line|none", kind) for kind in kinds)
+    return Layer(file, file.stem, _has_columns(schema.names), polygons)
 
 
 def _choose_layer(path: Path, wanted: str | None) -> Layer:
@@ -199,9 +234,12 @@ def _choose_layer(path: Path, wanted: str | None) -> Layer:
 
 def _read_table(layer: Layer, path: Path) -> gpd.GeoDataFrame:
     try:
-        table = gpd.read_file(str(layer.file), layer=layer.name)
+        if _is_parquet(layer.file):
+            table = gpd.read_parquet(layer.file)
+        else:
+            table = load_pyogrio().read_dataframe(str(layer.file), layer=layer.name)
     except _DAMAGED as error:
-        raise SourceError(f"{path} cannot be opened as polygons: {error}") from None
+        raise _damage(path, error) from None
     if not isinstance(table, gpd.GeoDataFrame) or table.empty:
         raise SourceError(f"{path} holds no polygons.")
     kept = table.geom_type.isin(["Polygon", "MultiPolygon"]) & ~table.is_empty

@@ -13,13 +13,13 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import pyogrio
 import shapely
 import xarray as xr
 from pyproj import CRS, Transformer
 
 from arcticdl.choices import check_choice
 from arcticdl.errors import LabelError, SourceError
+from arcticdl.files import load_pyogrio
 from arcticdl.scene import class_attributes, is_swath, scene_geobox
 from arcticdl.sources.charts.coverage import ChartGrid, on_geobox, on_swath
 from arcticdl.sources.core.burn import burn_ids, solid
@@ -149,6 +149,7 @@ def _read(path: str | Path, layer: str | None) -> gpd.GeoDataFrame:
     try:
         if is_parquet:
             return gpd.read_parquet(path)
+        pyogrio = load_pyogrio()
         found = [str(n) for n, kind in pyogrio.list_layers(path) if kind is not None]
     except _DAMAGED as error:
         raise _damage(path, error) from None
