@@ -17,7 +17,7 @@ Run = Annotated[
 Model = Annotated[
     Path,
     typer.Argument(
-        metavar="RUN", help="Run folder, or a .keras file that carries a card."
+        metavar="RUN", help="Run folder, a bundle, or a .keras file with its card."
     ),
 ]
 OF_RUNS = {"kind": "run folder", "first": "arcticdl train CONFIG"}

@@ -102,7 +102,12 @@ def _numbers(text: str | None) -> list[float] | None:
 
 
 def evaluate(
-    run: Model,
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", help="Run folder, or a .keras file with its card."
+        ),
+    ],
     data: Annotated[
         Path | None,
         typer.Option(help="Another tile store, scored whole. Default: held-out folds."),
@@ -178,7 +183,7 @@ _Out = Annotated[
         "-o",
         "--out",
         help="GeoTIFF or NetCDF for one scene, CSV for answers about whole images, "
-        "or a folder. Default: RUN/maps.",
+        "or a folder. Default: RUN/maps, of a bundle or a .keras file maps.",
     ),
 ]
 _Fold = Annotated[

@@ -68,12 +68,12 @@ def predict(
     table, one row a scene. The files of one scene appear together when it is done.
 
     Args:
-        run: Run folder, or a ``.keras`` file that carries its card.
+        run: Run folder, a bundle, or a ``.keras`` file that carries its card.
         inputs: Scene files; with a run that stacks files, the first file of each scene.
             None: the scenes that the fold was tested on; with ``fold="all"`` those of
             each fold, by its own model, so that no model maps what it was trained on.
         out: A ``.tif`` or ``.nc`` for one scene, a ``.csv`` for a table, or a folder;
-            default: ``maps`` in the run folder.
+            default: ``maps`` in the run folder, of a bundle or a file ``maps`` here.
         fold: Whose model; ``"full"``: that of every scene; ``"all"`` maps the inputs
             with the models of all trained folds, averaged, and writes
             ``NAME_spread.tif``, their disagreement.
@@ -247,14 +247,11 @@ def _refuse_one_file(out: str | Path | None, num_folds: int) -> None:
 
 
 def _target(run: str | Path, out: str | Path | None, config: Experiment | None) -> Path:
-    """What is named, or the folder of a run's maps."""
+    """What is named, or the folder of a run's maps; of what is no run, one here."""
     if out is not None:
         return Path(out)
-    if config is None or layout.is_bundle(Path(run)):
-        raise ConfigError(
-            "A bare model or a bundle has no run folder. Give `out` (--out)."
-        )
-    return Path(run) / "maps"
+    alone = config is None or layout.is_bundle(Path(run))
+    return Path("maps") if alone else Path(run) / "maps"
 
 
 def _refuse_forecasts(config: Experiment | None, run: str | Path) -> None:

@@ -90,8 +90,8 @@ def test_a_zip_file_is_the_same_bundle_and_maps_as_its_run(packed, capsys):
         assert main(["predict", str(path), scene, "-o", out]) == 0
         with rasterio.open("of_run.tif") as one, rasterio.open(out) as other:
             np.testing.assert_array_equal(one.read(), other.read())
-    assert main(["predict", "runs/demo/demo_fold0.zip", scene]) == 1  # where to?
-    assert "Give `out`" in capsys.readouterr().err
+    assert main(["predict", "runs/demo/demo_fold0.zip", scene]) == 0
+    assert Path("maps/simulated_0_000.tif").is_file()
     assert main(["bundle", "runs/demo"]) == 1  # it exists
     assert main(["bundle", "runs/demo", "--overwrite", "--no-sample"]) == 0
     assert max(verify_bundle("runs/demo/demo_fold0.zip").values()) < 1e-4

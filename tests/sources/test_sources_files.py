@@ -275,11 +275,16 @@ def test_png_and_jpeg_open_as_plain_images(tmp_path):
     assert (scene["image"].values[0] == grey).all()
     assert (scene["valid"].values == (alpha > 0)).all()
     assert (scene["front"].values == (line[..., 0] == 0)).all()
+    one = open_scene(tmp_path / "i.png", band_names=["B2"])  # as saved in colour
+    assert (one["image"].values == scene["image"].values).all()
+    assert (one["valid"].values == scene["valid"].values).all()
     colour = np.dstack([grey, grey, 255 - grey])
     Image.fromarray(colour).save(tmp_path / "c.png")
     assert (open_scene(tmp_path / "c.png")["image"].values[2] == 255 - grey).all()
     with pytest.raises(SourceError, match="in colour"):
         open_scene(tmp_path / "c.png", bands=["gray"])
+    with pytest.raises(SourceError, match="bring an image of one band"):
+        open_scene(tmp_path / "c.png", band_names=["B2"])
     with pytest.raises(LabelError, match="channels differ"):
         open_scene(tmp_path / "i.png", labels={"a": (tmp_path / "c.png", ("a",))})
     Image.fromarray(grey).save(tmp_path / "g.jpg")

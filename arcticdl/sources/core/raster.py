@@ -30,7 +30,7 @@ from arcticdl.sources.core.validity import (
 )
 from arcticdl.sources.core.zipped import ProductPath, check_member
 
-_COLOURS = ("red", "green", "blue")
+COLOURS = ("red", "green", "blue")
 CACHE_BYTES = 256 * 2**20
 """GDAL's block cache, unless the environment variable ``GDAL_CACHEMAX`` says otherwise.
 Its own default, a twentieth of the memory, grows with the machine."""
@@ -337,8 +337,9 @@ class RasterFile:
             red, green, blue = self.read([0, 1, 2], rows, every)
             if not (np.array_equal(red, green) and np.array_equal(red, blue)):
                 raise SourceError(
-                    f"{self.path} is in colour: its channels differ, so that it has no "
-                    "band 'gray'. Choose among its bands: blue, green, red."
+                    f"{self.path} is in colour: its channels differ, so that it is not "
+                    "one band ('gray'). Choose among its bands, blue, green and red, "
+                    "or bring an image of one band."
                 )
 
     def close(self) -> None:
@@ -360,11 +361,11 @@ def _real_type(dtype: str) -> np.dtype:
 def _band_names(src: rasterio.DatasetReader, keep: list[int]) -> list[str]:
     interpretations, descriptions = src.colorinterp, src.descriptions
     colours = [interpretations[k].name for k in keep]
-    in_colour = set(_COLOURS) <= set(colours)
+    in_colour = set(COLOURS) <= set(colours)
     single_image = src.driver in ("PNG", "JPEG") and len(keep) == 1
     names = []
     for k, colour in zip(keep, colours, strict=True):
-        plain = colour if in_colour and colour in _COLOURS else f"band_{k + 1}"
+        plain = colour if in_colour and colour in COLOURS else f"band_{k + 1}"
         plain = "gray" if single_image else plain
         names.append(descriptions[k] or plain)
     if len(set(names)) == len(set(keep)):

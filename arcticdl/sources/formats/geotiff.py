@@ -1,7 +1,7 @@
 """GeoTIFF, cloud-optimised or not, and whatever else GDAL reads with a grid."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from arcticdl.sources.core.geolocation import (
     swath_coords,
 )
 from arcticdl.sources.core.lazy import WindowArray
-from arcticdl.sources.core.raster import GREY, RasterFile
+from arcticdl.sources.core.raster import COLOURS, GREY, RasterFile
 from arcticdl.sources.core.remote import (
     gdal_path,
     is_gdal_address,
@@ -67,7 +67,7 @@ def open_geotiff(
             (``.img``); or an address: ``https://...``, ``s3://...``, ``gs://...``, or
             GDAL's own, ``/vsicurl/...``.
         bands: Names of the bands to keep; ``"gray"`` for an RGB file whose three
-            channels are equal.
+            channels are equal, and so where ``band_names`` is a single name.
         band_names: New names of the bands (see ``choose_bands``).
         crs: CRS of the file's coordinates, in place of what the file says.
         page: Which page of a TIFF of several, counted from 1.
@@ -151,11 +151,17 @@ def _read_bands(
 def _choose(
     source: RasterFile, bands: Sequence[str] | None, band_names: BandNames
 ) -> tuple[list[int], list[str]]:
-    """The bands wanted, where ``gray`` stands for three equal channels."""
+    """The bands wanted, where ``gray`` stands for three equal channels.
+
+    So does one name for all bands: an image of one band is often saved in colour.
+    """
     wanted = (bands,) if isinstance(bands, str) else bands
+    named = () if isinstance(band_names, str | Mapping) else band_names or ()
+    if wanted is None and len(named) == 1 and source.band_names == list(COLOURS):
+        wanted = (GREY[0],)
     grey = wanted is not None and len(wanted) == 1 and wanted[0] in GREY
     if grey and wanted is not None and wanted[0] not in source.band_names:
-        if source.band_names[:3] == ["red", "green", "blue"]:
+        if source.band_names[:3] == list(COLOURS):
             source.refuse_colour()
             return [0], choose_bands(wanted, None, band_names)[1]
         if source.band_names == ["gray"]:
