@@ -43,15 +43,15 @@ def check_run(config: Experiment, folder: Path, *, overwrite: bool) -> None:
 
 
 _PATIENCE_S = 3.0
+_POOLED_ENTRIES = ("report.html", "summary.json")
 _RUN_ENTRIES = (
+    *_POOLED_ENTRIES,
     "batch_size.json",
     "config.yaml",
     "ensemble.keras",
     "ensemble_metrics_*.json",
     "environment.json",
     "map.png",
-    "report.html",
-    "summary.json",
 )
 _FOLD_ENTRIES = (
     "*.csv",
@@ -104,7 +104,8 @@ def hold_fold(
         folder: The run folder.
         fold: Number of the fold, or ``FULL``.
         overwrite: Remove what an older run of another configuration left, and of this
-            one the older fold. What this package did not write stays.
+            one the older fold with the summary that counts it. What this package did
+            not write stays.
 
     Yields:
         The fold's folder.
@@ -129,6 +130,8 @@ def _create(config: Experiment, folder: Path, fold: Fold, overwrite: bool) -> Pa
     if overwrite and stored.exists():
         if stored.read_text(encoding="utf-8") == text:
             _remove(fold_dir, _FOLD_ENTRIES)
+            if fold != FULL:  # they tell the scores of the network that goes
+                _remove(folder, _POOLED_ENTRIES)
         else:
             _remove_run(folder, fold)
     write_text(stored, text)

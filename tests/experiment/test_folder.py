@@ -220,3 +220,17 @@ def test_maps_are_named_by_their_scenes_and_stay_in_their_folder(tmp_path):
     ]
     with pytest.raises(ConfigError, match="share the names"):
         _targets(tmp_path, ["a/b", "a:b"], [".tif", ".tif"])
+
+
+def test_a_fold_that_is_replaced_takes_the_pooled_scores_with_it(config, tmp_path):
+    folder = tmp_path / "run"
+    for fold in (0, FULL):
+        with hold_fold(config, folder, fold, overwrite=False) as fold_dir:
+            (fold_dir / "model.keras").touch()
+    (folder / "summary.json").write_text("{}")
+    (folder / "notes.txt").write_text("mine")
+    with hold_fold(config, folder, FULL, overwrite=True):  # which is in no score
+        assert (folder / "summary.json").exists()
+    with hold_fold(config, folder, 0, overwrite=True):
+        assert not (folder / "summary.json").exists()
+    assert (folder / "notes.txt").exists() and (folder / "config.yaml").exists()
