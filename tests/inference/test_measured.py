@@ -73,6 +73,14 @@ def test_fronts_become_a_table_with_true_metres_and_its_definition(fronts, capsy
     assert Path("fronts.png").stat().st_size > 5000
 
 
+def test_the_line_at_the_back_may_be_in_degrees(fronts):
+    geopandas.read_file("back.gpkg").to_crs(4326).to_file("degrees.gpkg")
+    for back in ("back.gpkg", "degrees.gpkg"):
+        words = [*fronts, "--back", back, "-o", f"{back[:4]}.csv"]
+        assert main(["measure", "fronts", *words]) == 0
+    assert Path("back.csv").read_text() == Path("degr.csv").read_text()
+
+
 def test_a_front_that_is_missing_or_too_short_has_no_position(fronts):
     short = line("short_line.gpkg", 80, "2022-08-01T12:00:00Z", ends=(30, 120))
     none = write_line(np.zeros((0, 2), int), "none_line.gpkg", GRID, name="front",
@@ -92,6 +100,7 @@ def test_a_front_that_is_missing_or_too_short_has_no_position(fronts):
         (lambda: write_back(200, ends=(10, 60, 110)), "one line of two points"),
         (lambda: write_back(200, crs=None), "must have a CRS"),
         (lambda: Path("back.gpkg").unlink(), "No such file: back.gpkg"),
+        (lambda: Path("back.gpkg").write_bytes(b"II*"), "cannot be read as vectors"),
         (lambda: line("2020-08-01_line.gpkg", 110, ""), "attribute `time`"),
         (lambda: line("2020-08-01_line.gpkg", 110, "2019-08-01T12:00:00Z"),
          "a time of its own"),
@@ -155,6 +164,7 @@ def test_a_snow_line_has_the_altitude_of_the_dem(glacier):
     "more,words",
     [
         (["--snow", "firn", "--no-snow", "bare ice"], "firn"),
+        (["--snow", "snow", "--no-snow", "bare ice,snow"], "['snow'] as both"),
         (["--snow", "snow", "--no-snow", "bare ice", "-o", "a.txt"], "end in .csv"),
     ],
 )

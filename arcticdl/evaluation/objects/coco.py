@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from arcticdl.choices import check_choice
 from arcticdl.errors import SourceError
-from arcticdl.files import load_pyogrio, safe_name
+from arcticdl.files import safe_name
 from arcticdl.metrics.detection import coco_annotations
 from arcticdl.sources.formats.coco import CocoFile, read_coco
 from arcticdl.sources.formats.coco_masks import VERTICES
@@ -181,6 +181,8 @@ def _read_map(
     path: Path,
 ) -> tuple[NDArray[np.int64], list[str], NDArray[np.float64]]:
     """Numbers of a map, and classes and scores in their order."""
+    from arcticdl.sources.formats.vector import read_table
+
     with open_scene(path) as scene:
         numbers = scene["image"].values[0].astype(np.int64)
     polygons = path.with_suffix(".gpkg")
@@ -189,7 +191,7 @@ def _read_map(
             f"Beside {path} its objects must lie as {polygons.name}. Received: no such "
             "file; map the scene again."
         )
-    frame = load_pyogrio().read_dataframe(polygons).sort_values("number")
+    frame = read_table(polygons).sort_values("number")
     if frame["number"].tolist() != np.unique(numbers[numbers > 0]).tolist():
         raise SourceError(
             f"{path} and its .gpkg must hold the same objects. Received: "

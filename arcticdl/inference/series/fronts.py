@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pyproj import Transformer
 
-from arcticdl.files import load_pyogrio, refuse_existing, write_json, write_text
+from arcticdl.files import refuse_existing, write_json, write_text
 from arcticdl.metrics.glaciers import front_position_m, front_trend, rates_m_per_year
 
 DEFINITION = (
@@ -92,10 +93,11 @@ def _check_target(target: Path, overwrite: bool) -> None:
 
 
 def _read(path: Path) -> Any:
+    from arcticdl.sources.formats.vector import read_table
 
     if not path.is_file():
         raise FileNotFoundError(f"No such file: {path}")
-    frame = load_pyogrio().read_dataframe(path)
+    frame = read_table(path)
     if frame.crs is None:
         raise ValueError(f"A line must have a CRS. Received: {path} without one.")
     return frame
@@ -112,8 +114,9 @@ def _read_back(path: Path) -> tuple[np.ndarray, str]:
             f"behind every front. Received: {path} with {len(lines)} lines, the first "
             f"of {points[0] if points else 0} points."
         )
-    middle = frame.geometry.interpolate(0.5, normalized=True).to_crs(4326).iloc[0]
-    crs = f"+proj=aeqd +lat_0={middle.y} +lon_0={middle.x} +datum=WGS84 +units=m"
+    to_degrees = Transformer.from_crs(frame.crs, "EPSG:4326", always_xy=True)
+    lon, lat = to_degrees.transform(*np.array(lines[0].coords)[:, :2].mean(0))
+    crs = f"+proj=aeqd +lat_0={lat} +lon_0={lon} +datum=WGS84 +units=m"
     return np.array(frame.to_crs(crs).geometry.iloc[0].coords)[:, :2], crs
 
 

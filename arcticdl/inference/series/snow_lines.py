@@ -49,11 +49,17 @@ def measure_snow_lines(
         One row a map: ``file``, ``altitude_m``, ``agreement``, ``num_pixels``.
 
     Raises:
-        ValueError: A map has no CRS or no such class, or no pixel has an elevation.
+        ValueError: A map has no CRS or no such class, a class is snow and none, or no
+            pixel has an elevation.
         FileNotFoundError: A file is missing.
         FileExistsError: A file is there and ``overwrite`` is false.
     """
     check_names(snow=snow, no_snow=no_snow)
+    if both := sorted(set(snow) & set(no_snow)):
+        raise ValueError(
+            "A class must be snow (`snow`, --snow) or none (`no_snow`, --no-snow). "
+            f"Received: {both} as both."
+        )
     target = Path(out)
     if target.suffix.lower() != ".csv":
         raise ValueError(f"`out` (--out) must end in .csv. Received: {target}")

@@ -128,7 +128,7 @@ def read_features(
     """
     if Path(path).suffix.lower() == ".zip":
         check_zip(Path(path), MAX_UNZIPPED_BYTES, MAX_COMPRESSION)
-    table = _read(path, layer)
+    table = read_table(path, layer)
     table = table[~(table.geometry.isna() | table.geometry.is_empty)]
     if table.empty:
         raise SourceError(f"{path} must hold a feature with a geometry. Received: 0.")
@@ -143,7 +143,13 @@ def read_features(
     return table.reset_index(drop=True)
 
 
-def _read(path: str | Path, layer: str | None) -> gpd.GeoDataFrame:
+def read_table(path: str | Path, layer: str | None = None) -> gpd.GeoDataFrame:
+    """Reads a layer of a file as it is: without features, or without a CRS, too.
+
+    Raises:
+        SourceError: The file is damaged, holds no layer of features, or several of
+            which none is chosen.
+    """
     with Path(path).open("rb") as file:
         is_parquet = file.read(4) == b"PAR1"
     try:
