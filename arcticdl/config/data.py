@@ -16,6 +16,7 @@ from arcticdl.config.sources import (
     SourceConfig,
     TableConfig,
 )
+from arcticdl.files import is_safe_name
 
 _TAKEN = ("band", "image", "lat", "lon", "spatial_ref", "valid", "x", "y")
 """``scene.contract.TAKEN``, which is not loaded to read a configuration."""
@@ -135,6 +136,13 @@ class DataConfig(Section):
                 f"a label cannot be called {taken[0]!r}, which has a meaning in every "
                 f"scene, as have {sorted(set(_TAKEN) - {taken[0]})}; name it otherwise"
             )
+        for name in self.labels:
+            if not is_safe_name(name):
+                raise ValueError(
+                    "a label must have a name that can name a folder: letters, digits "
+                    f"and '._-+=,@', no leading dot. Received: {name!r}, such as "
+                    f"{re.sub(r'[^a-zA-Z0-9]+', '_', name)!r} would do"
+                )
         return self
 
     @model_validator(mode="after")

@@ -401,6 +401,12 @@ def test_tables_whose_cells_have_no_column_are_refused(text, told):
         read_table(TableConfig(file="bad.csv"))
 
 
+@pytest.mark.parametrize("name", ["ice type", "ice:type", ".ice", "a/b", "_", ""])
+def test_a_label_that_cannot_name_a_folder_is_refused_before_any_file_is_read(name):
+    with pytest.raises(ConfigError, match="a name that can name a folder"):
+        configure({name: {"classes": CLASSES, "file": "ice/a.tif"}})
+
+
 def test_a_file_whose_name_looks_like_a_pattern_is_found():
     write("sar/x[1].tif", ramp())
     (anchor,) = find_anchors(configure({}, scenes="sar/x[1].tif").data)

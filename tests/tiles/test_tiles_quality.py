@@ -211,8 +211,8 @@ def test_the_check_writes_a_page(tmp_path, map_store):
     folds = tiles.group_kfold(map_store, 2)
     report = tiles.check_store(map_store.path, folds)
     assert report.ok and report.summary["leakage"] in ("ok", "warning")
-    report.write_html(tmp_path / "check.html")
-    page = (tmp_path / "check.html").read_text("utf-8")
+    report.write_html(tmp_path / "new" / "check.html")
+    page = (tmp_path / "new" / "check.html").read_text("utf-8")
     assert "data:image/png" in page and "thin ice" in page
     json.dumps(report.to_dict(), allow_nan=False)
     assert str(report.findings[0]).count(":") >= 3

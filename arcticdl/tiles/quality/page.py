@@ -106,6 +106,7 @@ def write_page(
         classes=classes or {},
         pictures=pictures,
     )
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
 
 

@@ -248,6 +248,7 @@ def join_stores(stores: Sequence[str | Path], into: str | Path) -> JoinedStore:
     joined = JoinedStore(parts, path=into)
     folder = into.absolute().parent
     named = [os.path.relpath(part.path.absolute(), folder) for part in parts]
+    folder.mkdir(parents=True, exist_ok=True)
     write_json(into, {"format": FORMAT, "version": 1, "stores": named})
     return joined
 
