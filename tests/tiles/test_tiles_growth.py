@@ -11,6 +11,7 @@ from arcticdl import tiles
 from arcticdl.errors import SceneError
 from arcticdl.evaluation.images import counted_pixels, rows_by_name
 from arcticdl.tiles.folds import audit, drift, proximity
+from arcticdl.tiles.folds.splitters import spatial_blocks
 from arcticdl.tiles.quality import twins
 from arcticdl.tiles.writing.collection import collect
 
@@ -121,6 +122,29 @@ def test_close_tiles_are_those_that_comparing_all_finds(crs, buffer, monkeypatch
     together = proximity.same_view(manifest)(pairs)
     kept = pairs if buffer else pairs[together]
     assert near.tolist() == sorted(set(kept[:, 0].tolist()))
+
+
+def test_the_circle_of_longitude_is_closed():
+    """A scene at 182 east is the ground of one at 178 west, as in fields 0 to 360."""
+    west = [182.0, -178.0, 179.0, -180.0, 0.0]
+    manifest = geopandas.GeoDataFrame(
+        {"scene_id": list("abcde"), "time": pd.Timestamp("2021-04-01")},
+        geometry=list(shapely.box(west, 75.0, np.add(west, 1.0), 76.0)),
+        crs="EPSG:4326",
+    )
+    one, others = np.array([0]), np.array([1, 2, 3, 4])
+    pairs = np.concatenate([*proximity.close_blocks(manifest, one, others)])
+    assert pairs.tolist() == [[0, 1]]
+    assert proximity.near_tiles(manifest, one, others).tolist() == [0]
+    two, three = np.array([2]), np.array([3, 4])
+    assert proximity.smallest_distance(manifest, two, three) == 0.0
+    assert not next(map(len, proximity.close_blocks(manifest, two, three)))
+    pairs = np.concatenate([*proximity.close_blocks(manifest, two, three, 0.5)])
+    assert pairs.tolist() == [[2, 3]]
+    blocks = spatial_blocks(manifest, 2.0)
+    assert blocks[0] == blocks[1] and len(set(blocks.tolist())) == 4
+    plane = manifest.set_crs("EPSG:3413", allow_override=True)
+    assert proximity.smallest_distance(plane, one, others) == 2.0
 
 
 @pytest.mark.parametrize("unknown", [(), (3,), (0, 150)])

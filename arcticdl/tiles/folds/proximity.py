@@ -9,6 +9,14 @@ _DAY = np.timedelta64(1, "D")
 _AT_ONCE = 16_384
 """Tiles whose neighbours are looked up at once."""
 
+CIRCLE = 360.0
+"""Degrees of longitude after which a place comes again: 182 east is 178 west."""
+
+
+def on_circle(manifest: Any) -> bool:
+    """Whether footprints are in degrees of longitude, which run in a circle."""
+    return manifest.crs is not None and bool(manifest.crs.is_geographic)
+
 
 def shares_space(manifest: Any) -> np.ndarray:
     """Numbers of the spaces in which tiles can be compared: (tile,) int64.
@@ -45,12 +53,19 @@ def close_blocks(
         there = _Outlines(shapes[theirs])
         tree = shapely.STRtree(there.outlines)  # by their bounds
         for rows in np.split(mine, range(_AT_ONCE, len(mine), _AT_ONCE)):
-            here = _Outlines(shapes[rows])
-            wide = here.bounds + np.array([-1, -1, 1, 1]) * buffer
-            about = shapely.box(*wide.T) if buffer else here.outlines
-            left, right = tree.query(about)
-            near = _within(here, there, left, right, buffer)
-            yield np.stack([rows[left[near]], theirs[right[near]]], 1)
+            found = []
+            for turned in _turned(manifest, shapes[rows]):
+                here = _Outlines(turned)
+                wide = here.bounds + np.array([-1, -1, 1, 1]) * buffer
+                about = shapely.box(*wide.T) if buffer else here.outlines
+                left, right = tree.query(about)
+                near = _within(here, there, left, right, buffer)
+                found.append(np.stack([rows[left[near]], theirs[right[near]]], 1))
+            yield (
+                found[0]
+                if len(found) == 1
+                else np.unique(np.concatenate(found), axis=0)
+            )
 
 
 def near_tiles(
@@ -122,16 +137,28 @@ def smallest_distance(manifest: Any, a: np.ndarray, b: np.ndarray) -> float:
         tree = shapely.STRtree(shapes[theirs])
         # What is nearer than the nearest so far is all that the later ones look for.
         for rows in np.array_split(mine, np.geomspace(1, len(mine), 12).astype(int)):
-            if least == 0:
-                return least
-            found = tree.query_nearest(
-                shapes[rows],
-                max_distance=least if np.isfinite(least) else None,
-                return_distance=True,
-                all_matches=False,
-            )[1]
-            least = min(least, float(found.min(initial=np.inf)))
+            for turned in _turned(manifest, shapes[rows]):
+                if least == 0:
+                    return least
+                found = tree.query_nearest(
+                    turned,
+                    max_distance=least if np.isfinite(least) else None,
+                    return_distance=True,
+                    all_matches=False,
+                )[1]
+                least = min(least, float(found.min(initial=np.inf)))
     return least
+
+
+def _turned(manifest: Any, shapes: np.ndarray) -> Iterator[np.ndarray]:
+    """Outlines as they are, and wherever else on the circle they may be met."""
+    from shapely import transform
+
+    yield shapes
+    if on_circle(manifest):
+        east = np.array([CIRCLE, 0.0])
+        yield transform(shapes, lambda places: places - east)
+        yield transform(shapes, lambda places: places + east)
 
 
 def smallest_gap(manifest: Any, a: np.ndarray, b: np.ndarray) -> float:

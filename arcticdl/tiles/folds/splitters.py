@@ -15,7 +15,12 @@ from arcticdl.errors import SplitError
 from arcticdl.tiles.folds.base import ManifestSplitter, check_numbers
 from arcticdl.tiles.folds.drift import as_passes, drifting, pass_names
 from arcticdl.tiles.folds.made import made_tiles
-from arcticdl.tiles.folds.proximity import near_tiles, shares_space
+from arcticdl.tiles.folds.proximity import (
+    CIRCLE,
+    near_tiles,
+    on_circle,
+    shares_space,
+)
 from arcticdl.tiles.folds.splits import (
     Fold,
     Parts,
@@ -286,8 +291,13 @@ class NestedKFold(ManifestSplitter):
 
 def spatial_blocks(manifest: Any, block_size: float) -> np.ndarray:
     """Numbers of the blocks of ground that tiles' centres lie in: (tile,) int64."""
-    centre = manifest.geometry.centroid
-    cells = np.stack([centre.x, centre.y], 1) / block_size
+    import shapely
+
+    centre = shapely.centroid(manifest.geometry.to_numpy())
+    x, y = shapely.get_x(centre), shapely.get_y(centre)
+    if on_circle(manifest):
+        x = (x + CIRCLE / 2) % CIRCLE - CIRCLE / 2
+    cells = np.stack([x, y], 1) / block_size
     if not np.isfinite(cells).all():
         raise SplitError(
             "Every tile must have a footprint to be split by place. Received: "
