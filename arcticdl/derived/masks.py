@@ -28,7 +28,7 @@ def cloud(source: Source) -> Read:
             "band called SCL or QA_PIXEL has its own. Received: "
             f"{'both' if classes is not None else 'neither'} for band {band!r}."
         )
-    read = source.reader(band)
+    read = partial(_codes, source.reader(band), band)
     if classes is not None:
         return partial(_among, read, tuple(classes))
     if any(bit < 0 for bit in bits or ()):
@@ -40,6 +40,23 @@ def min_sun_elevation(source: Source) -> Read:
     """Where the sun stands lower than so many degrees."""
     least = float(source.option("degrees"))
     return partial(_below, elevation_reader(source), least)
+
+
+def _codes(read: Read, band: str, rows: slice, cols: slice) -> np.ndarray:
+    """Reads codes or bits; NaN where they are invalid.
+
+    Raises:
+        SceneError: Numbers between codes, which interpolation makes.
+    """
+    found = read(rows, cols)
+    between = np.isfinite(found) & (found != np.rint(found))
+    if between.any():
+        raise SceneError(
+            f"Band {band!r} must hold whole codes to tell clouds by. Received: "
+            f"{found[between][0]:g}, as between two of them; bring the band onto the "
+            "grid with `resampling: nearest`."
+        )
+    return found
 
 
 def _among(

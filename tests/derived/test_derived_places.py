@@ -11,6 +11,7 @@ from shapely import LineString, Point, box
 
 from arcticdl.derived import add_bands, sun_position
 from arcticdl.errors import SceneError
+from arcticdl.grid import align
 
 # --- place and season ----------------------------------------------------------------
 
@@ -198,6 +199,19 @@ def test_clouds_are_voided_by_class_or_by_bit():
     np.testing.assert_array_equal(found["valid"], (qa >> 1) & 0b1111 == 0)
     with pytest.raises(SceneError, match="`classes`"):
         add_bands(make({"x": qa}, ""), [{"formula": "cloud", "of": ["x"]}])
+
+
+@pytest.mark.parametrize("name", ["SCL", "QA_PIXEL"])
+def test_codes_that_were_interpolated_are_refused(name):
+    """Between water (6) and dark ground (2) lies 3, a cloud's shadow."""
+    codes = np.where(np.arange(COLS) < COLS // 2, 2.0, 6.0) + np.zeros((ROWS, COLS))
+    scene = make({name: codes}, "")
+    add_bands(scene, [{"formula": "cloud", "of": [name]}])["valid"].load()
+    coarse = align(scene, resolution_m=2.5 * STEP)
+    with pytest.raises(SceneError, match=r"whole codes.*`resampling: nearest`"):
+        add_bands(coarse, [{"formula": "cloud", "of": [name]}])["valid"].load()
+    picked = align(scene, resolution_m=2.5 * STEP, resampling="nearest")
+    add_bands(picked, [{"formula": "cloud", "of": [name]}])["valid"].load()
 
 
 def test_a_low_sun_voids_pixels_and_a_scene_keeps_its_gaps():
