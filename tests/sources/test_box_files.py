@@ -66,6 +66,24 @@ def test_boxes_of_coco(scene, tmp_path):
     assert "seals" not in scene
 
 
+def test_a_dot_in_a_name_is_no_ending(scene, tmp_path):
+    """Scene `a.1` got the boxes of `a.jpg`, and `a.1.jpg` was found by no scene."""
+    path = coco(tmp_path / "a.json", [{"bbox": [4, 2, 8, 6]}])
+    dotted = scene.assign_attrs(scene_id="a.1")
+    with pytest.raises(SourceError, match=r"image='a\.1', which 0"):
+        add_boxes(dotted, "seals", path)
+    content = json.loads(path.read_text())
+    content["images"][1] |= {"file_name": "a.1.jpg", "height": 20, "width": 40}
+    content["annotations"] += [
+        {"id": 9, "image_id": 2, "category_id": 2, "bbox": [0, 0, 2, 2]}
+    ]
+    path.write_text(json.dumps(content))
+    assert held(add_boxes(dotted, "seals", path)).tolist() == [[1, 1, 2, 2, 0, 1]]
+    assert held(add_boxes(scene, "seals", path)).tolist() == [[8, 5, 8, 6, 0, 0]]
+    told = add_boxes(scene, "seals", path, image="far/a.1.tif")
+    assert held(told).tolist() == [[1, 1, 2, 2, 0, 1]]
+
+
 def test_oriented_boxes_of_polygons_and_masks(scene, tmp_path):
     mask = np.zeros((20, 40), bool)
     mask[4:8, 10:20] = True

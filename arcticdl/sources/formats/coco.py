@@ -45,6 +45,12 @@ DRAWN = ("class", "number")
 """What a pixel of an object holds: the code of its class; or the object's own number,
 from 1 on in the order of the file."""
 
+IMAGE_ENDINGS = frozenset(
+    (".bmp", ".gif", ".img", ".jp2", ".jpeg", ".jpg", ".nc", ".npy", ".npz", ".png",
+     ".tif", ".tiff", ".vrt", ".webp")
+)  # fmt: skip
+"""What is left out of a file's name to find the image that it is another form of."""
+
 ABSENT_IMAGES = ("leave_out", "refuse")
 """What becomes of annotations whose image the file does not list."""
 
@@ -79,8 +85,12 @@ class CocoFile:
         named = {k: str(v["file_name"]) for k, v in self.images.items()}
         found = [key for key, file in named.items() if file == str(image)]
         found = found or [k for k, f in named.items() if PurePosixPath(f).name == name]
-        stem = PurePosixPath(name).stem
-        found = found or [k for k, f in named.items() if PurePosixPath(f).stem == stem]
+        # By the name without its ending, such as a scene has; a dot is none by itself.
+        stems = [(k, PurePosixPath(file).stem) for k, file in named.items()]
+        found = found or [key for key, stem in stems if stem == name]
+        if PurePosixPath(name).suffix.lower() in IMAGE_ENDINGS:
+            bare = PurePosixPath(name).stem
+            found = found or [key for key, stem in stems if stem == bare]
         found = found or [key for key in self.images if key == image]
         if len(found) != 1:
             raise SourceError(
