@@ -258,18 +258,6 @@ def refuse_sources(made: Iterable[Path], sources: Iterable[str | Path]) -> None:
         )
 
 
-def is_safe_name(name: str) -> bool:
-    """Whether a name is safe for a file as it is.
-
-    >>> is_safe_name("ice_type"), is_safe_name("ice type"), is_safe_name("")
-    (True, False, False)
-    """
-    try:
-        return safe_name(name) == name
-    except ValueError:
-        return False
-
-
 def safe_name(name: str) -> str:
     """A name that comes from data, as one that is safe for a file on any system.
 

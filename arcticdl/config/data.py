@@ -16,7 +16,7 @@ from arcticdl.config.sources import (
     SourceConfig,
     TableConfig,
 )
-from arcticdl.files import is_safe_name
+from arcticdl.files import safe_name
 
 _TAKEN = ("band", "image", "lat", "lon", "spatial_ref", "valid", "x", "y")
 """``scene.contract.TAKEN``, which is not loaded to read a configuration."""
@@ -137,7 +137,7 @@ class DataConfig(Section):
                 f"scene, as have {sorted(set(_TAKEN) - {taken[0]})}; name it otherwise"
             )
         for name in self.labels:
-            if not is_safe_name(name):
+            if not name.strip("._") or safe_name(name) != name:
                 raise ValueError(
                     "a label must have a name that can name a folder: letters, digits "
                     f"and '._-+=,@', no leading dot. Received: {name!r}, such as "

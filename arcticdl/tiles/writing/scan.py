@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from arcticdl.errors import LabelError, ReadError, SceneError, SourceError
-from arcticdl.files import is_safe_name
+from arcticdl.files import safe_name
 from arcticdl.scene import (
     channel_names,
     count_codes,
@@ -104,7 +104,7 @@ def label_info(scene: xr.Dataset, name: str) -> LabelInfo:
     Raises:
         LabelError: Names, codes and colours that do not fit each other.
     """
-    if not is_safe_name(name):
+    if safe_name(name) != name:
         raise LabelError(
             "A label must have a name that can name a folder: letters, digits and "
             f"'._-+=,@', no leading dot. Received: {name!r} in scene "
