@@ -88,8 +88,9 @@ def evaluate_scenes(
     Returns:
         Name of the label -> its evaluation; one image a scene, every pixel counted
         once. With ``line`` each image with a true line has ``distance_px`` (see
-        ``arcticdl.metrics.front_distance``: the mean of both directions),
-        ``distance_matched_px`` and ``line_missed``, 1 where none was found and else 0;
+        ``arcticdl.metrics.front_distance``: the mean of both directions), on square
+        pixels in metres ``distance_m``, ``distance_matched_px``, and ``line_missed``, 1
+        where none was found and else 0;
         each without one ``line_false``, 1 where one was found; and both have
         ``line_threshold`` or, of a line that is traced between two classes,
         ``line_confidence``. Of `within` each evaluation of
@@ -242,7 +243,7 @@ def _of_whole_scene(
         found |= ensemble_scores(truth, answer)
     of_pixels = head.form.scored_by == "classes"
     if rule.line is not None and of_pixels and rule.line.name in head.classes:
-        found |= _line_scores(answer, truth, head.classes, rule.line)
+        found |= _line_scores(answer, truth, head.classes, rule.line, seen.cell_m)
     if rule.start is not None:
         values = head.form.outputs["value"].read(answer, head)
         units = rule.info.units
@@ -341,7 +342,11 @@ def _filled(
 
 
 def _line_scores(
-    prob: np.ndarray, truth: np.ndarray, classes: Sequence[str], line: LineRule
+    prob: np.ndarray,
+    truth: np.ndarray,
+    classes: Sequence[str],
+    line: LineRule,
+    cell_m: tuple[float, float] | None,
 ) -> dict[str, float]:
     """How far the line of a map is from the true one, or whether it should be there.
 
@@ -360,6 +365,8 @@ def _line_scores(
     if not true_line.any():
         return {"line_false": float((found_line & known).any()), **sure}
     found = front_distance(found_line, true_line)
+    if cell_m is not None and np.isclose(*cell_m):
+        sure["distance_m"] = found["mean"] * cell_m[0]
     return {
         "distance_px": found["mean"],
         "distance_matched_px": found["mean_matched"],

@@ -324,13 +324,15 @@ def _headline(result: Mapping[str, Any]) -> list[str]:
 
 def _lines(result: Mapping[str, Any]) -> list[str]:
     """How far lines are from the true ones; where one is missed, and where false."""
-    distance, missed, false = (
-        result["extra"].get(key) for key in ("distance_px", "line_missed", "line_false")
-    )
-    told = []
-    if distance and distance["num_images"]:
-        about = f"median {distance['median']:.2f} px, mean {distance['mean']:.2f} px"
-        told.append(about)
+    extra, told = result["extra"], []
+    missed, false = extra.get("line_missed"), extra.get("line_false")
+    for units, digits in (("px", 2), ("m", 0)):
+        distance = extra.get(f"distance_{units}")
+        if distance and distance["num_images"]:
+            told += [
+                f"{name} {distance[name]:.{digits}f} {units}"
+                for name in ("median", "mean")
+            ]
     if missed:
         told.append(f"no line in {_how_many(missed)}")
     if false:

@@ -124,6 +124,8 @@ def test_a_file_is_scored_by_the_line_of_its_card_where_one_is_and_where_not(mod
     found = evaluate(model, data="lines.tiles")
     told = {image["image_id"]: image["extra"] for image in found["images"]}
     assert told["found"]["distance_px"] == pytest.approx(2, abs=0.1)
+    metres = 80 * told["found"]["distance_px"]
+    assert told["found"]["distance_m"] == pytest.approx(metres)
     assert told["found"]["line_missed"] == 0 and told["missed"]["line_missed"] == 1
     assert told["missed"]["distance_px"] is None
     false = {name: extra.get("line_false") for name, extra in told.items()}
@@ -132,7 +134,8 @@ def test_a_file_is_scored_by_the_line_of_its_card_where_one_is_and_where_not(mod
     assert not told["too_short"] and not told.get("void")
     last = headline(found)[-1].split(maxsplit=1)[1]
     assert last.startswith("median 2.0") and last.endswith(
-        "no line in 1 of 2, a false line in 1 of 3 without one"
+        f"median {metres:.0f} m, mean {metres:.0f} m, no line in 1 of 2, "
+        "a false line in 1 of 3 without one"
     )
 
 
