@@ -84,7 +84,8 @@ def check(
 ) -> None:
     """Check a configuration: keys, types, names, and options against signatures.
 
-    Data is not read. Exit status 1 when something is wrong.
+    The network is built once, without weights that are pretrained. Data is not read.
+    Exit status 1 when something is wrong.
 
     Example: `arcticdl config check configs/demo.yaml --set train.optimizer=SGD`
     """
@@ -93,10 +94,11 @@ def check(
     checked = load_config(config, tuple(set_ or ()))
     if not names_only:
         from arcticdl.cli.start import start_backend
-        from arcticdl.experiment import check_options
+        from arcticdl.experiment import check_network, check_options
 
         start_backend()
         check_options(checked)
+        check_network(checked)
     said = "names" if names_only else "names and options"
     typer.echo(f"{config}: {said} are right; {_found(checked.data)}")
 

@@ -1,6 +1,7 @@
 # What the package offers, for its lazy loader, for mypy and for editors.
 from .bundles.make import bundle as bundle
 from .bundles.verify import verify_bundle as verify_bundle
+from .check import check_network as check_network
 from .check import check_options as check_options
 from .data.archive import append as append
 from .data.archive import keep_folds as keep_folds

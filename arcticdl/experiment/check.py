@@ -15,6 +15,7 @@ from arcticdl.config.names import is_path
 from arcticdl.derived import check_steps
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.data.named_regions import read_regions
+from arcticdl.experiment.diffusion.network import draws_members
 from arcticdl.experiment.folder import load_run
 from arcticdl.experiment.labels.shares import check_share_options
 from arcticdl.experiment.losses import build_loss, check_loss, fixed_of
@@ -28,6 +29,7 @@ from arcticdl.experiment.network import (
     metric_key,
     metrics_of,
     read_heads,
+    to_builder,
 )
 from arcticdl.experiment.objects.network import check_finder, finds_objects
 from arcticdl.experiment.optimisers import check_optimizer
@@ -283,6 +285,47 @@ def _check_model(config: Experiment) -> None:
             "model.options.decoder_options",
         )
     _check_weights(config)
+
+
+def check_network(config: Experiment) -> None:
+    """Builds the network, whose parts refuse numbers that no signature tells of.
+
+    It takes about a second, and is for `arcticdl config check`; a training builds its
+    network anyway. Left out are series, detectors, whole networks and heads whose
+    classes the data name, and what depends on bands that ``data.use_bands`` does not
+    tell: the size of a code.
+
+    Args:
+        config: A configuration that ``check_options`` accepted.
+
+    Raises:
+        ConfigError: It cannot be built.
+    """
+    import keras
+
+    from arcticdl.models import build_multitask
+
+    heads, settings = read_heads(config), config.model
+    named = all(head.classes for head in heads.values() if head.form.codes)
+    series = config.data.series is not None or "series" in settings.options
+    if not named or series or finds_objects(heads) or settings.architecture is not None:
+        return
+    bands, options = config.data.use_bands, dict(settings.options)
+    if bands is None:
+        options.pop("latent", None)
+    built = {name: to_builder(config, name, head) for name, head in heads.items()}
+    if draws_members(heads):  # by steps, each of which is a regression
+        built = {name: {"task": "dense_regression"} for name in heads}
+    with keras.device("cpu"):
+        _try(
+            "model.options",
+            build_multitask,
+            backbone=settings.backbone,
+            decoder=decoder_of(config, heads),
+            heads=built,
+            bands=bands or ("1", "2", "3"),
+            **options,
+        )
 
 
 def _check_weights(config: Experiment) -> None:

@@ -147,7 +147,7 @@ def _build_by_parts(
         "model.options",
         backbone=config.model.backbone,
         decoder=decoder_of(config, heads),
-        heads={name: _to_builder(config, name, head) for name, head in heads.items()},
+        heads={name: to_builder(config, name, head) for name, head in heads.items()},
         bands=card["bands"],
         card=card,
         fork=_fork(layer),
@@ -303,8 +303,8 @@ def loss_key(config: Experiment, name: str) -> str:
     return _key(config, name, "loss.options")
 
 
-def _to_builder(config: Experiment, name: str, head: Head) -> dict[str, Any]:
-    """A head as ``build_multitask`` takes it."""
+def to_builder(config: Experiment, name: str, head: Head) -> dict[str, Any]:
+    """A head of an experiment as ``build_multitask`` takes it."""
     given = config.each_head[name].options
     dropout = {"dropout": given["dropout"]} if "dropout" in given else {}
     return {"task": head.task, head.form.option: head.size, **dropout}

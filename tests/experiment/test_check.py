@@ -5,7 +5,7 @@ import yaml
 
 from arcticdl.config import load_config
 from arcticdl.errors import ConfigError
-from arcticdl.experiment import check_options, train
+from arcticdl.experiment import check_network, check_options, train
 
 LABEL = {"file": {"replace": {"images": "masks"}}, "classes": ["water", "ice"]}
 SIC = {"file": {"replace": {"images": "sic"}}}
@@ -128,6 +128,46 @@ def test_an_option_that_nothing_takes_is_refused_before_any_data(
     config = load(override)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         check_options(config)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("backbone: superpixel_graph, decoder: linear, OPTIONS: {cell_px: 12}", "cell"),
+        ("backbone: superpixel_graph, decoder: linear, OPTIONS: {num_steps: 0}", "num"),
+        ("backbone: superpixel_graph, decoder: linear, OPTIONS: {depth: 0}", "depth"),
+        ("backbone: plain, OPTIONS: {depth: -1}", "depth"),
+        ("backbone: plain, options: {decoder_options: {channels: []}}", "channels"),
+    ],
+)
+def test_numbers_of_a_network_are_refused_before_any_data(load, override, message):
+    """They were when a training began, after tiles had been prepared."""
+    given = override.replace("OPTIONS: {", "options: {backbone_options: {")
+    given += "}" * (given.count("{") - given.count("}"))
+    config = load(f"model={{{given}}}")
+    check_options(config)
+    with pytest.raises(ConfigError, match=rf"`model\.options`: .*{message}"):
+        check_network(config)
+
+
+def test_a_code_of_more_numbers_than_the_input_is_refused_before_any_data(load):
+    label = "{band: [HH, HV], restores: [HH, HV], units: dB}"
+    sets = [
+        "label=null", "data.use_bands=[HH, HV]", f"data.labels={{bands: {label}}}",
+        "task=dense_regression", "loss=MeanSquaredError", "model.backbone=plain",
+        "predict.postprocess=[]", "predict.thresholds={}", "predict.products=[]",
+    ]  # fmt: skip
+    sets += ["model.options={backbone_options: {width: 4, depth: 2}}"]
+    check_network(load(*sets, "model.options.latent.size=32"))  # 4 x 4 px of two bands
+    with pytest.raises(ConfigError, match=r"32 numbers\. Received: latent\.size=33"):
+        check_network(load(*sets, "model.options.latent.size=33"))
+
+
+def test_the_networks_of_all_examples_can_be_built(project_root, monkeypatch):
+    """That of the winning recipe could not, for its decoder lacked a level."""
+    monkeypatch.setenv("ARCTICDL_SAMPLE_DATA", "data")
+    for path in sorted((project_root / "configs").glob("*.yaml")):
+        check_network(load_config(path))
 
 
 def test_warm_up_is_refused_where_a_schedule_rises_by_itself(load):
