@@ -46,6 +46,12 @@ Folds = Annotated[
     str,
     typer.Option(metavar="K|all", help="Number of one trained fold, or all of them."),
 ]
+FoldToMeasure = Annotated[
+    str | None,
+    typer.Option(
+        metavar="K|all", help="Whose model. Default: 0 for scenes, all for the fit."
+    ),
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace what an earlier call wrote.")
 ]

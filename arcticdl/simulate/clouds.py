@@ -12,7 +12,7 @@ from arcticdl.derived.gaps import REACH_PX, mark_gaps
 from arcticdl.scene import grid_coords
 from arcticdl.simulate import fields
 from arcticdl.simulate.optical import OPTICAL_BANDS, draw_surface, reflectance
-from arcticdl.simulate.scene import REGIONS, region_geobox
+from arcticdl.simulate.scene import REGIONS, region_geobox, summer_attributes
 
 CLOUDY_BANDS = ("B03", "B08")
 """Sentinel-2 green and near infrared, which tell snow, ponds and water apart."""
@@ -168,15 +168,12 @@ def cloudy_scene(size_px: int = 128, seed: int = 0, *, index: int = 0) -> xr.Dat
             "band": names,
             **grid_coords(region_geobox(where, region, size_px, 10.0)),
         },
-        attrs={
-            "scene_id": f"simulated_cloudy_{seed}_{place:02d}_{day:02d}",
-            "time": f"2022-07-{1 + day:02d}T12:00:00Z",
-            "sensor": "simulated Sentinel-2",
-            "group": f"{region}_{place:02d}",
-            "region": region,
-            "season": "summer",
-            "service": "simulated",
-        },
+        attrs=summer_attributes(
+            f"simulated_cloudy_{seed}_{place:02d}_{day:02d}",
+            region,
+            1 + day,
+            group=f"{region}_{place:02d}",
+        ),
     )
 
 

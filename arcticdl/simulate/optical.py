@@ -7,7 +7,7 @@ import xarray as xr
 
 from arcticdl.scene import class_attributes, grid_coords
 from arcticdl.simulate import fields
-from arcticdl.simulate.scene import REGIONS, region_geobox
+from arcticdl.simulate.scene import REGIONS, region_geobox, summer_attributes
 from arcticdl.void import VOID_CLASS
 
 OPTICAL_BANDS = ("B02", "B03", "B04", "B08", "B11")
@@ -158,15 +158,9 @@ def optical_scene(
             ),
         },
         coords={"band": list(OPTICAL_BANDS), **grid_coords(geobox)},
-        attrs={
-            "scene_id": f"simulated_optical_{seed}_{index:03d}",
-            "time": f"2022-07-{1 + index % 28:02d}T12:00:00Z",
-            "sensor": "simulated Sentinel-2",
-            "group": region,
-            "region": region,
-            "season": "summer",
-            "service": "simulated",
-        },
+        attrs=summer_attributes(
+            f"simulated_optical_{seed}_{index:03d}", region, 1 + index % 28
+        ),
     )
 
 

@@ -143,6 +143,28 @@ def _constants(world: str, seed: int, index: int) -> World:
     return draw_disjoint(np.random.default_rng([seed, index, 22]))
 
 
+def summer_attributes(
+    name: str, region: str, day: int, *, group: str | None = None
+) -> dict[str, str]:
+    """Attributes of a simulated optical scene, at noon of a day in July 2022.
+
+    Args:
+        name: Identifier of the scene.
+        region: One of ``REGIONS``.
+        day: Of the month.
+        group: What its scenes have in common; default: the region.
+    """
+    return {
+        "scene_id": name,
+        "time": f"2022-07-{day:02d}T12:00:00Z",
+        "sensor": "simulated Sentinel-2",
+        "group": region if group is None else group,
+        "region": region,
+        "season": "summer",
+        "service": "simulated",
+    }
+
+
 def region_geobox(
     rng: np.random.Generator, region: str, size_px: int, resolution_m: float
 ) -> GeoBox:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from arcticdl.cli.options import Model
+from arcticdl.cli.options import FoldToMeasure, Model
 from arcticdl.cli.start import start_for
 
 
@@ -18,13 +18,7 @@ def novelty(
             "tiles of each fold.",
         ),
     ] = None,
-    fold: Annotated[
-        str | None,
-        typer.Option(
-            metavar="K|all",
-            help="Whose model. Default: 0 for scenes, all for the fit.",
-        ),
-    ] = None,
+    fold: FoldToMeasure = None,
     quantile: Annotated[
         float,
         typer.Option(

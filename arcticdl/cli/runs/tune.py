@@ -19,44 +19,53 @@ if TYPE_CHECKING:
     from arcticdl.experiment.search.plan import Plan
 
 
+Trials = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Trials of the study in all: done ones and other workers' count.",
+    ),
+]
+Sampler = Annotated[
+    str,
+    typer.Option(
+        metavar="grid|random|tpe|cmaes|nsga2",
+        help="How values are drawn: all of a grid, by chance, Bayesian, or "
+        "evolutionary for one objective and for several.",
+    ),
+]
+Fold = Annotated[
+    int, typer.Option(metavar="K", help="Fold whose training part is searched on.")
+]
+StudyDir = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the study. Default: studies/NAME-foldK."),
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH|URL",
+        help="A journal (.log), an SQLite file (.db) or a database, such as "
+        "postgresql://host/name. Default: a journal in the study's folder.",
+    ),
+]
+KeepBest = Annotated[
+    bool, typer.Option("--keep-best", help="Keep the weights of the best trial.")
+]
+OnlyList = Annotated[
+    bool, typer.Option("--list", help="Print the study's trials, and train none.")
+]
+
+
 def tune(
     config: Config,
-    trials: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Trials of the study in all: done ones and other workers' count.",
-        ),
-    ] = None,
-    sampler: Annotated[
-        str,
-        typer.Option(
-            metavar="grid|random|tpe|cmaes|nsga2",
-            help="How values are drawn: all of a grid, by chance, Bayesian, or "
-            "evolutionary for one objective and for several.",
-        ),
-    ] = "tpe",
-    fold: Annotated[
-        int, typer.Option(metavar="K", help="Fold whose training part is searched on.")
-    ] = 0,
-    study_dir: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the study. Default: studies/NAME-foldK."),
-    ] = None,
-    storage: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH|URL",
-            help="A journal (.log), an SQLite file (.db) or a database, such as "
-            "postgresql://host/name. Default: a journal in the study's folder.",
-        ),
-    ] = None,
-    keep_best: Annotated[
-        bool, typer.Option("--keep-best", help="Keep the weights of the best trial.")
-    ] = False,
-    list_: Annotated[
-        bool, typer.Option("--list", help="Print the study's trials, and train none.")
-    ] = False,
+    trials: Trials = None,
+    sampler: Sampler = "tpe",
+    fold: Fold = 0,
+    study_dir: StudyDir = None,
+    storage: Storage = None,
+    keep_best: KeepBest = False,
+    list_: OnlyList = False,
     set_: Set = None,
 ) -> None:
     """Search the settings that the section `search` of a configuration names.

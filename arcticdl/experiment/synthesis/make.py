@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,14 +16,17 @@ from arcticdl.experiment.data.anchors import (
     find_attributes,
     replaced_path,
 )
-from arcticdl.experiment.folder import Fold, fold_path, load_run
 from arcticdl.experiment.scenes import open_configured
 from arcticdl.experiment.synthesis.condition import one_hot_bands
 from arcticdl.experiment.synthesis.earlier import read_record, remove_scenes
+from arcticdl.experiment.synthesis.generators import (
+    Generator,
+    check_together,
+    load_generator,
+)
 from arcticdl.experiment.synthesis.ground import (
     Seen,
     outside,
-    scenes_of,
     trained_windows,
 )
 from arcticdl.experiment.synthesis.maps import Drawn, Source, draw_map
@@ -35,19 +38,6 @@ from arcticdl.tiles.folds.made import join_names
 from arcticdl.void import VOID_CLASS
 
 _BATCH = 4
-
-
-class _Generator(NamedTuple):
-    """A trained run that draws one band."""
-
-    run: str
-    config: Experiment
-    model: Any
-    normalizer: Any
-    beside: tuple[str, ...]
-    band: str
-    num_classes: int
-    weights: str
 
 
 def synthesize(
@@ -104,133 +94,88 @@ def synthesize(
             f"count={count}, mix={mix}."
         )
     folder = Path(out)
-    generators = [_load(run, fold) for run in runs]
-    seen = _check_together(generators, fold)
+    generators = [load_generator(run, fold) for run in runs]
+    seen = check_together(generators, fold)
     config = generators[0].config
     side = size_px or min(np.atleast_1d(config.tiles.size_px).tolist())
     scenes, given = _open_sources(config, seen, generators, side, fold)
+    work = _Work(generators, scenes, given, seen, side, mix, seed)
     stem = f"{config.name}_f{fold}_s{seed}"
-    names = [f"{stem}_{k:04d}" for k in range(count)]
-    paths = [folder / f"{name}.tif" for name in names]
+    paths = [folder / f"{stem}_{k:04d}.tif" for k in range(count)]
     labels = [_label_path(config, path) for path in paths]
     record = folder / f"{stem}.json"
     refuse_existing(*paths, *labels, record, overwrite=overwrite)
     former = read_record(record, stem)
     folder.mkdir(parents=True, exist_ok=True)
     told: dict[str, Any] = {}
-    about = {
-        "fold": str(fold),
-        "seed": seed,
-        MADE_FROM: sorted(seen.learnt),
-        CHOSEN_ON: sorted(seen.chosen_on),
-        "generators": [
-            {"run": g.run, "band": g.band, "weights": g.weights} for g in generators
-        ],
-        "scenes": told,
-    }
-    held = [source for source, _ in scenes]
     for first in track(range(0, count, _BATCH), "synthesize"):
         numbers = range(first, min(first + _BATCH, count))
-        rngs = [np.random.default_rng([seed, number, 21]) for number in numbers]
-        maps = [draw_map(held, side, mix, rng) for rng in rngs]
-        images = _draw(generators, given, maps, rngs)
-        for number, drawn, image in zip(numbers, maps, images, strict=True):
-            _, ground = scenes[drawn.number]
-            made = _scene(config, names[number], ground, drawn, image)
-            made.attrs[MADE_FROM] = join_names(seen.learnt)
-            if seen.chosen_on:
-                made.attrs[CHOSEN_ON] = join_names(seen.chosen_on)
-            _write(made, config, folder, labels[number])
-            told[names[number]] = {
-                "map_of": held[drawn.number].name,
-                "mixed_with": drawn.mixed,
-                "labels": Path(os.path.relpath(labels[number], folder)).as_posix(),
-            }
-    remove_scenes(former, folder, names)
-    write_json(record, about)
+        told |= _make(work, {n: (paths[n], labels[n]) for n in numbers})
+    remove_scenes(former, folder, [path.stem for path in paths])
+    write_json(record, {**_about(work, fold), "scenes": told})
     return paths
 
 
-def _load(run: str | Path, fold: Fold | str | int) -> _Generator:
-    """A trained generator, with what scales its input.
+class _Work(NamedTuple):
+    """What all scenes of a call are made of."""
 
-    Raises:
-        ConfigError: The run is none.
+    generators: Sequence[Generator]
+    scenes: Sequence[tuple[Source, xr.Dataset]]
+    given: Sequence[str]
+    seen: Seen
+    side: int
+    mix: float
+    seed: int
+
+
+def _make(work: _Work, targets: Mapping[int, tuple[Path, Path]]) -> dict[str, Any]:
+    """Makes some scenes at once, and tells of which maps.
+
+    Args:
+        work: What they are made of.
+        targets: Number of each -> its file, and that of its labels.
     """
-    from arcticdl.inference.load import load_model
-    from arcticdl.inference.novelty.features import weights_digest
-    from arcticdl.models import get_card
-    from arcticdl.tiles import Normalizer
-
-    folder, config = load_run(run)
-    condition = config.data.condition
-    label = config.data.labels.get(config.label_name)
-    band = None if label is None else label.band
-    drawing = config.task_of(config.label_name) == "dense_ensemble"
-    if condition is None or not drawing or not isinstance(band, str):
-        raise ConfigError(
-            "Scenes are made by generators: runs of the task dense_ensemble whose "
-            "label is a band (`band: HH`) and whose `data.condition` names a label of "
-            f"classes. Received: {folder}, whose task is "
-            f"{config.task_of(config.label_name)} and condition "
-            f"{condition and condition.label}."
-        )
-    path = fold_path(folder, fold) / "model.keras"  # type: ignore[arg-type]
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{folder} holds no model of fold {fold}. Train it: arcticdl train CONFIG "
-            f"--fold {fold}"
-        )
-    model = load_model(path)
-    card = get_card(model) or {}
-    return _Generator(
-        str(folder),
-        config,
-        model,
-        Normalizer.from_dict(card["normalizer"]),
-        condition.bands,
-        band,
-        len(config.data.labels[condition.label].classes),
-        weights_digest(model),
-    )
+    config = work.generators[0].config
+    held = [source for source, _ in work.scenes]
+    rngs = [np.random.default_rng([work.seed, number, 21]) for number in targets]
+    maps = [draw_map(held, work.side, work.mix, rng) for rng in rngs]
+    images = _draw(work.generators, work.given, maps, rngs)
+    told = {}
+    for (path, labels), drawn, image in zip(
+        targets.values(), maps, images, strict=True
+    ):
+        _, ground = work.scenes[drawn.number]
+        made = _scene(config, path.stem, ground, drawn, image)
+        made.attrs[MADE_FROM] = join_names(work.seen.learnt)
+        if work.seen.chosen_on:
+            made.attrs[CHOSEN_ON] = join_names(work.seen.chosen_on)
+        _write(made, config, path.parent, labels)
+        told[path.stem] = {
+            "map_of": held[drawn.number].name,
+            "mixed_with": drawn.mixed,
+            "labels": Path(os.path.relpath(labels, path.parent)).as_posix(),
+        }
+    return told
 
 
-def _check_together(generators: Sequence[_Generator], fold: str | int) -> Seen:
-    """Scenes that the generators have seen.
-
-    Raises:
-        ConfigError: The generators are of other classes, bands or parts of a fold.
-    """
-    if not generators:
-        raise ConfigError("`runs` must name at least one generator. Received: none.")
-    first = generators[0]
-    drawn: list[str] = []
-    for each in generators:
-        late = [g.band for g in generators if g.band in each.beside]
-        if each.band in drawn or not set(late) <= set(drawn):
-            raise ConfigError(
-                "Each generator must draw a band of its own, and come after those "
-                f"whose bands it sees. Received: {each.run}, which draws {each.band} "
-                f"and sees {list(each.beside)}, after those of {drawn}."
-            )
-        drawn.append(each.band)
-        told = [(g.config.data.condition, g.config.data.labels) for g in (first, each)]
-        names = [c.label for c, _ in told if c is not None]
-        classes = [
-            labels[n].classes for n, (_, labels) in zip(names, told, strict=True)
-        ]
-        if len({*names}) > 1 or len({*classes}) > 1:
-            raise ConfigError(
-                "Generators must see the same label of the same classes. Received: "
-                f"{names} of {[list(c) for c in classes]}."
-            )
-    return scenes_of([g.run for g in generators], fold)
+def _about(work: _Work, fold: str | int) -> dict[str, Any]:
+    """Where the scenes of a call come from, without them."""
+    return {
+        "fold": str(fold),
+        "seed": work.seed,
+        MADE_FROM: sorted(work.seen.learnt),
+        CHOSEN_ON: sorted(work.seen.chosen_on),
+        "generators": [
+            {"run": g.run, "band": g.band, "weights": g.weights}
+            for g in work.generators
+        ],
+    }
 
 
 def _open_sources(
     config: Experiment,
     seen: Seen,
-    generators: Sequence[_Generator],
+    generators: Sequence[Generator],
     side: int,
     fold: str | int,
 ) -> tuple[list[tuple[Source, xr.Dataset]], list[str]]:
@@ -280,7 +225,7 @@ def _open_sources(
 
 
 def _draw(
-    generators: Sequence[_Generator],
+    generators: Sequence[Generator],
     given: Sequence[str],
     maps: Sequence[Drawn],
     rngs: Sequence[np.random.Generator],

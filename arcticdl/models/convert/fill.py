@@ -185,9 +185,7 @@ def convolution(layer: Any, key: str) -> Iterator[Entry]:
     Yields:
         One ``Entry`` a variable.
     """
-    yield Entry(layer.kernel, f"{key}.weight", conv_kernel)
-    if layer.use_bias:
-        yield Entry(layer.bias, f"{key}.bias")
+    yield from _with_bias(layer, key, conv_kernel)
 
 
 def dense(layer: Any, key: str) -> Iterator[Entry]:
@@ -200,7 +198,11 @@ def dense(layer: Any, key: str) -> Iterator[Entry]:
     Yields:
         One ``Entry`` a variable.
     """
-    yield Entry(layer.kernel, f"{key}.weight", dense_kernel)
+    yield from _with_bias(layer, key, dense_kernel)
+
+
+def _with_bias(layer: Any, key: str, turned: Callable[[Any], Any]) -> Iterator[Entry]:
+    yield Entry(layer.kernel, f"{key}.weight", turned)
     if layer.use_bias:
         yield Entry(layer.bias, f"{key}.bias")
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 from arcticdl.scene import class_attributes, grid_coords
 from arcticdl.simulate import fields
 from arcticdl.simulate.geotiff import write_bands, write_labels, write_values
-from arcticdl.simulate.scene import REGIONS, region_geobox
+from arcticdl.simulate.scene import REGIONS, region_geobox, summer_attributes
 from arcticdl.sources.core.burn import burn
 
 BANDS = ("B02", "B03", "B04", "B08")
@@ -78,15 +78,9 @@ def floe_scene(
             "floes": (grid, numbers.astype(np.float32), {"units": "1"}),
         },
         coords={"band": list(BANDS), **grid_coords(geobox)},
-        attrs={
-            "scene_id": f"simulated_floes_{seed}_{index:03d}",
-            "time": f"2022-07-{1 + index % 28:02d}T12:00:00Z",
-            "sensor": "simulated Sentinel-2",
-            "group": region,
-            "region": region,
-            "season": "summer",
-            "service": "simulated",
-        },
+        attrs=summer_attributes(
+            f"simulated_floes_{seed}_{index:03d}", region, 1 + index % 28
+        ),
     )
 
 
