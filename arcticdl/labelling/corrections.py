@@ -32,6 +32,9 @@ ORIGINS = ("model", "person")
 COLUMNS = ("scene_id", "corrected", "author", "time", "origin", "version")
 """What a layer tells of each polygon; further columns are kept."""
 
+_OVERLAP = "T********"
+"""Interiors that meet, as DE-9IM writes it; outlines that merely touch do not."""
+
 
 class Corrections(NamedTuple):
     """A checked layer of corrections.
@@ -153,7 +156,7 @@ def extend(
 
     Returns:
         The longer table; rows that the layer has already, of the same polygon and
-        class, are left out.
+        class, are left out, unless a later version says otherwise of their ground.
     """
     version = 1 if layer is None else layer.version + 1
     new = reviewed.copy()
@@ -164,15 +167,33 @@ def extend(
         return new
     if layer.table.crs is not None and new.crs is not None:
         new = new.to_crs(layer.table.crs)
-    known = set(map(_key, layer.table.itertuples()))
-    new = new[[_key(row) not in known for row in new.itertuples()]]
+    new = new[~_held(layer.table, new)]
     columns = [c for c in new.columns if c in layer.table.columns]
     return pd.concat([layer.table, new[columns]], ignore_index=True)
 
 
-def _key(row: Any) -> tuple[str, str, str]:
-    place = shapely.set_precision(row.geometry, 1e-6).normalize().wkb_hex
-    return _text(row.scene_id), _plain(row.corrected), place
+def _held(table: gpd.GeoDataFrame, new: gpd.GeoDataFrame) -> np.ndarray:
+    """Which rows a layer has already, and no later version of it says otherwise."""
+    (scenes, told), (asked, wanted) = (
+        (rows["scene_id"].map(_text).to_numpy(), rows["corrected"].map(_plain))
+        for rows in (table, new)
+    )
+    shapes, versions = table.geometry.to_numpy(), table["version"].to_numpy()
+    places = np.array([_place(shape) for shape in shapes], object)
+    held = np.zeros(len(new), bool)
+    for k, shape in enumerate(new.geometry):
+        alike = (told == wanted.iloc[k]).to_numpy()
+        same = alike & (scenes == asked[k]) & (places == _place(shape))
+        if not same.any():
+            continue
+        near = (scenes == asked[k]) | (scenes == "") | (asked[k] == "")
+        later = shapes[near & ~alike & (versions > versions[same].max())]
+        held[k] = not shapely.relate_pattern(shape, later, _OVERLAP).any()
+    return held
+
+
+def _place(geometry: Any) -> str:
+    return str(shapely.set_precision(geometry, 1e-6).normalize().wkb_hex)
 
 
 class Corrected(NamedTuple):

@@ -20,6 +20,7 @@ from arcticdl.errors import ConfigError, LabelError
 from arcticdl.experiment import evaluate, open_prepared, open_scenes
 from arcticdl.inference.load import load_model
 from arcticdl.labelling import apply_corrections, for_tests, read_corrections
+from arcticdl.labelling.corrections import checked, decided, extend
 from arcticdl.labelling.layer_files import read_layer, write_layer
 from arcticdl.models import get_card
 from arcticdl.sources import open_scene
@@ -130,6 +131,27 @@ def test_a_store_is_scored_on_labels_without_a_model_s_corrections(
     assert before.sum() - after.sum() == (25 if name_of(1) in tested else 0)
     if name_of(1) not in tested:
         np.testing.assert_array_equal(after, before)
+
+
+def test_a_correction_that_was_taken_back_can_be_made_again():
+    """Only what the layer still says of its ground is left out as known."""
+    small, large = square(0, 10, 20, 8), square(0, 8, 18, 20)
+    first = rows(("a", small, "old ice", None), ("b", small, "water", None))
+
+    def add(layer, *cells):
+        table = decided(rows(*cells) if cells else first, "t.gpkg")
+        merged = extend(layer, table, author="me", time="2026-05-01T12:00:00Z")
+        return checked(merged, CLASSES, "t.gpkg")
+
+    layer = add(None)
+    assert len(add(layer).table) == 2  # the same table again
+    beside = add(layer, ("b", large, "old ice", None))
+    assert len(add(beside, ("a", small, "old ice", None)).table) == 3
+    over = add(layer, ("a", large, "water", None))
+    again = add(over, ("a", small, "old ice", None))
+    assert again.table["version"].tolist() == [1, 1, 2, 3]
+    assert len(add(again, ("a", small, "old ice", None)).table) == 4
+    assert len(add(over, ("b", small, "water", None)).table) == 3
 
 
 def test_manifest_tells_version_and_changed_pixels(corrected, monkeypatch):
