@@ -13,6 +13,7 @@ from arcticdl.experiment.check import check_preparation
 from arcticdl.experiment.data.absent import tell_absent
 from arcticdl.experiment.data.anchors import (
     Anchor,
+    files_of,
     find_anchors,
     find_attributes,
     find_file,
@@ -38,7 +39,13 @@ from arcticdl.experiment.synthesis.condition import see_classes
 from arcticdl.grid import align
 from arcticdl.labelling.unaided import unaided_name
 from arcticdl.made import MADE_FROM
-from arcticdl.scene import ATTRIBUTES, CHANNEL, class_attributes, share_attributes
+from arcticdl.scene import (
+    ATTRIBUTES,
+    CHANNEL,
+    class_attributes,
+    made_of,
+    share_attributes,
+)
 from arcticdl.sources import open_scene
 from arcticdl.sources.charts.share_form import void_shares
 from arcticdl.sources.core.assemble import utc_text
@@ -143,6 +150,7 @@ def open_configured(
     if with_labels:
         columns |= check_times(scene, data)
         columns |= correct_labels(scene, data)
+        scene = made_of(scene, files_of(data, anchor))
     return scene.assign_attrs(columns=columns) if columns else scene
 
 

@@ -22,6 +22,7 @@ from arcticdl.scene.contract import (
     read_values,
     refuse_taken,
 )
+from arcticdl.scene.files import file_states, made_of
 from arcticdl.scene.grid import (
     describe_geobox,
     grid_coords,
@@ -51,6 +52,7 @@ __all__ = [
     "count_codes",
     "declares_void",
     "describe_geobox",
+    "file_states",
     "grid_coords",
     "grid_corners",
     "grid_offset_px",
@@ -60,6 +62,7 @@ __all__ = [
     "label_boxes",
     "label_dims",
     "label_names",
+    "made_of",
     "merge_band_stats",
     "named_label",
     "pixel_coords",

@@ -22,6 +22,7 @@ from arcticdl.scene import (
     check_scene,
     describe_geobox,
     grid_offset_px,
+    made_of,
     scene_geobox,
 )
 from arcticdl.sources.bands import BandNames, choose_bands
@@ -125,7 +126,8 @@ def open_scene(
             for told in (label_codes, label_options or {})
         )
         scene = _with_label(context, spec, codes, check_labels, options or {})
-    return check_scene(scene)
+    given = [*paths, *(_label_parts(n, spec)[0] for n, spec in (labels or {}).items())]
+    return made_of(check_scene(scene), [p for p in given if isinstance(p, str | Path)])
 
 
 def find_reader(path: PathLike) -> str:

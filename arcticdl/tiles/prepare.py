@@ -64,7 +64,8 @@ def prepare(
     """Cuts scenes into tiles and writes them as one store.
 
     The store is written to ``OUT.partial`` and renamed when it is complete. After an
-    interruption the same call goes on where it stopped.
+    interruption the same call goes on where it stopped, unless files have changed that
+    the scenes are made of.
 
     Args:
         scenes: Scenes of equal bands, image dtype and labels, each with its own
@@ -247,9 +248,9 @@ def _begin(root: Path, plan: dict[str, Any], overwrite: bool) -> Path:
         if unfinished.read_plan(notes) is not None and not overwrite:
             raise StoreError(
                 "An unfinished store is resumed by the same plan only. Received: "
-                f"{root}, begun with other scenes or settings. Pass `overwrite=True` "
-                f"to begin anew, or finish it with the plan in its {notes.name}/"
-                f"{unfinished.PLAN_JSON}."
+                f"{root}, begun with other scenes or settings, or before their files "
+                "changed. Pass `overwrite=True` (--overwrite) to begin anew, or finish "
+                f"it with the plan in its {notes.name}/{unfinished.PLAN_JSON}."
             )
         shutil.rmtree(root)
     unfinished.begin(notes, plan)

@@ -16,7 +16,7 @@ from shapely import box
 
 from arcticdl.config import load_config
 from arcticdl.config.sources import TableConfig
-from arcticdl.errors import ConfigError, LabelError
+from arcticdl.errors import ConfigError, LabelError, StoreError
 from arcticdl.experiment import append, open_prepared, open_scenes, prepare, train
 from arcticdl.experiment.data.anchors import find_anchors
 from arcticdl.experiment.data.table import read_table
@@ -399,6 +399,32 @@ def test_tables_whose_cells_have_no_column_are_refused(text, told):
     Path("bad.csv").write_text(text)
     with pytest.raises(ConfigError, match=told):
         read_table(TableConfig(file="bad.csv"))
+
+
+def test_an_interrupted_store_is_not_gone_on_with_once_files_have_changed(monkeypatch):
+    """Counts of the old map were told of tiles with the new one."""
+    config = configure()
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("arcticdl.tiles.write.ShardWriter.write", stop)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(config)
+    with monkeypatch.context() as patch:  # while all is as it was, it is gone on with
+        patch.setattr("arcticdl.tiles.writing.scan_all.scan_scene", None)
+        patch.setattr("arcticdl.tiles.write.ShardWriter.write", stop)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(config)
+    mended = (ramp() > 1.2).astype("uint8")
+    write("ice/b.tif", mended, time="2022-04-11T08:00:00Z")
+    with pytest.raises(StoreError, match="before their files changed"):
+        prepare(config)
+    store = prepare(config, overwrite=True)
+    tiles = np.flatnonzero(store.manifest["scene_id"] == "b")
+    written = int(store.read(tiles, ["ice"])["ice"].sum())
+    assert written == store.class_counts("ice")[tiles, 1].sum() == mended.sum()
 
 
 @pytest.mark.parametrize("name", ["ice type", "ice:type", ".ice", "a/b", "_", ""])

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -179,12 +180,25 @@ def _anchors_of_table(data: DataConfig) -> list[Anchor]:
     return anchors
 
 
-def _file_columns(data: DataConfig) -> set[str]:
-    """Columns that name files, and the identifier: no attributes of a scene."""
+def files_of(data: DataConfig, anchor: Anchor) -> list[str]:
+    """All files that a scene is made of, but those that are chosen by their time."""
+    found = [anchor.path, *anchor.further]
+    for ref in _refs(data):
+        with suppress(FileNotFoundError):  # of an optional label
+            found.append(find_file(ref, anchor, data))
+    return found
+
+
+def _refs(data: DataConfig) -> list[FileRef]:
     refs = [*data.stack, *(source.file for source in data.align), data.region]
     refs += [label.file for label in data.labels.values()]
     refs += [data.void.file] if data.void is not None else []
-    columns = {ref.column for ref in refs if ref is not None and ref.column}
+    return [ref for ref in refs if ref is not None]
+
+
+def _file_columns(data: DataConfig) -> set[str]:
+    """Columns that name files, and the identifier: no attributes of a scene."""
+    columns = {ref.column for ref in _refs(data) if ref.column}
     return {*columns, *(data.table.paths if data.table else ()), "scene_id"}
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from arcticdl.errors import LabelError, SceneError, StoreError
+from arcticdl.scene import file_states
 from arcticdl.tiles.labels import LabelInfo
 from arcticdl.tiles.manifest import ARRAY_ROW, REQUIRED, SCENE_COLUMNS
 from arcticdl.tiles.plan import TilePlan, plan_tiles
@@ -47,6 +48,7 @@ class Collection:
             "bands": list(self.bands),
             "dtype": self.dtype.str,
             "labels": [label.to_dict() for label in self.labels.values()],
+            "files": [file_states(scene) for scene in self.scenes],
         }
 
 
