@@ -50,6 +50,7 @@ from arcticdl.sources import open_scene
 from arcticdl.sources.charts.share_form import void_shares
 from arcticdl.sources.core.assemble import utc_text
 from arcticdl.sources.core.lazy import WindowArray
+from arcticdl.sources.labels import check_same_grid
 from arcticdl.tiles import TileStore
 from arcticdl.tiles import prepare as prepare_tiles
 from arcticdl.tiles.plan import parse_tile_size
@@ -207,7 +208,8 @@ def _add_labels(scene: xr.Dataset, data: DataConfig, anchor: Anchor) -> None:
             scene[name] = charted_shares(scene, name, label, file)
         if label.file is not None and (label.several or label.outputs):
             file = find_file(label.file, anchor, data)
-            opened = _on_pixels(open_scene(file, **label.options), scene, data)
+            own = open_scene(file, **label.options)
+            opened = _on_pixels(own, scene, data, f"Label `{name}`")
             scene[name] = (
                 bands_of_file(opened, name, label.outputs)
                 if label.outputs
@@ -225,17 +227,13 @@ def _add_labels(scene: xr.Dataset, data: DataConfig, anchor: Anchor) -> None:
         _void_where(scene, data, anchor)
 
 
-def _on_pixels(opened: xr.Dataset, scene: xr.Dataset, data: DataConfig) -> xr.Dataset:
+def _on_pixels(
+    opened: xr.Dataset, scene: xr.Dataset, data: DataConfig, what: str
+) -> xr.Dataset:
     """A map beside a scene, brought to the grid that the scene was brought to."""
     if data.grid is not None:
         opened = align(opened, like=scene, resampling="nearest")
-    shape = opened["image"].shape[1:]
-    if shape != scene["image"].shape[1:]:
-        raise LabelError(
-            "A map beside a scene must lie on its grid. Received: "
-            f"{opened.attrs.get('scene_id')!r} of {shape} px for a scene of "
-            f"{scene['image'].shape[1:]} px."
-        )
+    check_same_grid(scene, opened, what)
     return opened
 
 
@@ -344,7 +342,7 @@ def _named_sides(codes: xr.DataArray, label: LabelConfig) -> xr.DataArray:
 def _void_where(scene: xr.Dataset, data: DataConfig, anchor: Anchor) -> None:
     assert data.void is not None
     opened = open_scene(find_file(data.void.file, anchor, data))
-    mask = _on_pixels(opened, scene, data)
+    mask = _on_pixels(opened, scene, data, "The mask `data.void`")
     masked = (mask["image"] > 0).any("band").values
     for name in scene.data_vars.keys() & data.labels.keys():
         label = scene[name]

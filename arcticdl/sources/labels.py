@@ -242,7 +242,7 @@ def add_label(
     """
     refuse_taken(scene, name)
     check_names(colors=colors)
-    _check_same_grid(scene, name, label)
+    check_same_grid(scene, label, f"Label `{name}`")
     named = named_classes(classes)
     attrs: dict[str, Any] = {}
     if named:
@@ -274,21 +274,32 @@ def _close_all(scenes: Sequence[xr.Dataset]) -> None:
         scene.close()
 
 
-def _check_same_grid(scene: xr.Dataset, name: str, label: xr.Dataset) -> None:
+def check_same_grid(scene: xr.Dataset, label: xr.Dataset, what: str) -> None:
+    """Refuses a map that does not lie on the pixels of its scene.
+
+    Args:
+        scene: The scene.
+        label: The map, opened as a scene.
+        what: What it is called.
+
+    Raises:
+        GridMismatchError: It lies on another grid.
+        LabelError: It has another shape.
+    """
     wanted, found = scene["image"].shape[1:], label["image"].shape[1:]
     mine, its = scene_geobox(scene), scene_geobox(label)
     if mine is not None and its is not None:
         offset = grid_offset_px(mine, its)
         if offset > GRID_TOLERANCE_PX:
             raise GridMismatchError(
-                f"Label `{name}` must lie on the grid of its image. Received: "
+                f"{what} must lie on the grid of its image. Received: "
                 f"{describe_geobox(mine)} and {describe_geobox(its)}. Warp the file "
                 "onto that grid, or call `arcticdl.grid.align` first in Python."
                 f"{_in_file(label)}"
             )
     if wanted != found:
         raise LabelError(
-            f"Label `{name}` must have the shape of its image. "
+            f"{what} must have the shape of its image. "
             f"Received: {tuple(found)} beside {tuple(wanted)}.{_in_file(label)}"
         )
 

@@ -16,7 +16,12 @@ from shapely import box
 
 from arcticdl.config import load_config
 from arcticdl.config.sources import TableConfig
-from arcticdl.errors import ConfigError, LabelError, StoreError
+from arcticdl.errors import (
+    ConfigError,
+    GridMismatchError,
+    LabelError,
+    StoreError,
+)
 from arcticdl.experiment import append, open_prepared, open_scenes, prepare, train
 from arcticdl.experiment.data.anchors import find_anchors
 from arcticdl.experiment.data.table import read_table
@@ -399,6 +404,27 @@ def test_tables_whose_cells_have_no_column_are_refused(text, told):
     Path("bad.csv").write_text(text)
     with pytest.raises(ConfigError, match=told):
         read_table(TableConfig(file="bad.csv"))
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        {"classes": CLASSES, "several": True, "file": "shifted.tif"},
+        {"outputs": ["depth", "age"], "file": "shifted.tif"},
+        None,
+    ],
+)
+def test_maps_of_the_right_shape_in_another_place_are_refused(label):
+    """Masks, several classes and several quantities were taken by their shape alone."""
+    both = np.concatenate([ramp(), ramp()]) > 0.8
+    write("shifted.tif", both.astype("uint8"), origin=(STEP, 0.0))
+    told = {} if label else {"void": {"file": "shifted.tif"}}
+    config = configure({"more": label} if label else None, **told)
+    what = "Label `more`" if label else "The mask `data.void`"
+    with pytest.raises(GridMismatchError, match=f"{what} must lie on the grid"):
+        open_scenes(config)
+    write("shifted.tif", both.astype("uint8"))
+    assert len(open_scenes(config)) == 2
 
 
 def test_an_interrupted_store_is_not_gone_on_with_once_files_have_changed(monkeypatch):
