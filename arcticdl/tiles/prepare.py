@@ -64,8 +64,7 @@ def prepare(
     """Cuts scenes into tiles and writes them as one store.
 
     The store is written to ``OUT.partial`` and renamed when it is complete. After an
-    interruption the same call goes on where it stopped, unless files have changed that
-    the scenes are made of.
+    interruption the same call goes on where it stopped, if no file has changed since.
 
     Args:
         scenes: Scenes of equal bands, image dtype and labels, each with its own
