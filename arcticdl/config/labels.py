@@ -110,7 +110,7 @@ class LabelConfig(Section):
     classes: tuple[str, ...] = Field(
         (),
         description="Names of the codes 0, 1, 2, ..., with 255 as void; none: a "
-        "quantity, with NaN as void.",
+        "quantity, with NaN (of bytes 255 too) as void.",
     )
     colors: tuple[str, ...] = Field(
         (), description="One colour a class, such as '#5ab4e6'."

@@ -51,6 +51,8 @@ from arcticdl.sources.charts.share_form import void_shares
 from arcticdl.sources.core.assemble import utc_text
 from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.sources.labels import check_same_grid
+from arcticdl.sources.open import find_reader
+from arcticdl.sources.reader import READERS
 from arcticdl.tiles import TileStore
 from arcticdl.tiles import prepare as prepare_tiles
 from arcticdl.tiles.plan import parse_tile_size
@@ -177,12 +179,15 @@ def _open_files(data: DataConfig, anchor: Anchor, *, with_labels: bool) -> xr.Da
 
 
 def _which_of_several(path: str, anchor: Anchor) -> dict[str, int]:
-    """The reader's option for one image of an array, or one time of a NetCDF file."""
+    """The reader's option for one image of an array, or one time of a NetCDF file.
+
+    A file that holds one image alone goes with all of them.
+    """
     if anchor.index is None:
         return {}
-    arrays = path.lower().endswith((".npy", ".npz"))
-    key = "index" if arrays else "time_index"
-    return {key: anchor.index}
+    known = READERS[find_reader(path)].options
+    keys = ("index", "time_index")
+    return {key: anchor.index for key in keys if known is None or key in known}
 
 
 def _brought_to_grid(scene: xr.Dataset, data: DataConfig) -> xr.Dataset:
@@ -285,14 +290,13 @@ def _file_labels(data: DataConfig, anchor: Anchor) -> dict[str, Any]:
                 codes[name] = label.codes
     if not files:
         return {}
-    given = {
-        name: _which_of_several(find_file(ref, anchor, data), anchor) | options
-        for name, ref, options in (
-            (n, data.labels[n].file, data.labels[n].options) for n in files
-        )
-        if ref is not None
-    }
-    given = {name: options for name, options in given.items() if options}
+    given: dict[str, dict[str, Any]] = {}
+    for name, spec in files.items():
+        label = data.labels[name]
+        path = spec[0] if isinstance(spec, tuple) else spec
+        given[name] = _which_of_several(path, anchor) | label.options
+        if label.kind == "value":
+            given[name]["is_quantity"] = True
     further = {"label_codes": codes, "label_options": given}
     return {"labels": files} | {key: value for key, value in further.items() if value}
 

@@ -92,11 +92,19 @@ class LabelReader:
         classes: The codes that may occur; empty: any.
         codes: Raw values to codes: a mapping (see ``code_intervals``), or a function of
             the raw array.
+        is_quantity: Whole numbers without classes are a quantity, NaN where void; of
+            bytes 255 is void as well.
     """
 
     def __init__(
-        self, name: str, scene: xr.Dataset, classes: Sequence[int], codes: Codes | None
+        self,
+        name: str,
+        scene: xr.Dataset,
+        classes: Sequence[int],
+        codes: Codes | None,
+        is_quantity: bool = False,
     ) -> None:
+        self.is_quantity = is_quantity
         self.name, self.file = name, _in_file(scene)
         self.image = scene["image"].variable
         self.valid = scene["valid"].variable if "valid" in scene else None
@@ -114,6 +122,8 @@ class LabelReader:
             return np.result_type(np.min_scalar_type(top), np.min_scalar_type(low))
         if raw.kind == "f":
             return raw
+        if self.is_quantity:
+            return np.result_type(raw, "float32")
         return np.dtype("int16") if raw == np.int8 else raw
 
     def read(self, rows: slice, cols: slice) -> np.ndarray:
@@ -135,6 +145,8 @@ class LabelReader:
         code = raw if self.codes is None else self._translate(raw, void)
         void |= _not_finite(code)
         if self.dtype.kind == "f":
+            if raw.dtype == np.uint8:
+                void |= raw == VOID_CLASS
             return np.where(void, np.nan, code).astype(self.dtype)
         whole = self._fill(code, void)
         if code.dtype.kind == "f" and (np.where(void, 0, code) % 1).any():
@@ -217,6 +229,7 @@ def add_label(
     colors: Sequence[str] = (),
     codes: Codes | None = None,
     check: bool = True,
+    is_quantity: bool = False,
 ) -> xr.Dataset:
     """Adds a label map to a scene.
 
@@ -230,6 +243,7 @@ def add_label(
         codes: Raw values to codes (see ``LabelReader``).
         check: Reads the whole map once, strip by strip, to check its codes now; each
             later read is checked in any case.
+        is_quantity: Whole numbers, of a map without classes, are a quantity.
 
     Returns:
         The scene with the label, whose attribute ``time`` is that of the map, if any;
@@ -252,7 +266,8 @@ def add_label(
     told = codes is not None or "valid" in label or declares_void(label["image"])
     if not told:  # 255 may be a class of the file, which `tiles.prepare` finds out
         attrs.pop("void_class", None)
-    reader = LabelReader(name, label, attrs.get("flag_values", ()), codes)
+    values = attrs.get("flag_values", ())
+    reader = LabelReader(name, label, values, codes, is_quantity)
     if check and (attrs or codes is not None):
         for rows in row_strips(reader.shape):
             reader.read(rows, slice(0, reader.shape[1]))

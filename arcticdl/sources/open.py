@@ -90,8 +90,8 @@ def open_scene(
         label_codes: What raw label values stand for: a mapping ``{0: 1, 255: 0}``, with
             ``(low, high)`` for intervals, or a function of the array; or one of these
             for each label name.
-        label_options: Reader options of the label files, such as ``attribute`` for
-            vectors; or such options for each label name.
+        label_options: Reader options of the label files, such as ``attribute``, and
+            ``is_quantity``: whole numbers are no codes; or these for each label name.
         check_labels: Reads each label with classes once, strip by strip, so that a
             wrong code is refused now and not at some later window.
         **reader_options: ``time``, ``sensor``, ``group``, ``region``, ``season`` and
@@ -358,9 +358,11 @@ def _with_label(
 ) -> xr.Dataset:
     path, classes, colors = _label_parts(context.name, spec)
     context = context._replace(classes=named_classes(classes))
-    opened = _open_label(path, context, **options)
-    return add_label(context.scene, context.name, opened, classes=classes,
-                     colors=colors, codes=codes, check=check)  # fmt: skip
+    its = dict(options)
+    is_quantity = bool(its.pop("is_quantity", False))
+    opened = _open_label(path, context, **its)
+    return add_label(context.scene, context.name, opened, classes=classes, codes=codes,
+                     colors=colors, check=check, is_quantity=is_quantity)  # fmt: skip
 
 
 def _open_label(

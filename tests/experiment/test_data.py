@@ -406,6 +406,40 @@ def test_tables_whose_cells_have_no_column_are_refused(text, told):
         read_table(TableConfig(file="bad.csv"))
 
 
+def test_whole_numbers_without_classes_are_a_quantity():
+    """Thickness in cm was stored as codes of 255 classes, and refused from 255 on."""
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        cm = rng.integers(-40, 900, (1, SIZE, SIZE), "int16")
+        cm[0, :3] = -999
+        write(f"ice/{name}.tif", cm, time=f"2022-04-1{'ab'.index(name)}T08:00:00Z")
+        with rasterio.open(f"ice/{name}.tif", "r+") as file:
+            file.nodata = -999
+    depth = {"file": {"replace": {"sar/": "ice/"}}, "units": "cm"}
+    config = configure({"depth": depth})
+    scene = open_scenes(config)[1]
+    want = np.where(cm[0] == -999, np.nan, cm[0]).astype("float32")
+    np.testing.assert_array_equal(scene["depth"].values, want)
+    assert scene["depth"].attrs["time"] == "2022-04-11T08:00:00Z"
+    info = prepare(config).labels["depth"]
+    assert info.is_float and not info.classes and info.units == "cm"
+    percent = rng.integers(0, 101, (1, SIZE, SIZE), "uint8")
+    percent[0, 0] = 255
+    for name in "ab":
+        write(f"ice/{name}.tif", percent)
+    found = open_scenes(config)[0]["depth"].values
+    assert np.isnan(found[0]).all() and (found[1:] == percent[0, 1:]).all()
+
+
+def test_one_map_goes_with_each_image_of_an_array():
+    images = np.arange(2 * SIZE * SIZE, dtype="uint16").reshape(2, SIZE, SIZE)
+    np.save("two.npy", images)
+    label = {"classes": CLASSES, "file": "ice/a.tif"}
+    for scene in open_scenes(configure({"ice": label}, scenes="two.npy",
+                                       each_index=True)):  # fmt: skip
+        np.testing.assert_array_equal(scene["ice"], (ramp()[0] > 0.8))
+
+
 @pytest.mark.parametrize(
     "label",
     [
