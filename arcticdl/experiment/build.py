@@ -191,7 +191,29 @@ def _build_policy(config: Experiment, store: TileStore, tiles: np.ndarray) -> An
     from arcticdl.augment import build_policy
 
     steps = with_styles(config.train.augment, store, tiles)
-    return build_policy(steps, bands=store.bands) if steps else None
+    if not steps:
+        return None
+    policy = build_policy(steps, bands=store.bands)
+    _check_upright(policy, store)
+    return policy
+
+
+def _check_upright(policy: Any, store: TileStore) -> None:
+    """Refuses to turn vectors whose v does not point up in the picture."""
+    from arcticdl.augment.geometry import Affine, QuarterTurn
+
+    turns = any(isinstance(step, Affine | QuarterTurn) for step in policy.steps)
+    if not (turns and policy.directions.vectors):
+        return
+    rising = [n for n, about in store.scenes.items() if (about["step"] or (0,))[0] > 0]
+    if rising:
+        pairs = [[store.bands[k] for k in pair] for pair in policy.directions.vectors]
+        raise ConfigError(
+            f"`train.augment` turns the vectors {pairs} with the image, whose rows "
+            "must run from north to south. Received: rows from south to north in "
+            f"{rising[:3]}, {len(rising)} of {len(store.scenes)} scenes. Bring them "
+            "onto a grid by `data.grid`, or leave out `quarter_turn` and `affine`."
+        )
 
 
 def _normalizer(config: Experiment, store: TileStore) -> str | Normalizer:

@@ -1,6 +1,7 @@
 """The data section: tables, further sources, regions, times, labels of many kinds."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import geopandas as gpd
@@ -23,6 +24,7 @@ from arcticdl.errors import (
     StoreError,
 )
 from arcticdl.experiment import append, open_prepared, open_scenes, prepare, train
+from arcticdl.experiment.build import _build_policy
 from arcticdl.experiment.data.anchors import find_anchors
 from arcticdl.experiment.data.table import read_table
 from arcticdl.experiment.scenes import open_configured
@@ -429,6 +431,25 @@ def test_whole_numbers_without_classes_are_a_quantity():
         write(f"ice/{name}.tif", percent)
     found = open_scenes(config)[0]["depth"].values
     assert np.isnan(found[0]).all() and (found[1:] == percent[0, 1:]).all()
+
+
+@pytest.mark.parametrize("step", ["quarter_turn", "hflip"])
+def test_vectors_turn_only_in_pictures_whose_rows_run_south(step):
+    """In a file whose rows run north, v points down: its turns were the other way."""
+    configure({}, bands=["u10", "v10"], scenes="wind/*.tif")
+    told = (f"train.augment=[{{name: {step}}}]",)
+    for name, down, refused in (("a", -STEP, False), ("b", STEP, step != "hflip")):
+        write(f"wind/{name}.tif", np.concatenate([ramp(), ramp(2.0)]))
+        with rasterio.open(f"wind/{name}.tif", "r+") as file:
+            file.transform = rasterio.Affine(STEP, 0, 0, 0, down, 0)
+        config = load_config("config.yaml", told)
+        store = prepare(config, overwrite=True)
+        with (
+            pytest.raises(ConfigError, match=r"u10.*`data\.grid`")
+            if refused
+            else (nullcontext())
+        ):
+            assert _build_policy(config, store, np.arange(len(store))) is not None
 
 
 def test_one_map_goes_with_each_image_of_an_array():
