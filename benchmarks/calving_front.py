@@ -8,14 +8,20 @@ Distances are the mean, over the pixels of both lines, to the nearest pixel of t
 (Gourmelon et al. 2022), in pixels of the chips, whose size in metres is not known.
 Intervals are 95 % over images (2000 bootstrap draws). ``--min-confidence`` also tells
 what is left where surer lines alone are kept.
+
+``--without`` traces lines in images that have no front, too: what lies on one side of
+the front of each held-out image, from 10 px off, where that is 60 rows or more,
+mirrored until it is as high as the chip: made of real pixels, and no scenes.
 """
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from arcticdl.config import load_config
 from arcticdl.evaluation.scenes import answer_heads, assemble_scene
@@ -24,6 +30,7 @@ from arcticdl.metrics import front_distance, front_line
 from arcticdl.tiles import TileStore
 
 CLASS, BETWEEN, DEARER = "the class", "between", "between, toll 0.65"
+WHOLE = "chips"
 SIDES = ("seaward", "landward")
 RULES = {
     CLASS: LineRule("front"),
@@ -36,6 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="Run folder.")
     parser.add_argument("--min-confidence", type=float, default=0.33)
+    parser.add_argument("--without", action="store_true", help="Images without one.")
     given = parser.parse_args()
     run, least = given.run, given.min_confidence
     config = load_config(run / "config.yaml", ())
@@ -43,17 +51,21 @@ def main() -> None:
     found = []
     for fold in sorted(run.glob("fold*")):
         if (fold / "model.keras").exists():
-            found.append(measure(fold, store, config.predict.tta))
-            tell(found[-1], fold.name)
-            compare(found[-1], least)
+            found.append(measure(fold, store, config.predict.tta, given.without))
+            tell(found[-1][found[-1]["of"] == WHOLE], fold.name)
+            compare(found[-1][found[-1]["of"] == WHOLE], least)
     every = pd.concat(found)
+    if given.without:
+        every.to_csv(run / "lines_without.csv", index=False, float_format="%.3f")
+        reject(every)
+    every = every[every["of"] == WHOLE].drop(columns="of")
     if len(found) > 1:
         tell(every, "all")
         compare(every, least)
     every.to_csv(run / "lines.csv", index=False, float_format="%.3f")
 
 
-def measure(fold: Path, store: TileStore, tta: str) -> pd.DataFrame:
+def measure(fold: Path, store: TileStore, tta: str, without: bool) -> pd.DataFrame:
     """Distance of each held-out image by each rule, and how sure the rule is."""
     predictor = Predictor(fold / "model.keras", tta=tta)
     head = predictor.heads["front"]
@@ -69,8 +81,43 @@ def measure(fold: Path, store: TileStore, tta: str) -> pd.DataFrame:
             distance = front_distance(draw_line(path, true.shape), true)
             known = {"mean": distance["mean"], "matched": distance["mean_matched"]}
             known["length"] = distance["num_pred"] / max(1, distance["num_true"])
-            rows.append({"image": name, "rule": rule, **known, **told})
+            rows.append({"image": name, "of": WHOLE, "rule": rule, **known, **told})
+        for side, part in beside(scene, true) if without else ():
+            prob = answer_heads(predictor, part, None, None)["front"]
+            for rule, line in RULES.items():
+                told = line.trace(prob, head.classes).told
+                rows.append({"image": name, "of": side, "rule": rule, **told})
     return pd.DataFrame(rows)
+
+
+def beside(scene: xr.Dataset, true: np.ndarray) -> Iterator[tuple[str, xr.Dataset]]:
+    """What lies on either side of a front, mirrored until it is as high as the chip."""
+    front = np.flatnonzero(true.any(1))
+    height = true.shape[0]
+    first, last = (front.min() - 10, front.max() + 11) if len(front) else (0, height)
+    for side, start, stop in (("seaward", 0, first), ("landward", last, height)):
+        if stop - start < 60:
+            continue
+        rows = np.pad(np.arange(start, stop), (0, height - stop + start), "reflect")
+        yield side, scene.isel(y=rows).assign_coords(y=scene["y"])
+
+
+def reject(rows: pd.DataFrame) -> None:
+    """Prints how many lines are left of images with and without a front."""
+    for rule, sure in (
+        (CLASS, "threshold"),
+        (BETWEEN, "confidence"),
+        (DEARER, "confidence"),
+    ):
+        own = rows[rows["rule"] == rule]
+        print(f"\n{rule}: lines that are left")
+        for least in (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7):
+            left = (
+                (own[sure] >= max(least, 1e-9)).groupby(own["of"]).agg(["sum", "size"])
+            )
+            told = ", ".join(f"{of} {n} of {all_}" for of, n, all_ in left.itertuples())
+            kept = own.loc[(own["of"] == WHOLE) & (own[sure] >= least), "mean"]
+            print(f"  least {sure} {least:g}: {told}; mean {kept.mean():.2f} px")
 
 
 def tell(rows: pd.DataFrame, title: str) -> None:
