@@ -131,6 +131,13 @@ class LabelInfo:
         scored = self.scored(label)
         return np.asarray(scored.any(-1)) if self.num_channels else scored
 
+    def where(self, label: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        """A label of pixels as it is where ``valid`` (y, x), elsewhere void."""
+        if not self.is_pixel or valid.all():
+            return label
+        there = valid[..., None] if label.ndim == 3 else valid
+        return np.where(there, label, label.dtype.type(self.void))
+
     def count(self, label: np.ndarray) -> np.ndarray:
         """Counts what one tile of this label holds, void left out.
 

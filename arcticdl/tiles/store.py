@@ -215,7 +215,7 @@ class TileStore:
         return clip_boxes(boxes, (height, width), **info.rule._asdict())[0]
 
     def class_counts(self, label: str) -> np.ndarray:
-        """What each tile holds of a label, void not counted.
+        """What each tile holds of a label, where it is not void and the image valid.
 
         Returns:
             (tile, class) int64: pixels or objects of each class, or 1 for the class of
@@ -227,7 +227,7 @@ class TileStore:
         return self.manifest[columns].to_numpy("int64")
 
     def scored_counts(self, label: str) -> np.ndarray:
-        """Pixels of each tile with a value that is not void: (tile,) int64.
+        """Valid pixels of each tile whose value is not void: (tile,) int64.
 
         Of a label of images: 1 where it has one, else 0. Of boxes: the objects.
         """

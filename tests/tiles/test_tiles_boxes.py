@@ -221,7 +221,7 @@ def test_tiles_with_objects_are_drawn_in_the_share_that_is_asked_for(store):
     sampler = tiles.SAMPLERS["objects"](store, index, "seals", share=0.8, size=100)
     drawn = index[sampler(np.random.default_rng(0), 0)]
     assert held[drawn].mean() == pytest.approx(0.8, abs=0.02)
-    with pytest.raises(ValueError, match="`share` must lie in"):
+    with pytest.raises(ValueError, match="`share` must be in"):
         tiles.SAMPLERS["objects"](store, index, "seals", share=0)
     with pytest.raises(ValueError, match="tiles without one"):
         tiles.SAMPLERS["objects"](store, np.flatnonzero(~held), "seals")

@@ -236,7 +236,9 @@ def test_normalizers_survive_json(plain_store, method):
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float64"])
 def test_any_source_dtype_normalises_alike(dtype):
     values = np.arange(24).reshape(3, 4, 2)
-    normalizer = Normalizer("constants", "ab", constants={"a": (3, 2), "b": (0, 5)})
+    normalizer = Normalizer(
+        "constants", ("a", "b"), constants={"a": (3, 2), "b": (0, 5)}
+    )
     expected = (values - [3, 0]) / [2, 5]
     assert normalizer(values.astype(dtype)) == pytest.approx(expected, rel=1e-6)
 
@@ -252,35 +254,35 @@ def test_a_constant_band_becomes_zero():
         "per_image",
         "per_image_mode",
     ):
-        assert (Normalizer(method, "a", scene)(image, None, scene) == 0).all()
+        assert (Normalizer(method, ("a",), scene)(image, None, scene) == 0).all()
 
 
 def test_values_that_are_not_finite_become_zero():
     image = np.array([[[1.0], [np.nan], [np.inf]]], "float32")
-    assert Normalizer("none", "a")(image).ravel().tolist() == [1, 0, 0]
+    assert Normalizer("none", ("a",))(image).ravel().tolist() == [1, 0, 0]
 
 
 def test_bad_normalizers_are_refused(plain_store):
     stats = compute_stats(plain_store, [0, 1])
     for arguments, message in [
-        (("z", "a"), "zscore"),
-        (("zscore", "a"), "`stats`"),
+        (("z", ("a",)), "zscore"),
+        (("zscore", ("a",)), "`stats`"),
         (("zscore", ["HV", "HH"], stats), "same order"),
-        (("constants", "a"), "`constants`"),
+        (("constants", ("a",)), "`constants`"),
     ]:
         with pytest.raises(ValueError, match=message):
             Normalizer(*arguments)
     with pytest.raises(ValueError, match="not 0"):
-        Normalizer("constants", "a", constants={"a": (0, 0)})
+        Normalizer("constants", ("a",), constants={"a": (0, 0)})
     with pytest.raises(ValueError, match="2 bands"):
         Normalizer("zscore", plain_store.bands, stats)(np.zeros((2, 2, 3)))
     with pytest.raises(ValueError, match="`image_stats`"):
-        Normalizer("per_image", "a")(np.zeros((2, 2, 1)))
+        Normalizer("per_image", ("a",))(np.zeros((2, 2, 1)))
     with pytest.raises(ValueError, match="one a batch item"):
-        Normalizer("per_image", "a")(np.zeros((2, 2, 1)), None, [stats.bands])
+        Normalizer("per_image", ("a",))(np.zeros((2, 2, 1)), None, [stats.bands])
     empty = partial_stats(np.full((2, 2, 1), np.nan), None)
     with pytest.raises(ValueError, match="valid pixel"):
-        Normalizer("zscore", "a", combine([empty], ("a",)))
+        Normalizer("zscore", ("a",), combine([empty], ("a",)))
 
 
 def test_class_weights_by_hand():

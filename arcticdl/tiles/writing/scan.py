@@ -191,6 +191,7 @@ def scan_scene(
         ``image_labels`` {label: value or list, NaN as ``None``}, and of every planned
         tile ``valid_px``, ``label_px`` {label: counts; see `LabelInfo.count`},
         ``scored_px`` {label: pixels that are not void} and ``measures`` {name: value}.
+        Of labels of pixels those are counted whose image is valid.
 
     Raises:
         SceneError: The scene has no valid pixel.
@@ -319,10 +320,14 @@ def _scan_row(
         for name in (n for n, info in labels.items() if info.shares):
             check_number(cut[name], name, scene_id(scene))
         on_pixels = [m for n, m in seen.items() if labels[n].is_pixel]
+        # What a label says where the image shows nothing neither teaches nor scores.
+        there = valid[:, cols]
+        shown = {n: labels[n].where(c, there) for n, c in cut.items()}
+        counted = {n: m & there if labels[n].is_pixel else m for n, m in seen.items()}
         tiles[slot] = {
             "valid_px": int(np.count_nonzero(valid[:, cols])),
-            "label_px": {n: labels[n].count(c).tolist() for n, c in cut.items()},
-            "scored_px": {n: int(np.count_nonzero(m)) for n, m in seen.items()}
+            "label_px": {n: labels[n].count(c).tolist() for n, c in shown.items()},
+            "scored_px": {n: int(np.count_nonzero(m)) for n, m in counted.items()}
             | objects,
             "num_boxes": {n: len(b) for n, b in boxes.items()},
             "fixed_px": sum(int(np.count_nonzero(m[:, cols])) for m in fixed),
