@@ -160,3 +160,12 @@ def test_arrays_stack_and_label_as_files_do():
     )
     assert list(scene.band.values) == ["B03", "B04", "band_1", "band_2", "band_3"]
     np.testing.assert_array_equal(scene.bright.values, VALUES[0] > 1500)
+
+
+def test_a_mask_is_a_label_as_it_is():
+    """A comparison gives booleans, which were no numbers."""
+    image = rioxarray()
+    mask = image.isel(band=0, drop=True) > 1500
+    scene = open_scene(image, labels={"bright": (mask, ("dark", "bright"))})
+    np.testing.assert_array_equal(scene.bright.values, image.values[0] > 1500)
+    assert open_scene(mask)["image"].dtype == np.uint8

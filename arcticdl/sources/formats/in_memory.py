@@ -37,7 +37,8 @@ def open_in_memory(
     """Makes a scene of a dataset or an array, lazy where that is lazy.
 
     Args:
-        data: The dataset or array; a scene stays as it is but for ``bands``.
+        data: The dataset or array; a scene stays as it is but for ``bands``. Booleans
+            become 0 and 1, but for a variable ``valid``.
         bands: Names of the bands to keep.
         band_names: New names (see ``choose_bands``).
         time_index: See ``open_netcdf``.
@@ -60,7 +61,7 @@ def open_in_memory(
     name = name_of(data)
     raw = data if isinstance(data, xr.Dataset) else _dataset_of(data)
     return scene_of(
-        _centred(raw), name, bands=bands, band_names=band_names,
+        _centred(_numbers(raw)), name, bands=bands, band_names=band_names,
         time_index=time_index, reasons=reasons, valid_from=valid_from, crs=crs,
         dims=dims, packed_scale=packed_scale,
     )  # fmt: skip
@@ -111,6 +112,12 @@ def _dataset_of(array: xr.DataArray) -> xr.Dataset:
     elif not isinstance(told, str) and len(told) == count == len(set(told)):
         names = [str(name) for name in told]
     return array.assign_coords(band=names).to_dataset(name="image")
+
+
+def _numbers(raw: xr.Dataset) -> xr.Dataset:
+    """Masks as numbers, such as a label of yes and no is."""
+    masks = [n for n, v in raw.data_vars.items() if v.dtype == bool and n != "valid"]
+    return raw.assign({name: raw[name].astype("uint8") for name in masks})
 
 
 def _centred(raw: xr.Dataset) -> xr.Dataset:
