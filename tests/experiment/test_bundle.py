@@ -18,7 +18,8 @@ from arcticdl.errors import BundleError
 from arcticdl.experiment import verify_bundle
 from arcticdl.experiment.bundles.layout import sha256
 from arcticdl.inference import load_model
-from arcticdl.models import warm_start
+from arcticdl.models import get_card, set_card, warm_start
+from arcticdl.tiles import Normalizer
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +100,17 @@ def test_a_zip_file_is_the_same_bundle_and_maps_as_its_run(packed, capsys):
     Path("mine/thesis.txt").write_text("years of work")
     assert main(["bundle", "runs/demo", "-o", "mine", "--overwrite"]) == 1
     assert Path("mine/thesis.txt").exists()
+
+
+def test_made_up_pixels_bring_the_statistics_of_a_scaling_by_scene(packed, tmp_path):
+    folder = shutil.copytree("runs/demo", tmp_path / "run")
+    network = load_model(folder / "fold0/model.keras")
+    scaling = Normalizer("per_image", get_card(network)["bands"]).to_dict()
+    set_card(network, get_card(network) | {"normalizer": scaling})
+    network.save(folder / "fold0/model.keras")
+    out = tmp_path / "made.zip"
+    assert main(["bundle", str(folder), "--no-sample", "-o", str(out)]) == 0
+    assert max(verify_bundle(out).values()) < 1e-4
 
 
 def test_its_page_tells_how_good_the_folds_were_and_what_it_cannot_do(packed):

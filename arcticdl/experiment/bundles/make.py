@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from arcticdl import __version__
 from arcticdl.config import Experiment
@@ -19,6 +20,7 @@ from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.evaluate import headline
 from arcticdl.experiment.folder import FULL, Fold, fold_path, load_run
 from arcticdl.files import atomic_folder, atomic_path, write_json, write_text
+from arcticdl.scene import scene_band_stats
 
 _COPIED = (
     "metrics.json",
@@ -132,7 +134,15 @@ def _made_up(model: Path) -> dict[str, np.ndarray]:
     shape = (1, height, width, len(card["bands"]))
     noise = np.random.default_rng(0).normal(size=shape)
     image = (noise * np.asarray(scale) + np.asarray(offset)).astype("float32")
-    return {"image": image, "valid": np.ones(shape[:-1], bool)}
+    made = xr.Dataset(
+        {"image": (("y", "x", "band"), image[0])}, {"band": card["bands"]}
+    )
+    stats = scene_band_stats(made).to_dict()  # of a scaling by each whole scene
+    return {
+        "image": image,
+        "valid": np.ones(shape[:-1], bool),
+        "stats": np.array(json.dumps(stats)),
+    }
 
 
 def _fill(
