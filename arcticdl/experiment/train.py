@@ -17,7 +17,7 @@ from arcticdl.experiment.build import (
     describe_training,
 )
 from arcticdl.experiment.check import check_options
-from arcticdl.experiment.data.prepared import open_prepared
+from arcticdl.experiment.data.prepared import check_prepared, open_prepared
 from arcticdl.experiment.data.run_split import refuse_other_tiles
 from arcticdl.experiment.devices.fold import (
     check_together,
@@ -117,7 +117,8 @@ def split_folds(
     Raises:
         ConfigError: A fold has no whole batch.
         FileNotFoundError: The run of a warm start, or its fold, is not trained.
-        StoreError: The store was prepared with other corrections of its labels.
+        StoreError: The store was prepared with other bands, classes, tiles, or
+            corrections of its labels.
         SplitError: It has seen what a fold is tested on; or a part of a fold is empty,
             or shares with another what it must not.
     """
@@ -127,6 +128,7 @@ def split_folds(
         else dict(choose_folds(store, config, [int(n) for n in todo]).items())
     )
     check_batch_sizes(config, splits)
+    check_prepared(config, store)
     check_layers(config, store)
     check_start(config, store, splits)
     refuse_leaks(store, config, splits)

@@ -114,3 +114,28 @@ def test_no_map_ever_replaces_its_scene(out, named, capsys):
         (line,) = refused(capsys, *named, "-o", out, again)
         assert "must not replace it" in line and "(--out)" in line
     assert {path: path.read_bytes() for path in Path("data/demo").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ("data.use_bands=[HH]", "data.use_bands of ['HH'], and"),
+        ("data.use_bands=[HV, HH]", "prepared with ['HH', 'HV']"),
+        ("tiles.size_px=64", "tiles.size_px of [64, 64], and"),
+        ("tiles.overlap_px=4", "tiles.overlap_px of 4, and"),
+        ("tiles.edge=drop", "tiles.edge of drop, and"),
+        ("data.labels.ice_type.classes=[a, b, c, d, e, f]", "'open_water'"),
+    ],
+)
+def test_a_training_on_tiles_that_were_prepared_otherwise_is_refused(
+    changed, told, project_root, tiny_words, capsys
+):
+    """It would learn from the old ones, and its run would tell of the new."""
+    before = Path("runs/demo/config.yaml").read_text()
+    config = str(project_root / "configs" / "demo.yaml")
+    words = [*tiny_words, "--set", changed, "--overwrite"]
+    assert main(["train", config, "--fold", "0", *words]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line and "arcticdl prepare CONFIG --overwrite" in line
+    assert Path("runs/demo/config.yaml").read_text() == before
+    assert Path("runs/demo/fold0/model.keras").is_file()

@@ -4,12 +4,19 @@ from collections.abc import Collection
 from typing import Any
 
 from arcticdl.config import Experiment
-from arcticdl.errors import ConfigError
+from arcticdl.errors import ConfigError, StoreError
 from arcticdl.evaluation.baselines.cfar import POLARISATIONS, fits_radar
 from arcticdl.experiment.data.series import as_series
 from arcticdl.experiment.data.within import check_strata_within
 from arcticdl.experiment.scenes import open_scenes
-from arcticdl.tiles import JoinedStore, SceneStore, TileStore, open_store
+from arcticdl.tiles import (
+    JoinedStore,
+    SceneStore,
+    SeriesStore,
+    TileStore,
+    open_store,
+)
+from arcticdl.tiles.plan import parse_tile_size
 
 
 def open_prepared(config: Experiment) -> TileStore:
@@ -41,6 +48,41 @@ def open_prepared(config: Experiment) -> TileStore:
             "again: arcticdl prepare CONFIG --overwrite"
         )
     return store
+
+
+def check_prepared(config: Experiment, store: TileStore) -> None:
+    """Refuses to train on tiles that were prepared otherwise than is configured.
+
+    What a configuration says of bands, classes and tiles is done by `prepare`; one that
+    was changed since would be recorded with the run, and not be what it learnt from.
+    The tiles of a store that the configuration names belong to another experiment.
+
+    Raises:
+        StoreError: They were.
+    """
+    whole = store.store if isinstance(store, SeriesStore) else store
+    data, tiles = config.data, config.tiles
+    settings: dict[str, tuple[Any, Any]] = {}
+    if data.use_bands is not None and data.gaps is None and data.condition is None:
+        settings["data.use_bands"] = [*data.use_bands], [*whole.bands]
+    for name, label in data.labels.items():
+        if label.classes and label.sides is None and name in whole.labels:
+            asked = [one.replace(" ", "_") for one in label.classes]
+            held = [one.replace(" ", "_") for one in whole.labels[name].classes]
+            settings[f"data.labels.{name}.classes"] = asked, held
+    if tiles.store is None:
+        plan = whole.parts[0].about["plan"]
+        size = [*parse_tile_size(tiles.size_px)], [*whole.tile_size_px]
+        settings["tiles.size_px"] = size
+        settings["tiles.overlap_px"] = tiles.overlap_px, plan["overlap_px"]
+        settings["tiles.edge"] = tiles.edge, plan["edge"]
+    for key, (asked, held) in settings.items():
+        if asked != held:
+            raise StoreError(
+                f"A store must hold the tiles that are configured. Received: {key} of "
+                f"{asked}, and {store.path}, prepared with {held}. Prepare it anew: "
+                "arcticdl prepare CONFIG --overwrite"
+            )
 
 
 def _check_baselines(config: Experiment, store: TileStore) -> None:
