@@ -13,7 +13,7 @@ that of ``autoice_heads.py``. Scores are those of the AutoICE challenge over the
 of either kind; intervals of 95 % over scenes, paired, of differences averaged over the
 seeds. Methods are those that stand beside a network on the robustness card, fitted to
 the training tiles of radar and AMSR2, beside the network of these inputs; linear models
-and boosting on the same neighbourhoods by ``--learners``, which take minutes a seed.
+and boosting on the same neighbourhoods by ``--learners``.
 The ceiling is the chart that the true parameters of a scene give within its polygons'
 outlines. The seed of the scenes stands in this file, as it did before anything was
 trained. Simulated results say nothing about real ice.
@@ -24,25 +24,40 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 import yaml
-from autoice_heads import CHARTS, Counts, counts_of, parts, saved, small_config, tell
+from autoice_heads import (
+    CEILING,
+    CHARTS,
+    Counts,
+    ceiling_of,
+    counts_of,
+    parts,
+    saved,
+    small_config,
+    tell,
+)
 
 from arcticdl.cli import main as arcticdl
 from arcticdl.evaluation.autoice.beside import chart_baselines
-from arcticdl.evaluation.autoice.tally import chart_heads, tally_each
+from arcticdl.evaluation.autoice.tally import Answering, chart_heads, tally_each
+from arcticdl.evaluation.baselines.methods import (
+    LEARNERS,
+    neighbourhood_methods,
+    source_pixels,
+)
 from arcticdl.experiment.folder import fold_path
 from arcticdl.inference import load_model
-from arcticdl.metrics.autoice import AUTOICE_CLASSES
-from arcticdl.metrics.confusion import confusion_matrix
 from arcticdl.models.card import model_heads
 from arcticdl.simulate.ai4arctic import write_ai4arctic
 from arcticdl.simulate.ice import OLD_ICE
 from arcticdl.simulate.scene import Truth, draw_truth
+from arcticdl.tasks import Head
 
-SEED = 722
+SEED, DATA = 722, Path("data/autoice")
 OLD, YOUNG = ("beaufort_sea", "fram_strait"), ("baffin_bay", "kara_sea")
 UNSEEN = ("greenland_sea", "laptev_sea")
 RADAR = ["HH", "HV", "incidence_angle", "distance_map"]
@@ -63,8 +78,7 @@ def write_scenes(draws: int) -> None:
         truth = drawn(index)
         share = float((truth.ice.ice_type == OLD_ICE).mean())
         by_region.setdefault(truth.region, []).append((share, index))
-    folder = Path("data/autoice")
-    folder.mkdir(parents=True, exist_ok=True)
+    DATA.mkdir(parents=True, exist_ok=True)
     held: dict[str, list[str]] = {"seen": [], "unseen": []}
     rng = np.random.default_rng(SEED)
     for region, found in sorted(by_region.items()):
@@ -74,7 +88,7 @@ def write_scenes(draws: int) -> None:
             kept = rng.permutation(ordered)[: len(ordered) // 3].tolist()
         out = len(kept) if region in UNSEEN else len(kept) // 3
         for number, index in enumerate(kept):
-            path = write_ai4arctic(drawn(index), folder)
+            path = write_ai4arctic(drawn(index), DATA)
             if number < out:
                 held["unseen" if region in UNSEEN else "seen"].append(path.stem)
     Path("held.yaml").write_text(yaml.safe_dump(held), encoding="utf-8")
@@ -108,26 +122,49 @@ def old_ice(scenes: list[str]) -> float:
     """Share of old ice in the charts of some scenes."""
     shares = []
     for scene_id in scenes:
-        with xr.open_dataset(f"data/autoice/{scene_id}.nc", decode_cf=False) as file:
+        with xr.open_dataset(DATA / f"{scene_id}.nc", decode_cf=False) as file:
             chart = file["SOD"].values
             shares.append((chart == OLD_ICE).sum() / max((chart != 255).sum(), 1))
     return float(np.mean(shares))
 
 
-def methods_of(folder: Path, seed: int, learners: list[str]) -> dict[str, Counts]:
-    """Counts of every method by chart and scene; kept, as they take minutes."""
-    kept = Path("_".join(["methods", *learners[1:], str(seed)]) + ".json")
+def answering_of(
+    store: Any, training: np.ndarray, heads: dict[str, Head], name: str, seed: int
+) -> dict[str, Answering]:
+    """By title every method of the robustness card, or one learner more."""
+    if name == "methods":
+        beside = chart_baselines(store, training, heads, seed=seed)
+        return {one.title: one.answering for one in beside.values()}
+    fitted = {
+        chart: neighbourhood_methods(
+            store, training, store.labels[chart], head, learners=[name], seed=seed
+        )[name]
+        for chart, head in heads.items()
+    }
+
+    def answer(scene: xr.Dataset, stats: object) -> dict[str, np.ndarray]:
+        image = source_pixels(scene)
+        return {chart: method.answer(image) for chart, method in fitted.items()}
+
+    return {f"{LEARNERS[name]} on neighbourhoods": answer}
+
+
+def methods_of(folder: Path, seed: int, name: str) -> dict[str, Counts]:
+    """Counts of methods by chart and scene; kept, as some take a minute."""
+    kept = Path(f"{name}_{seed}.json")
     if not kept.is_file():
         store, training, test = parts(folder)
         model = load_model(fold_path(folder, 0) / "model.keras")
         heads = chart_heads(model_heads(model))
-        beside = chart_baselines(store, training, heads, learners=learners, seed=seed)
-        answering = {name: one.answering for name, one in beside.items()}
+        began = time.process_time()
+        answering = answering_of(store, training, heads, name, seed)
         found = tally_each(answering, heads, store, test, progress=False)
+        took = time.process_time() - began
+        print(f"{name}, seed {seed}: {took:.0f} s of processor time", flush=True)
         titled = {
-            beside[name].title: {s: {c: n.tolist() for c, n in each.items()}
-                                 for s, each in scenes.items()}
-            for name, scenes in found.items()
+            title: {s: {c: n.tolist() for c, n in each.items()}
+                    for s, each in scenes.items()}
+            for title, scenes in found.items()
         }  # fmt: skip
         kept.write_text(json.dumps(titled), encoding="utf-8")
     read = json.loads(kept.read_text(encoding="utf-8"))
@@ -140,29 +177,16 @@ def methods_of(folder: Path, seed: int, learners: list[str]) -> dict[str, Counts
     }
 
 
-def ceiling_of(scenes: list[str]) -> Counts:
-    """Counts of the charts that the true parameters give."""
-    found: Counts = {chart: {} for chart in CHARTS}
-    for scene_id in scenes:
-        with xr.open_dataset(f"data/autoice/{scene_id}.nc", decode_cf=False) as file:
-            for chart in CHARTS:
-                charted, told = file[chart].values, file[f"{chart}_ceiling"].values
-                told = np.where(charted == 255, 255, told)
-                charted = np.where(told == 255, 255, charted)  # as in all scores
-                count = AUTOICE_CLASSES[chart]
-                found[chart][scene_id] = confusion_matrix(charted, told, count)
-    return found
-
-
 def beside(epochs: int, seeds: int, learners: list[str]) -> None:
     """The network of radar and AMSR2 beside every method, on all held-out scenes."""
     folders = [train(INPUTS["radar and AMSR2"], epochs, seed) for seed in range(seeds)]
     runs = {"network": [counts_of(folder) for folder in folders]}
     for seed, folder in enumerate(folders):
-        for title, counts in methods_of(folder, seed, learners).items():
-            runs.setdefault(title, []).append(counts)
+        for name in ("methods", *learners):
+            for title, counts in methods_of(folder, seed, name).items():
+                runs.setdefault(title, []).append(counts)
     scenes = sorted(runs["network"][0]["SOD"])
-    runs["true parameters (ceiling)"] = [ceiling_of(scenes)] * seeds
+    runs[CEILING] = [ceiling_of(DATA, scenes)] * seeds
     for chart in CHARTS:
         told = {
             title: [{chart: counts[chart]} for counts in each]
@@ -187,7 +211,7 @@ def main() -> None:
     if not Path("held.yaml").is_file():
         write_scenes(asked.draws)
     if asked.part == "methods":
-        beside(asked.epochs, asked.seeds, ["random_forest", *asked.learners])
+        beside(asked.epochs, asked.seeds, asked.learners)
         return
     began = time.process_time()
     runs = {
@@ -205,6 +229,7 @@ def main() -> None:
             ]
             for title, each in runs.items()
         }
+        told[CEILING] = [ceiling_of(DATA, scenes)]
         print(f"\nold ice in {old_ice(scenes):.0%} of the pixels")
         tell(f"Regions {kind}", told, ["combined", *CHARTS, "SOD macro F1"])
     print(f"\nprocessor time {time.process_time() - began:.0f} s")
