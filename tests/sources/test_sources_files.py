@@ -275,6 +275,8 @@ def test_png_and_jpeg_open_as_plain_images(tmp_path):
     assert (scene["image"].values[0] == grey).all()
     assert (scene["valid"].values == (alpha > 0)).all()
     assert (scene["front"].values == (line[..., 0] == 0)).all()
+    plain = write_tif(tmp_path / "plain.tif", grey[None])
+    assert (open_scene(plain, bands=["gray"])["image"].values[0] == grey).all()
     one = open_scene(tmp_path / "i.png", band_names=["B2"])  # as saved in colour
     assert (one["image"].values == scene["image"].values).all()
     assert (one["valid"].values == scene["valid"].values).all()

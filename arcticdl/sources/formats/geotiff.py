@@ -67,7 +67,8 @@ def open_geotiff(
             (``.img``); or an address: ``https://...``, ``s3://...``, ``gs://...``, or
             GDAL's own, ``/vsicurl/...``.
         bands: Names of the bands to keep; ``"gray"`` for an RGB file whose three
-            channels are equal, and so where ``band_names`` is a single name.
+            channels are equal, and so where ``band_names`` is a single name; and for
+            the only band of a file that does not name it.
         band_names: New names of the bands (see ``choose_bands``).
         crs: CRS of the file's coordinates, in place of what the file says.
         page: Which page of a TIFF of several, counted from 1.
@@ -164,7 +165,7 @@ def _choose(
         if source.band_names[:3] == list(COLOURS):
             source.refuse_colour()
             return [0], choose_bands(wanted, None, band_names)[1]
-        if source.band_names == ["gray"]:
+        if source.band_names in (["gray"], ["band_1"]):  # the only one, nameless
             return [0], choose_bands(wanted, None, band_names)[1]
     return choose_bands(source.band_names, wanted, band_names)
 
