@@ -17,7 +17,7 @@ from arcticdl.evaluation.baselines.names import CEILING
 from arcticdl.evaluation.objects.detections import object_panels
 from arcticdl.evaluation.panels import as_picture, choose_scenes, choose_tiles
 from arcticdl.evaluation.pool import results_by_head
-from arcticdl.evaluation.restored.shown import title_of
+from arcticdl.evaluation.restored.shown import shown_units, title_of
 from arcticdl.evaluation.run_folder import RunFolder, read_run
 from arcticdl.evaluation.split_panel import split_rows
 from arcticdl.evaluation.strata.bias import describe_bias
@@ -269,7 +269,7 @@ def _shown_score(
         "key": score.key,
         "title": score.title,
         "value": number(result["scores"][score.key]),
-        "units": units if score.has_units and units != "1" else "",
+        "units": shown_units(units) if score.has_units else "",
         "interval": "" if low is None else f"{number(low)} to {number(high)}",
     }
 
@@ -332,7 +332,8 @@ def _bars(rows: list[dict[str, Any]], score: Score, units: str) -> Any:
         low, high = (row.get("intervals") or {}).get(score.key) or (None, None)
         value = row["scores"][score.key]
         values[row["title"]] = {"value": value, "low": low, "high": high}
-    shown = f" ({units})" if score.has_units and units not in ("", "1") else ""
+    own = shown_units(units) if score.has_units else ""
+    shown = f" ({own})" if own else ""
     largest = None if score.has_units else 1.0
     return plots.baseline_bars(values, label=f"{score.title}{shown}", largest=largest)
 

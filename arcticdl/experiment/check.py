@@ -330,7 +330,15 @@ def check_network(config: Experiment) -> None:
 
 def _check_weights(config: Experiment) -> None:
     weights = config.model.weights
-    if weights is not None and is_path(weights) and not Path(weights).is_file():
+    if weights is None or not is_path(weights):
+        return
+    if Path(weights).is_dir() or Path(weights).suffix == ".keras":
+        raise ConfigError(
+            "`model.weights` is a checkpoint of a backbone. Received: "
+            f"{weights}. With a run of this package a network begins by "
+            "`model.warm_start: runs/NAME`."
+        )
+    if not Path(weights).is_file():
         raise FileNotFoundError(f"`model.weights`: there is no file {weights}.")
 
 

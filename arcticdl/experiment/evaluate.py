@@ -299,7 +299,7 @@ def headline(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _headline(result: Mapping[str, Any]) -> list[str]:
-    from arcticdl.evaluation.restored.shown import restored_lines
+    from arcticdl.evaluation.restored.shown import restored_lines, shown_units
     from arcticdl.evaluation.strata.bias import describe_bias
 
     scores, intervals = result["scores"], result["intervals"]
@@ -311,8 +311,8 @@ def _headline(result: Mapping[str, Any]) -> list[str]:
         spread = "" if low is None else f"  (95 % over scenes: {low:.3f}{to}{high:.3f}"
         spread += _over_folds(result, score.key, begun=bool(spread))
         told = _number(scores[score.key])
-        units = f" {result['units']}" if score.has_units and result["units"] else ""
-        lines.append(f"{score.title:>18} {told}{units}{spread}")
+        units = shown_units(result["units"]) if score.has_units else ""
+        lines.append(f"{score.title:>18} {f'{told} {units}'.rstrip()}{spread}")
     for name, baseline in (result.get("baselines") or {}).items():
         told = _number(baseline["scores"][chief.key])
         lines.append(f"{baseline.get('title', name):>18} {told}  ({chief.title})")

@@ -120,6 +120,8 @@ def load(tmp_path, monkeypatch):
         ("predict={tile_size_px: 64, overlap_px: 64}", r"`predict`: `overlap_px`"),
         ("data={grid: {crs: 'EPSG:99999', resolution_m: 40}}", r"`data\.grid`: `crs`"),
         ("model.weights=absent/x.weights.h5", "there is no file absent/x.weights.h5"),
+        ("model.weights=runs/old/fold0/model.keras", "begins by `model.warm_start:"),
+        ("model.weights=../..", "begins by `model.warm_start: runs/NAME`"),
     ],
 )
 def test_an_option_that_nothing_takes_is_refused_before_any_data(

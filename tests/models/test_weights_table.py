@@ -197,3 +197,6 @@ def test_a_path_without_a_file_is_refused(tmp_path):
     model = build_backbone("resnet18", 2)
     with pytest.raises(FileNotFoundError, match="name or a file"):
         w.load_weights(model, tmp_path / "no.pth", backbone="resnet18")
+    (tmp_path / "model.keras").write_bytes(b"")
+    with pytest.raises(WeightsError, match=r"by `models\.warm_start\(network"):
+        w.load_weights(model, tmp_path / "model.keras", backbone="resnet18")

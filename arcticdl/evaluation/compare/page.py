@@ -13,6 +13,7 @@ from arcticdl import plots
 from arcticdl.evaluation.compare.comparison import LEVEL, Comparison
 from arcticdl.evaluation.compare.counts import SCENE
 from arcticdl.evaluation.report import page_environment
+from arcticdl.evaluation.restored.shown import shown_units
 from arcticdl.files import write_json, write_text
 
 _MAX_UNIT_ROWS = 200
@@ -138,7 +139,7 @@ def _block(found: dict[str, Any], head: str, first: str) -> dict[str, Any]:
     rows = [row for row in found["rows"] if row["head"] == head]
     each = [entry for entry in found["each"] if entry["head"] == head]
     chief = rows[0]
-    units = f" ({chief['units']})" if chief["units"] else ""
+    units = f" ({chief['units']})" if shown_units(chief["units"]) else ""
     scatters = [
         Markup(
             plots.figure_svg(

@@ -30,8 +30,18 @@ def title_of(name: str, own: str = "") -> str:
         ('PSNR (dB)', 'CRPS (K)', 'line threshold')
     """
     title, units = SHOWN.get(name, (name.replace("_", " "), ""))
-    units = own if units is None else units
+    units = shown_units(own) if units is None else units
     return f"{title} ({units})" if units else title
+
+
+def shown_units(told: str | None) -> str:
+    """A unit as it stands behind a number: none of a quantity without one, ``"1"``.
+
+    Example:
+        >>> shown_units("K"), shown_units("1"), shown_units(None)
+        ('K', '', '')
+    """
+    return "" if told in (None, "1") else told
 
 
 def restored_lines(result: Mapping[str, Any]) -> list[str]:
@@ -53,7 +63,7 @@ def restored_lines(result: Mapping[str, Any]) -> list[str]:
         found = result["extra"].get(key)
         if not found:
             continue
-        of = result["units"] if units is None else units
+        of = shown_units(result["units"]) if units is None else units
         low, high = found["intervals"].get("mean") or (None, None)
         spread = f"  (95 %: {low:.3f}-{high:.3f})" if low is not None else ""
         beside = [

@@ -213,6 +213,12 @@ def find_pretrained(
 
 
 def _from_file(path: Path, backbone: str) -> Pretrained:
+    if path.suffix == ".keras" and path.is_file():
+        raise WeightsError(
+            "`weights` are a checkpoint of a backbone. Received: "
+            f"{str(path)!r}, a model. Give a network its weights by "
+            "`models.warm_start(network, keras.models.load_model(PATH))`."
+        )
     if not path.is_file():
         raise FileNotFoundError(
             f"`weights` must be a name or a file. Received: weights={str(path)!r}."
