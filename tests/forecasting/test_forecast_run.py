@@ -344,7 +344,7 @@ def test_a_variable_that_ends_before_its_dates_is_refused(tmp_path, monkeypatch)
     sic = make_sic(years)
     sic[45:] = np.nan
     write_years(Path("stack"), sic, years)
-    with pytest.raises(SceneError, match=r"sic_2003_0\d\d., all nodata. Leave it out"):
+    with pytest.raises(SceneError, match=r"sic_2003_0\d\d., all nodata or outside"):
         prepare(configured())
 
 

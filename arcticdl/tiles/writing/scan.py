@@ -159,7 +159,7 @@ def _refuse_empty(scene: xr.Dataset, name: str) -> None:
     """Says what has no valid pixel: the scene, or bands that end before others."""
     bands = [scene["image"].isel(band=k) for k in range(scene.sizes["band"])]
     held = np.array([bool(np.isfinite(np.asarray(band)).any()) for band in bands])
-    told = f"scene {name!r}, all nodata. Leave it out."
+    told = f"scene {name!r}, all nodata or outside `data.region`. Leave it out."
     if held.any() and not held.all():
         empty = [str(band) for band in scene["band"].values[~held]]
         told = (
