@@ -18,6 +18,7 @@ from arcticdl.models.probe import with_dropout
 from arcticdl.scene import BandStats
 from arcticdl.tasks import Head, entropy
 from arcticdl.tiles import Normalizer
+from arcticdl.training.orient import turn_vectors
 
 Answers = dict[str, NDArray[np.float32]]
 
@@ -171,37 +172,32 @@ def build_forward(
 ) -> Forward:
     """Returns a function from source pixels to what each head's answers mean.
 
-    The caller's models keep their own compile settings: twins that share their weights
-    are compiled here, and kept as long as the models live. For XLA short batches are
-    filled up, so that few shapes are compiled.
+    The caller's models keep their compile settings: twins of their weights are compiled
+    here, and kept as long as they live; for XLA short batches are filled up.
 
     Args:
         members: Models whose answers are averaged, of the same heads.
         heads: Name -> what the output answers; activated as its form says.
         tta: Views whose results are averaged, by their name in `TTA`: ``"none"``,
-            ``"hflip"``, ``"d4"``; in ``"invert"``, ``"hflip+invert"`` and
-            ``"d4+invert"`` each also with its contrast turned round about the value
-            that the image is scaled about.
+            ``"hflip"``, ``"d4"``, in which vectors turn; with ``"invert"`` each also
+            with its contrast turned round about the value that it is scaled about.
         batch_size: Images in one call of a model.
         jit_compile: Whether XLA compiles the twins; ``None``: where it helps.
         spread: Whether to give, under ``spread_of(head)``, also how far members and
             views disagree: about classes the mutual information of class and member
             (1 channel, over its maximum, 0-1; Depeweg et al. 2018, arXiv:1710.07283),
             about all else the variance of each activated number.
-        mc_dropout: Passes with dropout left on, each with masks of its own, which
-            count as members (Gal and Ghahramani 2016, arXiv:1506.02142). The masks of a
-            pass are the same at every call, so maps do not depend on their order.
+        mc_dropout: Passes with dropout left on, each with masks of its own, the same at
+            every call; members (Gal and Ghahramani 2016, arXiv:1506.02142).
 
     Returns:
         Function of (n, y, x, band) in source units, validity (n, y, x), n <=
-        batch_size, and statistics of the whole scene (``None`` where no normaliser
-        needs them) to a dict of float32 (n, y, x, channel) by head name, or (n,
-        channel) of a head that answers for whole images.
+        batch_size, and statistics of the whole scene (``None`` where none are needed)
+        to float32 (n, y, x, channel), of whole images (n, channel), by head name.
 
     Raises:
         ValueError: Unknown ``tta``, inverted views where the scaling is not each
-            image's own or a head answers values, or passes of a network without
-            dropout.
+            image's own or a head answers values, or passes without dropout.
     """
     check_choice("tta", tta, TTA)
     _check_inversion(tta, members, heads)
@@ -216,10 +212,14 @@ def build_forward(
     ) -> Answers:
         means = {name: _Mean(head, spread) for name, head in heads.items()}
         for member, answer in zip(members, answers, strict=True):
-            scaled = member.normalizer(image, valid, stats)
-            # Masks are of a batch's shape, and XLA compiles a program for each.
-            filled = _filled(scaled, batch_size) if jit or drops else scaled
+            bands = getattr(member.normalizer, "bands", ())
+            seen: Any = None
             for mask, view in product(masks, views):
+                turned = turn_vectors(image, bands, view.turns, view.flip)
+                if turned is not seen:
+                    scaled = member.normalizer(turned, valid, stats)
+                    filled = _filled(scaled, batch_size) if jit or drops else scaled
+                    seen = turned
                 answer.draw(mask)
                 for name, value in answer(_look(filled, view)).items():
                     means[name].add(_turn_back(value, view)[: len(image)])

@@ -1,8 +1,12 @@
 """Flips and quarter turns in NumPy: exact, cheap, the same for image and labels."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from arcticdl.augment.batch import pixel_items
+from arcticdl.augment.directions import find_directions
 from arcticdl.boxes import is_box, move_boxes
 
 FLIPS = {
@@ -120,3 +124,29 @@ def orient_boxes(
         matrix = np.array([y, x] if transpose else [x, y])
         own[real] = move_boxes(own[real], matrix, oriented=oriented)
     return turned
+
+
+def turn_vectors(image: Any, bands: Sequence[str], turns: int, flip: bool) -> Any:
+    """Turns vectors as a look at their picture does, each where it is.
+
+    Args:
+        image: (n, y, x, band) in source units.
+        bands: Names of the bands; pairs such as ``u10`` and ``v10`` are vectors.
+        turns: Quarter turns of the look, by ``numpy.rot90``.
+        flip: Whether it is mirrored along x, afterwards.
+
+    Returns:
+        The array itself where nothing turns, else a float32 copy.
+
+    Example:
+        >>> wind = np.float32([[[[5.0, 0.0]]]])  # to the right
+        >>> turn_vectors(wind, ("u10", "v10"), 1, False).ravel().tolist()
+        [0.0, 5.0]
+    """
+    directions = find_directions(bands, None, ())
+    if not directions.vectors or not (turns or flip):
+        return image
+    linear = np.linalg.matrix_power(np.array([[0.0, 1.0], [-1.0, 0.0]]), turns)
+    linear = np.diag([-1.0, 1.0]) @ linear if flip else linear
+    moved = np.array(image, np.float32)
+    return directions.turn(moved, np.broadcast_to(linear, (len(moved), 2, 2)))

@@ -159,3 +159,28 @@ def test_inverted_views_are_refused_for_answers_that_are_values():
     heads = {"sic": read_head("sic", {"task": "regression"})}
     with pytest.raises(ValueError, match=r"values of \['sic'\]\. Take tta='none'"):
         build_forward([member], heads, tta="invert")
+
+
+def test_vectors_turn_with_the_views_of_their_picture():
+    """What a wind carries is the same in each view, if it blows there as here."""
+    image = keras.Input((None, None, 3))
+    kernel = np.zeros((3, 3, 3, 2), "float32")  # slopes of the third band: right, up
+    kernel[1, :, 2, 0], kernel[:, 1, 2, 1] = (-0.5, 0.0, 0.5), (0.5, 0.0, -0.5)
+    slopes = keras.layers.Conv2D(2, 3, padding="same", use_bias=False)
+    carried = keras.layers.Multiply()([slopes(image), image[..., :2]])
+    summed = keras.layers.Conv2D(1, 1, use_bias=False, name="carried")
+    model = keras.Model(image, summed(carried))
+    slopes.set_weights([kernel])
+    summed.set_weights([np.ones((1, 1, 2, 1), "float32")])
+    heads = {"carried": read_head("carried", {"task": "regression"})}
+    pixels = RNG.normal(size=(2, 16, 16, 3)).astype("float32")
+    valid = np.ones((2, 16, 16), bool)
+
+    def answer(tta, names=("u10", "v10", "sic")):
+        member = Member(model, Normalizer("none", names))
+        return build_forward([member], heads, tta=tta)(pixels, valid, None)["carried"]
+
+    for tta in ("hflip", "d4"):
+        np.testing.assert_allclose(answer(tta), answer("none"), atol=1e-5)
+        other = answer(tta, ("a", "b", "sic"))
+        assert np.abs(other - answer("none")).max() > 0.1
