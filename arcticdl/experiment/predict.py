@@ -46,6 +46,7 @@ from arcticdl.tasks import TASKS
 
 _FILES = (NETCDF, ".tif", ".tiff")
 _TABLE = ".csv"
+_NO_MAP = (".geojson", ".gpkg", ".jpeg", ".jpg", ".json", ".png", ".shp", ".zarr")
 
 
 def predict(
@@ -383,6 +384,11 @@ def _targets(out: Path, scene_ids: Sequence[str], endings: Sequence[str]) -> lis
                 f"{len(scene_ids)} scenes need a folder. Received: --out {out}"
             )
         return [out]
+    if out.suffix.lower() in _NO_MAP and not out.is_dir():
+        raise ConfigError(
+            "Maps are NAME.tif or NAME.nc of one scene, or go to a folder; what is "
+            f"made of them stands beside (--products png). Received: --out {out}"
+        )
     names = [safe_name(name) for name in scene_ids]  # they come from the files
     refuse_repeated(names)
     return [

@@ -89,6 +89,12 @@ def test_a_model_that_is_cut_or_of_another_version_says_so(tmp_path, capsys):
     assert not Path("d.tif").exists()
 
 
+def test_a_picture_is_no_map_and_no_folder(capsys):
+    (line,) = refused(capsys, SCENE, "-o", "map.png")
+    assert "NAME.tif or NAME.nc" in line and "--products png" in line
+    assert not Path("map.png").exists()
+
+
 @pytest.mark.parametrize("fold", ["0", "all"])
 def test_a_tested_scene_whose_file_is_gone_is_told_before_any_is_mapped(fold, capsys):
     split = Path("runs/demo/fold0/split.json")
