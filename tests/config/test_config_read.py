@@ -165,7 +165,7 @@ def test_an_unset_variable_is_named_with_its_key(tmp_path, monkeypatch):
             r"data\.grid.*vector_bands refer to; name their pairs",
         ),
         ({"nme": "y"}, r"nme: unknown key"),
-        ({"name": "../up"}, r"name: .*pattern"),
+        ({"name": "../up"}, r"name: must consist of letters"),
     ],
 )
 def test_a_wrong_key_or_value_is_refused_with_its_path(tmp_path, section, message):

@@ -293,7 +293,7 @@ def test_turned_in_parts_is_scaled_and_then_turned_to_the_bit(method, monkeypatc
     image[0, 0, 0], image[1, 11, 5], image[2, 3, 4] = np.nan, np.inf, -np.inf
     valid = rng.random((16, 12, 12)) < 0.9
     constants = {"p": (1.5, 2.5), "q": (-3.0, 0.7)}
-    scale = Normalizer("constants", "pq", constants=constants)
+    scale = Normalizer("constants", ["p", "q"], constants=constants)
     scale.method = method
     transform = BatchTransform(
         bands=("p", "q"), labels={}, normalizer=scale, augment="flips", square=True,
@@ -324,7 +324,7 @@ def test_a_policy_leaves_a_read_only_array_as_it_is():
     constants = {"p": (1.0, 2.0), "q": (3.0, 4.0)}
     transform = BatchTransform(
         bands=("p", "q"), labels={}, augment=policy, square=True, scene_stats=None,
-        normalizer=Normalizer("constants", "pq", constants=constants),
+        normalizer=Normalizer("constants", ["p", "q"], constants=constants),
     )  # fmt: skip
     given = {"image": image, "valid": np.ones((1, 4, 4), bool)}
     (found,) = transform(given, ["s"], np.random.default_rng(0))
@@ -342,7 +342,7 @@ def test_a_policy_leaves_a_read_only_array_as_it_is():
     ],
 )
 def test_scaled_pixels_go_nowhere_but_where_they_are_wanted(out):
-    scale = Normalizer("constants", "pq", constants={"p": (1, 2), "q": (3, 4)})
+    scale = Normalizer("constants", ["p", "q"], constants={"p": (1, 2), "q": (3, 4)})
     with pytest.raises(ValueError, match="`out` must be a C-contiguous float32"):
         scale(np.ones((4, 3, 2), "float32"), out=out)
 

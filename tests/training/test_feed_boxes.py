@@ -126,7 +126,7 @@ def test_valid_pixels_are_never_taken_for_nodata(tmp_path, augment):
     store = tiles.prepare(
         [scene], tmp_path / "a.tiles", tile_size_px=24, progress=False
     )
-    unit = tiles.Normalizer("constants", "pqr", constants={b: (0, 1) for b in "pqr"})
+    unit = tiles.Normalizer("constants", [*"pqr"], constants={b: (0, 1) for b in "pqr"})
     steps = None if augment is None else build_policy([{"name": "hflip", "p": 0.0}])
     feed = TileFeed(store, [0], normalizer=unit, augment=steps, batch_size=1)
     image, _ = feed[0]

@@ -212,7 +212,7 @@ def test_bad_scene_feeds_are_refused(files):
         ({"labels": {"ice": labels["ice"][:1]}}, ValueError, "one file for each"),
         ({"labels": {"ice": [p for p, _ in labels["ice"]]}}, ValueError, "name their"),
         ({"normalizer": "standard"}, ValueError, "zscore"),
-        ({"normalizer": tiles.Normalizer("none", "a")}, ValueError, "this order"),
+        ({"normalizer": tiles.Normalizer("none", ["a"])}, ValueError, "this order"),
         ({"batches_per_epoch": -1}, ValueError, "`batches_per_epoch`"),
     ]:
         with pytest.raises(error, match=message):
