@@ -4,6 +4,7 @@ What the training scenes were rides in the card. A scene whose numbers or pixels
 another size would be mapped without a word, and wrongly; a look at some windows tells.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,9 @@ reflectance times 10 000 by far more.
 
 RESOLUTION_LIMITS = (1.1, 2.0)
 """The same of the size of pixels."""
+
+_ON_CIRCLE = re.compile(r"season_(sin|cos)|position_[xyz]")
+"""Bands that tell no size: near an axis of the circle one of them is 0, and rightly."""
 
 _WINDOW_PX = 128
 _WINDOWS = 3
@@ -168,6 +172,8 @@ def _factors(
     """How far each band, and the pixel, lies outside the range of training."""
     found = []
     for band, size in sizes.items():
+        if _ON_CIRCLE.fullmatch(band):
+            continue
         if band in told["bands"] and size is not None:
             factor = _beyond(size, *told["bands"][band])
             found.append(("scale", f"the size of band {band!r}", factor, SCALE_LIMITS))

@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 
 from arcticdl import tiles
 from arcticdl.inference import check_like_training
-from arcticdl.inference.preflight import joined_record, training_record
+from arcticdl.inference.preflight import TRAINED_ON, joined_record, training_record
 from arcticdl.scene import grid_coords
 from arcticdl.sources.core.lazy import WindowArray
 
@@ -73,6 +73,13 @@ def test_scenes_like_those_of_training_are_mapped_in_silence(card):
     assert check_like_training(card, scene("n", 1.5, region="baffin_bay")) == []
     assert check_like_training(None, scene("n", 1e6)) == []
     assert check_like_training({"bands": []}, scene("n", 1e6)) == []
+
+
+def test_a_place_on_an_axis_is_no_number_of_another_scale():
+    """At 0 degrees east the sphere's y is 0; a map there was refused."""
+    card = {TRAINED_ON: {"bands": {"position_y": [0.2, 0.3], "season_cos": [0.5, 1]}}}
+    there = scene("n", 1e-3).assign_coords(band=["position_y", "season_cos"])
+    assert check_like_training(card, there) == []
 
 
 @pytest.mark.parametrize(("scale", "factor"), [(10.0, "5"), (0.2, "1/5")])
