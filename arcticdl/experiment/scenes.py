@@ -26,6 +26,7 @@ from arcticdl.experiment.data.further import (
     void_outside,
 )
 from arcticdl.experiment.data.gaps import open_gaps
+from arcticdl.experiment.data.recipe import recipe_of
 from arcticdl.experiment.labels.boxes import add_objects, check_annotated
 from arcticdl.experiment.labels.corrections import correct_labels, corrected_labels
 from arcticdl.experiment.labels.image_labels import image_label
@@ -85,7 +86,6 @@ def how_prepared(config: Experiment) -> dict[str, Any]:
     """The arguments of `tiles.prepare` that decide what an experiment's tiles are."""
     layers = corrected_labels(config)
     tested = [unaided_name(name) for name, layer in layers.items() if layer.by_model]
-    signatures = "".join(layer.signature for layer in layers.values())
     return {
         "tile_size_px": config.tiles.size_px,
         "overlap_px": config.tiles.overlap_px,
@@ -95,7 +95,7 @@ def how_prepared(config: Experiment) -> dict[str, Any]:
         "quality": config.tiles.quality,
         "keep_pixels": config.train.feed == "tiles",
         "pixels_at": config.tiles.pixels_at,
-        "recipe": config.data.model_dump_json(exclude={"scenes"}) + signatures,
+        "recipe": recipe_of(config.data),
     }
 
 

@@ -117,7 +117,7 @@ def split_folds(
     Raises:
         ConfigError: A fold has no whole batch.
         FileNotFoundError: The run of a warm start, or its fold, is not trained.
-        StoreError: The store was prepared with other bands, classes, tiles, or
+        StoreError: The store was prepared with other settings of ``data`` or tiles, or
             corrections of its labels.
         SplitError: It has seen what a fold is tested on; or a part of a fold is empty,
             or shares with another what it must not.
@@ -128,8 +128,8 @@ def split_folds(
         else dict(choose_folds(store, config, [int(n) for n in todo]).items())
     )
     check_batch_sizes(config, splits)
-    check_prepared(config, store)
     check_layers(config, store)
+    check_prepared(config, store)
     check_start(config, store, splits)
     refuse_leaks(store, config, splits)
     return splits

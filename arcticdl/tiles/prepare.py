@@ -1,6 +1,5 @@
 """From scenes to a tile store: checked, written in parallel, resumable."""
 
-import hashlib
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -57,7 +56,7 @@ def prepare(
     codec: str = "blosc-lz4",
     keep_pixels: bool = True,
     pixels_at: str | None = None,
-    recipe: str | None = None,
+    recipe: Mapping[str, Any] | None = None,
     num_workers: int | None = None,
     scheduler: str | None = None,
 ) -> TileStore:
@@ -89,8 +88,9 @@ def prepare(
         pixels_at: Address in a bucket, such as ``s3://bucket/ponds.zarr``, that pixels
             are written to and read from; the store's folder then holds all the rest.
             ``None``: pixels lie in the folder.
-        recipe: How the scenes' pixels were made, such as the ``data`` section of a
-            configuration; an unfinished store of another recipe is not gone on with.
+        recipe: How the scenes' pixels were made, as JSON values, such as the ``data``
+            section of a configuration. It is kept in ``store.json``; an unfinished
+            store of another recipe is not gone on with.
         num_workers: Threads; default one a core, at most 8.
         scheduler: Address of a dask scheduler that does the work instead; it must see
             the same files.
@@ -134,7 +134,7 @@ def prepare(
         "selection": selection.to_dict(),
         "codec": codec,
         "keep_pixels": keep_pixels,
-        "recipe": recipe_key(recipe),
+        "recipe": None if recipe is None else dict(recipe),
         **({"pixels_at": pixels_at} if pixels_at else {}),
     }
     with write_lock(path), executor(num_workers, scheduler) as pool:
@@ -147,11 +147,6 @@ def prepare(
             replace_folder(root, path)
         unfinished.clear(path / unfinished.NOTES)
     return TileStore(path)
-
-
-def recipe_key(recipe: str | None) -> str | None:
-    """How a store keeps its recipe: the sha-256 of it."""
-    return None if recipe is None else hashlib.sha256(recipe.encode()).hexdigest()
 
 
 def append(

@@ -131,6 +131,8 @@ def test_no_map_ever_replaces_its_scene(out, named, capsys):
         ("tiles.overlap_px=4", "tiles.overlap_px of 4, and"),
         ("tiles.edge=drop", "tiles.edge of drop, and"),
         ("data.labels.ice_type.classes=[a, b, c, d, e, f]", "'open_water'"),
+        ("data.labels.ice_type.codes={0-4: 0, 5: 5}", "'5': 5}, and"),
+        ("data.derive=[{formula: ratio, of: [HH, HV]}]", "prepared with nothing"),
     ],
 )
 def test_a_training_on_tiles_that_were_prepared_otherwise_is_refused(

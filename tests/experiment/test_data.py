@@ -13,9 +13,9 @@ import rasterio
 import yaml
 from PIL import Image
 from rasterio.transform import from_origin
-from shapely import box
+from shapely import box, to_geojson
 
-from arcticdl.config import load_config
+from arcticdl.config import DataConfig, load_config
 from arcticdl.config.sources import TableConfig
 from arcticdl.errors import (
     ConfigError,
@@ -26,6 +26,7 @@ from arcticdl.errors import (
 from arcticdl.experiment import append, open_prepared, open_scenes, prepare, train
 from arcticdl.experiment.build import _build_policy
 from arcticdl.experiment.data.anchors import find_anchors
+from arcticdl.experiment.data.recipe import differences, recipe_of
 from arcticdl.experiment.data.table import read_table
 from arcticdl.experiment.scenes import open_configured
 from arcticdl.tiles import drop
@@ -587,6 +588,35 @@ def test_a_scene_without_an_optional_map_is_void_throughout():
         configure({"ice": {"carried": "ice", "optional": True}})
 
 
+def test_a_store_is_known_by_what_made_it_and_not_by_where_its_files_lay():
+    """One that was moved is the same; other codes, areas or rules make another."""
+
+    def recipe(folder, codes, edge=1000.0):
+        Path(folder).mkdir(exist_ok=True)
+        Path(f"{folder}/area.json").write_text(to_geojson(box(0, 0, edge, 9)))
+        file = {"replace": {".tif": "_ice.tif"}}
+        label = {"file": file, "classes": CLASSES, "codes": codes}
+        data = {"scenes": f"{folder}/*.tif", "region": f"{folder}/area.json"}
+        return recipe_of(DataConfig(**data, labels={"ice": label}))
+
+    held = json.loads(json.dumps(recipe("here", {"0-5": 0, "6-9": 1})))
+    found = [
+        list(differences(recipe(*asked), held, ["ice"]))
+        for asked in (
+            ("there", {"0-5": 0, "6-9": 1}),
+            ("there", {"0-4": 0, "5-9": 1}),
+            ("there", {"0-5": 0, "6-9": 1}, 900.0),
+        )
+    ]
+    assert found[0] == [] and not list(differences(recipe("here", None), "ab0f", []))
+    codes = {"0-4": 0, "5-9": 1}, {"0-5": 0, "6-9": 1}
+    assert found[1] == [("data.labels.ice.codes", *codes)]
+    assert [key for key, *_ in found[2]] == ["the content of data.region"]
+    asked = recipe("there", {"0-5": 0, "6-9": 1}, 900.0)
+    asked["data"].pop("content of region")  # the file is not where tiles are trained
+    assert list(differences(asked, held, ["ice"])) == []
+
+
 def test_scenes_are_appended_by_the_same_configuration():
     config = configure()
     prepare(config)
@@ -605,7 +635,7 @@ def test_scenes_are_appended_by_the_same_configuration():
     with pytest.raises(ConfigError, match=r"\['tiles.overlap_px'\] differ"):
         append(config.model_copy(update={"tiles": tiles}))
     data = config.data.model_copy(update={"reader_options": {"sensor": "x"}})
-    with pytest.raises(ConfigError, match=r"\['data'\] differ"):
+    with pytest.raises(ConfigError, match=r"\['data.reader_options'\] differ"):
         append(config.model_copy(update={"data": data}))
 
 

@@ -157,7 +157,12 @@ def test_a_killed_write_is_resumed(tmp_path, make_scene, plain_store, monkeypatc
     with pytest.raises(StoreError, match="same plan only"):
         prepare([make_scene(0)], path, tile_size_px=10)
     with pytest.raises(StoreError, match="same plan only"):
-        prepare([make_scene(k) for k in range(6)], path, tile_size_px=10, recipe="dB")
+        prepare(
+            [make_scene(k) for k in range(6)],
+            path,
+            tile_size_px=10,
+            recipe={"unit": "dB"},
+        )
     store = prepare([make_scene(k) for k in range(6)], path, tile_size_px=10)
     assert store.fingerprint == plain_store.fingerprint
     assert tiles.check_store(path).ok

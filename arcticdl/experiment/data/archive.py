@@ -9,11 +9,11 @@ from arcticdl.errors import ConfigError
 from arcticdl.experiment.check import check_preparation
 from arcticdl.experiment.data.anchors import find_anchors, find_made
 from arcticdl.experiment.data.prepared import open_prepared
+from arcticdl.experiment.data.recipe import differences
 from arcticdl.experiment.scenes import how_prepared, open_configured
 from arcticdl.experiment.split import build_splitter
 from arcticdl.tiles.folds.drift import mark_drift
 from arcticdl.tiles.plan import parse_tile_size
-from arcticdl.tiles.prepare import recipe_key
 from arcticdl.tiles.quality.checks import check_actions
 from arcticdl.tiles.writing import unfinished
 
@@ -107,7 +107,6 @@ def _check_settings(store: tiles.TileStore, config: Experiment) -> None:
         "labels": sorted(store.labels),
         "train.feed": "tiles" if store.keeps_pixels else "scenes",
         "tiles.pixels_at": about.get("pixels_at", ""),
-        "data": about.get("recipe"),
     }
     theirs = {
         "tiles.size_px": list(parse_tile_size(asked["tile_size_px"])),
@@ -118,10 +117,10 @@ def _check_settings(store: tiles.TileStore, config: Experiment) -> None:
         "labels": sorted(asked["labels"]),
         "train.feed": "tiles" if asked["keep_pixels"] else "scenes",
         "tiles.pixels_at": asked["pixels_at"] or "",
-        "data": recipe_key(asked["recipe"]),
     }
-    # Stores of earlier releases do not tell their recipe.
-    unequal = [k for k in mine if mine[k] != theirs[k] and mine[k] is not None]
+    unequal = [key for key in mine if mine[key] != theirs[key]]
+    made = differences(asked["recipe"], about.get("recipe"), config.stored_labels)
+    unequal += [key for key, *_ in made]
     if unequal:
         raise ConfigError(
             "Scenes are appended with the settings that their store was prepared with. "

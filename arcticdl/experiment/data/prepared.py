@@ -6,6 +6,7 @@ from typing import Any
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError, StoreError
 from arcticdl.evaluation.baselines.cfar import POLARISATIONS, fits_radar
+from arcticdl.experiment.data.recipe import differences, recipe_of
 from arcticdl.experiment.data.series import as_series
 from arcticdl.experiment.data.within import check_strata_within
 from arcticdl.experiment.scenes import open_scenes
@@ -53,9 +54,10 @@ def open_prepared(config: Experiment) -> TileStore:
 def check_prepared(config: Experiment, store: TileStore) -> None:
     """Refuses to train on tiles that were prepared otherwise than is configured.
 
-    What a configuration says of bands, classes and tiles is done by `prepare`; one that
-    was changed since would be recorded with the run, and not be what it learnt from.
-    The tiles of a store that the configuration names belong to another experiment.
+    What a configuration says of its data and tiles is done by `prepare`; one that was
+    changed since would be recorded with the run, and not be what it learnt from. The
+    tiles of a store that the configuration names belong to another experiment. Files
+    that were moved since are the same; per-scene files are not read for it.
 
     Raises:
         StoreError: They were.
@@ -76,7 +78,11 @@ def check_prepared(config: Experiment, store: TileStore) -> None:
         settings["tiles.size_px"] = size
         settings["tiles.overlap_px"] = tiles.overlap_px, plan["overlap_px"]
         settings["tiles.edge"] = tiles.edge, plan["edge"]
-    for key, (asked, held) in settings.items():
+    told = [(key, *values) for key, values in settings.items()]
+    if len(whole.parts) == 1:  # several were each prepared by a recipe of their own
+        made = whole.parts[0].about.get("recipe")
+        told += differences(recipe_of(data), made, config.stored_labels)
+    for key, asked, held in told:
         if asked != held:
             raise StoreError(
                 f"A store must hold the tiles that are configured. Received: {key} of "
