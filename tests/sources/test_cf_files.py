@@ -466,7 +466,6 @@ def test_times_are_read_as_people_write_them(tmp_path, told, right):
         ("noleap", 20 * 365 + 59, "2020-03-01T00:00:00Z"),  # no 29 February
         ("all_leap", 20 * 366 + 59, "2020-02-29T00:00:00Z"),
         ("360_day", 20 * 360 + 2 * 30 + 14.5, "2020-03-15T12:00:00Z"),
-        ("360_day", 20 * 360 + 30 + 29, None),  # 30 February
         ("julian", 366, "2001-01-14T00:00:00Z"),  # 2001-01-01 there, 13 days behind
         ("standard", 20 * 365 + 5 + 59, "2020-02-29T00:00:00Z"),
         ("standard", 365 * 300 + 73, "2300-01-01T00:00:00Z"),  # beyond nanoseconds
@@ -481,6 +480,63 @@ def test_times_of_models_calendars_are_times(tmp_path, calendar, days, right, de
         warnings.simplefilter("ignore", xr.SerializationWarning)
         source = xr.open_dataset(path) if decoded else path
         assert open_scene(source).attrs.get("time") == right
+
+
+def timed(path, values, told, **attrs):
+    """The times of a file of a field for each of these, NumPy decoding nothing."""
+    data = grid({"sic": (("time", "y", "x"), numbers(len(values), 30, 40))})
+    data = data.assign_coords(time=("time", values, told)).assign_attrs(attrs)
+    path = saved(path, data)
+    return [open_scene(path, time_index=k).attrs.get("time") for k in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("units", "numbers", "right"),
+    [
+        ("months since 1999-11-01", [2, 15], ["2000-01-01", "2001-02-01"]),
+        ("Month since 2000-01-15", [0.0, -1.0], ["2000-01-15", "1999-12-15"]),
+        ("years since 1850-07-01", [150, 151], ["2000-07-01", "2001-07-01"]),
+        ("Days Since 2000-01-01", [31, 60], ["2000-02-01", "2000-03-01"]),
+    ],
+)
+def test_months_and_years_since_a_date_are_those_of_the_calendar(
+    tmp_path, units, numbers, right
+):
+    """Which xarray does not decode, so that the times were lost."""
+    found = timed(tmp_path / "a.nc", numbers, {"units": units})
+    assert found == [f"{day}T00:00:00Z" for day in right]
+
+
+@pytest.mark.parametrize(
+    ("units", "number", "calendar"),
+    [
+        ("months since 2000-01-01", 1.5, "standard"),  # of 30.44 days, or of how many?
+        ("months since 2000-01-31", 1, "standard"),
+        ("day as %Y%m%d.%f", 20200101.5, "standard"),
+        ("fortnights since 2000-01-01", 1, "standard"),
+        ("days since the flood", 1, "standard"),
+        ("days since 2000-01-01", 59, "360_day"),  # 30 February
+        ("days since 2000-01-01", 59, "martian"),
+    ],
+)
+def test_times_that_nobody_can_read_are_refused(tmp_path, units, number, calendar):
+    told = {"units": units, "calendar": calendar}
+    with pytest.raises(SourceError, match=r"'time' of .*a.nc, .* Write the times"):
+        timed(tmp_path / "a.nc", [number, number], told)
+
+
+def test_a_missing_time_is_none_and_no_first_day_of_the_calendar(tmp_path):
+    """Which xarray makes of NaN in a calendar without leap days."""
+    told = {"units": "days since 1850-01-01", "calendar": "noleap"}
+    second = [None, "1850-01-04T00:00:00Z"]
+    assert timed(tmp_path / "a.nc", [np.nan, 3.0], told) == second
+    told |= {"missing_value": -1.0}
+    assert timed(tmp_path / "b.nc", [-1.0, 3.0], told) == second
+
+
+def test_a_start_that_a_file_tells_is_no_time_of_each_of_its_fields(tmp_path):
+    start = {"time_coverage_start": "2000-01-01T00:00:00Z"}
+    assert timed(tmp_path / "a.nc", [1, 2], {}, **start) == [None, None]
 
 
 def test_a_scene_comes_back_as_it_was_written(tmp_path):

@@ -1,6 +1,7 @@
 """Which dimensions of a NetCDF variable are rows and columns, and what the rest are."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -237,36 +238,101 @@ def field_time(
 
     Returns:
         UTC as text; ``None`` where nothing tells.
+
+    Raises:
+        SourceError: What tells it cannot be read.
     """
-    along = [
-        (name, line)
-        for dim in variable.dims
-        if side_of(raw, str(dim)) == "time"
-        for name, line in lines_over(raw, str(dim)).items()
-    ]
-    lone = [(n, raw.variables[n]) for n in ("time", "valid_time")
-            if n in raw.variables and raw.variables[n].size == 1]  # fmt: skip
-    for name, line in [*along, *lone]:
+    axes = [str(dim) for dim in variable.dims if side_of(raw, str(dim)) == "time"]
+    lines = [line for dim in axes for line in lines_over(raw, dim).items()]
+    alone = all(raw.sizes[dim] == 1 for dim in axes)  # else the file has one a field
+    if alone:
+        lines += [(n, raw.variables[n]) for n in ("time", "valid_time")
+                  if n in raw.variables and raw.variables[n].size == 1]  # fmt: skip
+    for name, line in lines:
         if role_of(str(name), line) == "time":
             index = 0 if line.size == 1 else time_index or 0
-            found = _decoded(raw, str(name), index)
+            when = line.values.ravel()[[index]]
+            what = f"{name!r} of {raw.encoding.get('source', 'a dataset')}"
+            found = known_time(decode_times(what, when, line.attrs)[0])
             if found is not None:
                 return found
-    told = (raw.attrs.get(k) for k in ("time", "time_coverage_start", "start_date"))
+    keys = ("time", "time_coverage_start", "start_date") if alone else ()
+    told = (raw.attrs.get(key) for key in keys)
     return next((t for t in map(known_time, told) if t is not None), None)
 
 
-def _decoded(raw: xr.Dataset, name: str, index: int) -> str | None:
-    variable = raw.variables[name]
-    if variable.dtype.kind not in "MO" and " since " not in str(
-        variable.attrs.get("units", "")
-    ):
-        return None
+_MONTHS = {"month": 1, "common_year": 12, "year": 12}
+
+
+def decode_times(what: str, stored: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
+    """Times of a NetCDF variable, (n,) datetime64[s] in UTC, NaT where none is told.
+
+    Whole months and years since a date are those of the calendar: UDUNITS makes each
+    a part of 365.242 days, and who writes them means the date (CF 1.11, section 4.4).
+
+    Args:
+        what: The variable, for the message.
+        stored: (n,) its numbers, or what xarray made of them.
+        attrs: Its attributes. Numbers whose units do not count since a date tell none.
+
+    Raises:
+        SourceError: The units, the calendar or a date cannot be read.
+
+    Example:
+        >>> told = {"units": "months since 1850-01-01"}
+        >>> decode_times("time", np.array([24, 25]), told)
+        array(['1852-01-01T00:00:00', '1852-02-01T00:00:00'], dtype='datetime64[s]')
+    """
+    units = " ".join(str(attrs.get("units", "")).split())
+    found = np.full(stored.shape, "NaT", "datetime64[s]")
     try:
-        decoded = xr.decode_cf(xr.Dataset({name: variable.load()}))[name].values
-        return known_time(_real_time(decoded.ravel()[index]))
-    except (ValueError, OverflowError, IndexError, TypeError):
-        return None
+        if stored.dtype.kind not in "iuf":
+            return _as_dates(stored)
+        if re.search(" (since|as) ", units, re.IGNORECASE):
+            told = np.isfinite(stored)
+            for key in ("_FillValue", "missing_value"):
+                told &= ~np.isin(stored, attrs.get(key, []))
+            found[told] = _as_dates(_since(stored[told], units, attrs))
+    except (ValueError, OverflowError, TypeError) as error:
+        calendar = attrs.get("calendar", "standard")
+        raise SourceError(
+            "Times must be dates that there are, or numbers of days, hours, ... since "
+            f"one. Received: variable {what}, units {units!r}, calendar "
+            f"{calendar!r}: {error}. Write the times anew, as by "
+            "`Dataset.convert_calendar` of xarray or `cdo setreftime,1900-01-01,00:00,"
+            "1day`."
+        ) from None
+    return found
+
+
+def _since(numbers: np.ndarray, units: str, attrs: Mapping[str, Any]) -> np.ndarray:
+    """What numbers since a date are, of NumPy or of cftime."""
+    step, _, date = re.split(r"\b(since|as)\b", units, maxsplit=1, flags=re.IGNORECASE)
+    step = step.strip().lower()
+    calendar = {key: attrs[key] for key in ("calendar",) if key in attrs}
+
+    def decoded(values: np.ndarray, unit: str) -> np.ndarray:
+        told = {"units": f"{unit} since {date.strip()}", **calendar}
+        line = xr.Dataset({"time": ("time", values, told)})
+        return np.asarray(xr.decode_cf(line)["time"].values)
+
+    months = numbers * _MONTHS.get(step.removesuffix("s"), np.nan)
+    if (months % 1 != 0).any():
+        return decoded(numbers, step)
+    first = decoded(np.zeros(1), "days")[0]
+    first = pd.Timestamp(first) if isinstance(first, np.datetime64) else first
+    whole = first.month - 1 + months.astype("int64")
+    pairs = zip(*(part.tolist() for part in np.divmod(whole, 12)), strict=True)
+    dates = [first.replace(year=first.year + y, month=m + 1) for y, m in pairs]
+    return np.array(dates, object)
+
+
+def _as_dates(times: np.ndarray) -> np.ndarray:
+    """Times of NumPy, pandas, cftime or text as datetime64[s], NaT where none is."""
+    if times.dtype.kind == "M":
+        return times.astype("datetime64[s]")
+    texts = [known_time(_real_time(time)) for time in times.tolist()]
+    return np.array([(text or "NaT").rstrip("Z") for text in texts], "datetime64[s]")
 
 
 def _real_time(time: Any) -> Any:

@@ -10,6 +10,7 @@ import xarray as xr
 from arcticdl.errors import SceneError, SourceError
 from arcticdl.sources.bands import BandNames
 from arcticdl.sources.core.assemble import utc_text
+from arcticdl.sources.formats.cf_axes import decode_times
 from arcticdl.sources.formats.groups import open_group, open_raw
 from arcticdl.sources.formats.netcdf import scene_of
 from arcticdl.sources.formats.versions import merge_versions
@@ -147,12 +148,8 @@ def field_times(path: str | Path) -> np.ndarray:
                 f"{path} must have a time axis, one of {sorted(TIME_NAMES)} with units "
                 f"such as 'hours since 1900-01-01'. Received: {named or 'none'}."
             )
-        decoded = xr.decode_cf(raw[[named[0]]].compute())[named[0]].values
-        times = np.atleast_1d(decoded).astype("datetime64[s]")
-    except (ValueError, TypeError, OverflowError) as error:
-        if isinstance(error, SourceError):
-            raise
-        raise SourceError(f"{path} has times that cannot be read: {error}") from None
+        line = raw.variables[named[0]]
+        times = decode_times(f"{named[0]!r} of {path}", line.values.ravel(), line.attrs)
     finally:
         raw.close()
     if not times.size or np.isnat(times).any():
