@@ -253,6 +253,29 @@ def test_a_range_of_a_wider_type_is_of_the_values(tmp_path):
     assert scene.valid.values.tolist() == [[True, True, False], [True, False, True]]
 
 
+@pytest.mark.parametrize(
+    ("kind", "attrs", "lost"),
+    [
+        ("f4", {"missing_value": "-3.40282e+38"}, np.finfo("f4").min),
+        ("f4", {"missing_value": "-9999, -1.0E20"}, -1e20),
+        ("f4", {"valid_range": "0.0 40.f"}, -5),
+        ("i2", {"valid_range": "0s, 40s"}, -5),
+        ("i2", {"missing_value": np.float32(-9.99), "scale_factor": 0.01}, -999),
+    ],
+)
+def test_missing_values_and_ranges_are_known_as_people_write_them(
+    tmp_path, kind, attrs, lost
+):
+    """As text, of the values in place of the packed numbers, with too few digits."""
+    values = np.arange(12).reshape(3, 4).astype(kind)
+    values[1, 2] = lost
+    data = xr.Dataset({"v": (("y", "x"), values)})
+    path = saved(tmp_path / "a.nc", data)
+    with netCDF4.Dataset(path, "a") as file:
+        file["v"].setncatts(attrs)
+    np.testing.assert_array_equal(open_scene(path).valid.values, values != values[1, 2])
+
+
 def test_nodata_of_odc_stac_is_missing(tmp_path):
     values = np.zeros((30, 40), "u2")
     values[10:] = 1000

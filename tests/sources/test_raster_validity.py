@@ -83,6 +83,33 @@ def test_nodata_that_differs_by_rounding_is_nodata():
     assert exact.tolist() == [[False, True, True, True]]
 
 
+LEAST = np.finfo("float32").min
+
+
+@pytest.mark.parametrize(
+    ("stored", "told"),
+    [
+        (LEAST, -3.40282e38), (LEAST, -3.4e38), (LEAST, np.finfo("float64").min),
+        (np.float32(1e20), np.float64(1e20)), (np.float32(0.1), np.float64(0.1)),
+        (np.int16(-9999), -9999.0), (np.float32(9.96921e36), 9.96921e36),
+    ],
+)  # fmt: skip
+def test_nodata_is_known_however_it_is_written(tmp_path, stored, told):
+    """By the file, the caller, or the caller of an array; NaN is none of data too."""
+    data = np.ones((1, 48, 64), stored.dtype)
+    data[0, 0, :2] = stored, 7
+    if data.dtype.kind == "f":
+        data[0, 0, 2] = np.nan
+    wanted = (data != stored) & np.isfinite(data)
+    write(tmp_path / "told.tif", data, max(float(told), float(LEAST)))
+    write(tmp_path / "not.tif", data)
+    np.save(tmp_path / "a.npy", data[0])
+    for name, options in (("told.tif", {}), ("not.tif", {"nodata": told}),
+                          ("a.npy", {"nodata": told})):  # fmt: skip
+        valid = open_scene(tmp_path / name, **options).valid.values
+        np.testing.assert_array_equal(valid, wanted[0], err_msg=name)
+
+
 def test_bands_may_have_nodata_values_of_their_own():
     data = np.array([[[0, 1, 2]], [[0, 1, 2]]], "int16")
     sentinels = [Sentinel(0.0), Sentinel(2.0)]

@@ -1,5 +1,6 @@
 """CF conventions: the values behind packed numbers."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from arcticdl.errors import SourceError
+from arcticdl.sources.core.validity import equals
 
 DEFAULT_FILLS = {
     "i2": -32767, "u2": 65535, "i4": -2147483647, "u4": 4294967295,
@@ -91,7 +93,7 @@ class PackedVariable:
     def _missing(self) -> list[Any]:
         attrs = self.variable.attrs
         told = [v for key in ("_FillValue", "missing_value", "nodata")
-                if key in attrs for v in np.ravel(attrs[key])]  # fmt: skip
+                if key in attrs for v in _listed(attrs[key])]  # fmt: skip
         if self.typed and "_FillValue" not in attrs:
             kind = np.dtype(self.variable.dtype)
             told += [DEFAULT_FILLS[k] for k in [f"{kind.kind}{kind.itemsize}"]
@@ -107,6 +109,8 @@ class PackedVariable:
             with np.errstate(over="ignore"):
                 return self.stored.type(number)
         if isinstance(number, float):
+            if self.is_packed and not number.is_integer():  # of the values, unpacked
+                number = round((number - self.offset) / self.scale, 3)
             if not number.is_integer():
                 return None
             number = int(number)
@@ -150,8 +154,9 @@ class PackedVariable:
     def _range(self) -> tuple[float | None, float | None]:
         attrs = self.variable.attrs
         edges = [attrs.get("valid_min"), attrs.get("valid_max")]
-        if np.size(attrs.get("valid_range", ())) == 2:
-            edges = list(np.ravel(attrs["valid_range"]))
+        both = _listed(attrs.get("valid_range", ()))
+        if len(both) == 2:
+            edges = both
         low, high = (self._edge(edge) for edge in edges)
         if low is not None and high is not None and self._is_value(edges[0]):
             low, high = sorted((low, high))
@@ -263,7 +268,7 @@ class PackedVariable:
         if stored.dtype.kind == "f":
             good &= np.isfinite(stored)
         for value in self.missing:
-            good &= stored != value
+            good &= ~equals(stored, value)
         for value in self.flags:
             good &= ~self._equals(stored, value)
         # Unpacking rounds, so that the top of a range may come out a little higher.
@@ -321,7 +326,8 @@ def _standard_name(attrs: Mapping[str, Any]) -> str:
 def _listed(value: Any) -> list[Any]:
     """Numbers of an attribute, which some write as text: ``"0, 1, 2"``."""
     if isinstance(value, str):
-        return [part.rstrip("bBsSlLuU") for part in value.replace(",", " ").split()]
+        parts = value.replace(",", " ").split()
+        return [re.sub(r"(?<=[\d.])[a-zA-Z]+$", "", part) for part in parts]
     return list(np.ravel(value))
 
 

@@ -14,6 +14,9 @@ import numpy as np
 _MAX_BYTES = 1 << 26
 """Of all masks that are kept: that of a whole scene, or those of many windows."""
 
+_HUGE, _HUGE_SLACK = 1e30, 1e-3
+"""From where on a nodata value may be told with three digits, such as -3.4e38."""
+
 
 def check_nodata(nodata: Any) -> None:
     """Refuses a value of nodata that no pixel can have.
@@ -40,20 +43,40 @@ class Sentinel:
 
     def found(self, pixels: np.ndarray) -> np.ndarray | None:
         """Where pixels are nodata, by value; None: nowhere."""
-        if self.value is None or not np.isfinite(self.value):
+        if self.value is None or np.isnan(self.value):
             return None
-        kind, value = pixels.dtype, self.value
-        if kind.kind != "f":
-            equal = pixels == (int(value) if float(value).is_integer() else value)
-        elif not self.nearly or value == 0:
-            equal = pixels == value
-        else:
-            slack = 4 * float(np.finfo(kind).eps) * abs(value)
-            least, most = np.float64(value) + np.array([-slack, slack])
-            with np.errstate(over="ignore"):
-                least, most = kind.type(least), kind.type(most)
-            equal = (pixels >= least) & (pixels <= most)
+        equal = equals(pixels, self.value, nearly=self.nearly)
         return equal if equal.any() else None
+
+
+def equals(pixels: np.ndarray, value: float, *, nearly: bool = False) -> np.ndarray:
+    """Where pixels are a value that stands for nodata, as their type can hold it.
+
+    A huge one, such as the least number of a type, is often written with fewer digits
+    than it has, or as that of a wider type; nothing measured comes near it.
+
+    Args:
+        pixels: Stored numbers, of any shape.
+        value: The value, which may be infinite.
+        nearly: See ``Sentinel``.
+
+    Example:
+        >>> lost = np.array([-np.finfo("float32").max, 0.0], "float32")
+        >>> equals(lost, -3.40282e38).tolist(), equals(lost, -1.8e308).tolist()
+        ([True, False], [True, False])
+    """
+    if pixels.dtype.kind != "f":
+        whole = float(value).is_integer()  # int() keeps all digits of 64 bits
+        return np.asarray(pixels == (int(value) if whole else value))
+    info = np.finfo(pixels.dtype)
+    value = min(max(float(value), -float(info.max)), float(info.max))
+    slack = 4 * float(info.eps) if nearly else 0.0
+    slack = abs(value) * (_HUGE_SLACK if abs(value) >= _HUGE else slack)
+    with np.errstate(over="ignore"):
+        least, most = (pixels.dtype.type(value + part) for part in (-slack, slack))
+    if least == most:
+        return np.asarray(pixels == least)
+    return np.asarray((pixels >= least) & (pixels <= most))
 
 
 def valid_pixels(

@@ -14,7 +14,7 @@ from arcticdl.errors import SourceError
 from arcticdl.sources.bands import BandNames, choose_bands
 from arcticdl.sources.core.assemble import make_scene
 from arcticdl.sources.core.lazy import WindowArray
-from arcticdl.sources.core.validity import check_nodata
+from arcticdl.sources.core.validity import check_nodata, equals
 from arcticdl.sources.formats.geotiff import open_geotiff
 from arcticdl.sources.reader import LabelContext, Reader
 
@@ -143,7 +143,7 @@ class NumpyFile:
         data = self.read(bands, rows, cols)
         valid = np.isfinite(data)
         if self.nodata is not None:
-            valid &= data != self.nodata
+            valid &= ~equals(data, self.nodata)
         return valid.all(axis=0)
 
     def __getstate__(self) -> dict[str, Any]:

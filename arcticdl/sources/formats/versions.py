@@ -8,6 +8,8 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from arcticdl.sources.core.validity import equals
+
 VERSION = "expver"
 """The dimension along which the Climate Data Store lays ERA5 (1) and ERA5T (5)."""
 
@@ -80,5 +82,6 @@ class FirstPresent(BackendArray):
         attrs = self.layers[0].attrs
         lost = np.isnan(stored) if stored.dtype.kind == "f" else np.zeros(1, bool)
         for key in ("_FillValue", "missing_value"):
-            lost = lost | np.isin(stored, attrs.get(key, []))
+            for value in np.ravel(attrs.get(key, [])):
+                lost = lost | equals(stored, value)
         return lost
