@@ -178,8 +178,12 @@ def drift(
         list[str], typer.Argument(metavar="SCENE...", help="Files of new scenes.")
     ],
     fold: Annotated[
-        int, typer.Option(metavar="K", help="Whose training scenes, and whose model.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="Whose training scenes, and whose model. Default: as of predict.",
+        ),
+    ] = None,
     label: Label = None,
     limit: Annotated[
         float | None,

@@ -46,10 +46,19 @@ Folds = Annotated[
     str,
     typer.Option(metavar="K|all", help="Number of one trained fold, or all of them."),
 ]
+OneFold = Annotated[
+    str | None,
+    typer.Option(
+        metavar="K|full",
+        help="Whose model; full: that of every scene. Default: the only one that is "
+        "trained; of several that of fold 0.",
+    ),
+]
 FoldToMeasure = Annotated[
     str | None,
     typer.Option(
-        metavar="K|all", help="Whose model. Default: 0 for scenes, all for the fit."
+        metavar="K|all",
+        help="Whose model. Default: for scenes as of predict, for the fit all.",
     ),
 ]
 Overwrite = Annotated[

@@ -10,7 +10,11 @@ _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def start_for(
-    run: Path, *, fold: str | None = None, inputs: Sequence[str] = ()
+    run: Path,
+    *,
+    fold: str | int | None = None,
+    model: bool = False,
+    inputs: Sequence[str] = (),
 ) -> None:
     """Loads the backend once a run and the files of a command are known to be there.
 
@@ -19,7 +23,9 @@ def start_for(
 
     Args:
         run: Run folder, ``.keras`` file or bundle.
-        fold: Of which a model must be there; ``None``: that is the command's to say.
+        fold: What was named; ``None``: nothing.
+        model: Whether a model of ``fold`` must be there, or of the one that is meant
+            where none is named; ``False``: that is the command's to say.
         inputs: Scene files, patterns or addresses.
 
     Raises:
@@ -33,8 +39,8 @@ def start_for(
     if is_bundle(run):
         if not run.exists():
             raise FileNotFoundError(f"No such bundle: {run}")
-    elif fold is not None or run.suffix == ".keras":
-        model_files(run, fold or "all")
+    elif model or run.suffix == ".keras":
+        model_files(run, fold)
     else:
         load_run(run)
     for path in inputs:

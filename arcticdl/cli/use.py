@@ -11,6 +11,7 @@ from arcticdl.cli.options import (
     Allow,
     Folds,
     Model,
+    OneFold,
     Overwrite,
     Run,
     SetPredict,
@@ -187,11 +188,12 @@ _Out = Annotated[
     ),
 ]
 _Fold = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="K|all|full",
         help="Whose model; all: their mean, with a map of their disagreement; "
-        "full: that of every scene.",
+        "full: that of every scene. Default: the only one that is trained; of several "
+        "that of fold 0.",
     ),
 ]
 _Tta = Annotated[
@@ -227,7 +229,7 @@ def predict(
     run: Model,
     inputs: _Inputs = None,
     out: _Out = None,
-    fold: _Fold = "0",
+    fold: _Fold = None,
     tta: _Tta = None,
     products: _Products = None,
     allow: Allow = "",
@@ -254,7 +256,7 @@ def predict(
     """
     from arcticdl import experiment
 
-    start_for(run, fold=fold, inputs=inputs or ())
+    start_for(run, fold=fold, model=True, inputs=inputs or ())
     for path in experiment.predict(
         run,
         inputs or (),
@@ -286,10 +288,7 @@ def export(
         Format | None,
         typer.Option("--format", help="Default: what --out ends as, or onnx."),
     ] = None,
-    fold: Annotated[
-        str,
-        typer.Option(metavar="K|full", help="Whose model; full: that of every scene."),
-    ] = "0",
+    fold: OneFold = None,
     normalized: Annotated[
         bool,
         typer.Option(
@@ -312,7 +311,7 @@ def export(
     """
     from arcticdl import experiment
 
-    start_for(run, fold=None if fold == "all" else fold)  # which export refuses
+    start_for(run, fold=fold, model=fold != "all")  # which export refuses
     written = experiment.export(
         run,
         out,

@@ -12,7 +12,7 @@ def export(
     out: str | Path | None = None,
     *,
     format: str | None = None,
-    fold: int | str = 0,
+    fold: int | str | None = None,
     normalized: bool = False,
     overwrite: bool = False,
 ) -> Path:
@@ -24,7 +24,7 @@ def export(
             beside the model, such as ``model.onnx``.
         format: ``onnx``, ``saved_model`` or ``litert``; default: what `out` ends as, or
             ``onnx``.
-        fold: Whose model; ``"full"``: that of every scene.
+        fold: Whose model, as of `predict`; ``"full"``: that of every scene.
         normalized: Whether it shall take pixels that are already scaled.
         overwrite: Replace an existing file or folder.
 

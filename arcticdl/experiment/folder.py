@@ -253,14 +253,49 @@ def trained_folds(folder: Path) -> list[int]:
     return sorted(found)
 
 
-def chosen_folds(folder: Path, fold: str | int) -> list[int]:
-    """Numbers of the trained folds that are meant.
+def meant_fold(folder: Path, fold: Fold | None = None) -> Fold:
+    """The fold whose one model is used: the one that is named, or the only one.
+
+    Args:
+        folder: The run folder.
+        fold: What was named; ``None``: fold 0 where it is trained, else the only model
+            that there is, which may be ``FULL``.
 
     Raises:
-        ConfigError: The fold is not trained, or is the full model, which nothing tests.
+        ConfigError: None is named, and there are several without fold 0.
+        FileNotFoundError: None is named, and none is trained.
+    """
+    if fold is not None:
+        return fold
+    there: list[Fold] = [*trained_folds(folder)]
+    if 0 in there:
+        return 0
+    if (fold_path(folder, FULL) / "model.keras").is_file():
+        there.append(FULL)
+    if not there:
+        raise FileNotFoundError(
+            f"{folder} holds no trained fold. Train first: arcticdl train CONFIG"
+        )
+    if len(there) > 1:
+        raise ConfigError(
+            f"`fold` (--fold) must say whose model, as there are several and none is "
+            f"fold 0. Received: none, of {', '.join(map(str, there))} in {folder}."
+        )
+    return there[0]
+
+
+def chosen_folds(folder: Path, fold: str | int | None) -> list[int]:
+    """Numbers of the trained folds that are meant; of ``None`` as of ``meant_fold``.
+
+    Raises:
+        ConfigError: The fold is not trained, or is the full model, which nothing tests;
+            or none is named, and there are several without fold 0.
         FileNotFoundError: None is trained.
     """
     trained = trained_folds(folder)
+    fold = (
+        trained[0] if fold is None and len(trained) == 1 else meant_fold(folder, fold)
+    )
     if fold == FULL:
         raise ConfigError(
             "The full model was trained on every scene, so none is left to score it "

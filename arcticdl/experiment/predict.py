@@ -54,7 +54,7 @@ def predict(
     inputs: Sequence[str] = (),
     out: str | Path | None = None,
     *,
-    fold: int | str = 0,
+    fold: int | str | None = None,
     tta: str | None = None,
     products: Sequence[str] | None = None,
     allow: Sequence[str] = (),
@@ -75,7 +75,8 @@ def predict(
             each fold, by its own model, so that no model maps what it was trained on.
         out: A ``.tif`` or ``.nc`` for one scene, a ``.csv`` for a table, or a folder;
             default: ``maps`` in the run folder, of a bundle or a file ``maps`` here.
-        fold: Whose model; ``"full"``: that of every scene; ``"all"`` maps the inputs
+        fold: Whose model; default: fold 0 where it is trained, else the only one that
+            is. ``"full"``: that of every scene; ``"all"`` maps the inputs
             with the models of all trained folds, averaged, and writes
             ``NAME_spread.tif``, their disagreement.
         tta: Views averaged; default: as configured, ``"none"`` for a bare file.

@@ -1,5 +1,6 @@
 """A run folder loses no job, tells who holds a fold, and keeps what is not its own."""
 
+import inspect
 import multiprocessing
 import os
 import signal
@@ -7,17 +8,22 @@ import socket
 
 import pytest
 
-from arcticdl.config import load_config
+from arcticdl import experiment
+from arcticdl.config import dump_config, load_config
 from arcticdl.errors import ConfigError
 from arcticdl.experiment import folder as folder_module
+from arcticdl.experiment.bundles.models import model_files
 from arcticdl.experiment.folder import (
     FULL,
     check_run,
+    chosen_folds,
     claim_fold,
     hold_fold,
+    meant_fold,
     trained_folds,
 )
 from arcticdl.experiment.predict import _targets
+from arcticdl.files import write_text
 
 fork = multiprocessing.get_context("fork")
 
@@ -234,3 +240,51 @@ def test_a_fold_that_is_replaced_takes_the_pooled_scores_with_it(config, tmp_pat
     with hold_fold(config, folder, 0, overwrite=True):
         assert not (folder / "summary.json").exists()
     assert (folder / "notes.txt").exists() and (folder / "config.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("there", "meant"),
+    [
+        (["fold1"], 1),
+        (["fold0", "fold1", "fold2"], 0),
+        (["fold0", "full"], 0),
+        (["full"], FULL),
+    ],
+)
+def test_the_model_that_is_there_is_meant_where_no_fold_is_named(
+    there, meant, config, tmp_path
+):
+    write_text(tmp_path / "config.yaml", dump_config(config))
+    for name in there:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.keras").touch()
+    assert meant_fold(tmp_path) == meant
+    assert meant_fold(tmp_path, 7) == 7  # what is named is not second-guessed
+    path = tmp_path / (FULL if meant == FULL else f"fold{meant}") / "model.keras"
+    assert model_files(tmp_path, None)[1] == [path]
+    if meant != FULL:
+        assert chosen_folds(tmp_path, None) == [meant]
+
+
+def test_of_several_models_without_fold_0_one_must_be_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no trained fold"):
+        meant_fold(tmp_path)
+    for name in ("fold1", "fold2", "full"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.keras").touch()
+    with pytest.raises(ConfigError, match=r"--fold.*of 1, 2, full in"):
+        meant_fold(tmp_path)
+    with pytest.raises(ConfigError, match="none is fold 0"):
+        chosen_folds(tmp_path, None)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("predict", "export", "bundle", "explain", "chart_scenes", "synthesize"),
+        *("measure_novelty", "measure_anomalies"),
+    ],
+)
+def test_what_uses_one_model_names_no_fold_by_itself(name):
+    default = inspect.signature(getattr(experiment, name)).parameters["fold"].default
+    assert default is None

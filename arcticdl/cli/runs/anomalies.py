@@ -47,7 +47,7 @@ def anomalies(
     """
     from arcticdl import experiment
 
-    start_for(run, inputs=inputs or ())
+    start_for(run, fold=fold, model=bool(inputs), inputs=inputs or ())
     if not inputs:
         told = experiment.fit_anomalies(
             run,
@@ -59,6 +59,6 @@ def anomalies(
         for line in experiment.describe_anomalies(told):
             typer.echo(line)
         return
-    for found in experiment.measure_anomalies(run, inputs, fold=fold or "0"):
+    for found in experiment.measure_anomalies(run, inputs, fold=fold):
         word = "  unusual" if found.unusual else ""
         typer.echo(f"{found.scene_id} {100 * found.share:.2f} % beyond the limit{word}")

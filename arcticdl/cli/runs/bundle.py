@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from arcticdl.cli.options import Overwrite, Run
+from arcticdl.cli.options import OneFold, Overwrite, Run
 from arcticdl.cli.start import start_for
 
 
@@ -17,9 +17,7 @@ def bundle(
             "-o", "--out", help="NAME.zip, or a folder. Default: RUN/NAME_foldK.zip."
         ),
     ] = None,
-    fold: Annotated[
-        str, typer.Option(metavar="K|full", help="Whose model: a fold's, or full.")
-    ] = "0",
+    fold: OneFold = None,
     license_: Annotated[
         str | None,
         typer.Option("--license", help="Licence of the model: an SPDX name, or a URL."),
@@ -42,7 +40,7 @@ def bundle(
     """
     from arcticdl import experiment
 
-    start_for(run, fold=fold)
+    start_for(run, fold=fold, model=True)
     options = {"fold": fold, "license": license_, "sample": sample}
     typer.echo(experiment.bundle(run, out, overwrite=overwrite, **options))  # type: ignore[arg-type]
 

@@ -22,12 +22,13 @@ def charts(
         Path | None, typer.Option("-o", "--out", help="Folder. Default: RUN/charts.")
     ] = None,
     fold: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="K|full|all",
-            help="Whose model; all: the mean of all folds, of scenes that are named.",
+            help="Whose model; all: the mean of all folds, of scenes that are named. "
+            "Default: as of predict.",
         ),
-    ] = "0",
+    ] = None,
     min_area: Annotated[
         float,
         typer.Option(
@@ -59,7 +60,7 @@ def charts(
     """
     from arcticdl import experiment
 
-    start_for(run, fold=fold, inputs=inputs or ())
+    start_for(run, fold=fold, model=True, inputs=inputs or ())
     for path in experiment.chart_scenes(
         run,
         inputs or (),

@@ -25,7 +25,8 @@ _Fold = Annotated[
     str | None,
     typer.Option(
         metavar="K|all|full",
-        help="Whose model. Default: 0 for scenes, all for the importance of bands.",
+        help="Whose model. Default: for scenes as of predict, for the importance of "
+        "bands all.",
     ),
 ]
 _Methods = Annotated[
@@ -101,7 +102,7 @@ def explain(
     """
     from arcticdl import experiment
 
-    start_for(run, inputs=inputs or ())
+    start_for(run, fold=fold, model=bool(inputs), inputs=inputs or ())
     if not inputs:
         found = experiment.band_importance(run, fold=fold or "all", repeats=repeats)
         for line in experiment.describe_importance(found):
@@ -111,7 +112,7 @@ def explain(
         run,
         inputs,
         out,
-        fold=fold or "0",
+        fold=fold,
         overwrite=overwrite,
         overrides=settings or (),
         methods=split_names(methods),

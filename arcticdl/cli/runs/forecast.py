@@ -12,8 +12,11 @@ from arcticdl.cli.start import start_for
 def forecast(
     run: Run,
     fold: Annotated[
-        int, typer.Option(metavar="K", help="Number of the trained fold.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            metavar="K", help="Number of the trained fold. Default: as of predict."
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder to write. Default: foldK/forecast of the run."),
@@ -30,11 +33,12 @@ def forecast(
     Example: `arcticdl forecast runs/sea_ice_forecast`
     """
     start_for(Path(run))
-    from arcticdl.experiment.folder import fold_path
+    from arcticdl.experiment.folder import chosen_folds, fold_path
     from arcticdl.experiment.forecasts.run import FOLDER, describe_forecasts
     from arcticdl.experiment.forecasts.run import forecast as make
 
-    for line in describe_forecasts(make(run, fold=fold, out=out)):
+    (number,) = chosen_folds(Path(run), fold)
+    for line in describe_forecasts(make(run, fold=number, out=out)):
         typer.echo(line)
-    target = fold_path(Path(run), fold) / FOLDER if out is None else out
+    target = fold_path(Path(run), number) / FOLDER if out is None else out
     typer.echo(target / "forecast.html")

@@ -38,13 +38,13 @@ def novelty(
     """
     from arcticdl import experiment
 
-    start_for(run, inputs=inputs or ())
+    start_for(run, fold=fold, model=bool(inputs), inputs=inputs or ())
     if not inputs:
         told = experiment.fit_novelty(run, fold=fold or "all", quantile=quantile)
         for line in experiment.describe_novelty(told):
             typer.echo(line)
         return
-    for found in experiment.measure_novelty(run, inputs, fold=fold or "0"):
+    for found in experiment.measure_novelty(run, inputs, fold=fold):
         word = "  unusual" if found.unusual else ""
         typer.echo(
             f"{found.scene_id} {found.mean:.3f}; {100 * found.share:.0f} % of its "

@@ -22,8 +22,12 @@ def synthesize(
         Path, typer.Option(metavar="FOLDER", help="Where the scenes are written.")
     ] = Path("data/synthetic"),
     fold: Annotated[
-        str, typer.Option(metavar="K|full", help="Of the runs, whose maps are taken.")
-    ] = "0",
+        str | None,
+        typer.Option(
+            metavar="K|full",
+            help="Of the runs, whose maps are taken. Default: as of predict.",
+        ),
+    ] = None,
     scenes: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 24,
     size: Annotated[
         int | None,
@@ -52,7 +56,7 @@ def synthesize(
     from arcticdl import experiment
 
     for run in runs:
-        start_for(run, fold=fold)
+        start_for(run, fold=fold, model=True)
     made = experiment.synthesize(
         runs,
         out,

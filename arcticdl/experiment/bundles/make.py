@@ -18,7 +18,7 @@ from arcticdl.experiment.bundles import layout
 from arcticdl.experiment.bundles.models import model_files
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.evaluate import headline
-from arcticdl.experiment.folder import FULL, Fold, fold_path, load_run
+from arcticdl.experiment.folder import FULL, Fold, fold_path, load_run, meant_fold
 from arcticdl.files import atomic_folder, atomic_path, write_json, write_text
 from arcticdl.scene import scene_band_stats
 
@@ -41,7 +41,7 @@ def bundle(
     run: str | Path,
     out: str | Path | None = None,
     *,
-    fold: Fold = 0,
+    fold: Fold | None = None,
     license: str | None = None,
     sample: bool = True,
     overwrite: bool = False,
@@ -58,7 +58,7 @@ def bundle(
     Args:
         run: Run folder.
         out: A folder, or ``NAME.zip``; default: ``RUN/NAME_foldK.zip``.
-        fold: Whose model; ``"full"``: that of every scene.
+        fold: Whose model, as of `predict`; ``"full"``: that of every scene.
         license: Licence of the model, an SPDX name or a URL.
         sample: Whether a tile of the data goes along; without it random pixels on the
             scale of the training data do, for data that must not be passed on.
@@ -76,6 +76,7 @@ def bundle(
     if fold == "all":
         raise ConfigError("One bundle holds one model: name a fold, or `full`.")
     folder, config = load_run(run)
+    fold = meant_fold(folder, fold)
     (model,) = model_files(folder, fold)[1]
     target = Path(out) if out is not None else folder / f"{_stem(config, fold)}.zip"
     _check_free(target, overwrite)

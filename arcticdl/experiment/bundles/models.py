@@ -5,15 +5,22 @@ from pathlib import Path
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
 from arcticdl.experiment.bundles import layout
-from arcticdl.experiment.folder import FULL, fold_path, load_run, trained_folds
+from arcticdl.experiment.folder import (
+    FULL,
+    fold_path,
+    load_run,
+    meant_fold,
+    trained_folds,
+)
 
 
 def model_files(
-    run: Path, fold: int | str, overrides: tuple[str, ...] = ()
+    run: Path, fold: int | str | None, overrides: tuple[str, ...] = ()
 ) -> tuple[Experiment | None, list[Path]]:
     """A run's configuration and the models of a fold, or of ``"all"``.
 
-    A bare ``.keras`` file has no configuration, and a bundle holds one model.
+    Of no fold (``None``) as of ``meant_fold``. A bare ``.keras`` file has no
+    configuration, and a bundle holds one model.
     """
     if layout.is_bundle(run):
         folder = layout.open_bundle(run)
@@ -29,6 +36,7 @@ def model_files(
             raise FileNotFoundError(f"No such model: {run}")
         return None, [run]
     folder, config = load_run(run, overrides)
+    fold = meant_fold(folder, fold)
     if fold == FULL:
         path = fold_path(folder, FULL) / "model.keras"
         if not path.is_file():

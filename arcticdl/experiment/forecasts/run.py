@@ -27,7 +27,7 @@ FOLDER = "forecast"
 
 
 def forecast(
-    run: str | Path, *, fold: int = 0, out: str | Path | None = None
+    run: str | Path, *, fold: int | None = None, out: str | Path | None = None
 ) -> dict[str, Any]:
     """Forecasts from every date that a fold was tested on, and from the last one.
 
@@ -37,7 +37,7 @@ def forecast(
 
     Args:
         run: Run folder of an experiment with ``data.series.context``.
-        fold: Number of the trained fold.
+        fold: Number of the trained fold; default: as of `predict`.
         out: Folder to write; default: ``forecast`` in the fold's folder. It is
             replaced.
 

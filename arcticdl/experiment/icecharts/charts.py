@@ -33,7 +33,7 @@ def chart_scenes(
     inputs: Sequence[str] = (),
     out: str | Path | None = None,
     *,
-    fold: int | str = 0,
+    fold: int | str | None = None,
     min_area_km2: float = 1.0,
     submission: str | Path | None = None,
     allow: Sequence[str] = (),
@@ -46,8 +46,8 @@ def chart_scenes(
         inputs: Scene files; none: the scenes that the fold was tested on.
         out: Folder, in which each scene has one of its own; default: ``charts`` in the
             run folder.
-        fold: Whose model, or ``"full"``; ``"all"``: the mean of all trained folds, of
-            scenes that are named.
+        fold: Whose model, as of `predict`, or ``"full"``; ``"all"``: the mean of all
+            trained folds, of scenes that are named.
         min_area_km2: Regions of the polygons below this get what their largest
             neighbour has. The picture and the submission keep every pixel.
         submission: NetCDF to write besides, as the AutoICE challenge takes it: a

@@ -40,7 +40,7 @@ def drift(
     run: str | Path,
     inputs: Sequence[str],
     *,
-    fold: int = 0,
+    fold: int | None = None,
     label: str | None = None,
     limit: float | None = None,
     out: str | Path | None = None,
@@ -56,7 +56,7 @@ def drift(
     Args:
         run: Run folder with a trained fold.
         inputs: Files of new scenes.
-        fold: Whose training, and whose model.
+        fold: Whose training, and whose model; default: as of `predict`.
         label: Which head is asked; needed where the run has several.
         limit: Distance in standard deviations that counts as drift; default: the
             largest that a training scene has from the others.

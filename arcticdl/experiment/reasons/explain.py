@@ -22,7 +22,7 @@ def explain(
     inputs: Sequence[str],
     out: str | Path | None = None,
     *,
-    fold: int | str = 0,
+    fold: int | str | None = None,
     overwrite: bool = False,
     overrides: Sequence[str] = (),
     **wanted: Any,
@@ -34,7 +34,7 @@ def explain(
         inputs: Scene files; with a run that stacks files, the first of each scene.
         out: Folder, in which each scene has one of its own; default: ``explained`` in
             the run folder.
-        fold: Whose model, or ``"full"``.
+        fold: Whose model, or ``"full"``; default: as of `predict`.
         overwrite: Whether a scene's folder may be replaced.
         overrides: ``predict.KEY=VALUE`` texts for this call, such as
             ``"predict.tile_size_px=256"``.

@@ -16,6 +16,7 @@ from arcticdl.experiment.data.anchors import (
     find_attributes,
     replaced_path,
 )
+from arcticdl.experiment.folder import load_run, meant_fold
 from arcticdl.experiment.scenes import open_configured
 from arcticdl.experiment.synthesis.condition import one_hot_bands
 from arcticdl.experiment.synthesis.earlier import read_record, remove_scenes
@@ -44,7 +45,7 @@ def synthesize(
     runs: Sequence[str | Path],
     out: str | Path,
     *,
-    fold: str | int = 0,
+    fold: str | int | None = None,
     count: int = 24,
     size_px: int | None = None,
     mix: float = 0.5,
@@ -65,7 +66,7 @@ def synthesize(
             each of one band, in the order in which they draw. One that sees a band
             which another draws comes after it.
         out: Folder for the scenes.
-        fold: Of the runs, the same of all.
+        fold: Of the runs, the same of all; default: as of `predict`, of the first run.
         count: Number of scenes, at least 1.
         size_px: Side of a scene; ``None``: as of the training tiles.
         mix: Share of the maps that are mixed of two, 0 to 1.
@@ -94,6 +95,7 @@ def synthesize(
             f"count={count}, mix={mix}."
         )
     folder = Path(out)
+    fold = meant_fold(load_run(runs[0])[0], fold) if runs else 0
     generators = [load_generator(run, fold) for run in runs]
     seen = check_together(generators, fold)
     config = generators[0].config

@@ -200,14 +200,14 @@ def scene_errors(
 
 
 def measure_anomalies(
-    run: str | Path, inputs: Sequence[str], *, fold: str | int = 0
+    run: str | Path, inputs: Sequence[str], *, fold: str | int | None = None
 ) -> list[Any]:
     """Says of new scenes how much of them is rebuilt worse than normal scenes are.
 
     Args:
         run: Run folder, bundle, or ``.keras`` file with ``anomalies.npz`` beside it.
         inputs: Scene files.
-        fold: Whose model.
+        fold: Whose model; default: as of `predict`.
 
     Returns:
         A `inference.anomalies.measure.SceneAnomalies` for each scene.

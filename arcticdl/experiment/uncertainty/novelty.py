@@ -80,14 +80,14 @@ def fit_novelty(
 
 
 def measure_novelty(
-    run: str | Path, inputs: Sequence[str], *, fold: str | int = 0
+    run: str | Path, inputs: Sequence[str], *, fold: str | int | None = None
 ) -> list[Any]:
     """Says of new scenes how unlike the training scenes of a fold they are.
 
     Args:
         run: Run folder, bundle, or ``.keras`` file with ``novelty.npz`` beside it.
         inputs: Scene files.
-        fold: Whose model.
+        fold: Whose model; default: as of `predict`.
 
     Returns:
         A `inference.novelty.scenes.SceneNovelty` for each scene.
@@ -110,7 +110,7 @@ def measure_novelty(
 
 
 def model_of_scenes(
-    run: str | Path, inputs: Sequence[str], fold: str | int
+    run: str | Path, inputs: Sequence[str], fold: str | int | None
 ) -> tuple[Experiment | None, Path]:
     """The configuration and the one model by which scenes are measured.
 
