@@ -84,8 +84,9 @@ def check(
 ) -> None:
     """Check a configuration: keys, types, names, and options against signatures.
 
-    The network is built once, without weights that are pretrained. Data is not read.
-    Exit status 1 when something is wrong.
+    The network is built once, without weights that are pretrained. Data is not read,
+    but for the time that the first scene of a series must tell. Exit status 1 when
+    something is wrong.
 
     Example: `arcticdl config check configs/demo.yaml --set train.optimizer=SGD`
     """
@@ -95,10 +96,12 @@ def check(
     if not names_only:
         from arcticdl.cli.start import start_backend
         from arcticdl.experiment import check_network, check_options
+        from arcticdl.experiment.scenes import check_first_scene
 
         start_backend()
         check_options(checked)
         check_network(checked)
+        check_first_scene(checked)
     said = "names" if names_only else "names and options"
     typer.echo(f"{config}: {said} are right; {_found(checked.data)}")
 

@@ -1,5 +1,6 @@
 """Configured data: which files are a scene, and what they become."""
 
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,7 @@ from arcticdl.experiment.data.further import (
 )
 from arcticdl.experiment.data.gaps import open_gaps
 from arcticdl.experiment.data.recipe import recipe_of
+from arcticdl.experiment.data.series import check_series
 from arcticdl.experiment.labels.boxes import add_objects, check_annotated
 from arcticdl.experiment.labels.corrections import correct_labels, corrected_labels
 from arcticdl.experiment.labels.image_labels import image_label
@@ -69,6 +71,7 @@ def prepare(config: Experiment, overwrite: bool = False) -> TileStore:
             fit, or an attribute's pattern does not match a path. Or ``tiles.store`` is
             a file that joins stores.
         LabelError: Corrections of a label are none.
+        SeriesError: ``data.series`` needs times that scenes do not tell, or other ones.
     """
     check_preparation(config)
     if config.store_path.is_file():
@@ -79,6 +82,8 @@ def prepare(config: Experiment, overwrite: bool = False) -> TileStore:
     settings = how_prepared(config)
     scenes = open_scenes(config)
     tell_absent(scenes)
+    if config.data.series is not None:
+        check_series(scenes, config.data.series)
     return prepare_tiles(scenes, config.store_path, overwrite=overwrite, **settings)
 
 
@@ -107,6 +112,20 @@ def _least_valid_fraction(config: Experiment) -> float:
     height, width = parse_tile_size(config.tiles.size_px)
     least = 0.0 if config.data.region is None else 1.0 / (height * width)
     return max(config.tiles.min_valid_fraction, least)
+
+
+def check_first_scene(config: Experiment) -> None:
+    """Opens the first scene of a series, where data are there, for it must tell a time.
+
+    Raises:
+        SeriesError: It tells none.
+    """
+    if config.data.series is None:
+        return
+    with suppress(FileNotFoundError):  # a configuration goes before its data
+        anchor = find_anchors(config.data)[0]
+        with open_configured(config.data, anchor, with_labels=False) as scene:
+            check_series([scene], config.data.series)
 
 
 def open_scenes(config: Experiment) -> list[xr.Dataset]:

@@ -1,6 +1,7 @@
 """Series from YAML: scenes that move, seen over several dates, from files to maps."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import yaml
 from affine import Affine
 from pyproj import CRS
 
+from arcticdl.cli import main
 from arcticdl.config import load_config
 from arcticdl.errors import ConfigError, SeriesError, SplitError
 from arcticdl.experiment import evaluate, predict, prepare, train
@@ -181,6 +183,23 @@ def test_scenes_without_a_common_series_are_refused(here):
     prepare(config)
     with pytest.raises(SeriesError, match="must have several dates"):
         open_prepared(config)
+
+
+def test_scenes_that_make_no_series_are_refused_before_they_are_cut(here, capsys):
+    """Which was seen only when training began."""
+    shutil.copytree("ice", "old/ice")
+    shutil.copytree("ice", "old/sar")  # whose files tell no time
+    undated = configure("undated", data={"scenes": "old/sar/*.tif"})
+    with pytest.raises(SeriesError, match="'fram', of which 4 of 4 do not"):
+        prepare(undated)
+    assert not undated.store_path.exists()
+    assert main(["config", "check", "undated.yaml"]) == 1
+    assert "must tell its time" in capsys.readouterr().err
+    for scenes in ("sar/*.tif", "elsewhere/*.tif"):
+        configure("dated", data={"scenes": scenes})
+        assert main(["config", "check", "dated.yaml"]) == 0
+    with pytest.raises(SeriesError, match="must lie 36 h apart"):
+        prepare(configure("uneven", {"history": 2, "step_h": 36.0}))
 
 
 @pytest.mark.parametrize(

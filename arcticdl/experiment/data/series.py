@@ -1,6 +1,6 @@
 """Configured series: the store as sequences, and dates put together to be mapped."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import xarray as xr
@@ -26,6 +26,21 @@ def as_series(store: TileStore, config: Experiment) -> TileStore:
         return SeriesStore(store, series.steps, by=series.by)
     context = series.context.context
     return ForecastStore(store, series.steps, by=series.by, context=context)
+
+
+def check_series(scenes: Sequence[xr.Dataset], series: SeriesConfig) -> None:
+    """Refuses scenes that make no series before they are cut.
+
+    Raises:
+        SeriesError: A scene tells no time, or the dates of a series are uneven.
+    """
+    groups: dict[str, list[object]] = {}
+    for scene in scenes:
+        alone = scene.attrs["scene_id"] if series.by == "group" else ""
+        times = groups.setdefault(_series_of(scene, series.by) or alone, [])
+        times.append(_utc(scene.attrs.get("time")))
+    for name, times in groups.items():
+        place_dates(times, series.steps, name)
 
 
 def purged(
