@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -84,6 +85,18 @@ def test_scores_of_a_known_exponent_give_it_with_an_interval_and_a_verdict():
     assert [p["compute"] for p in found.points] == [1.0] * 5
     for point in found.points:
         assert point["interval"][0] < point["error"] < point["interval"][1]
+
+
+def test_a_mean_number_of_scenes_over_folds_is_told_in_few_digits():
+    means = (3.0, 5.0, 22 / 3)
+    found = learning_curve(
+        [
+            CurvePoint(f"n{n}", "base", n, 1e9, 100, scored(0.6 / n**0.5, seed=k))
+            for k, n in enumerate(means)
+        ]
+    )
+    assert "14.7 scenes instead of 7.3 would take 0.0" in found.verdicts[0]
+    assert max(len(number) for number in re.findall(r"[\d.]+", found.verdicts[0])) < 7
 
 
 def test_a_level_curve_and_few_test_scenes_bear_nothing_out():

@@ -212,14 +212,18 @@ def _verdicts(
 
 
 def _of_data(size: str, fit: Mapping[str, Any]) -> str:
-    twice = f"{2 * fit['num_scenes']:g} scenes instead of {fit['num_scenes']:g}"
+    now = fit["num_scenes"]  # a mean over folds, so that it may be no whole number
+    twice = f"{round(2 * now, 1):g} scenes instead of {round(now, 1):g}"
     low, _ = fit["gain_interval"]
     if low <= 0:  # draws whose error does not fall are fitted by a level
         return (
             f"{size}: one cannot tell whether more data would help; {twice} would take "
             f"{_interval(fit)} off the error."
         )
-    return f"{size}: more data would help; {twice} would take {_interval(fit)} off."
+    return (
+        f"{size}: more data would help; {twice} would take {_interval(fit)} off the "
+        "error."
+    )
 
 
 def _of_size(size: str, first: str, found: Mapping[str, Any]) -> str:
@@ -232,7 +236,7 @@ def _of_size(size: str, first: str, found: Mapping[str, Any]) -> str:
         )
     if high < 0:
         return f"A {larger} network does not help at equal compute: {than} adds " + (
-            f"{-found['gain']:.3g} ({-high:.3g} to {-low:.3g}) to the error."
+            f"{-found['gain']:.2g} ({-high:.2g} to {-low:.2g}) to the error."
         )
     return (
         f"One cannot tell whether a {larger} network helps at equal compute: {than} "
@@ -242,4 +246,4 @@ def _of_size(size: str, first: str, found: Mapping[str, Any]) -> str:
 
 def _interval(found: Mapping[str, Any]) -> str:
     low, high = found["gain_interval"]
-    return f"{found['gain']:.3g} (95 %: {low:.3g} to {high:.3g})"
+    return f"{found['gain']:.2g} (95 %: {low:.2g} to {high:.2g})"
