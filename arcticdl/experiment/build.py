@@ -205,7 +205,11 @@ def _check_upright(policy: Any, store: TileStore) -> None:
     turns = any(isinstance(step, Affine | QuarterTurn) for step in policy.steps)
     if not (turns and policy.directions.vectors):
         return
-    rising = [n for n, about in store.scenes.items() if (about["step"] or (0,))[0] > 0]
+    rising = [
+        name
+        for name, about in store.scenes.items()
+        if about["crs"] and about["step"] and about["step"][0] > 0  # else plain images
+    ]
     if rising:
         pairs = [[store.bands[k] for k in pair] for pair in policy.directions.vectors]
         raise ConfigError(

@@ -29,6 +29,7 @@ from arcticdl.models.card import get_card, model_heads
 from arcticdl.scene import BandStats, check_scene, scene_band_stats
 from arcticdl.tasks import Head
 from arcticdl.tiles import Normalizer
+from arcticdl.training.orient import refuse_rising, refuse_vectors
 
 AnyModel: TypeAlias = keras.Model | str | Path
 
@@ -104,6 +105,11 @@ class Predictor:
         self.layers = keep_observed(_novelty_once(planned), self.card)
         _check_members(self.layers, len(models), tta, mc_dropout)
         refuse_means(self.heads, len(models), tta, mc_dropout)
+        views = TTA.get(tta, ())
+        if any(view.turns or view.flip for view in views):
+            for name, head in self.heads.items():
+                refuse_vectors(name, head.outputs)
+        self._turns = any(view.turns % 2 for view in views)
         self.averaged = {"tta": tta, "mc_dropout": mc_dropout}
         self.window = window_size(tile_size_px, self.card)
         self.batch_size = batch_size
@@ -201,8 +207,11 @@ class Predictor:
         Raises:
             SceneError: The scene breaks its contract.
             BandNotFoundError: It lacks a band of the card.
+            ValueError: Views turn its vectors, and its rows run to the north.
         """
         scene = choose_bands(with_gaps(check_scene(scene), self.card), self.card)
+        if self._turns:
+            refuse_rising(scene)
         if image_stats is None and self._needs_stats:
             image_stats = scene_band_stats(scene)
         return scene, image_stats

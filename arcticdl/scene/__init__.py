@@ -29,6 +29,7 @@ from arcticdl.scene.grid import (
     grid_corners,
     grid_offset_px,
     pixel_coords,
+    rows_rise,
     scene_geobox,
     transform_points,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "pixel_coords",
     "read_values",
     "refuse_taken",
+    "rows_rise",
     "scene_band_stats",
     "scene_geobox",
     "share_attributes",

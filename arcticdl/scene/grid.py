@@ -104,6 +104,18 @@ def grid_coords(geobox: GeoBox) -> dict[str, Any]:
     return coords
 
 
+def rows_rise(scene: xr.Dataset) -> bool:
+    """Whether the rows of a scene, or of the one it was cut from, run to the north.
+
+    Args:
+        scene: A scene, or tiles put together again, whose attribute ``rows_rise`` says
+            so of the scene.
+    """
+    geobox = scene_geobox(scene)
+    rises = geobox is not None and geobox.affine.e > 0
+    return rises or bool(scene.attrs.get("rows_rise"))
+
+
 def pixel_coords(shape: Sequence[int]) -> dict[str, Any]:
     """Coordinates ``y`` and ``x`` at pixel centres, for a plain image."""
     return {"y": np.arange(shape[0]) + 0.5, "x": np.arange(shape[1]) + 0.5}

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from arcticdl.augment.batch import pixel_items
 from arcticdl.augment.directions import find_directions
 from arcticdl.boxes import is_box, move_boxes
+from arcticdl.scene import rows_rise
 
 FLIPS = {
     "flips": (True, True, True),
@@ -150,3 +152,33 @@ def turn_vectors(image: Any, bands: Sequence[str], turns: int, flip: bool) -> An
     linear = np.diag([-1.0, 1.0]) @ linear if flip else linear
     moved = np.array(image, np.float32)
     return directions.turn(moved, np.broadcast_to(linear, (len(moved), 2, 2)))
+
+
+def refuse_rising(scene: xr.Dataset) -> None:
+    """Refuses quarter turns of vectors whose v does not point up in the picture.
+
+    Raises:
+        ValueError: The scene has vectors, and rows that run to the north.
+    """
+    bands = [str(band) for band in scene["band"].values]
+    pairs = [[bands[k] for k in p] for p in find_directions(bands, None, ()).vectors]
+    if pairs and rows_rise(scene):
+        raise ValueError(
+            f"`tta` turns the vectors {pairs} with the picture, whose rows must run "
+            f"from north to south. Received: {scene.attrs.get('scene_id')!r}, with "
+            "rows from south to north. Bring it onto a grid (`grid`), or take "
+            "tta='hflip'."
+        )
+
+
+def refuse_vectors(head: str, outputs: Sequence[str]) -> None:
+    """Refuses answers that are vectors, which do not turn back with their picture.
+
+    Raises:
+        ValueError: They are.
+    """
+    if find_directions(outputs, None, ()).vectors:
+        raise ValueError(
+            "`tta` averages answers that are the same in a turned picture. Received: "
+            f"head {head!r}, whose {list(outputs)} are vectors. Take tta='none'."
+        )

@@ -2,19 +2,25 @@
 
 import gc
 import weakref
+from contextlib import nullcontext
 
 import keras
 import numpy as np
 import pytest
+import xarray as xr
+from affine import Affine
+from odc.geo.geobox import GeoBox
 from scipy.special import softmax
 
 from arcticdl.inference import forward as module
 from arcticdl.inference.forward import Member, build_forward
-from arcticdl.models import build_segmenter
+from arcticdl.inference.predictor import Predictor
+from arcticdl.models import build_multitask, build_segmenter
 from arcticdl.models.card import model_heads
-from arcticdl.scene import BandStats
+from arcticdl.scene import BandStats, grid_coords, pixel_coords
 from arcticdl.tasks import read_head
-from arcticdl.tiles import Normalizer
+from arcticdl.tiles import Normalizer, prepare
+from arcticdl.tiles.views.assemble import assemble_scene
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(3, 32, 32, 2)).astype("float32")
@@ -184,3 +190,49 @@ def test_vectors_turn_with_the_views_of_their_picture():
         np.testing.assert_allclose(answer(tta), answer("none"), atol=1e-5)
         other = answer(tta, ("a", "b", "sic"))
         assert np.abs(other - answer("none")).max() > 0.1
+
+
+def windy(*bands, outputs=("sic", "sit")):
+    """A network of two bands that answers with two values."""
+    head = {"task": "dense_regression", "num_outputs": 2}
+    told = {"task": "dense_regression", "outputs": list(outputs), "units": "1"}
+    card = {"bands": list(bands), "heads": {"found": told}, "tile_size_px": 8,
+            "normalizer": Normalizer("none", bands).to_dict()}  # fmt: skip
+    return build_multitask(
+        "plain", num_bands=2, heads={"found": head}, card=card,
+        backbone_options={"width": 2, "depth": 1},
+        decoder_options={"channels": (2,)},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_vectors_do_not_turn_where_rows_run_to_the_north(tmp_path, stored):
+    """There v points down in the picture, and was turned the other way."""
+    predictor = Predictor(windy("u10", "v10"), tile_size_px=8, tta="d4")
+    hflip = Predictor(windy("u10", "v10"), tile_size_px=8, tta="hflip")
+    for step, rises in ((-40.0, False), (40.0, True)):
+        box = GeoBox((8, 8), Affine(40, 0, 0, 0, step, 0), "EPSG:3413")
+        scene = xr.Dataset(
+            {"image": (("band", "y", "x"), np.ones((2, 8, 8), "f4"))},
+            {"band": ["u10", "v10"], **grid_coords(box)},
+            {"scene_id": "a", "time": "", "sensor": ""},
+        )
+        if stored:
+            store = prepare([scene], tmp_path / f"{rises}.tiles", tile_size_px=8)
+            scene, _ = assemble_scene(store, [0])
+        told = pytest.raises(ValueError, match=r"u10.*'a', with rows from south")
+        with told if rises else nullcontext():
+            predictor.prepare(scene, None)
+        hflip.prepare(scene, None)
+    plain = scene[["image"]].drop_vars("spatial_ref", errors="ignore")
+    plain = plain.assign_coords(pixel_coords((8, 8)))
+    plain.attrs = {"scene_id": "b", "time": "", "sensor": "", "georeferenced": False}
+    predictor.prepare(plain, None)  # whose rows run down
+
+
+def test_answers_that_are_vectors_are_not_averaged_over_views():
+    """Mirrored ones would cancel out."""
+    for tta in ("hflip", "d4"):
+        with pytest.raises(ValueError, match=r"\['u', 'v'\] are vectors"):
+            Predictor(windy("a", "b", outputs=["u", "v"]), tta=tta)
+    Predictor(windy("a", "b", outputs=["u", "x"]), tta="d4")

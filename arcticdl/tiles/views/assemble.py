@@ -51,5 +51,9 @@ def assemble_scene(
         "y": np.arange(shape[0]) + 0.5,
         "x": np.arange(shape[1]) + 0.5,
     }
-    attrs = {"scene_id": str(manifest["scene_id"].iloc[0]), "georeferenced": False}
+    name = str(manifest["scene_id"].iloc[0])
+    attrs: dict[str, object] = {"scene_id": name, "georeferenced": False}
+    about = store.scenes[name]
+    if about["crs"] and about["step"] and about["step"][0] > 0:
+        attrs["rows_rise"] = 1
     return xr.Dataset(variables, coords, {**attrs, "time": "", "sensor": ""}), labels
