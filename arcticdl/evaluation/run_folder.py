@@ -1,8 +1,9 @@
 """Reads what a run folder holds; what is missing or broken becomes a note."""
 
+import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ from arcticdl.evaluation.pool import pool_folds, results_by_head
 _RESULT_KEYS = ("images", "pooled", "scores")
 _CLASS_KEYS = ("classes", "colors", "confusion_matrix")
 _PICTURES = ("map.png", "maps/*.png", "predictions/*.png")
+
+
+NETWORKS_TAG = "arcticdl_networks"
+"""Tag of a map with digests of the files of the networks that made it."""
 
 
 @dataclass
@@ -190,9 +195,60 @@ def _checked(run: RunFolder, path: Path, *, optional: bool) -> dict[str, Any] | 
     return dict(result)
 
 
+def network_tag(models: Iterable[Path]) -> dict[str, str]:
+    """The tag of a map by which a report knows whether its networks are still there.
+
+    Args:
+        models: The networks' files.
+    """
+    return {NETWORKS_TAG: ",".join(_digests(models))}
+
+
+def _digests(models: Iterable[Path]) -> list[str]:
+    found = []
+    for path in models:
+        with path.open("rb") as file:
+            found.append(hashlib.file_digest(file, "sha256").hexdigest()[:16])
+    return found
+
+
 def _find_maps(run: RunFolder) -> list[Path]:
+    """Pictures of maps; without those of networks that the run no longer has."""
     roots = [run.path, *(fold.path for fold in run.folds)]
-    return [p for root in roots for glob in _PICTURES for p in sorted(root.glob(glob))]
+    found = [p for root in roots for glob in _PICTURES for p in sorted(root.glob(glob))]
+    makers = {path: _makers(path) for path in found}
+    if not any(makers.values()):
+        return found
+    there = {*_digests(run.path.glob("*/model.keras"))}
+    outdated = [path for path in found if not makers[path] <= there]
+    if outdated:
+        run.notes.append(
+            f"{len(outdated)} of {len(found)} maps, such as "
+            f"{_short(run, outdated[0])}, are not shown: networks made them that were "
+            f"trained or calibrated anew since. Make them anew with `arcticdl predict "
+            f"{run.path} --overwrite`, and --fold K where it is not the usual one."
+        )
+    return [path for path in found if path not in outdated]
+
+
+def _makers(picture: Path) -> set[str]:
+    """Digests of the networks that made what a picture shows; none where not told."""
+    import rasterio
+    import xarray as xr
+
+    told = None
+    try:
+        if (path := picture.with_suffix(".tif")).is_file():
+            with rasterio.open(path) as file:
+                told = file.tags().get(NETWORKS_TAG)
+        elif (path := picture.with_suffix(".nc")).is_file():
+            with xr.open_dataset(path, engine="h5netcdf") as maps:
+                told = maps.attrs.get(NETWORKS_TAG)
+        elif (path := picture.with_suffix(".json")).is_file():
+            told = json.loads(path.read_text(encoding="utf-8")).get(NETWORKS_TAG)
+    except (OSError, ValueError, rasterio.RasterioIOError):
+        return set()  # a broken map does not keep its picture from a report
+    return set(told.split(",")) if told else set()
 
 
 def _read_text(run: RunFolder, path: Path) -> str | None:

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TypeAlias
 
 from filelock import FileLock, Timeout
+from rich.console import Console
 
 from arcticdl.config import Experiment, dump_config, load_config
 from arcticdl.errors import ConfigError
 from arcticdl.files import write_json, write_text
+from arcticdl.inference.exports.formats import FORMATS
 
 
 def check_run(config: Experiment, folder: Path, *, overwrite: bool) -> None:
@@ -43,7 +45,7 @@ def check_run(config: Experiment, folder: Path, *, overwrite: bool) -> None:
 
 
 _PATIENCE_S = 3.0
-_POOLED_ENTRIES = ("report.html", "summary.json")
+_POOLED_ENTRIES = ("autoice*.json", "report.html", "robustness.*", "summary.json")
 _RUN_ENTRIES = (
     *_POOLED_ENTRIES,
     "batch_size.json",
@@ -53,7 +55,14 @@ _RUN_ENTRIES = (
     "environment.json",
     "map.png",
 )
+_EXPORTS = tuple(f"model{made.ending}*" for made in FORMATS.values())
+_ANSWER_ENTRIES = (
+    *("forecast", "importance.json", "metrics*.json", "pictures", "pictures_*"),
+    *_EXPORTS,  # with their cards
+)
+"""What a fold's network answered, or was written as; all of it can be made anew."""
 _FOLD_ENTRIES = (
+    *_ANSWER_ENTRIES,
     "*.csv",
     "*.json",
     "anomalies.npz",
@@ -67,8 +76,6 @@ _FOLD_ENTRIES = (
     "mlflow",
     "model.keras",
     "novelty.npz",
-    "pictures",
-    "pictures_*",
     "snapshots",
     "tensorboard",
     "wandb",
@@ -78,6 +85,11 @@ _MAP_ENTRIES = (
     *("*.csv", "*.gpkg", "*.nc", "*.parquet", "*.png", "*.tif", "*.zarr"),
     *("*.stac.json", "*_ice.json"),  # styles stay: they may be the user's own
 )
+_BESIDE = (
+    *("*_fold*.zip", "*_full.zip", "charts", "drift", "ensemble.keras", "explained"),
+    *("label_errors", "maps", "suggestions"),
+)
+"""What lies in a run folder beside its folds, made with their networks."""
 
 FULL = "full"
 """In place of a fold's number: trained on every scene, so no score is its own."""
@@ -129,14 +141,37 @@ def _create(config: Experiment, folder: Path, fold: Fold, overwrite: bool) -> Pa
     fold_dir = fold_path(folder, fold)
     if overwrite and stored.exists():
         if stored.read_text(encoding="utf-8") == text:
+            forget_answers(folder, fold)
             _remove(fold_dir, _FOLD_ENTRIES)
-            if fold != FULL:  # they tell the scores of the network that goes
-                _remove(folder, _POOLED_ENTRIES)
         else:
             _remove_run(folder, fold)
     write_text(stored, text)
     fold_dir.mkdir(exist_ok=True)
     return fold_dir
+
+
+def forget_answers(folder: Path, fold: Fold) -> None:
+    """Removes the scores and exports of a fold's network, which is now another.
+
+    What only commands with a name of their own made, such as maps, stays, and is told.
+    """
+    _tell_outdated(folder, fold)
+    _remove(fold_path(folder, fold), _ANSWER_ENTRIES)
+    if fold != FULL:  # they tell the scores of the network that goes
+        _remove(folder, _POOLED_ENTRIES)
+
+
+def _tell_outdated(folder: Path, fold: Fold) -> None:
+    """Says what a network has made that is replaced, and that does not go with it."""
+    if not (fold_path(folder, fold) / "model.keras").is_file():
+        return
+    there = sorted({path.name for entry in _BESIDE for path in folder.glob(entry)})
+    if there:
+        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(
+            f"note: {', '.join(there)} in {folder} stay. What the replaced "
+            f"network of {fold_path(folder, fold).name} made there is outdated: make "
+            "it anew, with --overwrite"
+        )
 
 
 def _remove_run(folder: Path, mine: Fold) -> None:
@@ -154,7 +189,7 @@ def _remove_run(folder: Path, mine: Fold) -> None:
 
 def _remove(folder: Path, entries: tuple[str, ...]) -> None:
     """Removes entries of a folder, and the folder where nothing else is left."""
-    for path in [found for entry in entries for found in folder.glob(entry)]:
+    for path in {found for entry in entries for found in folder.glob(entry)}:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

@@ -16,6 +16,7 @@ import numpy as np
 import rasterio
 import xarray as xr
 
+from arcticdl.evaluation.run_folder import network_tag
 from arcticdl.files import (
     refuse_existing,
     refuse_sources,
@@ -87,7 +88,7 @@ class SceneWriter:
         finish += [predictor.averaged] if predictor.averaged != usual else []
         finish += self._line_told()
         self.digest = digest_of(models, json.dumps(finish) if any(finish) else "")
-        self.tags = {MODEL_TAG: self.digest, **tags}
+        self.tags = {MODEL_TAG: self.digest, **network_tag(models), **tags}
 
     def _line_told(self) -> list[Any]:
         """How the line is traced, where the models' files do not tell all of it."""

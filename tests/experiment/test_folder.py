@@ -242,6 +242,28 @@ def test_a_fold_that_is_replaced_takes_the_pooled_scores_with_it(config, tmp_pat
     assert (folder / "notes.txt").exists() and (folder / "config.yaml").exists()
 
 
+def test_what_a_replaced_network_made_goes_or_is_told(config, tmp_path, capsys):
+    folder = tmp_path / "run"
+    with hold_fold(config, folder, 1, overwrite=False) as fold_dir:
+        (fold_dir / "model.keras").touch()
+    for name in ("forecast", "model_saved"):
+        (fold_dir / name).mkdir()
+        (fold_dir / name / "part").touch()
+    for name in ("model.onnx", "model.onnx.card.json", "model.tflite", "notes.txt"):
+        (fold_dir / name).touch()
+    (folder / "autoice.json").touch()
+    (folder / "maps").mkdir()
+    (folder / "maps" / "scene.tif").touch()
+    with hold_fold(config, folder, 0, overwrite=True):  # fold 1 has another network
+        assert (folder / "autoice.json").exists() is False
+        assert len(list(fold_dir.iterdir())) == 7
+    assert "note:" not in capsys.readouterr().err
+    with hold_fold(config, folder, 1, overwrite=True):
+        assert [path.name for path in fold_dir.iterdir()] == ["notes.txt"]
+    assert (folder / "maps" / "scene.tif").exists()
+    assert f"maps in {folder} stay" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("there", "meant"),
     [

@@ -50,4 +50,4 @@ def calibrate(
     found = experiment.calibrate(run, fold=fold, overrides=(*(set_ or ()), *given))
     for line in experiment.describe_calibration(found):
         typer.echo(line)
-    typer.echo("scores of before no longer hold: run `arcticdl evaluate` again")
+    typer.echo("scores and exports of before are removed: run arcticdl evaluate again")

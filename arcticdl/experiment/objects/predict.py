@@ -12,6 +12,7 @@ import xarray as xr
 
 from arcticdl.config.predict import PredictConfig
 from arcticdl.errors import ConfigError
+from arcticdl.evaluation.run_folder import network_tag
 from arcticdl.experiment.products import MODEL_TAG, digest_of
 from arcticdl.files import (
     remove_orphans,
@@ -91,7 +92,8 @@ class ObjectWriter:
         self.finder, self.tested = finder, tested
         self.count_score = settings.objects.count_score
         rules = settings.objects.model_dump_json()
-        self.tags = {MODEL_TAG: digest_of(models, rules), **tags}
+        known = {MODEL_TAG: digest_of(models, rules), **network_tag(models)}
+        self.tags = {**known, **tags}
         self.resume, self.overwrite = resume, overwrite
 
     def write_all(self, scenes: Sequence[xr.Dataset], folder: Path) -> list[Path]:

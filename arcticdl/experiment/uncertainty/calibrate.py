@@ -13,6 +13,7 @@ from arcticdl.experiment.folder import (
     Fold,
     chosen_folds,
     fold_path,
+    forget_answers,
     load_run,
     write_json,
 )
@@ -27,7 +28,8 @@ def calibrate(
     Each model is calibrated on the validation part of its fold: it has not learnt from
     it, and what tests the fold stays unseen. ``predict.calibration`` says how. The
     model is replaced by one with the same weights, whose answers, maps, scores and
-    exports are calibrated; ``method: none`` takes an earlier calibration away.
+    exports are calibrated; ``method: none`` takes an earlier calibration away. Scores
+    and exports of before are removed: make them anew.
 
     Args:
         run: Run folder.
@@ -77,6 +79,7 @@ def calibrate(
             batch_size=settings.batch_size,
             seed=config.seed,
         )
+        forget_answers(folder, number)
         write_json(path.with_name("calibration.json"), told)
         save_model(model, path)
         found[number] = told
