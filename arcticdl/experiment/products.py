@@ -230,7 +230,6 @@ class SceneWriter:
             return
         if self._moves(scene):
             scene = maps.drop_vars(list(maps.data_vars))
-        self._write_products(maps, scene, target, self.products)
         line = self.predictor.line
         if line is not None:
             heads = {n: head.classes for n, head in self.predictor.heads.items()}
@@ -240,6 +239,7 @@ class SceneWriter:
             # Whole maps of the classes that are needed, and of no other.
             prob = maps[f"{prefix}prob"][codes].values
             write_line_maps(np.moveaxis(prob, 0, -1), line.classes, scene, target, line)
+        self._write_products(maps, scene, target, self.products)  # pictures show lines
 
     @contextmanager
     def _first_map(self, target: Path, scene: xr.Dataset) -> Iterator[Path]:
@@ -285,10 +285,11 @@ class SceneWriter:
         if not (self.overwrite or (self.resume and not target.exists())):
             _refuse([path for path in found if path.exists()])
         for made, final in zip(files, found, strict=True):
-            if made.is_dir():
-                replace_folder(made, final)
-            else:
-                os.replace(made, final)
+            (replace_folder if made.is_dir() else os.replace)(made, final)
+        line = target.with_name(f"{target.stem}_line.tif")
+        if line not in found and line.is_file() and _digest_in(line) is None:
+            line.unlink()  # of an earlier call: no line was traced now
+            line.with_suffix(".gpkg").unlink(missing_ok=True)
         return [found[-1], *found[:-1]]
 
     def _check_same_models(self, target: Path) -> None:
@@ -341,8 +342,7 @@ def _digest_in(target: Path) -> str | None:
         with xr.open_dataset(target, engine="h5netcdf") as maps:
             return maps.attrs.get(MODEL_TAG)
     with rasterio.open(target) as file:
-        found: str | None = file.tags().get(MODEL_TAG)
-        return found
+        return str(file.tags().get(MODEL_TAG, "")) or None
 
 
 def digest_of(models: Sequence[Path], finish: str = "") -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import rasterio
 import yaml
+from PIL import Image
 
 from arcticdl.cli import main
 from arcticdl.experiment import evaluate, headline
@@ -65,6 +66,17 @@ def test_a_line_is_traced_of_the_classes_that_its_rule_names(model, monkeypatch)
         rows, cols = np.nonzero(file.read(1))
         assert float(file.tags()["confidence"]) > 0.8
     assert set(rows.tolist()) == {30} and 6 <= cols.min() <= 10 and cols.max() == 47
+
+    # The picture shows the line: each of its pixels, in both panels, and its name.
+    assert main(["predict", model, "a.tif", "-o", "maps", "--resume"]) == 0
+    sheet = np.asarray(Image.open("maps/a.png"))
+    drawn = (sheet == (0xD4, 0x14, 0x5A)).all(-1)
+    zoom = 480 // 64
+    across = drawn.sum(axis=1).max()
+    # The graticule lies over a few of them.
+    assert 1.9 * len(cols) * zoom <= across <= 2 * (len(cols) + 1) * zoom
+    assert main(["predict", model, "a.tif", "-o", "b.tif"]) == 0
+    np.testing.assert_array_equal(np.asarray(Image.open("b.png")) == sheet, True)
 
 
 def test_a_line_whose_sides_no_head_knows_is_refused(model):
@@ -173,6 +185,9 @@ def test_a_line_is_switched_off_for_one_call(run, tmp_path, capsys):
     assert "was made by other models" in capsys.readouterr().err
     assert main(["predict", run, SCENE, "-o", out, "--overwrite"]) == 0
     assert len(list(tmp_path.glob("*_line.*"))) == 2
+    # A line of before is not left beside a map that has none.
+    assert main(["predict", run, SCENE, "-o", out, *none, "--overwrite"]) == 0
+    assert not list(tmp_path.glob("*_line.*"))
     assert Predictor("runs/demo/fold0/model.keras", line=False).line is None
 
 

@@ -124,3 +124,22 @@ def test_numbers_that_are_all_one_are_painted():
 def test_a_scene_without_anything_to_paint_is_refused():
     with pytest.raises(ValueError, match="must hold `image` or a label"):
         scene_picture(xr.Dataset({"a": (("y", "x"), np.zeros((2, 2)))}))
+
+
+def test_a_traced_line_is_drawn_where_it_is_and_wide_enough_to_be_seen():
+    codes = np.zeros((1500, 1500), "uint8")
+    line = np.zeros(codes.shape, bool)
+    line[701, 100:900] = True  # a row that thinning by 2 would skip
+    sides = ("y", "x")
+    scene = xr.Dataset({"ice": (sides, codes, FLAGS)})
+    sheet = np.asarray(scene_picture(scene, lines={"front": line}))
+    row, col = np.argwhere((sheet == COLORS[0]).all(-1)).min(axis=0)
+    rows, cols = np.argwhere((sheet == (0xD4, 0x14, 0x5A)).all(-1)).T
+    inside = cols < col + 750  # the legend is right of it
+    assert np.median(rows[inside]) - row == 350
+    assert cols[inside].min() - col == 49  # from 50, and one beside it
+    assert cols[inside].max() - col == 450
+    assert np.ptp(rows[inside]) == 2  # 3 px thick
+    assert (~inside).any()
+    plain = np.asarray(scene_picture(scene, lines={"front": line & False}))
+    np.testing.assert_array_equal(plain, np.asarray(scene_picture(scene)))

@@ -1,8 +1,10 @@
-"""A picture to look at: the scene beside its maps, with legend, scale and north."""
+"""A picture to look at: the scene beside its maps and line, with legend and north."""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import rasterio
 import xarray as xr
 
 from arcticdl.files import atomic_path
@@ -15,7 +17,10 @@ _KEPT = ("anomaly", "cluster", "filled")
 
 
 def write_png(maps: xr.Dataset, scene: xr.Dataset | None, stem: Path) -> None:
-    """Draws the scene, where it is given, and the chief maps as ``NAME.png``."""
+    """Draws the scene, where it is given, and the chief maps as ``NAME.png``.
+
+    A line that was traced, ``NAME_line.tif``, is drawn over them.
+    """
     from arcticdl.plots.painted import scene_picture
 
     chosen = _panels(maps)
@@ -28,9 +33,19 @@ def write_png(maps: xr.Dataset, scene: xr.Dataset | None, stem: Path) -> None:
     both = xr.Dataset(pixels, place, where.attrs)
     title = str(where.attrs.get("scene_id", stem.name))
     (path,) = PRODUCT.files(maps, stem)
-    picture = scene_picture(both, list(chosen), title=title)
+    lines = _traced(stem)
+    picture = scene_picture(both, list(chosen), title=title, lines=lines)
     with atomic_path(path) as part:
         picture.save(part, compress_level=_COMPRESSION)
+
+
+def _traced(stem: Path) -> dict[str, np.ndarray]:
+    """The line beside the maps, by its name."""
+    path = stem.with_name(f"{stem.name}_line.tif")
+    if not path.is_file():
+        return {}
+    with rasterio.open(path) as file:
+        return {file.descriptions[0] or "line": file.read(1) == 1}
 
 
 def _panels(maps: xr.Dataset) -> dict[str, xr.DataArray]:

@@ -1,11 +1,11 @@
 """A scene beside its maps, painted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 
 from arcticdl.plots.cartography import (
     chosen_panels,
@@ -36,10 +36,15 @@ from arcticdl.void import VOID_CLASS
 _MAX_SIDE_PX = 1000
 _ENLARGED_TO_PX = 480
 _MARGIN_PX = 14
+_LINE_COLOR, _LINE_RIM = "#d4145a", "#ffffff"
 
 
 def scene_picture(
-    scene: Any, label: str | Sequence[str] | None = None, *, title: str = ""
+    scene: Any,
+    label: str | Sequence[str] | None = None,
+    *,
+    title: str = "",
+    lines: Mapping[str, np.ndarray] | None = None,
 ) -> Image.Image:
     """Paints what `arcticdl.plots.scene_map` draws, in a twentieth of its time.
 
@@ -48,6 +53,8 @@ def scene_picture(
         label: The label variable, or several; by default the first that names its
             classes.
         title: Title of the picture.
+        lines: Name -> boolean (y, x), ``True`` on a traced line such as a glacier's
+            front; drawn over the scene and over maps of classes, wider than it is.
 
     Returns:
         An RGB image. Each pixel of the scene is a square of it, of several px where the
@@ -70,6 +77,8 @@ def scene_picture(
     thin = scene.isel(y=slice(None, None, step), x=slice(None, None, step))
     zoom = max(1, _ENLARGED_TO_PX // max(thin.sizes["y"], thin.sizes["x"]))
     panels = [_panel(thin, name, zoom) for name in names]
+    for name, line in (lines or {}).items():
+        panels = [_with_line(panel, name, line, step, zoom) for panel in panels]
     graticule = graticule_of(thin)
     return _sheet(panels, graticule, zoom, title, reference_line(scene))
 
@@ -135,6 +144,25 @@ def _panel(scene: Any, name: str, zoom: int) -> Panel:
     scale = Scale(low, high, strip.astype(np.uint8), "" if units == "1" else units)
     pixels = _enlarged(scaled_rgb(values, low, high, shades), zoom)
     return Panel(pixels, title, scale=scale)
+
+
+def _with_line(
+    panel: Panel, name: str, line: np.ndarray, step: int, zoom: int
+) -> Panel:
+    """A panel of the scene or of classes with a line over it, rimmed to be seen."""
+    if panel.scale is not None or not line.any():
+        return panel
+    pixels = panel.pixels.copy()
+    at = np.argwhere(line) // step * zoom + zoom // 2
+    for color, reach in ((_LINE_RIM, zoom // 2 + 3), (_LINE_COLOR, zoom // 2 + 2)):
+        around = np.argwhere(np.ones((2 * reach - 1,) * 2)) - (reach - 1)
+        around = around[(around**2).sum(axis=1) < reach**2]
+        rows, cols = np.unique((at[:, None] + around).reshape(-1, 2), axis=0).T
+        inside = (rows >= 0) & (cols >= 0)
+        inside &= (rows < pixels.shape[0]) & (cols < pixels.shape[1])
+        pixels[rows[inside], cols[inside]] = ImageColor.getrgb(color)
+    told = [*panel.classes, (name, _LINE_COLOR)] if panel.classes else panel.classes
+    return panel._replace(pixels=pixels, classes=told)
 
 
 def _enlarged(picture: np.ndarray, zoom: int) -> np.ndarray:
