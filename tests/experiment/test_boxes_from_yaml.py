@@ -127,6 +127,51 @@ def test_images_absent_from_the_annotations_are_refused():
         prepare(configure())
 
 
+def test_folders_tell_images_of_one_name_apart():
+    images, annotations = read()
+    rows = ["path,scene_id"]
+    for number, entry in enumerate(images):
+        Path(f"images/{number}").mkdir()
+        shutil.move(f"images/{entry['file_name']}", f"images/{number}/0001.png")
+        # As tools on Windows and on others write it, from another machine's root.
+        entry["file_name"] = ("photos\\{}\\0001.png", "photos/{}/0001.png")[
+            number % 2
+        ].format(number)
+        rows.append(f"images/{number}/0001.png,photo{number}")
+    write(images, annotations)
+    Path("scenes.csv").write_text("\n".join(rows))
+    store = prepare(configure(table="scenes.csv", scenes=None))
+    left = [float(store.scene_boxes("seals", f"photo{n}")[0, 0]) for n in range(6)]
+    assert left == [5, 6, 7, 8, 9, 10]  # bbox x = 2 + number, 6 px wide: its centre
+    write([{**images[0], "file_name": "0001.png"}], annotations[:1])
+    with pytest.raises(LabelError, match=r"'0001.png', whose name both images/0/0001"):
+        prepare(configure(table="scenes.csv", scenes=None))
+
+
+def test_a_scene_of_an_empty_vector_file_holds_no_object():
+    import rasterio
+    from affine import Affine
+
+    profile = {"driver": "GTiff", "height": 16, "width": 24, "count": 1}
+    for number in range(2):
+        place = Affine(10, 0, 500_000, 0, -10, 8_000_000 - 1000 * number)
+        pixels = np.random.default_rng(number).integers(1, 99, (1, 16, 24), "uint8")
+        with rasterio.open(f"images/{number}.tif", "w", **profile, dtype="uint8",
+                           crs="EPSG:32633", transform=place) as file:  # fmt: skip
+            file.write(pixels)
+    area = box(500_020, 7_999_900, 500_080, 7_999_950)  # columns 2 to 8, rows 5 to 10
+    marked = gpd.GeoDataFrame({"kind": ["seal"]}, geometry=[area], crs="EPSG:32633")
+    marked.to_file("images/0.geojson")
+    marked.iloc[:0].to_file("images/1.geojson")
+    label = {"file": {"replace": {".tif": ".geojson"}}}
+    label |= {"options": {"attribute": "kind"}}
+    store = prepare(configure(label, scenes="images/*.tif"))
+    assert np.allclose(
+        store.scene_boxes("seals", "0"), [[5, 7.5, 6, 5, 0, 0]], atol=0.1
+    )
+    assert store.scene_boxes("seals", "1").shape == (0, 6)
+
+
 def test_faults_of_boxes_are_refused_and_told():
     images, annotations = read()
     write(images, [*annotations, {**annotations[0], "id": 9, "bbox": [40, 0, 5, 5]}])

@@ -247,6 +247,9 @@ def test_yolo_needs_names_and_voc_its_parts(scene, tmp_path):
     (tmp_path / "a.xml").write_text(VOC.replace("bndbox", "box"))
     with pytest.raises(SourceError, match="must have a `bndbox`"):
         add_boxes(scene, "s", tmp_path / "a.xml")
+    (tmp_path / "a.xml").write_text(VOC.replace(">40<", ">0<"))
+    with pytest.raises(SourceError, match=r"object 1, 'seal', with x from 1 to 0 and"):
+        add_boxes(scene, "s", tmp_path / "a.xml")
     (tmp_path / "b.txt").write_text("seal 1 2 3")
     with pytest.raises(SourceError, match="one of the formats"):
         add_boxes(scene, "s", tmp_path / "b.txt")

@@ -231,6 +231,20 @@ def test_the_layer_is_chosen_and_never_the_first(tmp_path, image):
         open_scene(image, labels={"g": path}, label_options={"layer": "outline"})
 
 
+@pytest.mark.parametrize("name", ["no.gpkg", "no.geojson"])
+def test_a_layer_without_a_feature_says_that_nothing_is_there(tmp_path, image, name):
+    none = gpd.GeoDataFrame({"kind": []}, geometry=[], crs="EPSG:4326")
+    none.to_file(tmp_path / name)
+    for options in ({"attribute": "kind"}, {"pixels": "coverage"}, {"buffer_m": 9.0}):
+        label = {"ice": (tmp_path / name, ("water", "floe"))}
+        drawn = open_scene(image, labels=label, label_options=options)["ice"]
+        assert (drawn.values == 0).all()
+        void = open_scene(
+            image, labels=label, label_options=options | {"background": "void"}
+        )
+        assert (void["ice"].values == 255).all()
+
+
 def test_what_cannot_be_a_label_is_refused(tmp_path, image):
     path = tmp_path / "a.shp"
     FEATURES.to_file(path)

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from arcticdl.boxes import IGNORE, BoxRule
 from arcticdl.config import DataConfig, Experiment, LabelConfig
-from arcticdl.errors import ConfigError, LabelError, SplitError
+from arcticdl.errors import ConfigError, LabelError, SourceError, SplitError
 from arcticdl.experiment.data.anchors import Anchor, find_file, lacks_file
 from arcticdl.scene import box_label, class_attributes
 from arcticdl.sources import add_boxes
 from arcticdl.sources.boxes.read import find_format
 from arcticdl.sources.boxes.table import BOX_FORMATS
-from arcticdl.sources.formats.coco import read_coco
+from arcticdl.sources.formats.coco import CocoFile, image_path, read_coco
 from arcticdl.tiles import TileStore
 
 _SHOWN = 5
@@ -52,22 +52,27 @@ def add_objects(scene: xr.Dataset, data: DataConfig, anchor: Anchor) -> xr.Datas
 
 
 def check_annotated(data: DataConfig, anchors: Sequence[Anchor]) -> None:
-    """Refuses files of annotations that name images which are no scenes.
+    """Refuses files of annotations that name images which are no scenes, or two.
 
     Raises:
-        LabelError: One does, and nobody has said that these may be left out.
+        LabelError: One does, and nobody has said that these may be left out; or one
+            image would be two scenes, which both had its objects.
     """
     named = {PurePath(anchor.path).name for anchor in anchors}
     stems = {anchor.scene_id for anchor in anchors}
     for name, label in data.labels.items():
-        if label.boxes is None or label.boxes.absent_images == "leave_out":
+        if label.boxes is None:
             continue
         if label.file is None or label.file.path is None or "*" in label.file.path:
             continue
         path = label.file.path
         if PurePath(path).suffix != ".json" or _format(path, label) != "coco":
             continue
-        files = [PurePath(str(e["file_name"])) for e in read_coco(path).images.values()]
+        coco = read_coco(path, absent_images=label.boxes.absent_images)
+        _refuse_shared(coco, anchors, label)
+        if label.boxes.absent_images == "leave_out":
+            continue
+        files = [image_path(entry["file_name"]) for entry in coco.images.values()]
         absent = sorted(
             str(f) for f in files if f.name not in named and f.stem not in stems
         )
@@ -78,6 +83,25 @@ def check_annotated(data: DataConfig, anchors: Sequence[Anchor]) -> None:
                 f"{absent[:_SHOWN]}. Complete the scenes, or leave these annotations "
                 f"out by `data.labels.{name}.boxes.absent_images: leave_out`."
             )
+
+
+def _refuse_shared(
+    coco: CocoFile, anchors: Sequence[Anchor], label: LabelConfig
+) -> None:
+    """Refuses an image whose objects two scenes would have."""
+    taken: dict[Any, str] = {}
+    for anchor in anchors if "image" not in label.options else ():
+        try:
+            key = coco.find(anchor.path)
+        except SourceError:  # which opening the scene tells
+            continue
+        if key in taken:
+            raise LabelError(
+                f"Each image of {coco.path} must be one scene. Received: "
+                f"{coco.images[key]['file_name']!r}, whose name both {taken[key]} and "
+                f"{anchor.path} have. Give the folders in its `file_name` as well."
+            )
+        taken[key] = anchor.path
 
 
 def refuse_empty(

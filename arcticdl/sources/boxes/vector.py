@@ -30,6 +30,8 @@ def read_boxes(
 ) -> FoundImage:
     """Reads the objects that touch a scene; each feature is one object.
 
+    A layer without a feature says that the scene holds none.
+
     Args:
         path: The file.
         scene: A scene with a grid, which may be any: coordinates are brought there.
@@ -50,7 +52,7 @@ def read_boxes(
             f"{scene.attrs.get('scene_id')!r}, which has none; bring it onto one by "
             "`grid.align`, in a configuration `data.grid`."
         )
-    table = read_features(path, layer=layer, crs=crs)
+    table = read_features(path, layer=layer, crs=crs, none=True)
     wrong = sorted(set(table.geom_type) - set(_FLAT))
     if wrong:
         raise LabelError(
@@ -84,6 +86,8 @@ def _categories(
                 f"{list(classes)}."
             )
         return [classes[0]] * len(table)
+    if table.empty:  # some formats lose their columns then
+        return []
     columns = [str(name) for name in table.columns if name != table.geometry.name]
     check_choice("attribute", attribute, columns)
     if table[attribute].isna().any():

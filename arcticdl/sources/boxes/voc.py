@@ -48,7 +48,8 @@ def read_boxes(
             write them.
 
     Raises:
-        SourceError: It is no such file, or an object lacks its name or its box.
+        SourceError: It is no such file, or an object lacks its name or its box, or a
+            box ends before it begins.
     """
     if first_pixel not in (0, 1):
         raise SourceError(f"`first_pixel` must be 0 or 1. Received: {first_pixel!r}.")
@@ -84,6 +85,12 @@ def _read_object(
             f"{name}, {category!r}, without."
         )
     left, top, right, bottom = _numbers(box, _EDGES, path)
+    if right < left or bottom < top:
+        raise SourceError(
+            f"Edges of a `bndbox` of {path} must rise, xmin to xmax and ymin to ymax. "
+            f"Received: {name}, {category!r}, with x from {left:g} to {right:g} and y "
+            f"from {top:g} to {bottom:g}. Correct the file."
+        )
     points = corners(left - first_pixel, top - first_pixel, right, bottom)
     return FoundObject(name, category, points, has_outline=False, ignored=ignored)
 

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -81,25 +81,32 @@ class CocoFile:
             return next(iter(self.images))
         if image in self.images and not isinstance(image, str):
             return image
-        name = PurePosixPath(str(image)).name
-        named = {k: str(v["file_name"]) for k, v in self.images.items()}
-        found = [key for key, file in named.items() if file == str(image)]
-        found = found or [k for k, f in named.items() if PurePosixPath(f).name == name]
-        # By the name without its ending, such as a scene has; a dot is none by itself.
-        stems = [(k, PurePosixPath(file).stem) for k, file in named.items()]
-        found = found or [key for key, stem in stems if stem == name]
-        if PurePosixPath(name).suffix.lower() in IMAGE_ENDINGS:
-            bare = PurePosixPath(name).stem
-            found = found or [key for key, stem in stems if stem == bare]
+        names, stems = self._named
+        path = PurePosixPath(str(image))
+        # Without its ending, as a scene's name is; a dot is none by itself.
+        bare = path.stem if path.suffix.lower() in IMAGE_ENDINGS else path.name
+        found = names.get(path.name) or stems.get(path.name) or stems.get(bare)
         found = found or [key for key in self.images if key == image]
+        alike = {key: _alike(self.images[key]["file_name"], image) for key in found}
+        found = [key for key in found if alike[key] == max(alike.values())]
         if len(found) != 1:
             raise SourceError(
                 f"`image` must be the file name or identifier of one of the "
-                f"{len(named)} images of {self.path}, such as "
-                f"{sorted(named.values())[:3]}. Received: image={image!r}, which "
-                f"{len(found)} of them match."
+                f"{len(self.images)} images of {self.path}, such as "
+                f"{sorted(str(v['file_name']) for v in self.images.values())[:3]}. "
+                f"Received: image={image!r}, which {len(found)} of them match."
             )
         return found[0]
+
+    @cached_property
+    def _named(self) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
+        """Identifiers by the name of the image's file, and by it without ending."""
+        by: tuple[dict[str, list[Any]], dict[str, list[Any]]] = {}, {}
+        for key, entry in self.images.items():
+            path = image_path(entry["file_name"])
+            by[0].setdefault(path.name, []).append(key)
+            by[1].setdefault(path.stem, []).append(key)
+        return by
 
     def size(self, image_id: Any) -> tuple[int, int]:
         """Rows and columns of an image."""
@@ -121,6 +128,18 @@ class CocoFile:
                                  vertices))
             for entry in self.annotations.get(image_id, [])
         ]  # fmt: skip
+
+
+def image_path(name: Any) -> PurePosixPath:
+    """The path of an image's file, which may come from Windows."""
+    return PurePosixPath(str(name).replace("\\", "/"))
+
+
+def _alike(name: Any, image: Any) -> float:
+    """How many folders above two files have the same names; infinite: all of them."""
+    both = [image_path(path).parts[-2::-1] for path in (name, image)]
+    apart = [one != other for one, other in zip(*both, strict=False)] + [True]
+    return math.inf if name == str(image) else apart.index(True)
 
 
 def read_coco(path: str | Path, *, absent_images: str = "refuse") -> CocoFile:
@@ -304,7 +323,7 @@ def open_coco(
         layer.variable(("band", "y", "x"), attrs),
         chosen,
         valid=valid.variable(("y", "x")),
-        attrs={"scene_id": PurePosixPath(coco.images[image_id]["file_name"]).stem},
+        attrs={"scene_id": image_path(coco.images[image_id]["file_name"]).stem},
     )
 
 

@@ -38,7 +38,7 @@ MAX_UNZIPPED_BYTES, MAX_COMPRESSION = 2 * 1024**3, 200
 _SEGMENT_DEGREES = 0.1  # edges in degrees are bent in a projection
 _DAMAGED = (RuntimeError, ValueError, NameError, OSError, shapely.errors.ShapelyError)
 _GEOJSON = re.compile(rb'"type"\s*:\s*"Feature(Collection)?"')
-_HEMISPHERE = (-180.0, -60.0, 180.0, 90.0)
+_HEMISPHERES = {True: (-180.0, -60.0, 180.0, 90.0), False: (-180.0, -90.0, 180.0, 60.0)}
 _PLANES = {True: "EPSG:3413", False: "EPSG:3031"}
 
 
@@ -98,19 +98,22 @@ def open_vector_label(
         ValueError: An unknown choice.
     """
     check_choice("pixels", pixels, PIXEL_RULES)
-    table = read_features(path, layer=layer, crs=crs)
+    table = read_features(path, layer=layer, crs=crs, none=True)
     codes, attrs = _class_codes(table, context, attribute, values)
     outside = _code(background, "background")
     if attribute is None and not context.classes and outside == 0:
         attrs = class_attributes(["background", context.name])
     read = _drawing(table, codes, context, buffer_m, pixels, outside)
-    shape = tuple(context.scene["image"].shape[1:])
-    lazy = WindowArray(shape, np.uint8, read).variable(("y", "x"), attrs)
-    return context.as_label(lazy)
+    lazy = WindowArray(context.scene["image"].shape[1:], np.uint8, read)
+    return context.as_label(lazy.variable(("y", "x"), attrs))
 
 
 def read_features(
-    path: str | Path, *, layer: str | None = None, crs: Any = None
+    path: str | Path,
+    *,
+    layer: str | None = None,
+    crs: Any = None,
+    none: bool = False,
 ) -> gpd.GeoDataFrame:
     """Reads the features of a file.
 
@@ -118,6 +121,7 @@ def read_features(
         path: The file; a zipped shapefile may be named by its ``.zip``.
         layer: Layer of the file, where it has several.
         crs: CRS of the coordinates, in place of what the file says.
+        none: Whether a layer without a feature is an answer: that nothing is there.
 
     Returns:
         The features that have a geometry, with their columns and a CRS.
@@ -129,6 +133,8 @@ def read_features(
     if Path(path).suffix.lower() == ".zip":
         check_zip(Path(path), MAX_UNZIPPED_BYTES, MAX_COMPRESSION)
     table = read_table(path, layer)
+    if none and table.empty:
+        return table if table.crs is not None else table.set_crs("EPSG:4326")
     table = table[~(table.geometry.isna() | table.geometry.is_empty)]
     if table.empty:
         raise SourceError(f"{path} must hold a feature with a geometry. Received: 0.")
@@ -186,7 +192,7 @@ def _class_codes(
     values: Mapping[Any, Any] | None,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Code of each feature, and the classes where the file names them."""
-    if attribute is None:
+    if attribute is None or table.empty:
         return np.ones(len(table), np.uint8), {}
     columns = [str(name) for name in table.columns if name != table.geometry.name]
     check_choice("attribute", attribute, columns)
@@ -328,9 +334,7 @@ def _projected(shapes: gpd.GeoSeries, crs: CRS, is_north: bool) -> np.ndarray:
     moved = np.asarray(shapes.to_crs(crs).values, object)
     lost = ~np.isfinite(shapely.bounds(moved)).all(axis=1)
     if lost.any() and shapes.crs.is_geographic:
-        west, south, east, north = _HEMISPHERE
-        box = (west, south, east, north) if is_north else (west, -north, east, -south)
-        near = shapes[lost].make_valid().clip_by_rect(*box)
+        near = shapes[lost].make_valid().clip_by_rect(*_HEMISPHERES[is_north])
         moved[lost] = np.asarray(near.to_crs(crs).values, object)
         moved = moved.copy()
         lost = ~(
