@@ -6,8 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from arcticdl.derived.source import Layer, Read, Source
-from arcticdl.seaice.indices import nasa_team_concentration
-from arcticdl.seaice.microwave import bootstrap_concentration, is_weather
+from arcticdl.seaice.microwave import (
+    bootstrap_concentration,
+    is_weather,
+    nasa_team_concentration,
+)
 
 _KNOWN = {
     "h18": ("btemp_18_7h",),

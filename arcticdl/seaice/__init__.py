@@ -1,4 +1,4 @@
-"""The domain's tables and physics: ice charts, class schemes, colours, SAR, indices.
+"""The domain's tables and physics: ice charts, class schemes, colours, radiometry.
 
 NumPy only; nothing here opens a file.
 """

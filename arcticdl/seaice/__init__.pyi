@@ -2,7 +2,6 @@
 from . import cfar as cfar
 from . import charts as charts
 from . import colours as colours
-from . import indices as indices
 from . import labels as labels
 from . import microwave as microwave
 from . import polaris as polaris

@@ -1,14 +1,22 @@
-"""Ice concentration from brightness temperatures: Bootstrap, and filters for weather.
+"""Ice concentration from brightness temperatures: NASA Team, Bootstrap; weather.
 
-NumPy only, northern hemisphere; NASA Team is ``indices.nasa_team_concentration``. The
-constants are fixed ones of AMSR2: good for a check of a chart or an input beside it,
-not for a climate record, for which services tune them day by day.
+NumPy only, northern hemisphere. The constants are fixed ones of AMSR and AMSR2: good
+for a check of a chart or an input beside it, not for a climate record, for which
+services tune them day by day.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+NASA_TEAM_TIE_POINTS_K: Mapping[str, Mapping[str, float]] = {
+    "open_water": {"18_7h": 109.60, "18_7v": 190.55, "36_5v": 211.20},
+    "first_year": {"18_7h": 234.73, "18_7v": 253.07, "36_5v": 244.16},
+    "multi_year": {"18_7h": 196.75, "18_7v": 225.80, "36_5v": 193.78},
+}
+"""Northern hemisphere tie points of AMSR in kelvin (NSIDC, pm_icecon)."""
 
 
 class IceLine(NamedTuple):
@@ -47,6 +55,52 @@ BELOW_LINE_K = 5.0
 
 GRADIENT_LIMITS = (0.05, 0.045)
 """Gradient ratios of 36.5 and of 23.8 to 18.7 GHz above which there is no ice."""
+
+
+def nasa_team_concentration(
+    btemp_18_7h: ArrayLike, btemp_18_7v: ArrayLike, btemp_36_5v: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+    """Computes ice concentration from brightness temperatures, by NASA Team.
+
+    Cavalieri et al. 1984, J. Geophys. Res. 89, 5355-5369: the brightness temperatures
+    are a mixture of open water, first-year and multi-year ice, solved here for the
+    polarisation and gradient ratios. No weather filter.
+
+    Args:
+        btemp_18_7h: Kelvin, any shape.
+        btemp_18_7v: Kelvin, same shape.
+        btemp_36_5v: Kelvin, same shape.
+
+    Returns:
+        ``(total, multi_year)`` fractions, float64, not clipped: noise may carry them
+        beyond 0 and 1.
+
+    Example:
+        >>> total, old = nasa_team_concentration(172.165, 221.81, 227.68)
+        >>> float(total.round(3)), float(abs(old).round(3))  # half of it first-year
+        (0.5, 0.0)
+    """
+    h18, v18, v37 = (
+        np.asarray(band, np.float64) for band in (btemp_18_7h, btemp_18_7v, btemp_36_5v)
+    )
+    polarisation = (v18 - h18) / (v18 + h18)
+    gradient = (v37 - v18) / (v37 + v18)
+    # With fractions C the measured ratio is sum(C * difference) / sum(C * sum) over the
+    # three surfaces: linear in C once multiplied out. The third row is sum(C) = 1.
+    equations = np.array([_ratio_terms(kind) for kind in NASA_TEAM_TIE_POINTS_K])
+    row1 = equations[:, 0] - polarisation[..., None] * equations[:, 1]
+    row2 = equations[:, 2] - gradient[..., None] * equations[:, 3]
+    system = np.stack([row1, row2, np.ones_like(row1)], axis=-2)
+    right = np.broadcast_to([[0.0], [0.0], [1.0]], (*system.shape[:-2], 3, 1))
+    fractions = np.linalg.solve(system, right)[..., 0]
+    return fractions[..., 1] + fractions[..., 2], fractions[..., 2]
+
+
+def _ratio_terms(kind: str) -> tuple[float, float, float, float]:
+    """Difference and sum of the tie points in each of the two ratios."""
+    tie = NASA_TEAM_TIE_POINTS_K[kind]
+    h18, v18, v37 = tie["18_7h"], tie["18_7v"], tie["36_5v"]
+    return v18 - h18, v18 + h18, v37 - v18, v37 + v18
 
 
 def bootstrap_concentration(

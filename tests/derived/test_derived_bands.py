@@ -13,8 +13,7 @@ from shapely import Point
 from arcticdl.derived import FORMULAS, add_bands, check_steps
 from arcticdl.errors import BandNotFoundError, SceneError
 from arcticdl.grid import align
-from arcticdl.seaice.indices import nasa_team_concentration
-from arcticdl.seaice.microwave import bootstrap_concentration
+from arcticdl.seaice.microwave import bootstrap_concentration, nasa_team_concentration
 
 
 def units_of(scene):

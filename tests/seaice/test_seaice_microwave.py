@@ -5,12 +5,13 @@ import pytest
 import shapely
 from shapely import LineString, Point
 
-from arcticdl.seaice.indices import NASA_TEAM_TIE_POINTS_K, nasa_team_concentration
 from arcticdl.seaice.microwave import (
     FREQUENCY_LINE,
+    NASA_TEAM_TIE_POINTS_K,
     POLARISATION_LINE,
     bootstrap_concentration,
     is_weather,
+    nasa_team_concentration,
 )
 
 RNG = np.random.default_rng(0)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from arcticdl.seaice import indices, sar
+from arcticdl.seaice import microwave, sar
 
 # CMOD5.N over the Thompson ratio, mean over all wind directions, dB.
 WATER_HH_DB = {
@@ -48,14 +48,6 @@ def test_looks_of_gamma_noise_are_recovered():
         sar.equivalent_looks(noise[:20])
 
 
-def test_normalised_difference_and_pond_fraction():
-    np.testing.assert_allclose(
-        indices.normalised_difference([0.3, 0.0], [0.1, 0.0]), [0.5, np.nan]
-    )
-    fraction = indices.melt_pond_fraction([30, 0, 1], [70, 0, 1], [0, 5, 98])
-    np.testing.assert_allclose(fraction, [0.3, np.nan, np.nan])
-
-
 @pytest.mark.parametrize("first_year", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("multi_year", [0.0, 0.5])
 def test_nasa_team_unmixes_its_own_tie_points(first_year, multi_year):
@@ -63,11 +55,11 @@ def test_nasa_team_unmixes_its_own_tie_points(first_year, multi_year):
         first_year = 1.0 - multi_year
     share = {"first_year": first_year, "multi_year": multi_year}
     share["open_water"] = 1.0 - first_year - multi_year
-    ties = indices.NASA_TEAM_TIE_POINTS_K
+    ties = microwave.NASA_TEAM_TIE_POINTS_K
     bands = [
         sum(share[kind] * ties[kind][band] for kind in ties)
         for band in ("18_7h", "18_7v", "36_5v")
     ]
-    total, old = indices.nasa_team_concentration(*bands)
+    total, old = microwave.nasa_team_concentration(*bands)
     assert float(total) == pytest.approx(first_year + multi_year, abs=1e-9)
     assert float(old) == pytest.approx(multi_year, abs=1e-9)

@@ -7,7 +7,7 @@ import xarray as xr
 from arcticdl.cli import main
 from arcticdl.metrics.autoice import AUTOICE_CLASSES
 from arcticdl.metrics.confusion import confusion_matrix, scores
-from arcticdl.seaice import indices, microwave, sar
+from arcticdl.seaice import microwave, sar
 from arcticdl.simulate import simulate_scenes
 from arcticdl.simulate.chart import draw_chart, egg_row
 from arcticdl.simulate.scene import draw_truth
@@ -32,7 +32,7 @@ def tie_range(channel, kind):
 
 def test_no_range_holds_a_tie_point_of_nasa_team():
     for kind, name in enumerate(KINDS):
-        for channel, value in indices.NASA_TEAM_TIE_POINTS_K[name].items():
+        for channel, value in microwave.NASA_TEAM_TIE_POINTS_K[name].items():
             assert not within(value, tie_range(channel, kind))
             assert USUAL.tie_points_k[channel][kind] == value
 

@@ -6,8 +6,11 @@ import numpy as np
 
 from arcticdl.evaluation.baselines.sample import Method
 from arcticdl.metrics.autoice import in_tenths
-from arcticdl.seaice.indices import nasa_team_concentration
-from arcticdl.seaice.microwave import bootstrap_concentration, is_weather
+from arcticdl.seaice.microwave import (
+    bootstrap_concentration,
+    is_weather,
+    nasa_team_concentration,
+)
 
 _LOW, _MIDDLE, _HIGH = "btemp_18_7v", "btemp_23_8v", "btemp_36_5v"
 _FILLED_K = 200.0  # where a temperature is missing, so that no equation is singular

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from arcticdl.seaice import sar
-from arcticdl.seaice.indices import NASA_TEAM_TIE_POINTS_K
+from arcticdl.seaice.microwave import NASA_TEAM_TIE_POINTS_K
 
 LAND = 6
 """Row of a world's signatures that land takes."""
