@@ -15,7 +15,12 @@ from rasterio.windows import Window
 from arcticdl.errors import SourceError
 from arcticdl.sources import open_scene
 from arcticdl.sources.core.tie_points import GeolocationGrid
-from arcticdl.sources.sentinel.sentinel1_luts import LutVector, NoiseBlock, NoiseModel
+from arcticdl.sources.sentinel.sentinel1_luts import (
+    LutVector,
+    NoiseBlock,
+    NoiseModel,
+    read_noise,
+)
 
 DATA = Path(
     os.environ.get(
@@ -257,3 +262,21 @@ def test_the_share_without_noise_is_counted_as_on_an_image():
     found = NoiseModel(tuple(blocks)).untold_fraction((50, 70))
     assert found == pytest.approx(1 - told.mean())
     assert NoiseModel(()).untold_fraction((5, 7)) == 1.0
+
+
+@pytest.mark.parametrize(("scale", "refused"), [(1e-9, True), (1.0, False)])
+def test_noise_vectors_that_were_never_scaled_are_refused(scale, refused):
+    """Those of 2014 and early 2015: next to nothing was subtracted, and called all."""
+    values = " ".join(str(scale * n) for n in (400.0, 500.0, 450.0))
+    root = ElementTree.fromstring(
+        "<noise><noiseVectorList><noiseVector><line>0</line><pixel>0 40 80</pixel>"
+        f"<noiseLut>{values}</noiseLut></noiseVector></noiseVectorList></noise>"
+    )
+    if refused:
+        with pytest.raises(SourceError, match=r"at most 5e-07.*denoise=False"):
+            read_noise(root, (100, 81), Path("noise.xml"))
+        return
+    power = read_noise(root, (100, 81), Path("noise.xml")).window(
+        np.array([7]), np.array([20, 60])
+    )
+    assert power.tolist() == [[450.0, 475.0]]

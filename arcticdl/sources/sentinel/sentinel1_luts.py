@@ -169,7 +169,8 @@ def read_noise(
         The model.
 
     Raises:
-        SourceError: Vectors are missing or do not fit each other.
+        SourceError: Vectors are missing, do not fit each other, or are not scaled to
+            the digital numbers.
     """
     everywhere = NoiseBlock(
         range(shape[0]), range(shape[1]), (), np.zeros(1), np.ones(1)
@@ -178,6 +179,13 @@ def read_noise(
     if root.find(".//noiseRangeVector") is None:
         tags = ("noiseVector", "noiseLut")
     vectors = read_vectors(root, *tags, path)
+    peak = max(vector.values.max(initial=0.0) for vector in vectors)
+    if 0.0 < peak < 1.0:  # thermal noise is of some hundreds
+        raise SourceError(
+            f"Noise vectors must be in units of squared digital numbers. Received: "
+            f"{path}, at most {peak:.2g}, as processors before July 2015 left them "
+            "unscaled. Open with `denoise=False`."
+        )
     blocks = [
         _read_block(node, shape, path) for node in root.iter("noiseAzimuthVector")
     ]
