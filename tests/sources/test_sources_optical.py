@@ -78,6 +78,20 @@ def test_sentinel2_reflectance_by_baseline(tmp_path, baseline, offset):
     assert scene.attrs["sensor"] == "Sentinel-2B MSI"
 
 
+@pytest.mark.parametrize("name", [None, "B02.tif"])
+def test_saturated_pixels_of_sentinel2_hold_no_reflectance(tmp_path, name):
+    """Number 65535 is a special value of the products, and no reflectance of 6.4."""
+    safe = make_sentinel2(tmp_path, level="L1C")
+    bright = DN.copy()
+    bright[7, 2] = 65535
+    for file in (safe / "GRANULE/G1/IMG_DATA/T33_B02.tif", tmp_path / "one/B02.tif"):
+        write_band(file, bright)
+    scene = open_scene(safe if name is None else tmp_path / "one", bands=["B02"])
+    wanted = np.ones((12, 12), bool)
+    wanted[0, 0] = wanted[7, 2] = False
+    np.testing.assert_array_equal(scene["valid"].values, wanted)
+
+
 def test_sentinel2_resolution_groups(tmp_path):
     safe = make_sentinel2(tmp_path)
     coarse = open_scene(safe, bands=["B11", "B02"])

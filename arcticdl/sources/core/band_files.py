@@ -33,6 +33,7 @@ class BandFiles:
         gains: ``value = number * gain + offset``; scale tags of the files do not count.
         offsets: The same; all gains 1 and offsets 0 keep the stored numbers and type.
         nodata: Stored number of pixels without a measurement.
+        saturated: Stored number of pixels beyond what the sensor measures, or ``None``.
         usable: Reads a boolean window of a further mask, or ``None``.
         convert: What becomes of a band's values after gain and offset, or ``None``, for
             each band; empty: nothing. NaN of it is invalid.
@@ -45,11 +46,13 @@ class BandFiles:
         offsets: Sequence[float],
         *,
         nodata: float = 0,
+        saturated: float | None = None,
         usable: Callable[[slice, slice], np.ndarray] | None = None,
         convert: Sequence[Callable[[np.ndarray], np.ndarray] | None] = (),
     ) -> None:
         self.files = [
-            RasterFile(path, None, nodata=nodata, scale=False) for path in paths
+            RasterFile(path, None, nodata=nodata, saturated=saturated, scale=False)
+            for path in paths
         ]
         self.gains, self.offsets = list(gains), list(offsets)
         self.usable = usable

@@ -97,6 +97,7 @@ class RasterFile:
         path: The file.
         driver: GDAL driver that must open it; ``None``: any.
         nodata: Overrides the value that the file declares as nodata.
+        saturated: With `nodata`, a further value that is no measurement.
         scale: Applies the scale and offset tags of the file, where it has any.
         valid_from: A pixel is valid where ``"all"`` of its bands are, or ``"any"``.
     """
@@ -107,13 +108,14 @@ class RasterFile:
         driver: str | None = None,
         *,
         nodata: float | None = None,
+        saturated: float | None = None,
         scale: bool = True,
         valid_from: str = "all",
     ) -> None:
         check_choice("valid_from", valid_from, ("all", "any"))
         check_nodata(nodata)
         self.path = str(path)
-        self.nodata = nodata
+        self.nodata, self.saturated = nodata, saturated
         self.valid_from = valid_from
         self.pool = HandlePool(partial(open_handle, self.path, driver))
         self._recent = RecentMasks()
@@ -278,7 +280,7 @@ class RasterFile:
             return [Sentinel() if self.parts[b] else Sentinel(self.declared[b], True)
                     for b in bands]  # fmt: skip
         if self.nodata is not None:
-            return [Sentinel(self.nodata)] * len(bands)
+            return [Sentinel(self.nodata, also=self.saturated)] * len(bands)
         told = {MaskFlags.all_valid, MaskFlags.nodata}
         if not all(self.flags[b] <= told for b in bands):
             return None

@@ -36,16 +36,20 @@ class Sentinel:
         value: None: every finite number is data.
         nearly: Also numbers that differ by rounding alone, by GDAL's rule
             ``|a - b| < 2 eps |a + b|`` (``ARE_REAL_EQUAL`` of gdal_priv_templates.hpp).
+        also: A further value that is no measurement.
     """
 
     value: float | None = None
     nearly: bool = False
+    also: float | None = None
 
     def found(self, pixels: np.ndarray) -> np.ndarray | None:
         """Where pixels are nodata, by value; None: nowhere."""
         if self.value is None or np.isnan(self.value):
             return None
         equal = equals(pixels, self.value, nearly=self.nearly)
+        if self.also is not None:
+            equal |= equals(pixels, self.also)
         return equal if equal.any() else None
 
 

@@ -2,7 +2,7 @@
 
 Numbers and offsets: Sentinel-2 Products Specification Document, issue 14.9: since
 processing baseline 04.00 (25 January 2022) reflectance is (number + offset) / quantum
-with an offset of -1000, and the number 0 is no data.
+with an offset of -1000, the number 0 is no data, and 65535 a saturated pixel.
 """
 
 import re
@@ -47,6 +47,9 @@ VOID_CLASSES = (
     "cirrus", "cloud_high", "cloud_medium", "cloud_shadow", "no_data", "saturated",
 )  # fmt: skip
 """Classes that make a pixel invalid unless told."""
+
+SATURATED = 65535
+"""Number of a pixel that was too bright to be measured."""
 
 _OFFSET_BASELINE = 4.0
 
@@ -97,6 +100,7 @@ def open_sentinel2(
         [_existing(group[band]) for band in chosen],
         [1.0 / quantum if scale else 1.0] * len(chosen),
         [offsets[band] / quantum if scale else 0.0 for band in chosen],
+        saturated=SATURATED,
         usable=read_classification(groups, size, void_classes),
     )
     units = ["1" if scale else ""] * len(chosen)

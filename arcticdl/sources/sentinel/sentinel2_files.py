@@ -25,6 +25,7 @@ from arcticdl.sources.core.zipped import ProductPath
 from arcticdl.sources.reader import Reader
 from arcticdl.sources.sentinel.sentinel2 import (
     BAND_ORDER,
+    SATURATED,
     SCL_CLASSES,
     VOID_CLASSES,
     choose_resolution,
@@ -81,8 +82,8 @@ def open_sentinel2_files(
             there.
 
     Returns:
-        The scene; number 0 is no data. The attribute ``radiometry`` is one sentence on
-        the formula used and on who told the offset.
+        The scene; number 0 is no data, and 65535 a saturated pixel. The attribute
+        ``radiometry`` is one sentence on the formula used and on who told the offset.
 
     Raises:
         SourceError: No band file, several acquisitions, or unreadable metadata.
@@ -110,6 +111,7 @@ def open_sentinel2_files(
         [group[band] for band in chosen],
         [1.0 / told.quantum if scale else 1.0] * len(chosen),
         [value / told.quantum if scale else 0.0 for value in offsets],
+        saturated=SATURATED,
     )
     _check_classification(groups, size, stack.geobox, void_classes)
     stack.usable = read_classification(groups, size, void_classes)
