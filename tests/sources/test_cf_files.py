@@ -2,6 +2,7 @@
 
 import warnings
 
+import h5py
 import netCDF4
 import numpy as np
 import pytest
@@ -274,6 +275,25 @@ def test_missing_values_and_ranges_are_known_as_people_write_them(
     with netCDF4.Dataset(path, "a") as file:
         file["v"].setncatts(attrs)
     np.testing.assert_array_equal(open_scene(path).valid.values, values != values[1, 2])
+
+
+def test_amsr2_of_jaxa_is_scaled_though_its_attributes_are_no_cf(tmp_path):
+    """Level 3 as JAXA writes it; its numbers came as they are stored."""
+    kelvin = np.array([[25000, 65534], [65535, 9050]], "u2")
+    percent = np.array([[9950, -32768], [-32767, 0]], "i2")
+    with h5py.File(tmp_path / "GW1AM2_20200101_01D.h5", "w") as file:
+        for name, values, unit in (("Brightness Temperature (H)", kelvin, "K"),
+                                   ("Geophysical Data", percent, "%")):  # fmt: skip
+            file[name] = values
+            file[name].attrs["SCALE FACTOR"] = np.array([0.01], "f4")
+            file[name].attrs["UNIT"] = np.bytes_(unit)
+    for name, right in (("Brightness Temperature (H)", [250.0, 90.5]),
+                        ("Geophysical Data", [99.5, 0.0])):  # fmt: skip
+        scene = open_scene(tmp_path / "GW1AM2_20200101_01D.h5", bands=[name])
+        assert scene.valid.values.tolist() == [[True, False], [False, True]]
+        found = scene.image.values[0][scene.valid.values]
+        np.testing.assert_allclose(found, right, rtol=1e-6)
+    assert scene.image.attrs["units"] == "%"
 
 
 def test_nodata_of_odc_stac_is_missing(tmp_path):

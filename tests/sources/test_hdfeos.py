@@ -12,7 +12,7 @@ from arcticdl import open_scene
 from arcticdl.errors import BandNotFoundError, SourceError
 from arcticdl.grid import align
 from arcticdl.scene import is_swath, scene_geobox
-from arcticdl.sources.hdfeos.fields import field_bands
+from arcticdl.sources.hdfeos.fields import field_bands, scaling_of
 from arcticdl.sources.hdfeos.hdf4 import read_hdf4, split_subdataset
 
 SINUSOIDAL = "(6371007.181000,0,0,0,0,0,0,0,0,0,0,0,0)"
@@ -134,9 +134,16 @@ def test_an_ice_grid_of_the_pole(tmp_path):
         params="(6378273.0,-0.006694,0,0,-45000000,70000000,0,0,0,0,0,0,0)",
     )  # fmt: skip
     data = np.zeros((896, 608), "i4")
+    data[0, :5] = 0, 100, 55, 110, 120
+    told = {"units": np.bytes_("percent"), "comment": np.bytes_(
+        "data value meaning: 0 -- Open Water, 110 -- missing/not calculated, 120 -- "
+        "Land")}  # fmt: skip
     path = write(tmp_path / "n.he5", text, {
-        "GRIDS/NpPolarGrid12km/Data Fields/ICECON": (data, {})})  # fmt: skip
-    box = scene_geobox(open_scene(path))
+        "GRIDS/NpPolarGrid12km/Data Fields/ICECON": (data, told)})  # fmt: skip
+    scene = open_scene(path)
+    assert scene.valid[0, :5].values.tolist() == [True, True, True, False, False]
+    assert scene.valid[1:].values.all() and scene.image[0, 0, 2] == 55
+    box = scene_geobox(scene)
     assert box.transform.a == 12500 and box.transform.e == -12500
     assert box.crs.proj.ellipsoid.semi_major_metre == 6378273.0
     assert box.crs.proj.ellipsoid.semi_minor_metre == pytest.approx(6356889, abs=10)
@@ -239,8 +246,11 @@ def test_pixels_around_a_lost_tie_point_have_no_position(tmp_path, fill):
         ("auto", False, 0.01, 100.0, 105.0),
         ("hdf", False, 0.01, 100.0, 4.0),
         ("none", True, 0.01, 100.0, 500.0),
+        ("auto", True, "n/a", "n/a", 500.0),
+        (scaling_of("MOD11A1.A2020150.h18.061.hdf", "auto", is_hdf4=True), True, 0.002,
+         0.49, 1.49),
     ],
-)
+)  # fmt: skip
 def test_each_rule_of_scaling(scaling, is_hdf4, factor, offset, expected):
     attrs = {"scale_factor": factor, "add_offset": offset}
     stored = xr.Variable(("y", "x"), np.full((1, 1), 500, "i2"), attrs)

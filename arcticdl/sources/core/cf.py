@@ -52,6 +52,7 @@ class PackedVariable:
         typed: bool = False,
         packed_scale: float | None = None,
     ) -> None:
+        variable = _in_cf(variable)
         self.name, self.variable, self.typed = name, variable, typed
         attrs = variable.attrs
         self.stored = _stored_type(variable)
@@ -302,6 +303,26 @@ class PackedVariable:
         for value, name in self.flags.items():
             reason[self._equals(stored, value)] = codes[name]
         return reason
+
+
+def _in_cf(variable: xr.Variable) -> xr.Variable:
+    """A variable of JAXA's AMSR2 files with CF attributes; any other one as it is.
+
+    The greatest unsigned numbers, and the least signed ones, say that nothing was
+    observed, or not rightly; no measurement comes near them (JAXA, AMSR2 Higher Level
+    Product Format Specification).
+    """
+    attrs = variable.attrs
+    if "SCALE FACTOR" not in attrs or "scale_factor" in attrs:
+        return variable
+    kept = variable.copy(deep=False)
+    unit = _text(np.ravel(attrs.get("UNIT", ""))[0])
+    kept.attrs = {**attrs, "scale_factor": attrs["SCALE FACTOR"], "units": unit}
+    if variable.dtype == np.uint16:
+        kept.attrs["valid_max"] = np.uint16(65533)
+    elif variable.dtype == np.int16:
+        kept.attrs["valid_min"] = np.int16(-32760)
+    return kept
 
 
 def _stored_type(variable: xr.Variable) -> np.dtype:

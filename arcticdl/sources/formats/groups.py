@@ -174,7 +174,10 @@ def _options(path: str) -> dict[str, Any]:
         is_classic = file.read(3) == b"CDF"
     if is_classic:
         check_classic(path)
-    return options | {"engine": "netcdf4" if is_classic else "h5netcdf"}
+    if is_classic:
+        return options | {"engine": "netcdf4"}
+    # HDF5 that no NetCDF library wrote names no dimensions.
+    return options | {"engine": "h5netcdf", "phony_dims": "sort"}
 
 
 def _refusal(path: str, error: Exception) -> SourceError:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ SCALINGS = ("auto", "cf", "hdf", "none")
 """Rules of ``scale_factor`` s and ``add_offset`` o: ``"cf"``, number * s + o (CF 1.11,
 section 8.1); ``"hdf"``, (number - o) * s (HDF4 reference manual, SDsetcal)."""
 _CALIBRATIONS = ("reflectance", "radiance")
+_MOST = 100
+"""Percent, or cm of snow: flags of the unified AMSR products lie above."""
 
 
 class Part(NamedTuple):
@@ -25,6 +28,20 @@ class Part(NamedTuple):
     coords: dict[str, Any] | None
     """Position, or ``None``."""
     attrs: dict[str, Any]
+
+
+def scaling_of(path: str | Path, scaling: str, *, is_hdf4: bool) -> str:
+    """The rule of a file, where ``"auto"`` alone would be wrong.
+
+    MODIS land surface temperature (MOD11, MOD21) is HDF4 and yet ``number * s + o``
+    (MODIS Land Surface Temperature Products Users' Guide, Collection 6).
+
+    Example:
+        >>> scaling_of("MYD11A1.A2020150.h18v01.061.hdf", "auto", is_hdf4=True)
+        'cf'
+    """
+    lst = re.match(r"M[OY]D(11|21)", Path(path).name)
+    return "cf" if lst and is_hdf4 and scaling == "auto" else scaling
 
 
 def field_bands(
@@ -88,6 +105,7 @@ def _packed(
                     "_Unsigned")
         if key in attrs
     }  # fmt: skip
+    cf = _meanings(attrs) | cf
     cf["units"] = str(attrs.get("units", ""))
     if rule != "none":
         gain, offset, units = _calibration(name, attrs, rule, layer, count,
@@ -99,6 +117,25 @@ def _packed(
     kept = variable.copy(deep=False)
     kept.attrs = cf
     return PackedVariable(name, kept)
+
+
+def _meanings(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Flags among the values of the unified AMSR products, told by a comment alone.
+
+    Concentration in percent and depth of snow in cm have the flags 110, 120, ... above
+    all values (doi 10.5067/RA1MIJOYPK3P): ``"data value meaning: 0 -- Open Water, 110
+    -- missing/not calculated, 120 -- Land"``.
+    """
+    told = str(attrs.get("comment", ""))
+    if not told.startswith("data value meaning:"):
+        return {}
+    pairs = re.findall(r"(\d+) *-- *([^,]+)", told)
+    flags = {int(n): "_".join(name.split()) for n, name in pairs if int(n) > _MOST}
+    if not flags:
+        return {}
+    names = " ".join(flags.values())
+    limit = {"valid_max": _MOST}
+    return {"flag_values": list(flags), "flag_meanings": names, **limit}
 
 
 def _calibration(
@@ -117,11 +154,19 @@ def _calibration(
             unit = "1" if quantity == "reflectance" else str(
                 attrs.get("radiance_units", ""))  # fmt: skip
             return gains[layer], -gains[layer] * shifts[layer], unit
-    gain = _numbers(name, attrs, "scale_factor")[0] if "scale_factor" in attrs else 1.0
-    shift = _numbers(name, attrs, "add_offset")[0] if "add_offset" in attrs else 0.0
+    gain, shift = (
+        default if _is_none(attrs.get(key)) else _numbers(name, attrs, key)[0]
+        for key, default in (("scale_factor", 1.0), ("add_offset", 0.0))
+    )
     if gain > 1.0 and kind in "iu" and rule.startswith("auto"):
         return 1.0 / gain, -shift / gain, ""
     return gain, (-gain * shift if rule.endswith("hdf") else shift), ""
+
+
+def _is_none(told: Any) -> bool:
+    """Whether an attribute says that there is none, as quality flags of MOD21 do."""
+    text = told.strip().lower() if isinstance(told, str) else told
+    return text is None or (isinstance(text, str) and text in ("n/a", "na", "none"))
 
 
 def _numbers(name: str, attrs: Mapping[str, Any], key: str) -> list[float]:

@@ -24,7 +24,12 @@ from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.sources.core.tie_points import GeolocationGrid
 from arcticdl.sources.formats.cf_position import plane_of
 from arcticdl.sources.formats.netcdf import VALID_FROM, read_packed, read_packed_valid
-from arcticdl.sources.hdfeos.fields import SCALINGS, Part, field_bands
+from arcticdl.sources.hdfeos.fields import (
+    SCALINGS,
+    Part,
+    field_bands,
+    scaling_of,
+)
 from arcticdl.sources.hdfeos.hdf4 import read_hdf4
 from arcticdl.sources.hdfeos.structure import (
     Grid,
@@ -76,6 +81,7 @@ def open_hdfeos(
     check_choice("valid_from", valid_from, VALID_FROM)
     with Path(path).open("rb") as file:
         is_hdf4 = file.read(4) == _HDF4
+    scaling = scaling_of(path, scaling, is_hdf4=is_hdf4)
     with ExitStack() as stack:
         read = read_hdf4 if is_hdf4 else _read_hdf5
         parts = {
