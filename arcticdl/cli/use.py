@@ -106,7 +106,8 @@ def evaluate(
     run: Annotated[
         Path,
         typer.Argument(
-            metavar="RUN", help="Run folder, or a .keras file with its card."
+            metavar="RUN",
+            help="Run folder, a bundle, or a .keras file with its card.",
         ),
     ],
     data: Annotated[
@@ -128,9 +129,9 @@ def evaluate(
     Writes foldK/metrics.json and summary.json: confusion matrix pooled over the
     held-out scenes, IoU, precision, recall and F1 of every class, each with a bootstrap
     interval over scenes; panoptic quality and mask AP of objects where `instances` of
-    the configuration names a label that numbers them. A .keras file, such as an
-    ensemble, is scored on the scenes of --data, which none of its members may have
-    seen.
+    the configuration names a label that numbers them. A bundle, or a .keras file such
+    as an ensemble, is scored on the labelled scenes of --data, which it may not have
+    seen, and NAME_metrics_STORE.json is written beside it.
     --score autoice gives the R2 of the concentration in tenths and the weighted F1 of
     stage and floe size, in percent, combined 2:2:1, over the pixels of all scenes
     together. Beside it stand macro F1, both F1 over pixels of ice alone, each class,

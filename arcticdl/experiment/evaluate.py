@@ -1,8 +1,9 @@
 """Scoring trained folds on what they did not see."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,6 +13,8 @@ import numpy as np
 from arcticdl.choices import check_names
 from arcticdl.config import Experiment
 from arcticdl.errors import ConfigError
+from arcticdl.experiment.bundles import layout
+from arcticdl.experiment.bundles.score import score_bundle
 from arcticdl.experiment.data.ceilings import open_ceilings
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.data.run_split import folds_of_run, refuse_seen
@@ -47,7 +50,8 @@ def evaluate(
     """Scores the trained folds of a run and pools them.
 
     Args:
-        run: Run folder; or a ``.keras`` file, such as an ensemble, with ``data``.
+        run: Run folder; or a bundle, or a ``.keras`` file such as an ensemble, with
+            ``data``.
         data: Another store, scored whole by the fold (of several: by each); default:
             each fold's held-out scenes. Columns of ``strata`` and the label of
             ``instances`` that it lacks are left out.
@@ -63,14 +67,17 @@ def evaluate(
 
     Raises:
         FileNotFoundError: No such run, or no trained fold.
-        ConfigError: The fold is not trained, or a file is to be scored without a store;
-            an override of what changes no score, or of a file.
+        ConfigError: The fold is not trained, or a file or a bundle is to be scored
+            without a store; an override of what changes no score, or of a file.
         SplitError: A fold, or a member of an ensemble, has seen a scene of the store;
             or the experiment's own store would deal a fold's scenes anew.
     """
     _check_overrides(run, overrides)
     if Path(run).suffix == ".keras":
         return evaluate_file(run, data)
+    if layout.is_bundle(Path(run)):
+        whole = partial(_evaluate_fold, split=None, end="")
+        return score_bundle(Path(run), data, overrides, whole)
     from arcticdl.evaluation import pool_folds
     from arcticdl.inference import load_model
 
@@ -81,7 +88,7 @@ def evaluate(
     if data is None:
         store = open_prepared(config)
     else:
-        refuse_seen(folder, config, numbers, data)
+        refuse_seen([fold_path(folder, n) for n in numbers], config, data)
         store = as_series(open_store(data), config)
     splits = folds_of_run(folder, store, config, numbers) if data is None else None
     results = []
@@ -90,7 +97,10 @@ def evaluate(
         model = load_model(fold_dir / "model.keras")
         split = splits[number] if splits else None
         end = "" if data is None else f"_{Path(data).stem}"
-        with _kept_in(fold_dir, bool(overrides)) as kept:
+        with ExitStack() as tried:  # files of another way to predict are lost
+            kept = fold_dir
+            if overrides:
+                kept = Path(tried.enter_context(TemporaryDirectory(prefix="arcticdl-")))
             result = _evaluate_fold(config, store, split, model, kept, end)
             result |= {"fold": number}
             write_json(kept / f"metrics{end}.json", result)
@@ -119,16 +129,6 @@ def _check_overrides(run: str | Path, overrides: Sequence[str]) -> None:
             "A bare model has no configuration whose values could be set. Score the "
             f"run that it came from. Received: --set {overrides[0]} with {run}"
         )
-
-
-@contextmanager
-def _kept_in(folder: Path, tried: bool) -> Iterator[Path]:
-    """Where files of a fold's scores go: those of another way to predict are lost."""
-    if not tried:
-        yield folder
-        return
-    with TemporaryDirectory(prefix="arcticdl-") as spare:
-        yield Path(spare)
 
 
 def _scored(folder: Path) -> list[dict[str, Any]]:

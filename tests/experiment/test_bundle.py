@@ -19,6 +19,7 @@ from arcticdl.experiment import verify_bundle
 from arcticdl.experiment.bundles.layout import sha256
 from arcticdl.inference import load_model
 from arcticdl.models import get_card, set_card, warm_start
+from arcticdl.simulate import simulate_scenes
 from arcticdl.tiles import Normalizer
 
 
@@ -182,3 +183,45 @@ def test_a_zip_file_that_is_none_or_means_harm_is_refused(tmp_path):
         verify_bundle(tmp_path / "text.zip")
     with pytest.raises(FileNotFoundError, match="No such bundle"):
         verify_bundle(tmp_path / "none.zip")
+
+
+def test_it_is_scored_on_labelled_scenes_of_its_user(packed, tmp_path, capsys):
+    assert main(["evaluate", str(packed)]) == 1
+    said = capsys.readouterr().err
+    assert "config.yaml" in said and f"evaluate {packed} --data STORE" in said
+
+    simulate_scenes(tmp_path / "mine", num_scenes=2, size_px=64, seed=77)
+    words = ["--set", "name=mine", "--set", f"data.scenes={tmp_path}/mine/*[0-9].tif"]
+    store = tmp_path / "mine.tiles"
+    words += ["--set", f"tiles.store={store}"]
+    assert main(["prepare", str(packed / "config.yaml"), *words]) == 0
+    file = shutil.make_archive(str(tmp_path / "got"), "zip", packed)
+    assert main(["evaluate", file, "--data", str(store)]) == 0
+    out = capsys.readouterr().out
+    told = json.loads((tmp_path / "got_metrics_mine.json").read_text())
+    assert f"mean IoU {told['scores']['mean_iou']:.3f}" in out
+    assert {image["image_id"] for image in told["images"]} == {
+        "simulated_77_000",
+        "simulated_77_001",
+    }
+
+    # The same numbers, from maps of predict and the label files.
+    matrix = np.zeros((6, 6), int)
+    for name in ("simulated_77_000", "simulated_77_001"):
+        scene = tmp_path / "mine" / f"{name}.tif"
+        assert main(["predict", file, str(scene), "-o", str(tmp_path / "m.tif")]) == 0
+        with rasterio.open(tmp_path / "m.tif") as found:
+            answer = found.read(1)
+        with rasterio.open(scene.with_name(f"{name}_labels.tif")) as true:
+            truth = true.read(1)
+        known = (truth != 255) & (answer != 255)
+        np.add.at(matrix, (truth[known], answer[known]), 1)
+        (tmp_path / "m.tif").unlink()
+        for file_beside in tmp_path.glob("m[._]*"):
+            file_beside.unlink()
+    np.testing.assert_array_equal(matrix, told["confusion_matrix"])
+
+    # Scenes that the model has learnt from are told of.
+    own = ["evaluate", file, "--data", "data/demo.tiles"]
+    main(own)
+    assert "has learnt from" in capsys.readouterr().err

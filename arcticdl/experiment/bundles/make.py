@@ -220,7 +220,9 @@ def _readme(
         f"## Limits\n\n{config.limits.strip() or 'None are stated.'}\n\n"
         "## Use\n\n"
         "    arcticdl verify THIS            # the network against its own answer\n"
-        "    arcticdl predict THIS SCENE.tif -o map.tif\n\n"
+        "    arcticdl predict THIS SCENE.tif -o map.tif\n"
+        "    arcticdl prepare config.yaml --set name=mine  # your files under data\n"
+        "    arcticdl evaluate THIS --data data/mine.tiles  # on labelled scenes\n\n"
         "`model.keras` is an ordinary Keras 3 file; `card.json` says which bands it "
         "takes, how they are scaled and what it answers.\n"
     )

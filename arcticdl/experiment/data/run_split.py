@@ -1,7 +1,7 @@
 """The folds of a trained run in a store that may have changed since."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -152,33 +152,32 @@ def refuse_other_tiles(
 
 
 def refuse_seen(
-    folder: Path, config: Experiment, numbers: Collection[int], data: str | Path
+    fold_dirs: Iterable[Path], config: Experiment, data: str | Path
 ) -> None:
-    """Refuses to score folds on another store's scenes that they have learnt from.
+    """Refuses to score models on another store's scenes that they have learnt from.
 
     Scenes of one name are the same where a tile of both has the same pixels. Where that
     cannot be told, since the fold's own store is gone or has tiles of another size, a
     note says so.
 
     Args:
-        folder: Run folder.
+        fold_dirs: Folders of the folds that score the store, or an opened bundle.
         config: The experiment, whose store tells the pixels.
-        numbers: Folds that score the store.
         data: The store.
 
     Raises:
-        SplitError: A fold has learnt from a scene of the store.
+        SplitError: A model has learnt from a scene of the store.
     """
     other = open_store(data)
-    for number in numbers:
-        fold_dir = fold_path(folder, number)
+    for fold_dir in fold_dirs:
+        name = fold_dir.name if fold_dir.name.startswith("fold") else "the model"
         names = scenes_seen(fold_dir) & set(other.manifest["scene_id"].astype(str))
         if not names:
             continue
         own = _store_of(config, _record(fold_dir).get("store"))
         if own is None or own.tile_size_px != other.tile_size_px:
             _say(
-                f"note: fold {number} has learnt from {len(names)} scenes whose names "
+                f"note: {name} has learnt from {len(names)} scenes whose names "
                 f"are in {data}, such as {min(names)!r}; whether they are the same "
                 "cannot be told, since its own tiles are gone or of another size."
             )
@@ -187,7 +186,7 @@ def refuse_seen(
         if same:
             raise SplitError(
                 "A fold must not be scored on what it has learnt from. Received: "
-                f"{data}, of which {len(same)} tiles trained fold {number}. Leave "
+                f"{data}, of which {len(same)} tiles trained {name}. Leave "
                 "`data` (--data) out to score the scenes that it holds out, or drop "
                 "the others: arcticdl archive drop STORE SCENE"
             )

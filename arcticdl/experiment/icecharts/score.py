@@ -64,7 +64,7 @@ def score_autoice(
     if data is None:
         store, parts = tested_parts(folder, config, numbers)
     else:
-        refuse_seen(folder, config, numbers, data)
+        refuse_seen([fold_path(folder, n) for n in numbers], config, data)
         store = as_series(open_store(data), config)
         parts = {numbers[0]: observed_tiles(store.manifest)}
     tallies: dict[str, Any] = {}
