@@ -106,17 +106,17 @@ def _merged(items: Sequence[Any]) -> list[dict[str, Any]]:
 
 def _line(item: Any, model: type[BaseModel]) -> str:
     parts = [str(part) for part in item["loc"]]
-    where = ".".join(parts) or "(top)"
+    where = ".".join(parts) + ": " if parts else ""
     if item["type"] == "extra_forbidden":
-        return f"{where}: unknown key. {_offer(parts[-1], _section(model, parts))}"
+        return f"{where}unknown key. {_offer(parts[-1], _section(model, parts))}"
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "string_pattern_mismatch":
         message = _told_in_words(_section(model, parts), parts[-1]) or message
     if item["type"] == "missing" or "Received: " in message:
-        return f"{where}: {message}"
+        return f"{where}{message}"
     if item["type"] == "value_error" and isinstance(item.get("input"), dict):
-        return f"{where}: {message}"  # a whole section says nothing
-    return f"{where}: {message}. Received: {_shorten(repr(item.get('input')))}"
+        return f"{where}{message}"  # a whole section says nothing
+    return f"{where}{message}. Received: {_shorten(repr(item.get('input')))}"
 
 
 def _told_in_words(section: type[BaseModel], key: str) -> str:
