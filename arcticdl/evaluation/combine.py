@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from arcticdl.evaluation.autoice.shares import count_polygons, polygon_sums
+from arcticdl.evaluation.baselines.pixels import one_thread
 from arcticdl.metrics import confusion_matrix, scores
 from arcticdl.metrics.labels import label_counts, label_scores
 from arcticdl.tasks import Head
@@ -159,7 +160,9 @@ def _fit_logistic(
             f"validation scenes without {missing}. Hold out others "
             "(`folds.validation_groups`), or combine by 'mean'."
         )
-    fitted = LogisticRegression(max_iter=2000, random_state=seed).fit(features, codes)
+    with one_thread():
+        fitted = LogisticRegression(max_iter=2000, random_state=seed)
+        fitted.fit(features, codes)
     kernel, bias = fitted.coef_.T, fitted.intercept_
     if kernel.shape[1] == 1:  # of two classes it is told of the second alone
         kernel = np.concatenate([-kernel / 2, kernel / 2], axis=1)

@@ -29,6 +29,7 @@ from arcticdl.experiment.network import (
     metric_key,
     metrics_of,
     read_heads,
+    rematerialise,
     to_builder,
 )
 from arcticdl.experiment.objects.network import check_finder, finds_objects
@@ -101,6 +102,7 @@ def check_preparation(config: Experiment) -> None:
             _try(f"{key}.grid", read_crs, grid.crs)
     size = parse_tile_size(config.tiles.size_px)
     _try("tiles", check_overlap, config.tiles.overlap_px, size)
+    _check_graph(config, size)
     read_regions(config)
     splitter, sampler = config.folds.splitter, config.train.sampler
     function = SPLITTERS[splitter.name]
@@ -160,18 +162,34 @@ def _check_heads(config: Experiment) -> None:
                 _try(key, call_with, function, metric.options, key, **fixed)
 
 
-def _try(key: str, build: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+def _try(key: str, build: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Builds what is configured, so that it can refuse numbers out of its range.
+
+    Returns:
+        What was built.
 
     Raises:
         ConfigError: It does.
     """
     try:
-        build(*arguments, **options)
+        return build(*arguments, **options)
     except ConfigError:
         raise
     except (ValueError, TypeError) as error:
         raise ConfigError(f"`{key}`: {error}") from error
+
+
+def _check_graph(config: Experiment, size: tuple[int, int]) -> None:
+    """Refuses tiles of one superpixel, which has no neighbour."""
+    if config.model.backbone != "superpixel_graph":
+        return
+    cell = (config.model.options.get("backbone_options") or {}).get("cell_px", 8)
+    if isinstance(cell, int) and cell >= max(size):
+        raise ConfigError(
+            "`tiles.size_px` must be larger than a cell of the graph, "
+            "`model.options.backbone_options.cell_px`, which is one superpixel. "
+            f"Received: tiles of {size[0]} x {size[1]} px, cells of {cell} px."
+        )
 
 
 def check_maps(config: Experiment) -> None:
@@ -317,7 +335,7 @@ def check_network(config: Experiment) -> None:
     if draws_members(heads):  # by steps, each of which is a regression
         built = {name: {"task": "dense_regression"} for name in heads}
     with keras.device("cpu"):
-        _try(
+        network = _try(
             "model.options",
             build_multitask,
             backbone=settings.backbone,
@@ -326,6 +344,8 @@ def check_network(config: Experiment) -> None:
             bands=bands or ("1", "2", "3"),
             **options,
         )
+        if config.train.remat:
+            rematerialise(network, config)
 
 
 def _check_weights(config: Experiment) -> None:

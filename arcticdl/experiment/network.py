@@ -93,7 +93,7 @@ def build_network(
         model = build_contrastive(model, **config.model.contrastive.model_dump())
         runs = model.looking
     if config.train.remat:
-        _rematerialise(runs)
+        rematerialise(runs, config)
     losses = {
         name: build_loss(
             loss_of(config, name, head),
@@ -125,14 +125,18 @@ def _is_compiled(config: Experiment) -> bool:
     return config.train.jit_compile or keras.backend.backend() == "jax"
 
 
-def _rematerialise(model: Any) -> None:
+def rematerialise(model: Any, config: Experiment) -> None:
     """Has the blocks compute anew what lies inside them."""
     from arcticdl.training import remat_blocks
 
     try:
         remat_blocks(model)
     except TypeError as error:
-        raise ConfigError(f"`train.remat`: {error}") from None
+        named = config.model.architecture or config.model.backbone
+        raise ConfigError(
+            f"`train.remat` computes blocks of a network anew, and that of {named} has "
+            f"none; leave it out. {error}"
+        ) from None
 
 
 def _build_by_parts(

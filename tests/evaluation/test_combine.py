@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import jaccard_score
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from arcticdl.evaluation import fit_stack, greedy_weights
 from arcticdl.evaluation.combine import apply_stack, chief_score
@@ -44,6 +45,20 @@ def test_a_stack_of_classes_is_logistic_regression(head):
         fitted.predict_proba(np.concatenate(again, axis=-1)),
         atol=1e-9,
     )
+
+
+def test_a_stack_is_fitted_on_one_thread(monkeypatch):
+    """On shared cores several wait for each other, which takes many times as long."""
+    seen, fit = [], LogisticRegression.fit
+
+    def watched(self, features, codes):
+        seen.extend(pool["num_threads"] for pool in threadpool_info())
+        return fit(self, features, codes)
+
+    monkeypatch.setattr(LogisticRegression, "fit", watched)
+    with threadpool_limits(2):
+        fit_stack(*members(3, n=60), CLASSES)
+    assert seen and set(seen) == {1}
 
 
 def test_a_stack_of_labels_is_one_logistic_regression_each():

@@ -6,9 +6,11 @@ import yaml
 from arcticdl.config import load_config
 from arcticdl.errors import ConfigError
 from arcticdl.experiment import check_network, check_options, train
+from arcticdl.experiment.check import check_preparation
 
 LABEL = {"file": {"replace": {"images": "masks"}}, "classes": ["water", "ice"]}
 SIC = {"file": {"replace": {"images": "sic"}}}
+CELL = "options: {backbone_options: {cell_px: 16}}"
 MINIMAL = {
     "name": "x",
     "data": {"scenes": "*.tif", "labels": {"ice": LABEL, "sic": SIC}},
@@ -150,6 +152,26 @@ def test_numbers_of_a_network_are_refused_before_any_data(load, override, messag
     check_options(config)
     with pytest.raises(ConfigError, match=rf"`model\.options`: .*{message}"):
         check_network(config)
+
+
+def test_a_graph_of_one_superpixel_is_refused_before_any_data(load):
+    graph = "model={backbone: superpixel_graph, decoder: linear}"
+    check_preparation(load(graph, "tiles.size_px=[8, 9]"))
+    for sets in (["tiles.size_px=8"], ["tiles.size_px=16", f"{graph[:-1]}, {CELL}}}"]):
+        with pytest.raises(ConfigError, match="which is one superpixel"):
+            check_preparation(load(graph, *sets))
+
+
+def test_blocks_that_are_not_there_are_told_before_any_data(load, monkeypatch):
+    check_network(load("train.remat=true"))
+
+    def none(model):
+        raise TypeError(f"Received: {model.name!r}, with none.")
+
+    monkeypatch.setattr("arcticdl.training.remat_blocks", none)
+    check_network(load())
+    with pytest.raises(ConfigError, match=r"`train\.remat` .* that of plain has none"):
+        check_network(load("train.remat=true"))
 
 
 def test_a_code_of_more_numbers_than_the_input_is_refused_before_any_data(load):
