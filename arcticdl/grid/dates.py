@@ -69,7 +69,8 @@ def _one_date(
 ) -> xr.Dataset:
     """A date as float32 with NaN; labels and ``valid`` only of date 0."""
     base = now if scene is None else check_scene(scene)
-    read = partial(_missing, len(names)) if scene is None else partial(_pixels, base)
+    absent = partial(_missing, len(names))
+    read = absent if scene is None else partial(known_pixels, base)
     image = WindowArray(base["image"].shape, np.dtype("float32"), read)
     attrs, encoding = dict(base["image"].attrs), base["image"].encoding
     variable = image.variable(("band", "y", "x"), attrs, encoding)
@@ -86,9 +87,10 @@ def _missing(count: int, bands: list[int], rows: slice, cols: slice) -> np.ndarr
     return np.full(shape, np.nan, "float32")
 
 
-def _pixels(
+def known_pixels(
     scene: xr.Dataset, bands: list[int], rows: slice, cols: slice
 ) -> np.ndarray:
+    """Reads a window of some bands, float32 (band, y, x), NaN where not valid."""
     window: dict[str, Any] = {"y": rows, "x": cols}
     part = scene["image"].isel({"band": bands, **window})
     image = read_values(part, "band", "y", "x").astype("float32")

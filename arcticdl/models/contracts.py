@@ -103,7 +103,7 @@ def all_levels(levels: list[int]) -> list[int]:
 
 
 def levels_from_stride_4(levels: list[int]) -> list[int]:
-    """Returns the levels from ``P2`` on, where most decoders of transformers begin.
+    """Returns the levels from ``P2`` on, where detectors and most decoders begin.
 
     Args:
         levels: Levels of a backbone, fine to coarse.

@@ -1,7 +1,6 @@
 # What the package offers, for its lazy loader, for mypy and for editors.
 from . import sampling as sampling
 from .class_weights import class_weights as class_weights
-from .class_weights import one_hot as one_hot
 from .folds.audit import LeakageReport as LeakageReport
 from .folds.audit import audit_folds as audit_folds
 from .folds.audit import correlation_ranges as correlation_ranges

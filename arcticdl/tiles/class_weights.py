@@ -6,7 +6,6 @@ import numpy as np
 
 from arcticdl.choices import check_choice
 from arcticdl.tiles.table import WEIGHTINGS
-from arcticdl.void import VOID_CLASS
 
 
 def class_weights(
@@ -52,29 +51,6 @@ def class_weights(
     weights = np.zeros_like(values)
     weights[present] = _weigh(values[present], method, beta)
     return weights
-
-
-def one_hot(label: np.ndarray, num_classes: int) -> np.ndarray:
-    """Turns class codes into one channel a class; void pixels are 0 in all.
-
-    Args:
-        label: (...) integer codes in 0...num_classes - 1, or 255 for void.
-        num_classes: Number of channels.
-
-    Returns:
-        (..., class) float32.
-
-    Raises:
-        ValueError: A code outside the classes.
-    """
-    label = np.asarray(label)
-    valid = label != VOID_CLASS
-    if ((label[valid] < 0) | (label[valid] >= num_classes)).any():
-        raise ValueError(
-            f"`label` must hold codes 0...{num_classes - 1} and 255. Received: "
-            f"{np.unique(label).tolist()}."
-        )
-    return (label[..., None] == np.arange(num_classes)).astype("float32")
 
 
 def _weigh(counts: np.ndarray, method: str, beta: float) -> np.ndarray:

@@ -16,6 +16,7 @@ from arcticdl.evaluation.images import rows_by_name
 from arcticdl.evaluation.restored.ensembles import ensemble_scores
 from arcticdl.evaluation.restored.scores import (
     DECIBELS,
+    each_band,
     given_bands,
     restoration_scores,
 )
@@ -70,7 +71,7 @@ def filter_baselines(
     for scene_id, scene, truth in _scenes(store, test_indices, info):
         given = given_bands(scene, start)
         for name, (_, method) in found.items():
-            values = _each_band(method, given)
+            values = each_band(method, given)
             extra = restoration_scores(scene, truth, values, start, info.units)
             # Where a label is, the band may be unknown; there is nothing to filter.
             known = np.isfinite(given).all(-1)
@@ -156,7 +157,3 @@ def _spline(given: np.ndarray, *, size_px: int) -> np.ndarray:
     grid = np.meshgrid(*at, indexing="ij")
     found: np.ndarray = ndimage.map_coordinates(means, grid, order=3, mode="nearest")
     return found
-
-
-def _each_band(method: Method, given: np.ndarray) -> np.ndarray:
-    return np.stack([method(given[..., k]) for k in range(given.shape[-1])], axis=-1)

@@ -12,7 +12,11 @@ from scipy import ndimage, sparse
 
 from arcticdl.evaluation.choose import evaluation_for
 from arcticdl.evaluation.images import rows_by_name
-from arcticdl.evaluation.restored.scores import given_bands, restoration_scores
+from arcticdl.evaluation.restored.scores import (
+    each_band,
+    given_bands,
+    restoration_scores,
+)
 from arcticdl.tasks import Head
 from arcticdl.tiles import LabelInfo, TileStore
 from arcticdl.tiles.views.assemble import assemble_scene
@@ -165,10 +169,10 @@ def gap_baselines(
         scenes = [assemble_scene(store, tiles) for tiles in place]
         given = [given_bands(scene, start) for scene, _ in scenes]
         for k, (scene, truths) in enumerate(scenes):
-            answers = {n: _each_band(fill, given[k]) for n, fill in FILLERS.items()}
+            answers = {n: each_band(fill, given[k]) for n, fill in FILLERS.items()}
             if several:
                 dates = _median(given[k], given[:k] + given[k + 1 :])
-                answers["other_dates"] = _each_band(fill_harmonic, dates)
+                answers["other_dates"] = each_band(fill_harmonic, dates)
             truth = truths[info.name]
             for name, values in answers.items():
                 if name not in evaluations:
@@ -205,9 +209,3 @@ def _median(given: FloatArray, others: Sequence[FloatArray]) -> FloatArray:
     middle = np.full(given.shape, np.nan)
     middle[known] = np.nanmedian(stack[:, known], axis=0)
     return np.where(np.isnan(given), middle, given)
-
-
-def _each_band(
-    fill: Callable[[FloatArray], FloatArray], given: FloatArray
-) -> FloatArray:
-    return np.stack([fill(given[..., k]) for k in range(given.shape[-1])], axis=-1)

@@ -1,6 +1,6 @@
 """Scores of a scene whose bands a network, or a filter, has made better."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,13 @@ from arcticdl.seaice.speckle import remaining_looks
 
 DECIBELS = "dB"
 """Unit of labels that are powers, of which means are taken as such."""
+
+
+def each_band(
+    method: Callable[[np.ndarray], np.ndarray], image: np.ndarray
+) -> np.ndarray:
+    """Applies a method to the bands of an image ``(y, x, band)``, one by one."""
+    return np.stack([method(image[..., k]) for k in range(image.shape[-1])], axis=-1)
 
 
 def restoration_scores(

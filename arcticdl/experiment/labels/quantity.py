@@ -7,7 +7,8 @@ import numpy as np
 import xarray as xr
 
 from arcticdl.errors import BandNotFoundError, LabelError
-from arcticdl.scene import CHANNEL, read_values
+from arcticdl.grid.dates import known_pixels
+from arcticdl.scene import CHANNEL
 from arcticdl.sources.core.lazy import WindowArray
 
 
@@ -81,22 +82,10 @@ def _quantities(
 
 
 def _read(scene: xr.Dataset, index: int, rows: slice, cols: slice) -> np.ndarray:
-    return _read_bands(scene, [index], rows, cols)[0]
+    return known_pixels(scene, [index], rows, cols)[0]
 
 
 def _read_some(
     scene: xr.Dataset, places: list[int], which: list[int], rows: slice, cols: slice
 ) -> np.ndarray:
-    return _read_bands(scene, [places[k] for k in which], rows, cols)
-
-
-def _read_bands(
-    scene: xr.Dataset, indices: list[int], rows: slice, cols: slice
-) -> np.ndarray:
-    window = {"y": rows, "x": cols}
-    image = scene["image"].isel({"band": indices, **window})
-    values = read_values(image, "band", "y", "x").astype("float32")
-    if "valid" in scene:
-        valid = read_values(scene["valid"].isel(window), "y", "x")
-        values[:, ~valid] = np.nan
-    return values
+    return known_pixels(scene, [places[k] for k in which], rows, cols)

@@ -11,6 +11,7 @@ from arcticdl.models.convert import smp
 from arcticdl.models.convert.families import FAMILIES, Family
 from arcticdl.models.convert.resnet import build_cifar_resnet
 from arcticdl.models.convert.sidecar import verify
+from arcticdl.models.weights.load import with_tuples
 
 MODELS: dict[str, Family] = {
     "smp": Family(
@@ -43,10 +44,7 @@ def load_converted(path: str | Path) -> keras.Model:
         "logits": lambda _, **options: build_cifar_resnet(**options),
         "segmentation": build_segmenter,
     }[card["task"]]
-    options = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in card["options"].items()
-    }
+    options = with_tuples(card["options"])
     model = build(card["architecture"], num_bands=card["num_bands"], **options)
     model.load_weights(path)
     return model

@@ -5,9 +5,9 @@ from typing import Any
 
 from keras import layers
 
-from arcticdl.models.contracts import Pyramid
+from arcticdl.models.contracts import Pyramid, levels_from_stride_4
 from arcticdl.models.detection.layers import CentreRows, SeenCells, last_conv, tower
-from arcticdl.models.detection.pyramid import feature_pyramid, levels_of_detector
+from arcticdl.models.detection.pyramid import feature_pyramid
 from arcticdl.models.detection.table import Detector
 
 
@@ -64,4 +64,4 @@ def build_fcos(
     return layers.Concatenate(axis=1, dtype="float32", name=name)(rows)
 
 
-FCOS = Detector(build_fcos, levels_of_detector, loss="CentreDetection")
+FCOS = Detector(build_fcos, levels_from_stride_4, loss="CentreDetection")

@@ -9,16 +9,6 @@ from arcticdl.models.contracts import Pyramid, pyramid_levels
 from arcticdl.models.layers.resampling import UpsampleNearest
 
 
-def levels_of_detector(levels: list[int]) -> list[int]:
-    """Returns the levels of a backbone from ``P2`` on, which a detector may use.
-
-    Example:
-        >>> levels_of_detector([1, 2, 3, 4, 5])
-        [2, 3, 4, 5]
-    """
-    return [level for level in levels if level >= 2] or levels[-1:]
-
-
 def check_levels(levels: Sequence[int], have: Sequence[int]) -> tuple[int, int]:
     """Returns the finest and the coarsest level after checking them.
 

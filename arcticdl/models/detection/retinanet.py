@@ -5,9 +5,9 @@ from typing import Any
 
 from keras import layers
 
-from arcticdl.models.contracts import Pyramid
+from arcticdl.models.contracts import Pyramid, levels_from_stride_4
 from arcticdl.models.detection.layers import AnchorRows, SeenCells, last_conv, tower
-from arcticdl.models.detection.pyramid import feature_pyramid, levels_of_detector
+from arcticdl.models.detection.pyramid import feature_pyramid
 from arcticdl.models.detection.table import Detector
 
 
@@ -103,4 +103,4 @@ def anchor_sizes(
     return [(side / r**0.5, side * r**0.5) for side in sides for r in ratios]
 
 
-RETINANET = Detector(build_retinanet, levels_of_detector, loss="AnchorDetection")
+RETINANET = Detector(build_retinanet, levels_from_stride_4, loss="AnchorDetection")

@@ -238,7 +238,7 @@ def _from_file(path: Path, backbone: str) -> Pretrained:
 def _load_backbone(path: Path, card: Mapping[str, Any]) -> keras.Model:
     """The backbone in a file of converted weights, which may hold more around it."""
     whole = card["task"] == "segmentation"
-    options = {} if whole else _tuples(card["options"])
+    options = {} if whole else with_tuples(card["options"])
     model = build_backbone(card["architecture"], num_bands=card["num_bands"], **options)
     if not whole:
         model.load_weights(path)
@@ -250,7 +250,7 @@ def _load_backbone(path: Path, card: Mapping[str, Any]) -> keras.Model:
     return model
 
 
-def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:
+def with_tuples(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options as they were before JSON made lists of tuples."""
     return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
 
