@@ -19,6 +19,7 @@ from arcticdl.files import flush
 
 CHUNK_BYTES = 1 << 20
 ATTEMPTS = 3
+_SILENCE_S = 30.0  # of the server, at the longest
 
 Told = Callable[[int, int | None], None]
 """Called with the bytes that are there and those that there shall be, if known."""
@@ -41,7 +42,6 @@ def download(
     checksum: str = "",
     num_bytes: int | None = None,
     way_out: str = "",
-    timeout_s: float = 30.0,
     wait_s: float = 1.0,
 ) -> str:
     """Downloads a file, or goes on with what an earlier attempt left.
@@ -58,7 +58,6 @@ def download(
         num_bytes: Expected size in bytes; ``None``: not checked.
         way_out: What the message proposes when the server cannot be reached; default:
             to put the file there by hand.
-        timeout_s: Longest silence of the server in seconds.
         wait_s: Pause before the second attempt in seconds; doubled before the third.
 
     Returns:
@@ -78,7 +77,7 @@ def download(
     with _bar(path.name, num_bytes) as told:
         for attempt in range(ATTEMPTS):
             try:
-                _append(url, part, timeout_s, told)
+                _append(url, part, told)
                 break
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -108,14 +107,14 @@ def _bar(what: str, num_bytes: int | None) -> Iterator[Told]:
         yield told
 
 
-def _append(url: str, part: Path, timeout_s: float, told: Told) -> None:
+def _append(url: str, part: Path, told: Told) -> None:
     start = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "arcticdl"}
     if start:
         headers["Range"] = f"bytes={start}-"
     request = urllib.request.Request(url, headers=headers)
     try:
-        response = urllib.request.urlopen(request, timeout=timeout_s)
+        response = urllib.request.urlopen(request, timeout=_SILENCE_S)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416 and start:  # nothing is left to send

@@ -11,15 +11,13 @@ from arcticdl.labelling.pictures import Picture
 from arcticdl.plots.maps import composite_rgb
 from arcticdl.plots.style import house_style, new_figure
 
-_SIDE_IN, _MOST_PX = 1.9, 512
+_SIDE_IN, _MOST_PX, _COLUMNS = 1.9, 512, 6
 
 
 def contact_sheet(
     pictures: Sequence[Picture],
     table: pd.DataFrame,
     scenes: Mapping[str, xr.Dataset],
-    *,
-    count: int = 6,
 ) -> Figure:
     """Draws the first pictures of each strategy beside those of chance.
 
@@ -27,13 +25,12 @@ def contact_sheet(
         pictures: As they were ranked.
         table: Their ranks, as ``acquire.rank`` gives them.
         scenes: By name; only the windows that are shown are read.
-        count: Pictures a row.
 
     Returns:
         The figure; each scene has a stretch of its own.
     """
     names = [c.removeprefix("rank_") for c in table if c.startswith("rank_")]
-    columns = min(count, len(pictures))
+    columns = min(_COLUMNS, len(pictures))
     with house_style():
         figure = new_figure((_SIDE_IN * columns + 0.4, (_SIDE_IN + 0.6) * len(names)))
         grid = figure.subplots(len(names), columns, squeeze=False)

@@ -25,6 +25,7 @@ _LINES = ("-", "--", "-.", ":")
 _MARKERS = "osD^vPX*"
 _INK = "#1b1f23"
 _EDGE = "#D55E00"
+_SHOWN_MS = 700  # of each picture of a film
 
 
 def scores_over_leads(
@@ -130,7 +131,6 @@ def forecast_maps(
     threshold: float,
     title: str,
     crop: tuple[slice, slice] = (slice(None), slice(None)),
-    units: str = "fraction",
 ) -> Figure:
     """Draws what came and what was forecast, each with the ice edge that came.
 
@@ -140,7 +140,6 @@ def forecast_maps(
         threshold: The concentration of the edge.
         title: Title of the figure.
         crop: Rows and columns that are shown.
-        units: Beside the scale.
 
     Returns:
         The figure: concentrations from 0 to 1, and below each forecast its error.
@@ -160,7 +159,7 @@ def forecast_maps(
             off = _draw(ax, error, "RdBu_r", (-0.6, 0.6), f"{spelled(name)}: error")
             _draw_edge(ax, truth[crop], threshold)
         bars: Any = {"shrink": 0.8, "pad": 0.02}
-        figure.colorbar(shown, ax=axes[0].tolist(), label=units, **bars)
+        figure.colorbar(shown, ax=axes[0].tolist(), label="fraction", **bars)
         figure.colorbar(off, ax=axes[1].tolist(), label="forecast − observed", **bars)
         figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
         figure.supxlabel(
@@ -203,12 +202,11 @@ def spread_skill_plot(rows: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def forecast_film(frames: Sequence[Figure], *, seconds: float = 0.7) -> bytes:
+def forecast_film(frames: Sequence[Figure]) -> bytes:
     """Puts figures of one size into an animated GIF.
 
     Args:
-        frames: Figures, at least one.
-        seconds: How long each is shown.
+        frames: Figures, at least one, each shown for 0.7 s.
 
     Returns:
         The file's bytes.
@@ -227,7 +225,7 @@ def forecast_film(frames: Sequence[Figure], *, seconds: float = 0.7) -> bytes:
     few = [p.quantize(96) for p in same]
     few[0].save(
         held, "GIF", save_all=True, append_images=few[1:],
-        duration=int(seconds * 1000), loop=0,
+        duration=_SHOWN_MS, loop=0,
     )  # fmt: skip
     return held.getvalue()
 

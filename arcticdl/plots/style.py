@@ -81,16 +81,13 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def new_figure(
-    size_in: tuple[float, float] = (6.4, 4.0), *, facecolor: str = "white"
-) -> Figure:
+def new_figure(size_in: tuple[float, float] = (6.4, 4.0)) -> Figure:
     """Makes an empty figure that needs neither a display nor closing.
 
     Args:
         size_in: Width and height in inches.
-        facecolor: Background; ``"none"`` is transparent.
     """
-    figure = ShownFigure(figsize=size_in, layout="constrained", facecolor=facecolor)
+    figure = ShownFigure(figsize=size_in, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 

@@ -36,14 +36,12 @@ class LabelContext(NamedTuple):
     def as_label(
         self,
         variable: xr.Variable,
-        close: Callable[[], None] | None = None,
         time: str | None = None,
     ) -> xr.Dataset:
         """A label map ``(y, x)`` on the pixels of the scene, as a scene of one band.
 
         Args:
             variable: The map.
-            close: Called when the scene is closed.
             time: Of the map, where it has one of its own, as text in UTC; a day alone
                 (``YYYY-MM-DD``) where no hour is told.
         """
@@ -62,7 +60,6 @@ class LabelContext(NamedTuple):
             [self.name],
             coords=coords,
             attrs=attrs,
-            close=close,
         )
 
 

@@ -133,24 +133,22 @@ def _is_nan(value: Any) -> bool:
 class RichProgress(keras.callbacks.Callback):
     """One progress bar for the whole training, with the latest scores beside it.
 
+    About twenty lines of scores stay on screen.
+
     Args:
         description: Text before the bar.
-        every_epochs: A line of scores stays on screen after every so many epochs;
-            ``None`` chooses about twenty lines for the whole training.
         speed: What measures the speed, which then stands beside the scores.
     """
 
     def __init__(
         self,
         description: str = "train",
-        every_epochs: int | None = None,
         *,
         speed: Speed | None = None,
     ) -> None:
         super().__init__()
         self.speed = speed
         self.description = description
-        self.every_epochs = every_epochs
         self._progress: Progress | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -188,7 +186,7 @@ class RichProgress(keras.callbacks.Callback):
         """Prints the epoch's scores now and then."""
         if not self._progress:
             return
-        every = self.every_epochs or max(1, self._epochs // 20)
+        every = max(1, self._epochs // 20)
         if (epoch + 1) % every == 0 or epoch + 1 == self._epochs:
             scores = "  ".join(f"{k} {float(v):.4f}" for k, v in (logs or {}).items())
             told = "" if self.speed is None else self.speed.last()

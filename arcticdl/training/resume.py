@@ -46,6 +46,7 @@ FORMAT = 1
 GENERATIONS = 2
 """Checkpoints that are kept: if the newest is damaged, the one before it serves."""
 _LEAST_SECONDS = 30.0
+_RAREST_SECONDS = 600.0  # the longest time between two files
 
 
 class TrainedScores(keras.callbacks.Callback):
@@ -83,14 +84,13 @@ class Checkpoint(keras.callbacks.Callback):
     Files are written when an epoch ends, and within one with a `feed`; a signal saves
     at once, or, without a feed, gives the unfinished epoch up. Saving takes at most a
     hundredth of the time: the longer it takes, the rarer it is, down to one file every
-    `every_minutes`. Of several processes that train together the first one writes, all
+    ten minutes. Of several processes that train together the first one writes, all
     of them read, and a signal to one ends all at the same step.
 
     Args:
         folder: Where the files lie, ``epochNNNNN-batchNNNNNNN.npz``.
         feed: The feed that is trained on, so that an epoch can be resumed within.
         callbacks: Callbacks whose state is kept.
-        every_minutes: Longest time between two files.
 
     Attributes:
         epoch: Whole epochs that were done when the checkpoint was written.
@@ -113,12 +113,10 @@ class Checkpoint(keras.callbacks.Callback):
         *,
         feed: ResumableFeed | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
-        every_minutes: float = 10.0,
     ) -> None:
         super().__init__()
         self.folder, self.feed = Path(folder), feed
         self.kept = tuple(callbacks)
-        self.every_seconds = 60.0 * every_minutes
         self.epoch, self.batch, self.finished = 0, 0, False
         self._restored: dict[str, np.ndarray] = {}
         self._cost: float | None = None
@@ -324,8 +322,8 @@ class Checkpoint(keras.callbacks.Callback):
             }
 
     def _is_due(self, least: float) -> bool:
-        rare = self.every_seconds if self._cost is None else 100.0 * self._cost
-        wait = min(max(rare, least), self.every_seconds)
+        rare = _RAREST_SECONDS if self._cost is None else 100.0 * self._cost
+        wait = min(max(rare, least), _RAREST_SECONDS)
         return time.monotonic() - self._saved_at >= wait
 
     def _save(self, epoch: int, batch: int, *, finished: bool = False) -> None:

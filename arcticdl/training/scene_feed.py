@@ -35,6 +35,7 @@ from arcticdl.training.batches import (
 from arcticdl.training.supertiles import EpochPlan, SuperTiles, plan_epoch
 from arcticdl.training.transform import Augment, BatchTransform
 
+_SAMPLED = 16  # super-tiles that a normaliser is fitted on
 _MOST_FOLD = 4
 """A super-tile of whole blocks holds at most so many times the pixels of one that is
 told only its sides; a larger one would be held a dozen times over."""
@@ -45,8 +46,8 @@ class SceneFeed(BatchFeed):
 
     Reads windows of whole blocks once an epoch, cuts several random tiles from each
     and mixes them: `arcticdl.training.supertiles` states what is random. An epoch is as
-    long as the tiles that its super-tiles give; `len` may differ a little from epoch to
-    epoch unless `batches_per_epoch` fixes it.
+    long as the tiles that its super-tiles give, as many batches as the shortest of the
+    first epochs has.
 
     Args:
         scenes: Scenes, or paths for `sources.open_scene`, of equal bands and labels.
@@ -66,8 +67,6 @@ class SceneFeed(BatchFeed):
             or dask array says, or the size of a tile where super-tiles of whole blocks
             would have more than four times the pixels that their least side asks for.
         supertile_px: Least side of a super-tile; default four tiles.
-        batches_per_epoch: Length of an epoch; default as many as the shortest of the
-            first epochs gives.
         shard: ``(host, num_hosts)``; hosts read different super-tiles.
         num_workers: Threads that read; default two, and two for each of `mix` where
             scenes lie on the web or in a bucket, so that as many windows are under way
@@ -98,7 +97,6 @@ class SceneFeed(BatchFeed):
         mix: int = 4,
         block_px: tuple[int, int] | None = None,
         supertile_px: int | None = None,
-        batches_per_epoch: int | None = None,
         shard: tuple[int, int] = (0, 1),
         num_workers: int | None = None,
         prefetch: int = 2,
@@ -133,8 +131,7 @@ class SceneFeed(BatchFeed):
         super().__init__(
             transform=transform, batch_size=batch_size, seed=seed, prefetch=prefetch
         )
-        self._num_batches = batches_per_epoch or self._shortest_epoch()
-        check_at_least("batches_per_epoch", self._num_batches, 1)
+        self._num_batches = self._shortest_epoch()
 
     @property
     def card(self) -> dict[str, Any]:
@@ -206,12 +203,12 @@ class SceneFeed(BatchFeed):
         stats = self._sample_stats(seed) if normalizer in FITTED else None
         return Normalizer(normalizer, bands, stats)
 
-    def _sample_stats(self, seed: int, count: int = 16) -> BandStats:
+    def _sample_stats(self, seed: int) -> BandStats:
         """Statistics of some super-tiles, drawn from all scenes alike."""
         rng = np.random.default_rng((seed, 0))
         shapes = [plan.shape_px for plan in self.collection.plans]
         plan = plan_epoch(self.layout, shapes, rng)
-        chosen = range(min(count, len(plan.windows)))
+        chosen = range(min(_SAMPLED, len(plan.windows)))
         parts = []
         for number in chosen:
             rows, cols = plan.windows[number]

@@ -13,6 +13,8 @@ from typing import Any
 
 from arcticdl.training.devices.processes import largest, num_processes
 
+_WATCHED = (signal.SIGTERM, signal.SIGUSR1)
+
 
 class Preempted(Exception):
     """A signal ended the training; what was saved can be resumed."""
@@ -24,12 +26,10 @@ class watch_signals(ContextDecorator):
     In a thread that is not the main one signals cannot be watched, and nothing is.
     A block inside another one's has no effect: the outer block watches.
 
-    Args:
-        signals: What to watch.
-
     Raises:
-        Preempted: One of them came; raised where it came, but at the next safe place
-            while steps run. It takes the place of whatever error a library made of it.
+        Preempted: SIGTERM or SIGUSR1 came; raised where it came, but at the next safe
+            place while steps run. It takes the place of whatever error a library made
+            of it.
 
     Example:
         >>> with watch_signals():
@@ -40,11 +40,7 @@ class watch_signals(ContextDecorator):
 
     active: "watch_signals | None" = None
 
-    def __init__(
-        self,
-        signals: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGUSR1),
-    ) -> None:
-        self.signals = signals
+    def __init__(self) -> None:
         self.received: signal.Signals | None = None
         """The signal that ends the work; of several processes all have the same."""
         self.heard: signal.Signals | None = None
@@ -57,7 +53,7 @@ class watch_signals(ContextDecorator):
         self._old: dict[signal.Signals, Any] = {}
 
     def _recreate_cm(self) -> "watch_signals":
-        return type(self)(self.signals)
+        return type(self)()
 
     def __enter__(self) -> "watch_signals":
         if watch_signals.active is not None:
@@ -66,7 +62,7 @@ class watch_signals(ContextDecorator):
             watch_signals.active.stop()
         if threading.current_thread() is threading.main_thread():
             watch_signals.active = self
-            for number in self.signals:
+            for number in _WATCHED:
                 self._old[number] = signal.signal(number, self._receive)
         return self
 

@@ -31,7 +31,6 @@ def new_config(
     task: str = "segmentation",
     label: str = "label",
     classes: Sequence[str] = ("background", "object"),
-    label_replace: Mapping[str, str] | None = None,
 ) -> str:
     """Writes a configuration to begin with, which both checks accept.
 
@@ -40,10 +39,9 @@ def new_config(
         scenes: Path or glob of the scenes.
         task: What the network shall answer, a task of a map of
             classes or of a quantity.
-        label: Name of the label.
+        label: Name of the label: the file beside a scene's whose name ends in
+            ``_LABEL``.
         classes: Names of the codes 0, 1, 2, ...; of no account for a quantity.
-        label_replace: How a scene's path becomes its label's; default: the file beside
-            it whose name ends in ``_LABEL``.
 
     Returns:
         YAML with every other key as a comment: its default and its meaning.
@@ -63,8 +61,7 @@ def new_config(
         entry["classes"] = list(classes)
     # JPEG blurs codes, so that masks of photographs are PNG.
     beside = ".png" if suffix.lower() in (".jpg", ".jpeg") else suffix
-    replace = dict(label_replace or {suffix: f"_{label}{beside}"})
-    entry["file"] = {"replace": replace}
+    entry["file"] = {"replace": {suffix: f"_{label}{beside}"}}
     values = {
         **_CHOSEN,
         "name": name,

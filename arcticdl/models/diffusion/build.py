@@ -23,13 +23,14 @@ from arcticdl.tasks import read_head, reconcile
 
 Options = Mapping[str, Any]
 
+_STEP_FEATURES = 64  # that tell the step to the levels
+
 
 def build_denoiser(
     backbone: str | keras.Model = "resnet18",
     decoder: str = "unet",
     *,
     num_bands: int,
-    step_features: int = 64,
     style: Style | Options | None = None,
     regularization: Regularization | Options | None = None,
     backbone_options: Options | None = None,
@@ -44,7 +45,6 @@ def build_denoiser(
         backbone: One of ``BACKBONES``, or a network; see ``build_multitask``.
         decoder: One of ``DECODERS``.
         num_bands: Bands of the image that is given.
-        step_features: Features that tell the step to the levels.
         style: As in ``build_multitask``, and so are the others.
         regularization: Likewise.
         backbone_options: Options of the backbone.
@@ -77,8 +77,8 @@ def build_denoiser(
     noisy = keras.Input((None, None, 1), name="noisy")
     step = keras.Input((), name="step")
     told = StepEmbedding(name="step_embedding")(step)
-    told = layers.Dense(step_features, activation="silu", name="step_dense0")(told)
-    told = layers.Dense(step_features, activation="silu", name="step_dense1")(told)
+    told = layers.Dense(_STEP_FEATURES, activation="silu", name="step_dense0")(told)
+    told = layers.Dense(_STEP_FEATURES, activation="silu", name="step_dense1")(told)
     joined = JoinStep(name="join_step")([image, noisy, step])
     features, reference = encode(encoder, joined, None)
     features = {

@@ -149,7 +149,6 @@ def audit_folds(
     drifts: bool | None = None,
     drift_km_per_day: float = 20.0,
     number: int = 0,
-    max_tiles: int = 64,
 ) -> LeakageReport:
     """Audits a split for leakage.
 
@@ -167,7 +166,6 @@ def audit_folds(
         drift_km_per_day: How far it may drift in a day. Passes (column ``pass``, else
             scenes) nearer than that times the days between them leak, up to 10 days.
         number: Of the first fold.
-        max_tiles: Tiles from which the range of spatial correlation is estimated.
     """
     manifest = mark_drift(store.manifest, drifts)
     audits = []
@@ -178,7 +176,7 @@ def audit_folds(
         shared = _shared(manifest, group, train, test)
         unseen = unseen_passes(manifest, train, test)
         audits.append(replace(audit, shared_groups=shared, drift=leaks, unseen=unseen))
-    ranges = correlation_ranges(store, max_tiles=max_tiles)
+    ranges = correlation_ranges(store)
     findings = [f for audit in audits for f in _leaks(audit, ranges)]
     crs = manifest.crs
     unit = "px" if crs is None else crs.axis_info[0].unit_name
