@@ -9,6 +9,7 @@ import numpy as np
 from arcticdl.choices import check_names
 from arcticdl.evaluation.pictures import Painter, TilePictures
 from arcticdl.evaluation.scene_pictures import ScenePictures
+from arcticdl.metrics.intervals import interval_of
 
 _INTERVAL_OF = ("mean", "median")
 
@@ -143,8 +144,8 @@ class ImageEvaluation:
             rng = np.random.default_rng(self.seed)
             drawn = rng.choice(found, size=(self.num_resamples, len(found)))
             for name in _INTERVAL_OF:
-                limits = np.percentile(getattr(np, name)(drawn, axis=1), [2.5, 97.5])
-                summary["intervals"][name] = limits.tolist()
+                resampled = getattr(np, name)(drawn, axis=1)
+                summary["intervals"][name] = interval_of(resampled)
         return summary
 
 
@@ -160,13 +161,6 @@ def check_same(result: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
                 f"Evaluations must share their {key} to be pooled. "
                 f"Received: {result.get(key)!r} and {value!r}."
             )
-
-
-def interval_of(values: np.ndarray) -> list[float]:
-    """Percentile interval of 95 % of resampled scores; NaN where none is defined."""
-    if np.isnan(values).all():  # as of r2 where the truth is one number throughout
-        return [np.nan, np.nan]
-    return [float(limit) for limit in np.nanpercentile(values, [2.5, 97.5])]
 
 
 def counted_pixels(

@@ -9,11 +9,11 @@ from arcticdl.choices import check_names
 from arcticdl.evaluation.images import (
     ImageEvaluation,
     check_same,
-    interval_of,
     num_counted,
 )
 from arcticdl.evaluation.pictures import paint_counts
 from arcticdl.metrics.confusion import without_nan
+from arcticdl.metrics.intervals import interval_of
 from arcticdl.metrics.labels import label_counts, label_scores, stack_label_scores
 from arcticdl.plots.style import checked_colors
 from arcticdl.tasks import Head

@@ -10,12 +10,12 @@ from arcticdl.choices import check_names
 from arcticdl.evaluation.images import (
     ImageEvaluation,
     check_same,
-    interval_of,
     num_counted,
 )
 from arcticdl.evaluation.pictures import paint_values
 from arcticdl.metrics import Moments, merge_moments, regression_moments
 from arcticdl.metrics.confusion import without_nan
+from arcticdl.metrics.intervals import interval_of
 from arcticdl.metrics.regression import moment_sums, scores_of_sums
 from arcticdl.tasks import Head
 

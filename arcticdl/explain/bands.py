@@ -11,6 +11,7 @@ from arcticdl.evaluation.scenes import match_labels
 from arcticdl.explain.subject import refuse_ensemble
 from arcticdl.inference.forward import compiled, xla_helps
 from arcticdl.inference.predictor import AnyModel, Predictor
+from arcticdl.metrics.intervals import interval_of
 from arcticdl.progress import track
 from arcticdl.tasks import SCORES, Head
 from arcticdl.tiles import LabelInfo, TileStore
@@ -249,5 +250,5 @@ def _interval(
     told: dict[str, Any] = {"loss": float(losses.mean()), "interval": None}
     if losses.size > 1:
         drawn = np.random.default_rng(seed).choice(losses, (num_resamples, losses.size))
-        told["interval"] = np.quantile(drawn.mean(axis=1), [0.025, 0.975]).tolist()
+        told["interval"] = interval_of(drawn.mean(axis=1))
     return told

@@ -50,8 +50,31 @@ def bootstrap_scores(
     )
     sums = np.tensordot(counts, stack, axes=1)
     samples = stack_scores(sums, list(names))
-    tail = (1 - confidence) / 2
-    return {name: _interval(values, tail) for name, values in samples.items()}
+    found = {name: interval_of(values, confidence) for name, values in samples.items()}
+    return {name: (low, high) for name, (low, high) in found.items()}
+
+
+def interval_of(values: ArrayLike, confidence: float = 0.95) -> list[float]:
+    """Percentile interval of the scores of resamples, the one that all intervals are.
+
+    Args:
+        values: ``(draw,)``, NaN where a score is not defined.
+        confidence: Probability covered, in (0, 1).
+
+    Returns:
+        Low and high, ready for JSON; NaN where no draw has a score, as of r2 where the
+        truth is one number throughout.
+
+    Example:
+        >>> interval_of([0.0, 1.0, float("nan"), 2.0], confidence=0.5)
+        [0.5, 1.5]
+    """
+    drawn = np.asarray(values, np.float64)
+    drawn = drawn[~np.isnan(drawn)]
+    if not drawn.size:
+        return [np.nan, np.nan]
+    tail = round((1 - confidence) / 2, 12)
+    return [float(limit) for limit in np.quantile(drawn, [tail, 1 - tail])]
 
 
 def stack_scores(
@@ -90,14 +113,6 @@ def _row_means(table: NDArray[np.float64]) -> NDArray[np.float64]:
     count = defined.sum(1)
     sums = np.where(defined, table, 0).sum(1)
     return np.where(count > 0, sums / np.maximum(count, 1), np.nan)
-
-
-def _interval(values: NDArray[np.float64], tail: float) -> tuple[float, float]:
-    defined = values[~np.isnan(values)]
-    if not defined.size:
-        return float("nan"), float("nan")
-    low, high = np.quantile(defined, [tail, 1 - tail])
-    return float(low), float(high)
 
 
 def _check_stack(

@@ -8,6 +8,7 @@ import numpy as np
 from arcticdl.evaluation.autoice.tally import Tallies
 from arcticdl.metrics.autoice import AUTOICE_CLASSES, autoice_score, class_index_r2
 from arcticdl.metrics.confusion import scores, without_nan
+from arcticdl.metrics.intervals import interval_of
 from arcticdl.seaice.schemes import AUTOICE_FLOE, AUTOICE_SIC, AUTOICE_SOD
 
 _SCHEMES = {"SIC": AUTOICE_SIC, "SOD": AUTOICE_SOD, "FLOE": AUTOICE_FLOE}
@@ -126,4 +127,4 @@ def _interval(tallies: Tallies, num_resamples: int, seed: int) -> list[float] | 
     known = [value for value in drawn if value is not None]
     if not known:
         return None
-    return [float(limit) for limit in np.percentile(known, [2.5, 97.5])]
+    return interval_of(known)

@@ -10,11 +10,11 @@ from arcticdl.choices import check_names
 from arcticdl.evaluation.images import (
     ImageEvaluation,
     check_same,
-    interval_of,
     num_counted,
 )
 from arcticdl.evaluation.pictures import Painter
 from arcticdl.metrics.confusion import without_nan
+from arcticdl.metrics.intervals import interval_of
 from arcticdl.plots.maps import class_rgb
 from arcticdl.plots.style import checked_colors
 from arcticdl.plots.values import scaled_rgb

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from arcticdl.evaluation.compare.counts import UnitCounts
-from arcticdl.evaluation.images import interval_of
+from arcticdl.metrics.intervals import interval_of
 
 
 class PairedTest(NamedTuple):

@@ -16,6 +16,7 @@ from arcticdl.metrics.forecasts import (
     spread_skill,
 )
 from arcticdl.metrics.ice_cover import EXTENT_THRESHOLD
+from arcticdl.metrics.intervals import interval_of
 
 WHOLE = "all"
 """Name of the region of all cells."""
@@ -303,7 +304,7 @@ def skills(
                     "baseline": best, "value": float(mine),
                     "of_baseline": float(theirs),
                     "skill": float(1 - mine / theirs),
-                    "interval": [float(v) for v in np.quantile(drawn, [0.025, 0.975])],
+                    "interval": interval_of(drawn),
                     "num_years": len(set(years.tolist())),
                 })  # fmt: skip
     return rows

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from arcticdl.evaluation.compare.comparison import check_units
 from arcticdl.evaluation.compare.counts import UnitCounts, count_units, kind_of
-from arcticdl.evaluation.images import interval_of
 from arcticdl.evaluation.learning.power import FEWEST, PowerLaw, fit_power_law
 from arcticdl.metrics.confusion import without_nan
+from arcticdl.metrics.intervals import interval_of
 from arcticdl.tasks import SCORES, Score
 
 FEW_SCENES = 6

@@ -1,7 +1,8 @@
 """Objects of class maps, taken apart as they are mapped, against numbered ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from arcticdl.inference.objects.separate import connected_objects, separate_obje
 from arcticdl.inference.postprocess import plain, postprocess
 from arcticdl.metrics.confusion import without_nan
 from arcticdl.metrics.floes import MIN_FLOE_PX, VOID_INSTANCE
+from arcticdl.metrics.intervals import interval_of
 from arcticdl.metrics.objects.masks import MaskMatches, mask_precision, match_masks
 from arcticdl.metrics.objects.panoptic import (
     PanopticCounts,
@@ -189,12 +191,14 @@ def _scored(
     methods = {}
     for method, title in METHODS.items():
         table = np.array([image[method] for image in images], float).reshape(-1, 4)
-        scores = panoptic_quality([PanopticCounts(*row) for row in table.tolist()])
-        intervals = _intervals(table)
+        scores = _quality(table)
+        intervals = _intervals(len(table), 1000, _SCORES, partial(_quality, table))
         masks = [_matches(i["masks"][method]) for i in images if "masks" in i]
         if len(masks) == len(images) > 0:  # runs of old tell no masks
             scores |= mask_precision(masks)
-            intervals |= _precision_intervals(masks)
+            intervals |= _intervals(
+                len(masks), 200, ("ap", "ap50"), partial(mask_precision, masks)
+            )
         methods[method] = {"title": title, **scores, "intervals": intervals}
     told: dict[str, Any] = {"rule": dict(rule), "methods": methods}
     return without_nan(told | {"images": list(images)})
@@ -221,39 +225,32 @@ def _matches(told: Mapping[str, Any]) -> MaskMatches:
     return MaskMatches(score, iou, int(told["num_truth"]))
 
 
-def _precision_intervals(
-    images: Sequence[MaskMatches], num_resamples: int = 200, seed: int = 0
-) -> dict[str, list[float]]:
-    """As `_intervals`, of average precision."""
-    count = len(images)
-    if count < 2:
-        return {}
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(count, np.full(count, 1 / count), num_resamples)
-    scores = [mask_precision(images, weights) for weights in drawn]
-    found = {}
-    for key in ("ap", "ap50"):
-        values = np.array([score[key] for score in scores])
-        values = values[np.isfinite(values)]
-        if len(values):
-            found[key] = [float(v) for v in np.quantile(values, [0.025, 0.975])]
-    return found
+def _quality(
+    table: NDArray[np.float64], times: NDArray[np.integer] | None = None
+) -> dict[str, Any]:
+    """Panoptic quality of counts ``(image, 4)``, each so many times."""
+    rows: Any = (table if times is None else times[None] @ table).tolist()
+    return panoptic_quality([PanopticCounts(*row) for row in rows])
 
 
 def _intervals(
-    table: NDArray[np.float64], num_resamples: int = 1000, seed: int = 0
+    count: int,
+    num_resamples: int,
+    keys: Sequence[str],
+    score: Callable[[NDArray[np.integer]], Mapping[str, float]],
 ) -> dict[str, list[float]]:
-    """Intervals of 95 %, scenes drawn with replacement; none of a single one."""
-    count = len(table)
+    """Intervals of 95 %, scenes drawn with replacement; none of a single one.
+
+    Args:
+        count: Scenes.
+        num_resamples: Resamples.
+        keys: Scores that are told.
+        score: Scores of a resample, from how often it holds each scene.
+    """
     if count < 2:
         return {}
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(count, np.full(count, 1 / count), num_resamples) @ table
-    scores = [panoptic_quality([PanopticCounts(*row)]) for row in drawn.tolist()]
-    found = {}
-    for key in _SCORES:
-        values = np.array([score[key] for score in scores])
-        values = values[np.isfinite(values)]
-        if len(values):
-            found[key] = [float(v) for v in np.quantile(values, [0.025, 0.975])]
-    return found
+    rng = np.random.default_rng(0)
+    drawn = rng.multinomial(count, np.full(count, 1 / count), num_resamples)
+    scores = [score(times) for times in drawn]
+    found = {key: interval_of([each[key] for each in scores]) for key in keys}
+    return {key: limits for key, limits in found.items() if not np.isnan(limits).any()}

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from arcticdl.choices import check_names
+from arcticdl.metrics.intervals import interval_of
 from arcticdl.metrics.objects.counts import count_errors
 from arcticdl.metrics.objects.froc import froc
 from arcticdl.metrics.objects.match import Matches
@@ -137,17 +138,9 @@ def _intervals(
             drawn["count_mae"].append(float(weights @ np.abs(error) / weights.sum()))
             bias = float(weights @ error) / total if total else float("nan")
             drawn["count_relative_bias"].append(bias)
-    tail = (1 - confidence) / 2
-    return {name: _interval(values, tail) for name, values in drawn.items() if values}
-
-
-def _interval(values: ArrayLike, tail: float) -> tuple[float, float]:
-    array = np.asarray(values, np.float64)
-    array = array[np.isfinite(array)]
-    if not len(array):
-        return float("nan"), float("nan")
-    low, high = np.quantile(array, [tail, 1 - tail])
-    return float(low), float(high)
+    drawn = {name: values for name, values in drawn.items() if values}
+    found = {name: interval_of(values, confidence) for name, values in drawn.items()}
+    return {name: (low, high) for name, (low, high) in found.items()}
 
 
 def _mean(values: ArrayLike) -> float:
