@@ -10,7 +10,7 @@ import xarray as xr
 from pyproj import CRS, Transformer
 
 from arcticdl import open_scene
-from arcticdl.errors import LabelError, SourceError
+from arcticdl.errors import LabelError, SceneError, SourceError
 from arcticdl.scene import is_swath, scene_geobox
 
 POLAR = CRS("EPSG:3413")
@@ -523,6 +523,18 @@ def test_times_of_models_calendars_are_times(tmp_path, calendar, days, right, de
         warnings.simplefilter("ignore", xr.SerializationWarning)
         source = xr.open_dataset(path) if decoded else path
         assert open_scene(source).attrs.get("time") == right
+
+
+@pytest.mark.parametrize(
+    "time", ["03/04/2022", "3.4.2022", "12:30", "now", 20220403, 1.6e9, "2022-13-04"]
+)
+def test_a_time_is_told_with_the_year_before_the_day(time):
+    """The third of April was the fourth of March, and a number was of 1970."""
+    field = xr.DataArray(np.ones((4, 5)), dims=("y", "x"), name="sic")
+    with pytest.raises(SceneError, match=r"begins with the year.*Received: time="):
+        open_scene(field, time=time)
+    for told in ("2022/4/3", "20220403T00", np.datetime64("2022-04-03")):
+        assert open_scene(field, time=told).attrs["time"] == "2022-04-03T00:00:00Z"
 
 
 def timed(path, values, told, **attrs):

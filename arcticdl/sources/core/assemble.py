@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +105,8 @@ def utc_text(time: Any) -> str:
     """A time as text in UTC, ``YYYY-MM-DDTHH:MM:SSZ``; naive times are taken as UTC.
 
     Args:
-        time: A datetime, or text: ISO 8601, also with the day of the year
-            (``2021-045``), and with 24:00 for the end of a day.
+        time: A datetime, or text that begins with the year: ISO 8601, also with the
+            day of the year (``2021-045``), and with 24:00 for the end of a day.
 
     Returns:
         The time, cut to whole seconds.
@@ -121,7 +122,10 @@ def utc_text(time: Any) -> str:
     except (ValueError, TypeError, OverflowError):
         stamp = pd.Timestamp("NaT")
     if pd.isna(stamp):
-        raise SceneError(f"`time` must be a time. Received: time={time!r}.")
+        raise SceneError(
+            "`time` must be a time, as text one that begins with the year, such as "
+            f"2022-04-13T15:07:59Z. Received: time={time!r}."
+        )
     utc = stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
     return utc.strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -132,7 +136,11 @@ _DAY_OF_YEAR = re.compile(r"(\d{4})-?(\d{3})(?!\d|-)")
 
 def _stamp(time: Any) -> pd.Timestamp:
     if not isinstance(time, str):
+        if isinstance(time, Real):
+            raise TypeError(time)  # of nanoseconds, to pandas
         return pd.Timestamp(time)
+    if not re.match(r"\s*\d{4}", time):
+        raise ValueError(time)  # 03/04/2022 is of March or of April
     text, whole_days = _MIDNIGHT.subn("00:00:00", time.strip())
     if found := _DAY_OF_YEAR.match(text):
         first = pd.Timestamp(int(found[1]), 1, 1) + pd.Timedelta(int(found[2]) - 1, "D")
