@@ -87,6 +87,18 @@ def find_directions(
     )
 
 
+def vector_names(names: Sequence[str]) -> list[list[str]]:
+    """Pairs of names that are components of vectors, as `find_directions` finds them.
+
+    Example:
+        >>> vector_names(["HH", "u10", "v10", "u"])
+        [['u10', 'v10']]
+    """
+    return [
+        [names[k] for k in pair] for pair in find_directions(names, None, ()).vectors
+    ]
+
+
 def band_index(band: str | int, names: Sequence[str]) -> int:
     """Finds a band's index from its name or its index.
 

@@ -5,7 +5,7 @@ before a pixel is touched: a crop then costs what it keeps, not the tile that it
 from, and nothing is interpolated twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,13 +55,19 @@ def draw_motion(
     return Motion(_shift(shape) @ total @ np.linalg.inv(_shift(first)), shape)
 
 
-def move(batch: Batch, motion: Motion, directions: Directions) -> Batch:
+def move(
+    batch: Batch,
+    motion: Motion,
+    directions: Directions,
+    of_labels: Mapping[str, Directions] | None = None,
+) -> Batch:
     """Moves each sample by its own map.
 
     Args:
         batch: The batch, which is left as it is.
         motion: Where the pixels go.
         directions: Bands that turn with the image.
+        of_labels: Label -> its channels that do.
 
     Returns:
         A new batch. Maps that only permute pixels are applied without resampling.
@@ -73,6 +79,8 @@ def move(batch: Batch, motion: Motion, directions: Directions) -> Batch:
         linear = matrix[None, :2, :2]
         if not np.array_equal(linear[0], np.eye(2)):
             directions.turn(out.image[sample : sample + 1], linear)
+            for name, own in (of_labels or {}).items():
+                own.turn(out.labels[name][sample : sample + 1], linear)
     return out
 
 

@@ -52,6 +52,7 @@ class Policy:
         valid: BoolArray,
         rng: np.random.Generator,
         boxes: Mapping[str, BoxRule] | None = None,
+        outputs: Mapping[str, Sequence[str]] | None = None,
     ) -> Augmented:
         """Augments a batch.
 
@@ -63,6 +64,8 @@ class Policy:
             rng: Source of every draw: the same state gives the same result.
             boxes: Which of the labels are boxes ``(sample, max_boxes, 6)``, and what
                 holds of them. They move with their images.
+            outputs: Names of the channels of labels ``(sample, y, x, channel)`` that
+                are quantities; pairs such as ``u`` and ``v`` turn with the image.
 
         Returns:
             The same three; mixing steps may give soft labels
@@ -83,24 +86,30 @@ class Policy:
             np.ascontiguousarray(valid, bool),
         )
         moved = {name: np.asarray(labels[name], np.float32) for name in rules}
+        found = {n: find_directions(o, None, ()) for n, o in (outputs or {}).items()}
+        vectors = {name: own for name, own in found.items() if own.vectors}
         groups = _grouped(self.steps)
         if not groups or not isinstance(groups[0][0], geometry.Movement):
             batch = batch.copy()  # movements write elsewhere, other steps over it
         for group in groups:
-            batch, motion = self._apply(group, batch, rng)
+            batch, motion = self._apply(group, batch, rng, vectors)
             if motion is not None:
                 for name, rule in rules.items():
                     moved[name] = move_all(moved[name], motion, rule)
         return batch.image, {**batch.labels, **moved}, batch.valid
 
     def _apply(
-        self, group: list[Any], batch: Batch, rng: np.random.Generator
+        self,
+        group: list[Any],
+        batch: Batch,
+        rng: np.random.Generator,
+        vectors: Mapping[str, Directions],
     ) -> tuple[Batch, Motion | None]:
         """Applies movements as one, or one other step; says how pixels moved."""
         if isinstance(group[0], geometry.Movement):
             shape = (batch.valid.shape[1], batch.valid.shape[2])
             motion = draw_motion(len(batch), shape, group, rng)
-            return move(batch, motion, self.directions), motion
+            return move(batch, motion, self.directions, vectors), motion
         return _apply(group[0], batch, rng), None
 
     def __repr__(self) -> str:

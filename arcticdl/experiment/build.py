@@ -200,18 +200,18 @@ def _build_policy(config: Experiment, store: TileStore, tiles: np.ndarray) -> An
 
 def _check_upright(policy: Any, store: TileStore) -> None:
     """Refuses to turn vectors whose v does not point up in the picture."""
+    from arcticdl.augment.directions import vector_names
     from arcticdl.augment.geometry import Affine, QuarterTurn
 
     turns = any(isinstance(step, Affine | QuarterTurn) for step in policy.steps)
-    if not (turns and policy.directions.vectors):
+    pairs = [[store.bands[k] for k in pair] for pair in policy.directions.vectors]
+    for info in (i for i in store.labels.values() if i.is_quantities):
+        pairs += vector_names(info.classes)
+    if not (turns and pairs):
         return
-    rising = [
-        name
-        for name, about in store.scenes.items()
-        if about["crs"] and about["step"] and about["step"][0] > 0  # else plain images
-    ]
+    steps = {n: a["step"] for n, a in store.scenes.items() if a["crs"] and a["step"]}
+    rising = [name for name, step in steps.items() if step[0] > 0]
     if rising:
-        pairs = [[store.bands[k] for k in pair] for pair in policy.directions.vectors]
         raise ConfigError(
             f"`train.augment` turns the vectors {pairs} with the image, whose rows "
             "must run from north to south. Received: rows from south to north in "

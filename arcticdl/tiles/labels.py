@@ -71,6 +71,12 @@ class LabelInfo:
         return np.dtype(self.dtype).kind == "f" and not self.is_object
 
     @property
+    def is_quantities(self) -> bool:
+        """Whether the label has several quantities a pixel, each with a name."""
+        named = self.is_float and self.is_pixel and not self.shares
+        return named and self.num_channels > 0
+
+    @property
     def is_pixel(self) -> bool:
         """Whether the label has a value a pixel."""
         return self.target == "pixel"

@@ -42,7 +42,8 @@ class TileFeed(BatchFeed):
         augment: ``"flips"`` (and quarter turns where tiles are square), ``"hflip"``,
             ``"vflip"``, ``"hvflip"``, or a callable ``(image float32 (n, y, x, band) in
             source units, {label: (n, y, x)}, valid (n, y, x), rng)`` that returns the
-            same three. Bands that are directions turn with `augment.build_policy` only.
+            same three. Vectors, as bands or as channels of a label, turn with
+            `augment.build_policy` alone.
         shuffle: Visit the tiles in a new order each epoch.
         seed: Of order, augmentation and statistics.
         repeats: How often an epoch visits each tile.

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from arcticdl.augment.batch import pixel_items
-from arcticdl.augment.directions import find_directions
+from arcticdl.augment.directions import find_directions, vector_names
 from arcticdl.boxes import is_box, move_boxes
 from arcticdl.scene import rows_rise
 
@@ -160,8 +160,7 @@ def refuse_rising(scene: xr.Dataset) -> None:
     Raises:
         ValueError: The scene has vectors, and rows that run to the north.
     """
-    bands = [str(band) for band in scene["band"].values]
-    pairs = [[bands[k] for k in p] for p in find_directions(bands, None, ()).vectors]
+    pairs = vector_names([str(band) for band in scene["band"].values])
     if pairs and rows_rise(scene):
         raise ValueError(
             f"`tta` turns the vectors {pairs} with the picture, whose rows must run "
@@ -177,8 +176,28 @@ def refuse_vectors(head: str, outputs: Sequence[str]) -> None:
     Raises:
         ValueError: They are.
     """
-    if find_directions(outputs, None, ()).vectors:
+    if vector_names(outputs):
         raise ValueError(
             "`tta` averages answers that are the same in a turned picture. Received: "
             f"head {head!r}, whose {list(outputs)} are vectors. Take tta='none'."
+        )
+
+
+def refuse_still(flips: str, names: Sequence[Sequence[str]]) -> None:
+    """Refuses to turn pictures whose vectors would stay as they are.
+
+    Args:
+        flips: A name of `FLIPS`.
+        names: Of the bands, and of the channels of labels.
+
+    Raises:
+        ValueError: Two of them are components of a vector.
+    """
+    pairs = [pair for own in names for pair in vector_names(own)]
+    if pairs:
+        raise ValueError(
+            "`augment` by name moves pixels, and vectors must turn with them. "
+            f"Received: augment={flips!r} and the vectors {pairs}. Pass "
+            "`build_policy([{'name': 'hflip'}, {'name': 'quarter_turn'}], bands=...)`, "
+            "which turns them."
         )

@@ -18,6 +18,7 @@ from arcticdl.training.orient import (
     orient,
     orient_boxes,
     place_rows,
+    refuse_still,
 )
 from arcticdl.void import mark_shown
 
@@ -43,6 +44,11 @@ class BatchTransform:
     augment: str | Augment | None
     square: bool
     scene_stats: Callable[[str], BandStats] = field(compare=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.augment, str):
+            named = [i.classes for i in self.labels.values() if i.is_quantities]
+            refuse_still(self.augment, [self.bands, *named])
 
     def __call__(
         self,
@@ -140,7 +146,10 @@ class BatchTransform:
         labels = {n: pixels[n] for n, info in self.labels.items() if not info.is_image}
         whole = {n: pixels[n] for n in self.labels if n not in labels}
         boxes = {n: i.rule for n, i in self.labels.items() if i.is_object}
-        given = {} if not boxes else {"boxes": boxes}
+        given: dict[str, Any] = {} if not boxes else {"boxes": boxes}
+        named = {n: i.classes for n, i in self.labels.items() if i.is_quantities}
+        if named and isinstance(augment, Policy):
+            given["outputs"] = {n: own for n, own in named.items() if n in labels}
         image, labels, valid = augment(image, labels, pixels["valid"], rng, **given)
         return {"image": image, "valid": valid, **labels, **whole}
 

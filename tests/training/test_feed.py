@@ -4,9 +4,12 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
 from arcticdl import tiles
 from arcticdl.augment import build_policy
+from arcticdl.scene import grid_coords
 from arcticdl.tiles import Normalizer, normalize
 from arcticdl.training import TileFeed
 from arcticdl.training.orient import FLIPS, draw_orientations, orient
@@ -429,6 +432,35 @@ def masked_error(y_true, y_pred):
     y_pred = ops.reshape(y_pred, ops.shape(y_true))
     error = ops.where(valid, ops.where(valid, y_true, 0) - y_pred, 0)
     return ops.mean(error**2)
+
+
+def drifting(tmp_path, step):
+    """A store of a wind, and of a drift with it as a label; rows go down by `step`."""
+    box = GeoBox((8, 8), Affine(40, 0, 0, 0, step, 0), "EPSG:3413")
+    wind = np.random.default_rng(0).normal(size=(2, 8, 8)).astype("f4")
+    drift = ("drift_channel", "y", "x"), wind.copy(), {"flag_meanings": "u v"}
+    scene = xr.Dataset(
+        {"image": (("band", "y", "x"), wind), "drift": drift},
+        {"band": ["u10", "v10"], **grid_coords(box)},
+        {"scene_id": "a"},
+    )
+    return tiles.prepare([scene], tmp_path / "a.tiles", tile_size_px=8, progress=False)
+
+
+@pytest.mark.parametrize("step", ["hflip", "vflip", "quarter_turn"])
+def test_vectors_of_labels_turn_as_those_of_the_image(tmp_path, step):
+    """A drift that is the wind stays the wind; it kept its direction in the mirror."""
+    store = drifting(tmp_path, -40.0)
+    policy = build_policy([{"name": step, "p": 1.0}], bands=store.bands)
+    plain = Normalizer("none", store.bands)
+    ((image, drift),) = TileFeed(
+        store, [0], batch_size=1, augment=policy, normalizer=plain
+    )
+    seen = np.isfinite(drift).all(-1)
+    assert seen.any() and np.abs(image[seen] - store.read([0])["image"][seen]).max() > 1
+    np.testing.assert_allclose(drift[seen], image[seen], atol=1e-5)
+    with pytest.raises(ValueError, match=r"'u10', 'v10'.*'u', 'v'.*build_policy"):
+        TileFeed(store, [0], batch_size=1, augment="hflip", normalizer=plain)
 
 
 def test_bad_feeds_are_refused(store):
