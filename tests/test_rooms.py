@@ -1,6 +1,7 @@
 """The house plan: no import circle, no long file, no crowded room."""
 
 import ast
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -51,3 +52,21 @@ def test_no_file_is_long(modules):
 def test_no_room_is_crowded(modules):
     counts = Counter(path.parent for path in modules.values())
     assert not {str(room): n for room, n in counts.items() if n > MAX_FILES}
+
+
+def test_what_the_house_plan_names_is_there(project_root):
+    plan = (project_root / "ARCHITECTURE.md").read_text("utf-8")
+    named = re.findall(r"((?:[a-z_]+/)+[a-z_]+\.py)(?::(\w+))?", plan)
+    assert len(named) > 40
+    for path, name in named:
+        found = [
+            f
+            for f in (project_root / path, project_root / "arcticdl" / path)
+            if f.is_file()
+        ]
+        assert found, f"{path} is not there"
+        made = {
+            getattr(node, "name", None)
+            for node in ast.parse(found[0].read_text("utf-8")).body
+        }
+        assert not name or name in made, f"{path} has no {name}"

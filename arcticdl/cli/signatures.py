@@ -9,10 +9,10 @@ from arcticdl.augment.table import AUGMENTATIONS
 from arcticdl.choices import Table, choose
 from arcticdl.config.guide.keys import Key
 from arcticdl.config.safe_yaml import write_yaml
+from arcticdl.experiment.callbacks import CALLBACK_GIVEN
 from arcticdl.experiment.network import LAYER_GIVEN
 from arcticdl.experiment.optimisers import GIVEN
 from arcticdl.experiment.options import SPLIT_GIVEN, parameters
-from arcticdl.experiment.stopping import CALLBACK_GIVEN
 from arcticdl.losses.table import HEAD_WEIGHTS, NAMED_LOSSES
 from arcticdl.metrics.table import METRICS
 from arcticdl.models.backbones.table import BACKBONES

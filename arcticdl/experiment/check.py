@@ -14,6 +14,7 @@ from arcticdl.config import Experiment
 from arcticdl.config.names import is_path
 from arcticdl.derived import check_steps
 from arcticdl.errors import ConfigError
+from arcticdl.experiment.callbacks import check_watchers
 from arcticdl.experiment.data.named_regions import read_regions
 from arcticdl.experiment.diffusion.network import draws_members
 from arcticdl.experiment.folder import load_run
@@ -40,7 +41,6 @@ from arcticdl.experiment.options import (
     check_call,
     parameters,
 )
-from arcticdl.experiment.stopping import check_watchers
 from arcticdl.experiment.synthesis.steps import check_augment
 from arcticdl.grid.target import read_crs
 from arcticdl.inference.products.table import PRODUCTS

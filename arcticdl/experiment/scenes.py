@@ -139,7 +139,17 @@ def open_scenes(config: Experiment) -> list[xr.Dataset]:
 def open_configured(
     data: DataConfig, anchor: Anchor, *, with_labels: bool = True
 ) -> xr.Dataset:
-    """Opens one scene with its bands, labels and attributes as configured."""
+    """Opens one scene with its bands, labels and attributes as configured.
+
+    Each step takes and gives a lazy Scene, and their order is part of the rule: grid,
+    further sources, derived bands, labels (which may look at bands that the model never
+    sees), bands that are kept, gaps, and last the region: what lies outside is no gap.
+
+    Args:
+        data: The section ``data``.
+        anchor: What the scene is found by.
+        with_labels: Whether labels are opened, as for a store; maps need none.
+    """
     with_labels = with_labels or data.condition is not None  # it is what is seen
     attrs: dict[str, Any] = dict(find_attributes(data, anchor, needed=with_labels))
     if "time" in attrs:
@@ -160,7 +170,7 @@ def open_configured(
         scene = scene.sel(band=list(data.use_bands))
     scene = open_gaps(scene, data, hide=with_labels)
     scene = see_classes(scene, data)
-    scene = void_outside(scene, data, anchor)  # last: what lies outside is no gap
+    scene = void_outside(scene, data, anchor)
     columns = {k: v for k, v in attrs.items() if k not in (*ATTRIBUTES, "time")}
     columns |= scene.attrs.get("columns", {})
     if anchor.made and MADE_FROM not in columns:

@@ -16,6 +16,7 @@ from arcticdl.experiment.build import (
     describe_fold,
     describe_training,
 )
+from arcticdl.experiment.callbacks import build_callbacks, build_stopping
 from arcticdl.experiment.check import check_options
 from arcticdl.experiment.data.prepared import check_prepared, open_prepared
 from arcticdl.experiment.data.run_split import refuse_other_tiles
@@ -57,7 +58,6 @@ from arcticdl.experiment.split import (
     count_folds,
     refuse_leaks,
 )
-from arcticdl.experiment.stopping import build_callbacks, build_stopping
 from arcticdl.experiment.warm import check_start, find_start
 from arcticdl.inference.preflight import TRAINED_ON, training_record
 from arcticdl.tiles import TileStore, check_store

@@ -1,4 +1,4 @@
-"""Class weights from class counts, and one-hot labels that leave void out."""
+"""Class weights from class counts."""
 
 from collections.abc import Sequence
 

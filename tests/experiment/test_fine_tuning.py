@@ -280,7 +280,7 @@ def test_curves_and_pictures_are_written_and_change_nothing(project):
 def test_curves_that_are_asked_for_are_written_once_and_not_refused_in_a_breath(
     project,
 ):
-    from arcticdl.experiment.stopping import build_callbacks
+    from arcticdl.experiment.callbacks import build_callbacks
 
     named = load_config(configure("x", train__callbacks=["tensorboard"]))
     (log,) = build_callbacks(named, Path("fold0"), None, None)

@@ -5,7 +5,7 @@ import pytest
 from arcticdl.config import load_config
 from arcticdl.errors import ConfigError
 from arcticdl.experiment import check_options
-from arcticdl.experiment.stopping import build_stopping, find_monitor
+from arcticdl.experiment.callbacks import build_stopping, find_monitor
 
 TEXT = """
 name: a

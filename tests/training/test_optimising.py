@@ -10,7 +10,7 @@ import yaml
 from arcticdl.config import load_config
 from arcticdl.errors import ConfigError
 from arcticdl.experiment import check_options
-from arcticdl.experiment.stopping import build_plateau
+from arcticdl.experiment.callbacks import build_plateau
 from arcticdl.training import Preempted, build_optimizer, fit
 
 EPOCHS = 4

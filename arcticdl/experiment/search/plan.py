@@ -10,9 +10,9 @@ from arcticdl.config.search.section import SearchConfig
 from arcticdl.config.search.space import apply_values, list_points
 from arcticdl.errors import ConfigError, MissingExtraError
 from arcticdl.experiment.build import count_of
+from arcticdl.experiment.callbacks import find_monitor
 from arcticdl.experiment.check import check_options
 from arcticdl.experiment.split import Split
-from arcticdl.experiment.stopping import find_monitor
 from arcticdl.experiment.train import fold_numbers
 from arcticdl.tiles import TileStore
 
