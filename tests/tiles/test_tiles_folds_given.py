@@ -47,6 +47,17 @@ def test_columns_match_together_and_lists_one_of_them(plain_store):
         find_part(manifest, {"year": 2019, "late": True}, "test")
 
 
+def test_the_year_is_that_of_the_time_where_no_column_tells_it(plain_store):
+    times = pd.to_datetime(["2019-12-31T23:59", "2020-01-01T00:00", None])
+    manifest = plain_store.manifest.assign(time=np.repeat(times, 24))
+    found = find_part(manifest, {"year": ["2020"]}, "test")
+    assert np.array_equal(np.flatnonzero(found), np.arange(24, 48))
+    told = manifest.assign(year="2020")  # of the season that it belongs to, say
+    assert find_part(told, {"year": 2020}, "test").all()
+    with pytest.raises(SplitError, match=r"\['2019', '2020'\]. Received: '2021'"):
+        find_part(manifest, {"year": 2021}, "test")
+
+
 @pytest.mark.parametrize(
     "text",
     [

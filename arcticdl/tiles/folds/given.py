@@ -21,7 +21,8 @@ class GivenSplit(ManifestSplitter):
     """One split: the test and validation parts are given, the rest trains.
 
     A part is given by columns of the manifest, such as ``{"region": "kara"}`` (of
-    several columns all must match, of a list of values one), or by a CSV file that
+    several columns all must match, of a list of values one; ``year`` is that of the
+    scenes' times, where there is no such column), or by a CSV file that
     lists scenes: their identifiers, file names or paths, in the column `NAME_COLUMNS`
     names, or in the first.
 
@@ -131,14 +132,18 @@ def read_names(path: str | Path, key: str) -> list[str]:
 
 
 def _matches(manifest: Any, column: str, wanted: Any, key: str) -> np.ndarray:
-    if column not in manifest.columns or column == "geometry":
+    if column in manifest.columns and column != "geometry":
+        cells_of = manifest[column]
+    elif column == "year":  # of a stack in one file, whose name tells none
+        cells_of = manifest["time"].dt.year
+    else:
         known = sorted(set(map(str, manifest.columns)) - {"geometry"})
         raise SplitError(
             f"`folds.{key}` must name columns of the manifest: {known}. Received: "
             f"{column!r}.{_hint(column, known)} Scenes get columns by "
             "`data.attributes` or `data.table`."
         )
-    code, found = manifest[column].factorize()
+    code, found = cells_of.factorize()
     cells = np.array([*map(_text, found), ""], object)[code]  # the last: none is told
     values = wanted if isinstance(wanted, list | tuple) else [wanted]
     known = sorted({*map(_text, found)} - {""})
