@@ -32,7 +32,11 @@ from arcticdl.experiment.data.series import check_series
 from arcticdl.experiment.labels.boxes import add_objects, check_annotated
 from arcticdl.experiment.labels.corrections import correct_labels, corrected_labels
 from arcticdl.experiment.labels.image_labels import image_label
-from arcticdl.experiment.labels.quantity import band_itself, bands_of_file
+from arcticdl.experiment.labels.quantity import (
+    band_itself,
+    bands_of_file,
+    refuse_unit,
+)
 from arcticdl.experiment.labels.several import band_label
 from arcticdl.experiment.labels.shares import HINT, charted_shares, refuse_kind
 from arcticdl.experiment.labels.sides import name_sides
@@ -256,6 +260,7 @@ def _add_labels(scene: xr.Dataset, data: DataConfig, anchor: Anchor) -> None:
             if label.classes and not label.several:
                 _describe_label(scene, name, label)
         if label.units is not None:
+            refuse_unit(scene[name], name, label.units)
             scene[name].attrs["units"] = label.units
     if data.void is not None:
         _void_where(scene, data, anchor)

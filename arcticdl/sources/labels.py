@@ -263,6 +263,8 @@ def add_label(
         attrs = class_attributes(list(named.values()), colors, list(named))
     elif codes is None:
         attrs = carried_classes(name, label["image"].attrs)
+    if not attrs and codes is None and label["image"].attrs.get("units"):
+        attrs["units"] = str(label["image"].attrs["units"])
     told = codes is not None or "valid" in label or declares_void(label["image"])
     if not told:  # 255 may be a class of the file, which `tiles.prepare` finds out
         attrs.pop("void_class", None)

@@ -434,6 +434,24 @@ def test_whole_numbers_without_classes_are_a_quantity():
     assert np.isnan(found[0]).all() and (found[1:] == percent[0, 1:]).all()
 
 
+def test_a_quantity_has_the_unit_of_its_file():
+    """Metres were called centimetres, and per cent fractions, without a word."""
+    for name in "ab":
+        write(f"ice/{name}.tif", ramp())
+        with rasterio.open(f"ice/{name}.tif", "r+") as file:
+            file.units = ("m",)
+    depth = {"file": {"replace": {"sar/": "ice/"}}}
+    for same in ("m", "metres", "dB"):  # UDUNITS knows no dB, which may be anything
+        config = configure({"depth": depth | {"units": same}})
+        assert open_scenes(config)[0]["depth"].attrs["units"] == same
+    assert open_scenes(configure({"depth": depth}))[0]["depth"].attrs["units"] == "m"
+    with pytest.raises(LabelError, match=r"Received: 'cm', and 'm' in the file"):
+        open_scenes(configure({"depth": depth | {"units": "cm"}}))
+    itself = {"band": "depth", "units": "1"}
+    with pytest.raises(LabelError, match=r"labels.itself.units.*'1', and 'm' in"):
+        open_scenes(configure({"itself": itself}, scenes="ice/*.tif", bands=["depth"]))
+
+
 @pytest.mark.parametrize("step", ["quarter_turn", "hflip"])
 def test_vectors_turn_only_in_pictures_whose_rows_run_south(step):
     """In a file whose rows run north, v points down: its turns were the other way."""

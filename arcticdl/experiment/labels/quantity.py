@@ -9,7 +9,9 @@ import xarray as xr
 from arcticdl.errors import BandNotFoundError, LabelError
 from arcticdl.grid.dates import known_pixels
 from arcticdl.scene import CHANNEL
+from arcticdl.sources.core.assemble import band_units
 from arcticdl.sources.core.lazy import WindowArray
+from arcticdl.sources.core.units import units_differ
 
 
 def band_itself(
@@ -41,7 +43,28 @@ def band_itself(
         return _quantities(scene, name, wanted, places)
     read = partial(_read, scene, places[0])
     lazy = WindowArray(scene["image"].shape[1:], np.dtype("float32"), read)
-    return xr.DataArray(lazy.variable(("y", "x")))
+    unit = band_units(scene)[places[0]]
+    return xr.DataArray(lazy.variable(("y", "x"), {"units": unit} if unit else {}))
+
+
+def refuse_unit(label: xr.DataArray, name: str, units: str) -> None:
+    """Refuses a quantity whose file tells another unit than the configuration.
+
+    Args:
+        label: The label, as its file tells it.
+        name: Its name.
+        units: ``data.labels.NAME.units``.
+
+    Raises:
+        LabelError: Both are known, and differ.
+    """
+    told = str(label.attrs.get("units", "")).strip()
+    if units_differ(told, units.strip()):
+        raise LabelError(
+            f"`data.labels.{name}.units` must be the unit of the file, whose numbers "
+            f"are taken as they are. Received: {units!r}, and {told!r} in the file. "
+            "Name that unit; or convert the numbers, and correct what the file says."
+        )
 
 
 def bands_of_file(

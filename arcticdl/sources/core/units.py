@@ -41,6 +41,33 @@ def unit_factor(unit: str, target: str, what: str) -> float:
 
 
 @lru_cache(maxsize=256)
+def units_differ(unit: str, other: str) -> bool:
+    """Whether two units are known to be different ones.
+
+    Args:
+        unit: As somebody writes it.
+        other: Another. What UDUNITS does not know, such as dB, may be the same.
+
+    Example:
+        >>> [units_differ("m", other) for other in ("cm", "metres", "dB")]
+        [True, False, False]
+    """
+    if any(not u or len(u) > _MAX_LENGTH or not u.isascii() for u in (unit, other)):
+        return False
+    with _PARSING:
+        try:
+            one, two = cf_units.Unit(unit), cf_units.Unit(other)
+        except ValueError:
+            return False
+        if one.is_no_unit() or two.is_no_unit():
+            return False
+        if not one.is_convertible(two):
+            return True
+        numbers = np.array([0.0, 1.0])
+        return not np.allclose(one.convert(numbers, two), numbers)
+
+
+@lru_cache(maxsize=256)
 def _factor(unit: str, target: str) -> float | None:
     if not unit or len(unit) > _MAX_LENGTH or not unit.isascii():
         return None
