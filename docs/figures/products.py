@@ -60,7 +60,8 @@ def main():
             entries = class_legend(
                 [legend.names[c] for c in there], [legend.colors[c] for c in there]
             )
-            figure.legend(handles=entries, loc="outside right upper")
+            corner = {"bbox_to_anchor": (1.0, 1.0), "loc": "upper left"}
+            axes[1].legend(handles=entries, borderaxespad=0.0, **corner)
         target = Path(__file__).parents[1] / "images" / "products.png"
         plots.write_figure(figure, target)
 

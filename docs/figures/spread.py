@@ -35,7 +35,7 @@ def main():
             ax.grid(True, axis="y")
             ax.set_axisbelow(True)
         axes[0].set_ylabel("probability of ice (1)")
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
+        axes[1].legend(loc="upper right", bbox_to_anchor=(1.0, 1.2))
     plots.write_figure(figure, Path(__file__).parents[1] / "images" / "spread.png")
 
 
