@@ -1,7 +1,6 @@
 """Scenes of one grid into one scene."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -16,8 +15,7 @@ from arcticdl.scene import (
     named_label,
     scene_geobox,
 )
-from arcticdl.sources.core.assemble import all_valid, band_units, make_scene, stack_read
-from arcticdl.sources.core.lazy import WindowArray
+from arcticdl.sources.core.assemble import join_bands
 
 
 def stack(scenes: Sequence[xr.Dataset], scene_id: str | None = None) -> xr.Dataset:
@@ -50,36 +48,17 @@ def stack(scenes: Sequence[xr.Dataset], scene_id: str | None = None) -> xr.Datas
     if not members:
         raise ValueError("`scenes` must hold a scene. Received: none.")
     _check_one_grid(members)
-    parts = [(m["image"].variable, i) for m in members for i in range(m.sizes["band"])]
+    parts = [(k, i) for k, m in enumerate(members) for i in range(m.sizes["band"])]
     names = [str(band) for m in members for band in m["band"].values]
     labels = [name for m in members for name in label_names(m)]
     _refuse_twice("Bands", names)
     _refuse_twice("Labels", labels)
-    shape = members[0]["image"].shape[1:]
-    dtype = np.result_type(*(m["image"].dtype for m in members))
-    image = WindowArray((len(parts), *shape), dtype, partial(stack_read, parts))
-    layers = [m["valid"].variable for m in members if "valid" in m]
-    valid = WindowArray(shape, bool, partial(all_valid, layers)) if layers else None
     attrs = {**members[0].attrs, **({"scene_id": scene_id} if scene_id else {})}
-    coords = {str(n): c for n, c in members[0].coords.items() if "band" not in c.dims}
-    scene = make_scene(
-        image.variable(("band", "y", "x"), None, members[0]["image"].encoding),
-        names,
-        valid=valid.variable(("y", "x")) if valid else None,
-        coords=coords,
-        units=[unit for m in members for unit in band_units(m)],
-        attrs=attrs,
-        close=partial(_close_all, members),
-    )
+    scene = join_bands(members, parts, names, attrs)
     for member in members:
         for name in label_names(member):
             scene[name] = named_label(member[name])
     return scene
-
-
-def _close_all(members: Sequence[xr.Dataset]) -> None:
-    for member in members:
-        member.close()
 
 
 def _check_one_grid(members: Sequence[xr.Dataset]) -> None:

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from arcticdl.losses.base import VoidAwareLoss, ratio, spread_weight, to_float32
+from arcticdl.losses.detection.overlap import areas_between
 
 
 class BoxLoss(VoidAwareLoss):
@@ -90,16 +91,6 @@ class BoxGIoU(BoxLoss):
 
 
 def _areas(label: Any, box: Any) -> tuple[Any, Any, Any]:
-    """Returns the areas of intersection, union and common hull."""
-    low = ops.maximum(label[..., :2], box[..., :2])
-    high = ops.minimum(label[..., 2:], box[..., 2:])
-    both = _area(low, high)
-    union = _area(label[..., :2], label[..., 2:]) + _area(box[..., :2], box[..., 2:])
-    outer_low = ops.minimum(label[..., :2], box[..., :2])
-    outer_high = ops.maximum(label[..., 2:], box[..., 2:])
-    return both, union - both, _area(outer_low, outer_high)
-
-
-def _area(low: Any, high: Any) -> Any:
-    size = ops.relu(high - low)
-    return size[..., 0] * size[..., 1]
+    """Areas of intersection, union and common hull."""
+    corners = [(each[..., :2], each[..., 2:]) for each in (label, box)]
+    return areas_between(*corners)

@@ -21,6 +21,7 @@ from arcticdl.scene import (
     refuse_taken,
     scene_geobox,
 )
+from arcticdl.sources.core.assemble import close_all
 from arcticdl.sources.core.lazy import WindowArray, row_strips
 from arcticdl.sources.tags import carried_classes
 from arcticdl.void import VOID_CLASS
@@ -278,17 +279,12 @@ def add_label(
         attrs["time"] = label.attrs["time"].removesuffix("T00:00:00Z" if day else "")
     lazy = WindowArray(reader.shape, reader.dtype, partial(_read, reader))
     labelled = scene.assign({name: lazy.variable(("y", "x"), attrs)})
-    labelled.set_close(partial(_close_all, [scene, label]))
+    labelled.set_close(partial(close_all, [scene, label]))
     return labelled
 
 
 def _read(reader: LabelReader, rows: slice, cols: slice) -> np.ndarray:
     return reader.read(rows, cols)
-
-
-def _close_all(scenes: Sequence[xr.Dataset]) -> None:
-    for scene in scenes:
-        scene.close()
 
 
 def check_same_grid(scene: xr.Dataset, label: xr.Dataset, what: str) -> None:

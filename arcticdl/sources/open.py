@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 from pyproj.exceptions import ProjError
 
@@ -26,14 +25,7 @@ from arcticdl.scene import (
     scene_geobox,
 )
 from arcticdl.sources.bands import BandNames, choose_bands
-from arcticdl.sources.core.assemble import (
-    all_valid,
-    band_units,
-    make_scene,
-    scene_attributes,
-    stack_read,
-)
-from arcticdl.sources.core.lazy import WindowArray
+from arcticdl.sources.core.assemble import join_bands, scene_attributes
 from arcticdl.sources.core.remote import find_files, is_remote, stem_of
 from arcticdl.sources.formats.in_memory import name_of, open_in_memory
 from arcticdl.sources.labels import Codes, add_label, named_classes
@@ -269,38 +261,8 @@ def _stack(
     _check_one_grid(paths, members)
     owners, names = _stacked_names(paths, members)
     indices, chosen = choose_bands(names, bands, band_names)
-    parts = [
-        (members[owners[i][0]]["image"].variable, owners[i][1]) for i in indices
-    ]  # fmt: skip
-    used = sorted({owners[i][0] for i in indices})
-    layers = [members[k]["valid"].variable for k in used if "valid" in members[k]]
-    shape = members[0]["image"].shape[1:]
-    image = WindowArray(
-        (len(parts), *shape),
-        np.result_type(*(variable.dtype for variable, _ in parts)),
-        partial(stack_read, parts),
-    )
-    valid = WindowArray(shape, bool, partial(all_valid, layers)) if layers else None
-    first = members[0]
-    coords = {
-        str(name): coord
-        for name, coord in first.coords.items()
-        if "band" not in coord.dims
-    }
-    return make_scene(
-        image.variable(("band", "y", "x"), None, parts[0][0].encoding),
-        chosen,
-        valid=valid.variable(("y", "x")) if valid else None,
-        coords=coords,
-        units=[band_units(members[owners[i][0]])[owners[i][1]] for i in indices],
-        attrs=first.attrs,
-        close=partial(_close_all, members),
-    )
-
-
-def _close_all(members: Sequence[xr.Dataset]) -> None:
-    for member in members:
-        member.close()
+    parts = [owners[i] for i in indices]
+    return join_bands(members, parts, chosen, members[0].attrs)
 
 
 def _stacked_names(

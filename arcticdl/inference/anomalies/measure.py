@@ -18,7 +18,7 @@ from arcticdl.inference.anomalies.fit import (
 )
 from arcticdl.inference.forward import OF_CODE, Answers, Forward
 from arcticdl.inference.novelty.features import pooled_share, weights_digest
-from arcticdl.inference.novelty.saved import read_fit
+from arcticdl.inference.novelty.saved import read_fit_beside
 from arcticdl.models.card import get_card
 from arcticdl.models.latents.parts import LatentParts
 from arcticdl.scene import BandStats
@@ -178,18 +178,7 @@ def find_anomalies(
             "Received: a model in memory; pass the path of its file."
         )
     path = Path(models[0]).with_name(FILE)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is missing: what is normal is not fitted. Fit it: "
-            "arcticdl anomalies RUN"
-        )
-    found = read_fit(Anomalies, path)
-    if found.weights != weights_digest(network):
-        raise ValueError(
-            f"{path} must be of the network's own weights. Received: one of others; "
-            "fit it anew: arcticdl anomalies RUN"
-        )
-    return found
+    return read_fit_beside(Anomalies, path, weights_digest(network), "what is normal")
 
 
 class SceneAnomalies(NamedTuple):

@@ -7,7 +7,7 @@ import keras
 
 from arcticdl.inference.novelty.distance import FILE, Novelty
 from arcticdl.inference.novelty.features import Features
-from arcticdl.inference.novelty.saved import read_fit
+from arcticdl.inference.novelty.saved import read_fit_beside
 
 
 def find_novelty(model: Any, network: keras.Model) -> tuple[Novelty, Features]:
@@ -30,15 +30,5 @@ def find_novelty(model: Any, network: keras.Model) -> tuple[Novelty, Features]:
         )
     path = Path(paths[0]).with_name(FILE)
     features = Features(network)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is missing: what is usual in training is not fitted. Fit it: "
-            "arcticdl novelty RUN"
-        )
-    novelty = read_fit(Novelty, path)
-    if novelty.weights != features.weights:
-        raise ValueError(
-            f"{path} must be of the network's own weights. Received: one of others; "
-            "fit it anew: arcticdl novelty RUN"
-        )
-    return novelty, features
+    what = "what is usual in training"
+    return read_fit_beside(Novelty, path, features.weights, what), features

@@ -40,3 +40,31 @@ def read_fit(kind: type[Fit], path: str | Path) -> Fit:
     plain = {n: v.item() for n, v in found.items() if v.ndim == 0}
     read: Fit = of(**(found | plain))
     return read
+
+
+def read_fit_beside(kind: type[Fit], path: Path, weights: str, what: str) -> Fit:
+    """Reads the fit beside a model, which must be of the model's own weights.
+
+    Args:
+        kind: As of ``read_fit``.
+        path: The file.
+        weights: Digest of the network's weights.
+        what: What the fit says, for the message.
+
+    Raises:
+        FileNotFoundError: There is no fit.
+        ValueError: It is of other weights, or none.
+    """
+    way_out = f"arcticdl {kind.__name__.lower()} RUN"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing: {what} is not fitted. Fit it: {way_out}"
+        )
+    found: Any = read_fit(kind, path)
+    if found.weights != weights:
+        raise ValueError(
+            f"{path} must be of the network's own weights. Received: one of others; "
+            f"fit it anew: {way_out}"
+        )
+    read: Fit = found
+    return read

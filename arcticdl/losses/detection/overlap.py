@@ -29,7 +29,12 @@ def edges(box: Any) -> tuple[Any, Any]:
 
 def areas(label: Any, box: Any) -> tuple[Any, Any, Any]:
     """Areas of intersection, union and common hull of horizontal boxes."""
-    (low, high), (low_, high_) = edges(label), edges(box)
+    return areas_between(edges(label), edges(box))
+
+
+def areas_between(one: tuple[Any, Any], other: tuple[Any, Any]) -> tuple[Any, Any, Any]:
+    """As `areas`, of boxes told by their least and greatest corner."""
+    (low, high), (low_, high_) = one, other
     both = _area(ops.maximum(low, low_), ops.minimum(high, high_))
     union = _area(low, high) + _area(low_, high_) - both
     return both, union, _area(ops.minimum(low, low_), ops.maximum(high, high_))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import xarray as xr
 
 from arcticdl.errors import SceneError
 from arcticdl.scene import ATTRIBUTES, pixel_coords
+from arcticdl.sources.core.lazy import WindowArray
 from arcticdl.sources.core.remote import stem_of
 
 
@@ -169,7 +171,51 @@ def known_time(told: Any) -> str | None:
         return None
 
 
-def stack_read(
+def join_bands(
+    members: Sequence[xr.Dataset],
+    parts: Sequence[tuple[int, int]],
+    names: Sequence[str],
+    attrs: Mapping[str, Any],
+) -> xr.Dataset:
+    """Puts bands of scenes that share one grid into one scene, without reading a pixel.
+
+    Args:
+        members: The scenes; all are closed with the result.
+        parts: Scene and band, by number, of each band of the result.
+        names: A name for each.
+        attrs: Attributes of the result.
+
+    Returns:
+        The scene, where the first one lies, without labels. A pixel is valid where it
+        is in every scene that gives a band; every band keeps its unit.
+    """
+    read = [(members[k]["image"].variable, band) for k, band in parts]
+    units = [band_units(member) for member in members]
+    giving = [members[k] for k in sorted({k for k, _ in parts})]
+    layers = [m["valid"].variable for m in giving if "valid" in m]
+    shape = members[0]["image"].shape[1:]
+    dtype = np.result_type(*(variable.dtype for variable, _ in read))
+    image = WindowArray((len(parts), *shape), dtype, partial(_stack_read, read))
+    valid = WindowArray(shape, bool, partial(_all_valid, layers)) if layers else None
+    coords = {str(n): c for n, c in members[0].coords.items() if "band" not in c.dims}
+    return make_scene(
+        image.variable(("band", "y", "x"), None, read[0][0].encoding),
+        names,
+        valid=valid.variable(("y", "x")) if valid else None,
+        coords=coords,
+        units=[units[k][band] for k, band in parts],
+        attrs=attrs,
+        close=partial(close_all, members),
+    )
+
+
+def close_all(scenes: Sequence[xr.Dataset]) -> None:
+    """Closes the files of several scenes."""
+    for scene in scenes:
+        scene.close()
+
+
+def _stack_read(
     parts: Sequence[tuple[xr.Variable, int]],
     bands: Sequence[int],
     rows: slice,
@@ -180,6 +226,6 @@ def stack_read(
     return np.stack([variable[i, rows, cols].values for variable, i in picked])
 
 
-def all_valid(layers: Sequence[xr.Variable], rows: slice, cols: slice) -> np.ndarray:
+def _all_valid(layers: Sequence[xr.Variable], rows: slice, cols: slice) -> np.ndarray:
     """Where every one of several validity layers is true, ``(y, x)``."""
     return np.logical_and.reduce([layer[rows, cols].values for layer in layers])
