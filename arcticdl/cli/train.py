@@ -53,15 +53,15 @@ def train(
     set_: Set = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train one fold, all of them, or the final model.
+    """Train one fold, all of them, or the final model, on the tiles of `prepare`.
 
     Writes runs/NAME/foldK with the model, its history and a checkpoint after every
     epoch. On SIGTERM or SIGUSR1 (as a batch system sends before it takes the node) it
     stops with exit status 75; the same call with --resume goes on. Every fold of `all`
     runs in a process of its own, so that memory never adds up, and ends with the same
     weights whatever runs beside it. Where one fails, those beside it are finished and
-    no further one begins. Once the folds have told
-    how good the model will be, --fold full trains it on every scene, in runs/NAME/full.
+    no further one begins. Once the folds have told how good the model will be, --fold
+    full trains it on every scene, in runs/NAME/full.
 
     `train.devices` shares every batch over the GPUs of a node. Over several nodes,
     start this command once a node with KERAS_BACKEND=jax and JAX_COORDINATOR_ADDRESS

@@ -327,6 +327,11 @@ def export(
 def report(run: Run) -> None:
     """Write RUN/report.html, one file that opens offline.
 
+    It shows what the run folder holds: the scores of `arcticdl evaluate` beside those
+    of baselines, class by class and by stratum, how training went, the worst and the
+    median scene, the maps of `arcticdl predict`, and how to make all of it again. So
+    evaluate and predict come first; what is not there yet is left out, and noted.
+
     Example: `arcticdl report runs/demo`
     """
     look_for(run, **OF_RUNS)

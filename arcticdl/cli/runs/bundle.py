@@ -34,7 +34,9 @@ def bundle(
     """Pack a trained model with its card, scores, checksums and a checked answer.
 
     Whoever receives the file runs `arcticdl verify` on it, and uses it as a run:
-    predict and export take it. Nothing in it is code.
+    predict, explain and export take it, and `arcticdl evaluate BUNDLE --data STORE`
+    scores it on labelled scenes of their own. Nothing in it is code. Run `arcticdl
+    evaluate RUN` first, so that its README tells how good the model is.
 
     Example: `arcticdl bundle runs/demo --license CC-BY-4.0`
     """

@@ -37,8 +37,9 @@ def calibrate(
 
     Fits on the validation scenes of each fold, which neither train nor test it, and
     writes the model anew with its logits scaled: evaluate, predict and export then
-    follow. With --coverage the outputs set and set_size (of values: interval) can be
-    mapped too, for which coverage / (1 - coverage) scenes or groups must validate.
+    follow, and scores and exports of before are removed. With --coverage the outputs
+    set and set_size (of values: interval) can be mapped too, for which coverage /
+    (1 - coverage) scenes or groups must validate.
 
     Example: `arcticdl calibrate runs/demo --method temperature`
     """
