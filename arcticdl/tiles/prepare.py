@@ -118,6 +118,8 @@ def prepare(
             "`pixels_at` says where pixels are kept. Received: pixels_at="
             f"{pixels_at!r} with keep_pixels=False. Leave one of them out."
         )
+    if recipe is not None and not isinstance(recipe, Mapping):
+        raise TypeError(f"`recipe` must map keys to JSON values. Received: {recipe!r}.")
     if not (path / unfinished.NOTES).exists():
         _check_free(path, overwrite)
     actions = check_actions(quality)

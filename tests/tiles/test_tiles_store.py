@@ -163,6 +163,8 @@ def test_a_killed_write_is_resumed(tmp_path, make_scene, plain_store, monkeypatc
             tile_size_px=10,
             recipe={"unit": "dB"},
         )
+    with pytest.raises(TypeError, match="`recipe` must map keys"):
+        prepare([make_scene(0)], path, recipe="dB")
     store = prepare([make_scene(k) for k in range(6)], path, tile_size_px=10)
     assert store.fingerprint == plain_store.fingerprint
     assert tiles.check_store(path).ok
