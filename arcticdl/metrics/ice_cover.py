@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import KDTree
 
+from arcticdl.metrics.boundary import class_boundary
 from arcticdl.void import VOID_CLASS, is_scored
 
 FloatArray = NDArray[np.float64]
@@ -163,9 +164,7 @@ def ice_edge(sic: ArrayLike, threshold: float = EXTENT_THRESHOLD) -> BoolArray:
         Boolean ``(y, x)``.
     """
     fraction, _ = _check_sic(sic, 1.0)
-    water = np.pad(fraction < threshold, 1)
-    beside = water[:-2, 1:-1] | water[2:, 1:-1] | water[1:-1, :-2] | water[1:-1, 2:]
-    return (fraction >= threshold) & beside
+    return class_boundary(fraction >= threshold, ~np.isnan(fraction))
 
 
 def ice_edge_distance(

@@ -156,23 +156,6 @@ class BatchFeed(keras.utils.PyDataset):
             self._ahead.clear()
             self.epoch, self._skipped = epoch, batch
 
-    def to_tf_dataset(self) -> Any:
-        """The feed as a `tf.data.Dataset`; each pass over it is the next epoch."""
-        import tensorflow as tf
-
-        def epoch() -> Any:
-            for index in range(len(self)):
-                yield self[index]
-            self.next_epoch()
-
-        def spec(array: np.ndarray) -> Any:
-            return tf.TensorSpec((None, *array.shape[1:]), array.dtype)
-
-        signature = tf.nest.map_structure(spec, self[0])
-        return tf.data.Dataset.from_generator(
-            epoch, output_signature=signature
-        ).prefetch(2)
-
     def _start(self, epoch: int, batch: int) -> None:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(min(self.prefetch, 4), "feed")

@@ -373,17 +373,6 @@ def test_drop_last_leaves_out_what_is_not_full(store):
     assert [len(image) for image, _ in collect(feed)] == [8, 8, 8]
 
 
-def test_both_forms_give_the_same(store):
-    tf = pytest.importorskip("tensorflow")
-    arguments = {"labels": ["ice"], "augment": "flips", "batch_size": 8}
-    expected = TileFeed(store, INDICES, **arguments)
-    dataset = TileFeed(store, INDICES, **arguments).to_tf_dataset()
-    assert isinstance(dataset, tf.data.Dataset)
-    for _ in range(2):
-        assert same(collect(expected), list(dataset.as_numpy_iterator()))
-        expected.next_epoch()
-
-
 def test_keras_fits_on_a_feed(store):
     import keras
 

@@ -13,9 +13,8 @@ from keras import layers, ops
 
 from arcticdl.choices import choose
 from arcticdl.models.contracts import Backbone
-from arcticdl.models.layers.shapes import PadToStride, Shape
+from arcticdl.models.layers.shapes import PadToStride, Shape, pad_to_multiple
 from arcticdl.models.layers.window_attention import KERNEL, WindowAttention
-from arcticdl.models.layers.windows import pad_to_windows
 
 SWINS: dict[str, tuple[int, tuple[int, ...], tuple[int, ...]]] = {
     "swin_t": (96, (2, 2, 6, 2), (3, 6, 12, 24)),
@@ -276,7 +275,7 @@ class PatchMerging(layers.Layer):
 
     def _gather(self, x: Any) -> Any:
         """``(batch, y, x, channel)`` -> ``(batch, y / 2, x / 2, 4 * channel)``."""
-        x = pad_to_windows(x, 2)
+        x = pad_to_multiple(x, 2)
         _, height, width, channels = ops.shape(x)
         x = ops.reshape(x, (-1, height // 2, 2, width // 2, 2, channels))
         # Column first, then row: the order of the published weights.

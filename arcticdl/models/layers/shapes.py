@@ -28,6 +28,30 @@ def lacking_px(size: Any, step: int) -> Any:
     return (step - size % step) % step
 
 
+def pad_to_multiple(x: Any, step: int) -> Any:
+    """Pads a map with zeros, below and right, to a multiple of a step.
+
+    Args:
+        x: Float tensor ``(batch, y, x, channel)``, sizes perhaps unknown until run
+            time.
+        step: Step in pixels, at least 1.
+
+    Returns:
+        Tensor whose height and width are multiples of ``step``; ``x`` itself where they
+        are so already.
+
+    Example:
+        >>> import numpy as np
+        >>> tuple(pad_to_multiple(np.ones((1, 5, 8, 2), "float32"), 4).shape)
+        (1, 8, 8, 2)
+    """
+    shape = ops.shape(x)
+    extra_y, extra_x = lacking_px(shape[1], step), lacking_px(shape[2], step)
+    if isinstance(extra_y, int) and isinstance(extra_x, int) and not extra_y + extra_x:
+        return x
+    return ops.pad(x, [[0, 0], [0, extra_y], [0, extra_x], [0, 0]])
+
+
 @keras.saving.register_keras_serializable(package="arcticdl")
 class PadToStride(keras.layers.Layer):
     """Pads an image at its lower and right edge to a multiple of a stride.
@@ -53,13 +77,7 @@ class PadToStride(keras.layers.Layer):
         self.stride = stride
 
     def call(self, x: Any) -> Any:
-        shape = ops.shape(x)
-        extra_y = lacking_px(shape[1], self.stride)
-        extra_x = lacking_px(shape[2], self.stride)
-        known = isinstance(extra_y, int) and isinstance(extra_x, int)
-        if known and extra_y == extra_x == 0:
-            return x
-        return ops.pad(x, [[0, 0], [0, extra_y], [0, extra_x], [0, 0]])
+        return pad_to_multiple(x, self.stride)
 
     def compute_output_shape(self, shape: Shape) -> Shape:
         batch, height, width, bands = shape

@@ -5,10 +5,9 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from arcticdl.models.layers.shapes import Shape
+from arcticdl.models.layers.shapes import Shape, pad_to_multiple
 from arcticdl.models.layers.windows import (
     from_windows,
-    pad_to_windows,
     relative_position_index,
     shift_along,
     shift_mask,
@@ -89,7 +88,7 @@ class WindowAttention(layers.Layer):
     def call(self, x: Any, training: bool | None = None) -> Any:
         _, height, width, _ = ops.shape(x)
         n = self.window_size
-        x = pad_to_windows(x, n)
+        x = pad_to_multiple(x, n)
         _, rows, columns, _ = ops.shape(x)
         shift = (shift_along(rows, n, self.shift), shift_along(columns, n, self.shift))
         mask = None

@@ -5,38 +5,12 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from arcticdl.models.layers.shapes import lacking_px
-
 BLOCKED = -100.0
 """Added to the logits of pixel pairs that only the cyclic shift made neighbours.
 
 As in the authors' code: exp(-100) is no more than the rounding of float32, and unlike
 minus infinity it leaves no NaN, neither in a gradient nor in float16.
 """
-
-
-def pad_to_windows(x: Any, window_size: int) -> Any:
-    """Pads a feature map with zeros, below and right, to whole windows.
-
-    Args:
-        x: Float tensor ``(batch, y, x, channel)``, sizes perhaps unknown until run
-            time.
-        window_size: Side of a window in pixels.
-
-    Returns:
-        Tensor whose height and width are multiples of ``window_size``; ``x`` itself
-        where they are so already.
-
-    Example:
-        >>> tuple(pad_to_windows(np.ones((1, 5, 8, 2), "float32"), 4).shape)
-        (1, 8, 8, 2)
-    """
-    shape = ops.shape(x)
-    extra_y = lacking_px(shape[1], window_size)
-    extra_x = lacking_px(shape[2], window_size)
-    if isinstance(extra_y, int) and isinstance(extra_x, int) and not extra_y + extra_x:
-        return x
-    return ops.pad(x, [[0, 0], [0, extra_y], [0, extra_x], [0, 0]])
 
 
 def shift_along(size: Any, window_size: int, shift: int) -> Any:
