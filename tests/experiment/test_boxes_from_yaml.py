@@ -144,8 +144,12 @@ def test_folders_tell_images_of_one_name_apart():
     left = [float(store.scene_boxes("seals", f"photo{n}")[0, 0]) for n in range(6)]
     assert left == [5, 6, 7, 8, 9, 10]  # bbox x = 2 + number, 6 px wide: its centre
     write([{**images[0], "file_name": "0001.png"}], annotations[:1])
-    with pytest.raises(LabelError, match=r"'0001.png', whose name both images/0/0001"):
-        prepare(configure(table="scenes.csv", scenes=None))
+    drawn = {"labels": {"seals": {"file": "seals.json", "classes": ["ice", "seal"]}}}
+    for label in ({}, drawn):
+        with pytest.raises(
+            LabelError, match=r"'0001.png', whose name both images/0/00"
+        ):
+            prepare(configure(table="scenes.csv", scenes=None, **label))
 
 
 def test_a_scene_of_an_empty_vector_file_holds_no_object():

@@ -16,7 +16,7 @@ from arcticdl.scene import box_label, class_attributes
 from arcticdl.sources import add_boxes
 from arcticdl.sources.boxes.read import find_format
 from arcticdl.sources.boxes.table import BOX_FORMATS
-from arcticdl.sources.formats.coco import CocoFile, image_path, read_coco
+from arcticdl.sources.formats.coco import CocoFile, image_path, is_coco, read_coco
 from arcticdl.tiles import TileStore
 
 _SHOWN = 5
@@ -61,16 +61,15 @@ def check_annotated(data: DataConfig, anchors: Sequence[Anchor]) -> None:
     named = {PurePath(anchor.path).name for anchor in anchors}
     stems = {anchor.scene_id for anchor in anchors}
     for name, label in data.labels.items():
-        if label.boxes is None:
+        path = None if label.file is None else label.file.path
+        if path is None or "*" in path or not _is_coco(path, label):
             continue
-        if label.file is None or label.file.path is None or "*" in label.file.path:
-            continue
-        path = label.file.path
-        if PurePath(path).suffix != ".json" or _format(path, label) != "coco":
-            continue
-        coco = read_coco(path, absent_images=label.boxes.absent_images)
+        absent_images = label.options.get("absent_images", "refuse")
+        if label.boxes is not None:
+            absent_images = label.boxes.absent_images
+        coco = read_coco(path, absent_images=absent_images)
         _refuse_shared(coco, anchors, label)
-        if label.boxes.absent_images == "leave_out":
+        if label.boxes is None or absent_images == "leave_out":
             continue
         files = [image_path(entry["file_name"]) for entry in coco.images.values()]
         absent = sorted(
@@ -83,6 +82,16 @@ def check_annotated(data: DataConfig, anchors: Sequence[Anchor]) -> None:
                 f"{absent[:_SHOWN]}. Complete the scenes, or leave these annotations "
                 f"out by `data.labels.{name}.boxes.absent_images: leave_out`."
             )
+
+
+def _is_coco(path: str, label: LabelConfig) -> bool:
+    """Whether a file, of boxes or of label maps, holds annotations of many images."""
+    if PurePath(path).suffix.lower() != ".json":
+        return False
+    if label.boxes is not None:
+        return _format(path, label) == "coco"
+    with open(path, "rb") as file:
+        return is_coco(Path(path), file.read(4096))
 
 
 def _refuse_shared(
