@@ -6,6 +6,8 @@ for input that could not be read just now, ``MissingExtraError`` an ``ImportErro
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _SECRETS = (
     re.compile(r"(?<=://)[^/@\s]+(?=@)"),  # name and password
@@ -86,6 +88,32 @@ class OutOfMemoryError(MemoryError):
 
 class MissingExtraError(ImportError):
     """An optional dependency is absent; the message names the extra to install."""
+
+
+@contextmanager
+def needs_extra(name: str, what: str) -> Iterator[None]:
+    """Tells by which extra an import that fails within the block is mended.
+
+    Args:
+        name: The extra.
+        what: What needs it, the first word of a sentence.
+
+    Raises:
+        MissingExtraError: An import failed.
+
+    Example:
+        >>> with needs_extra("tune", "A search"):
+        ...     import there_is_none
+        Traceback (most recent call last):
+        arcticdl.errors.MissingExtraError: A search needs an optional package: pip ...
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{what} needs an optional package: pip install 'arcticdl[{name}]'. "
+            f"Received: {error}."
+        ) from error
 
 
 class PluginError(ValueError):

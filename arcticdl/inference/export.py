@@ -16,7 +16,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from arcticdl.errors import MissingExtraError
+from arcticdl.errors import needs_extra
 from arcticdl.files import atomic_folder, atomic_path, refuse_existing
 from arcticdl.inference.exports.card import beside, write_cards
 from arcticdl.inference.exports.formats import find_format
@@ -206,14 +206,10 @@ def _scaling(
 
 
 def _write_onnx(whole: keras.Model, path: Path, metadata: dict[str, str]) -> None:
-    try:
+    with needs_extra("onnx", "Writing ONNX"):
         import onnx
         import onnxruntime
         import tf2onnx  # noqa: F401  Keras imports it
-    except ImportError as error:
-        raise MissingExtraError(
-            f"Writing ONNX needs `pip install 'arcticdl[onnx]'`: {error}"
-        ) from error
     _teach_erfc()
     example = _example(whole)
     wanted = keras.tree.flatten(whole(example))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from arcticdl.choices import check_choice
-from arcticdl.errors import MissingExtraError
+from arcticdl.errors import needs_extra
 
 _STATS = (
     "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large",
@@ -120,13 +120,9 @@ def coco_annotations(
 
 
 def _import_pycocotools() -> tuple[Any, Any]:
-    try:
+    with needs_extra("coco", "A COCO score"):
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
-    except ImportError as error:
-        raise MissingExtraError(
-            "COCO scores need pycocotools. Install it with: pip install arcticdl[coco]"
-        ) from error
     return COCO, COCOeval
 
 

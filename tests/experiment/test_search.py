@@ -396,7 +396,7 @@ def test_what_cannot_be_searched_is_refused_at_once(tmp_path, changes, asked, wo
 
 def test_without_optuna_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
-    with pytest.raises(MissingExtraError, match=r"pip install arcticdl\[tune\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'arcticdl\[tune\]'"):
         plans.import_optuna()
 
 

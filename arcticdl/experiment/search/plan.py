@@ -8,7 +8,7 @@ from arcticdl.choices import Table, check_choice
 from arcticdl.config import Experiment
 from arcticdl.config.search.section import SearchConfig
 from arcticdl.config.search.space import apply_values, list_points
-from arcticdl.errors import ConfigError, MissingExtraError
+from arcticdl.errors import ConfigError, needs_extra
 from arcticdl.experiment.build import count_of
 from arcticdl.experiment.callbacks import find_monitor
 from arcticdl.experiment.check import check_options
@@ -129,15 +129,11 @@ def import_optuna(sampler: str = "tpe") -> Any:
     Raises:
         MissingExtraError: The extra ``tune`` is not installed.
     """
-    try:
+    with needs_extra("tune", "A search"):
         import optuna
 
         if sampler == "cmaes":
             import cmaes  # noqa: F401  Optuna asks for it with the second trial
-    except ImportError as error:
-        raise MissingExtraError(
-            f"A search needs {error.name}. Install it with: pip install arcticdl[tune]"
-        ) from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
 

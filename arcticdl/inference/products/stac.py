@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from arcticdl.errors import needs_extra
 from arcticdl.files import write_json
 from arcticdl.inference.products.cf import stem_file
 from arcticdl.inference.products.product import Product, legend_of, path_of
@@ -70,12 +71,9 @@ def item_of(maps: xr.Dataset, stem: Path) -> Any:
 
 
 def _extra(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError:
-        raise ImportError(
-            f"The product 'stac' needs {name}. Install it: pip install 'arcticdl[stac]'"
-        ) from None
+    with needs_extra("stac", "The product 'stac'"):
+        found = import_module(name)
+    return found
 
 
 def _project(item: Any, maps: xr.Dataset) -> None:

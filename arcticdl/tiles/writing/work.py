@@ -9,7 +9,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from arcticdl.errors import MissingExtraError, StoreError
+from arcticdl.errors import StoreError, needs_extra
 from arcticdl.progress import track
 
 
@@ -70,11 +70,7 @@ def executor(num_workers: int | None, scheduler: str | None) -> Iterator[Executo
         with ThreadPoolExecutor(num_workers or min(8, os.cpu_count() or 1)) as pool:
             yield pool
         return
-    try:
+    with needs_extra("cluster", "`scheduler`"):
         from distributed import Client
-    except ImportError as error:
-        raise MissingExtraError(
-            "`scheduler` needs dask's cluster client: pip install 'arcticdl[cluster]'."
-        ) from error
     with Client(scheduler) as client:
         yield client.get_executor()

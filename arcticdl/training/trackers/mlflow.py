@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from arcticdl.errors import MissingExtraError
+from arcticdl.errors import needs_extra
 from arcticdl.training.devices.processes import is_first
 from arcticdl.training.trackers.run import (
     describe_model,
@@ -106,10 +106,6 @@ def import_mlflow() -> Any:
     Raises:
         MissingExtraError: It is not installed.
     """
-    try:
+    with needs_extra("mlflow", "The callback `mlflow`"):
         import mlflow
-    except ImportError as error:
-        raise MissingExtraError(
-            "The callback `mlflow` needs MLflow: pip install 'arcticdl[mlflow]'."
-        ) from error
     return mlflow

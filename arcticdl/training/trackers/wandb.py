@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import keras
 
-from arcticdl.errors import MissingExtraError
+from arcticdl.errors import needs_extra
 from arcticdl.training.devices.processes import is_first
 from arcticdl.training.trackers.run import (
     describe_model,
@@ -90,11 +90,6 @@ def import_wandb() -> Any:
     Raises:
         MissingExtraError: It is not installed.
     """
-    try:
+    with needs_extra("wandb", "The callback `wandb`"):
         import wandb
-    except ImportError as error:
-        raise MissingExtraError(
-            "The callback `wandb` needs Weights & Biases: "
-            "pip install 'arcticdl[wandb]'."
-        ) from error
     return wandb
