@@ -54,6 +54,6 @@ def assemble_scene(
     name = str(manifest["scene_id"].iloc[0])
     attrs: dict[str, object] = {"scene_id": name, "georeferenced": False}
     about = store.scenes[name]
-    if about["crs"] and about["step"] and about["step"][0] > 0:
+    if about.get("crs") and (about.get("step") or (0,))[0] > 0:
         attrs["rows_rise"] = 1
     return xr.Dataset(variables, coords, {**attrs, "time": "", "sensor": ""}), labels
