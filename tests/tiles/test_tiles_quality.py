@@ -67,6 +67,22 @@ def test_scenes_that_do_not_fit_are_told_the_way_out(tmp_path, make_scene):
         prepare([one, other], tmp_path / "a.tiles")
 
 
+def test_the_band_of_the_gaps_is_no_faulty_one(tmp_path, make_scene):
+    """It is 0 wherever the others were measured, which made every tile suspicious."""
+    from arcticdl.derived import mark_gaps
+
+    scene = make_scene(0)
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=scene["image"].shape).astype("float32")
+    scene["image"] = scene["image"].copy(data=noise)
+    scene["valid"][12:18, 12:28] = False
+    marked = mark_gaps(scene, [str(band) for band in scene["band"].values])
+    store = prepare([marked], tmp_path / "a.tiles")
+    assert store.manifest["constant_bands"].eq(0).all()
+    assert store.manifest["saturated_fraction"].eq(0).all()
+    assert not {"constant", "saturated"} & set(found(tiles.assess(store)))
+
+
 def test_saturation_is_found(tmp_path, make_scene):
     scene = make_scene(0)
     scene["image"] = scene["image"].clip(max=112)

@@ -23,6 +23,7 @@ from arcticdl.tiles.folds.proximity import (
 )
 from arcticdl.tiles.folds.splits import Fold
 from arcticdl.tiles.quality.finding import Finding
+from arcticdl.tiles.quality.measure import is_measured
 from arcticdl.tiles.quality.twins import count_near
 
 if TYPE_CHECKING:
@@ -250,7 +251,8 @@ def _audit_fold(
     shared = np.intersect1d(train, test)
     only = np.setdiff1d(train, shared)
     keys = manifest["image_key"].to_numpy()
-    blank = manifest["constant_bands"].to_numpy() * _times(store) >= len(store.bands)
+    num_bands = int(is_measured(store.bands).sum())
+    blank = manifest["constant_bands"].to_numpy() * _times(store) >= num_bands
     equal = _count_equal(keys[only[~blank[only]]], keys[test])
     together, over = same_view(manifest), [0, 0]
     for pairs in close_blocks(manifest, only, test):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from arcticdl.derived.gaps import GAP
 from arcticdl.scene.contract import copy_pixels
 from arcticdl.scene.stats import BandStats
 
@@ -63,11 +64,23 @@ def measure_tile(
         "nonfinite_fraction": nonfinite,
         "outlier_fraction": _outliers(pixels, low, high, stats) / count,
         "saturated_fraction": _saturated(pixels, low, high, stats) / count,
-        "constant_bands": int(np.sum(low == high)) if len(pixels) > 1 else 0,
+        "constant_bands": int(np.sum((low == high) & is_measured(stats.bands)))
+        if len(pixels) > 1
+        else 0,
         "label_on_nodata": on_void,
         "image_key": _image_key(image, valid),
         "phash": perceptual_hash(planes.transpose(1, 2, 0), usable, stats),
     }
+
+
+def is_measured(bands: Sequence[str]) -> np.ndarray:
+    """Which bands may be faulty: all but that of the gaps, which is 0 or 1 by rule.
+
+    Example:
+        >>> is_measured(["B03", "gap"]).tolist()
+        [True, False]
+    """
+    return np.array([band != GAP for band in bands])
 
 
 def _in_order(image: np.ndarray) -> np.ndarray:
@@ -140,7 +153,7 @@ def perceptual_hash(
 
 def _outliers(pixels: np.ndarray, low: Any, high: Any, stats: BandStats) -> int:
     spread = (stats.percentiles[75] - stats.percentiles[25]) / _IQR_OF_NORMAL
-    spread = np.where(spread > 0, spread, np.inf)
+    spread = np.where((spread > 0) & is_measured(stats.bands), spread, np.inf)
     reach = OUTLIER_Z * spread
     floor, roof = stats.percentiles[50] - reach, stats.percentiles[50] + reach
     if not len(pixels) or not ((low < floor) | (high > roof)).any():
@@ -150,8 +163,9 @@ def _outliers(pixels: np.ndarray, low: Any, high: Any, stats: BandStats) -> int:
 
 def _saturated(pixels: np.ndarray, low: Any, high: Any, stats: BandStats) -> int:
     """Pixels at an end of the scene's range where 1 % or more of the scene lies."""
-    at_roof = (stats.percentiles[99] == stats.max) & (stats.max > stats.min)
-    at_floor = (stats.percentiles[1] == stats.min) & (stats.max > stats.min)
+    varied = (stats.max > stats.min) & is_measured(stats.bands)
+    at_roof = (stats.percentiles[99] == stats.max) & varied
+    at_floor = (stats.percentiles[1] == stats.min) & varied
     if (
         not len(pixels)
         or not (at_roof & (high == stats.max)).any()
