@@ -28,7 +28,7 @@ from arcticdl.experiment.data.further import (
 )
 from arcticdl.experiment.data.gaps import open_gaps
 from arcticdl.experiment.data.recipe import recipe_of
-from arcticdl.experiment.data.series import check_series
+from arcticdl.experiment.data.series import check_series, told_series
 from arcticdl.experiment.labels.boxes import add_objects, check_annotated
 from arcticdl.experiment.labels.corrections import correct_labels, corrected_labels
 from arcticdl.experiment.labels.image_labels import image_label
@@ -86,8 +86,8 @@ def prepare(config: Experiment, overwrite: bool = False) -> TileStore:
     settings = how_prepared(config)
     scenes = open_scenes(config)
     tell_absent(scenes)
-    if config.data.series is not None:
-        check_series(scenes, config.data.series)
+    if (series := told_series(config)) is not None:
+        check_series(scenes, series)
     return prepare_tiles(scenes, config.store_path, overwrite=overwrite, **settings)
 
 
@@ -124,12 +124,12 @@ def check_first_scene(config: Experiment) -> None:
     Raises:
         SeriesError: It tells none.
     """
-    if config.data.series is None:
+    if (series := told_series(config)) is None:
         return
     with suppress(FileNotFoundError):  # a configuration goes before its data
         anchor = find_anchors(config.data)[0]
         with open_configured(config.data, anchor, with_labels=False) as scene:
-            check_series([scene], config.data.series)
+            check_series([scene], series)
 
 
 def open_scenes(config: Experiment) -> list[xr.Dataset]:

@@ -200,6 +200,8 @@ def test_scenes_that_make_no_series_are_refused_before_they_are_cut(here, capsys
         assert main(["config", "check", "dated.yaml"]) == 0
     with pytest.raises(SeriesError, match="must lie 36 h apart"):
         prepare(configure("uneven", {"history": 2, "step_h": 36.0}))
+    odd = {"size_px": 16, "select": "time.dt.day != 2 and time.dt.day != 4"}
+    assert prepare(configure("even", {"history": 2, "step_h": 48.0}, tiles=odd))
 
 
 @pytest.mark.parametrize(

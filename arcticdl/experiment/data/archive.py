@@ -10,7 +10,7 @@ from arcticdl.experiment.check import check_preparation
 from arcticdl.experiment.data.anchors import find_anchors, find_made
 from arcticdl.experiment.data.prepared import open_prepared
 from arcticdl.experiment.data.recipe import differences
-from arcticdl.experiment.data.series import check_series
+from arcticdl.experiment.data.series import check_series, told_series
 from arcticdl.experiment.scenes import how_prepared, open_configured
 from arcticdl.experiment.split import build_splitter
 from arcticdl.tiles.folds.drift import mark_drift
@@ -65,9 +65,9 @@ def append(config: Experiment) -> Growth:
         chosen = [a for a in anchors if a.scene_id in wanted]
         if chosen:
             scenes = [open_configured(config.data, anchor) for anchor in chosen]
-            if config.data.series is not None:
+            if (series := told_series(config)) is not None:
                 for scene in scenes:
-                    check_series([scene], config.data.series)
+                    check_series([scene], series)
             store = tiles.append(path, scenes)
     told = (tuple(sorted(names)) for names in (new, held - found, out))
     return Growth(store, *told)

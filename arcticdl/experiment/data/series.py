@@ -28,6 +28,11 @@ def as_series(store: TileStore, config: Experiment) -> TileStore:
     return ForecastStore(store, series.steps, by=series.by, context=context)
 
 
+def told_series(config: Experiment) -> SeriesConfig | None:
+    """The series of all scenes of a store; ``None`` where a selection may make them."""
+    return config.data.series if config.tiles.select is None else None
+
+
 def check_series(scenes: Sequence[xr.Dataset], series: SeriesConfig) -> None:
     """Refuses scenes that make no series before they are cut.
 
