@@ -202,6 +202,10 @@ def test_scenes_that_make_no_series_are_refused_before_they_are_cut(here, capsys
         prepare(configure("uneven", {"history": 2, "step_h": 36.0}))
     odd = {"size_px": 16, "select": "time.dt.day != 2 and time.dt.day != 4"}
     assert prepare(configure("even", {"history": 2, "step_h": 48.0}, tiles=odd))
+    by = configure("by", {"history": 2, "step_h": 24.0, "by": "regoin"})
+    with pytest.raises(SeriesError, match=r"'group'.*'scene_id'.*Received: 'regoin'"):
+        prepare(by)
+    assert not by.store_path.exists()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import xarray as xr
 
 from arcticdl.config import Experiment
 from arcticdl.config.sources import SeriesConfig
-from arcticdl.errors import SplitError
+from arcticdl.errors import SeriesError, SplitError
 from arcticdl.grid import stack_dates
 from arcticdl.series import place_dates
 from arcticdl.tiles import ForecastStore, SeriesStore, TileStore
@@ -37,8 +37,16 @@ def check_series(scenes: Sequence[xr.Dataset], series: SeriesConfig) -> None:
     """Refuses scenes that make no series before they are cut.
 
     Raises:
-        SeriesError: A scene tells no time, or the dates of a series are uneven.
+        SeriesError: No scene has the column ``by``, a scene tells no time, or the
+            dates of a series are uneven.
     """
+    known = {name for scene in scenes for name in _told(scene)} | {"group"}
+    if series.by not in known:
+        columns = {name for scene in scenes for name in scene.attrs.get("columns", {})}
+        raise SeriesError(
+            "`data.series.by` must be a column that tells series apart: "
+            f"{sorted({'group', 'scene_id', *columns})}. Received: {series.by!r}."
+        )
     groups: dict[str, list[object]] = {}
     for scene in scenes:
         alone = scene.attrs["scene_id"] if series.by == "group" else ""
@@ -101,8 +109,11 @@ def join_dates(
 
 def _series_of(scene: xr.Dataset, by: str) -> str:
     """The series that a scene belongs to; those that tell none are one together."""
-    told = {**scene.attrs, **scene.attrs.get("columns", {})}
-    return str(told.get(by, ""))
+    return str(_told(scene).get(by, ""))
+
+
+def _told(scene: xr.Dataset) -> dict[str, object]:
+    return {**scene.attrs, **scene.attrs.get("columns", {})}
 
 
 def _utc(time: object) -> np.datetime64:
