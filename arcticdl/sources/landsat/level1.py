@@ -51,6 +51,9 @@ def open_landsat_level1(
     several percent. A band with thermal constants becomes brightness temperature,
     ``K2 / ln(K1 / L + 1)`` of the radiance ``L = M * number + A``.
 
+    ``QA_RADSAT`` is not read: bright snow saturates sensors before Landsat 8, and
+    keeps the value at which it does.
+
     Args:
         path: The product's folder, or its ``*_MTL.json`` or ``*_MTL.txt``.
         bands: Among ``B1``, ..., ``B11``, ``B6_VCID_1``, as far as the files are there;

@@ -47,6 +47,9 @@ def open_landsat(
 ) -> xr.Dataset:
     """Opens a Landsat Collection 2 Level 2 product as a scene.
 
+    ``QA_RADSAT`` is not read: bright snow saturates sensors before Landsat 8, and
+    keeps the value at which it does.
+
     Args:
         path: The product's folder, or its ``*_MTL.json`` or ``*_MTL.txt``.
         bands: Among ``SR_B1``, ..., ``ST_B10`` as far as the files are there.
