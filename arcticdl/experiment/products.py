@@ -25,7 +25,7 @@ from arcticdl.files import (
     temporary_path,
     write_text,
 )
-from arcticdl.inference.lines import LineRule, write_line_maps
+from arcticdl.inference.lines import LineRule, remove_line_maps, write_line_maps
 from arcticdl.inference.maps import NETCDF, SceneMaps
 from arcticdl.inference.predict import fill_maps
 from arcticdl.inference.predictor import Predictor
@@ -286,10 +286,8 @@ class SceneWriter:
             _refuse([path for path in found if path.exists()])
         for made, final in zip(files, found, strict=True):
             (replace_folder if made.is_dir() else os.replace)(made, final)
-        line = target.with_name(f"{target.stem}_line.tif")
-        if line not in found and line.is_file() and _digest_in(line) is None:
-            line.unlink()  # of an earlier call: no line was traced now
-            line.with_suffix(".gpkg").unlink(missing_ok=True)
+        if self.predictor.line is None:
+            remove_line_maps(target)  # of an earlier call, which traced one
         return [found[-1], *found[:-1]]
 
     def _check_same_models(self, target: Path) -> None:

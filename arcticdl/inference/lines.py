@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import rasterio
 import xarray as xr
 from numpy.typing import NDArray
 from rasterio import Affine
@@ -363,3 +364,19 @@ def write_line_maps(
         **traced.told,
     )
     return [path, vector]
+
+
+def remove_line_maps(target: Path) -> None:
+    """Removes the line that `write_line_maps` wrote beside a map, and no other file.
+
+    Args:
+        target: File of the chief map, NAME.tif.
+    """
+    path = target.with_name(f"{target.stem}_line.tif")
+    if not path.is_file():
+        return
+    with rasterio.open(path) as file:
+        name, tags = file.descriptions[0] or "", file.tags()
+    if name.endswith(" line") and not {"threshold", "confidence"}.isdisjoint(tags):
+        path.unlink()
+        path.with_suffix(".gpkg").unlink(missing_ok=True)

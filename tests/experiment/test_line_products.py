@@ -1,5 +1,6 @@
 """Lines beside maps: of the right classes, and of no more of them than are needed."""
 
+import shutil
 from pathlib import Path
 
 import keras
@@ -188,6 +189,10 @@ def test_a_line_is_switched_off_for_one_call(run, tmp_path, capsys):
     # A line of before is not left beside a map that has none.
     assert main(["predict", run, SCENE, "-o", out, *none, "--overwrite"]) == 0
     assert not list(tmp_path.glob("*_line.*"))
+    own = tmp_path / "a_line.tif"  # of its user, such as a line drawn by hand
+    shutil.copy(SCENE, own)
+    assert main(["predict", run, SCENE, "-o", out, *none, "--overwrite"]) == 0
+    assert own.read_bytes() == Path(SCENE).read_bytes()
     assert Predictor("runs/demo/fold0/model.keras", line=False).line is None
 
 
