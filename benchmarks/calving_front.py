@@ -83,7 +83,10 @@ def main() -> None:
     elif len(found) > 1:
         compare(every, least)
     if given.against:
-        against(every, pd.read_csv(given.against), str(given.against))
+        other = pd.read_csv(given.against)
+        if lacking := set(every["image"]) - set(other["image"]):
+            raise SystemExit(f"{given.against} lacks {len(lacking)} of the images.")
+        against(every, other, str(given.against))
     name = "tolls.csv" if given.tolls else "lines.csv"
     every.to_csv(run / name, index=False, float_format="%.3f")
 
