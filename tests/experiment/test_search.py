@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import signal
 from pathlib import Path
 
 import optuna
@@ -555,7 +556,7 @@ def test_a_signal_reaches_the_training_and_ends_the_worker(tmp_path, monkeypatch
 
     def start(*_):
         if code is None:  # this process is told, and tells the training
-            watch_signals.active.received = watch_signals.active.signals[0]
+            watch_signals.active.received = signal.SIGTERM
         return ended
 
     monkeypatch.setattr(command, "start_process", start)

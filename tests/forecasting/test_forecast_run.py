@@ -440,13 +440,13 @@ def test_stacks_that_do_not_belong_together_are_refused(tmp_path, monkeypatch, k
         changed.to_netcdf("stack/sic_2003.nc")
     series = {"reference": [2000, 2002]}
     config = configured(**with_series(**series), folds={"test": {"year": ["2003"]}})
-    prepare(config)
     messages = {
         "versions": "one version of its product.*v04r00 from 2000-01",
         "doubled": "must have one scene|h apart",
         "grid": "must lie on one grid",
     }
     with pytest.raises(SeriesError, match=messages[kind]):
+        prepare(config)  # refuses dates that stand twice; the store refuses the rest
         open_prepared(config)
 
 
