@@ -219,14 +219,16 @@ def _find_maps(run: RunFolder) -> list[Path]:
     makers = {path: _makers(path) for path in found}
     if not any(makers.values()):
         return found
-    there = {*_digests(run.path.glob("*/model.keras"))}
+    files = (*run.path.glob("*.keras"), *run.path.glob("*/*.keras"))  # and ensembles
+    there = {*_digests(files)}
     outdated = [path for path in found if not makers[path] <= there]
     if outdated:
         run.notes.append(
             f"{len(outdated)} of {len(found)} maps, such as "
-            f"{_short(run, outdated[0])}, are not shown: networks made them that were "
-            f"trained or calibrated anew since. Make them anew with `arcticdl predict "
-            f"{run.path} --overwrite`, and --fold K where it is not the usual one."
+            f"{_short(run, outdated[0])}, are not shown: the networks that made them "
+            f"are no longer in the run, as where they were trained or calibrated anew. "
+            f"Make them anew with `arcticdl predict {run.path} --overwrite`, and "
+            "--fold K where it is not the usual one."
         )
     return [path for path in found if path not in outdated]
 
@@ -245,10 +247,11 @@ def _makers(picture: Path) -> set[str]:
             with xr.open_dataset(path, engine="h5netcdf") as maps:
                 told = maps.attrs.get(NETWORKS_TAG)
         elif (path := picture.with_suffix(".json")).is_file():
-            told = json.loads(path.read_text(encoding="utf-8")).get(NETWORKS_TAG)
+            about = json.loads(path.read_text(encoding="utf-8"))
+            told = about.get(NETWORKS_TAG) if isinstance(about, dict) else None
     except (OSError, ValueError, rasterio.RasterioIOError):
         return set()  # a broken map does not keep its picture from a report
-    return set(told.split(",")) if told else set()
+    return set(str(told).split(",")) if told else set()
 
 
 def _read_text(run: RunFolder, path: Path) -> str | None:

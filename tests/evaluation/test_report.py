@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 from html.parser import HTMLParser
@@ -6,6 +7,7 @@ import pytest
 from fake_run import write_fake_run
 
 from arcticdl import evaluation
+from arcticdl.evaluation.run_folder import NETWORKS_TAG, read_run
 
 
 class Page(HTMLParser):
@@ -207,3 +209,24 @@ def test_every_cell_of_a_table_says_on_a_phone_what_it_is(run):
     for table in stacked:
         body = table.split("<tbody>")[1]
         assert body.count("<td") == body.count("<td data-label=") > 0
+
+
+def test_maps_are_shown_whose_networks_are_still_in_the_run(copy):
+    (copy / "maps").mkdir()
+    for name in ("fold", "joined", "replaced", "listed"):
+        shutil.copy(copy / "map.png", copy / "maps" / f"{name}.png")
+    (copy / "fold0/model.keras").write_bytes(b"a fold's")
+    (copy / "ensemble.keras").write_bytes(b"of both folds")
+    made = {
+        "fold": b"a fold's",
+        "joined": b"of both folds",
+        "replaced": b"of before",
+    }
+    for name, network in made.items():
+        told = {NETWORKS_TAG: hashlib.sha256(network).hexdigest()[:16]}
+        (copy / f"maps/{name}.json").write_text(json.dumps(told))
+    (copy / "maps/listed.json").write_text("[1, 2]")  # a file of the user's own
+    found = read_run(copy)
+    assert [path.stem for path in found.maps] == ["map", "fold", "joined", "listed"]
+    (note,) = (text for text in found.notes if "are not shown" in text)
+    assert "1 of 5 maps, such as maps/replaced.png" in note
