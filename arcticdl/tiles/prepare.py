@@ -156,6 +156,7 @@ def append(
     scenes: Iterable[xr.Dataset],
     *,
     progress: bool = True,
+    recipe: Mapping[str, Any] | None = None,
     num_workers: int | None = None,
     scheduler: str | None = None,
 ) -> TileStore:
@@ -168,6 +169,7 @@ def append(
         path: The store.
         scenes: Scenes with the store's bands, dtype and labels, and new names.
         progress: Show a progress bar on standard error.
+        recipe: As in `prepare`; ``None``: what the store tells stays.
         num_workers: Threads; default one a core, at most 8.
         scheduler: As in `prepare`.
 
@@ -200,6 +202,7 @@ def append(
             if not unfinished.is_begun(notes, plan):
                 unfinished.clear(notes)
             unfinished.begin(notes, plan)
+            about |= {} if recipe is None else {"recipe": dict(recipe)}
             _write_more(store, notes, collection, Work(pool, progress))
         write_reports(path)
         unfinished.clear(notes)

@@ -26,6 +26,7 @@ from arcticdl.errors import (
 from arcticdl.experiment import append, open_prepared, open_scenes, prepare, train
 from arcticdl.experiment.build import _build_policy
 from arcticdl.experiment.data.anchors import find_anchors
+from arcticdl.experiment.data.prepared import check_prepared
 from arcticdl.experiment.data.recipe import differences, recipe_of
 from arcticdl.experiment.data.table import read_table
 from arcticdl.experiment.scenes import open_configured
@@ -655,6 +656,33 @@ def test_scenes_are_appended_by_the_same_configuration():
     data = config.data.model_copy(update={"reader_options": {"sensor": "x"}})
     with pytest.raises(ConfigError, match=r"\['data.reader_options'\] differ"):
         append(config.model_copy(update={"data": data}))
+
+
+def test_a_file_of_labels_may_grow_with_the_scenes_that_are_appended():
+    """Else no scene could be added where one file has the outlines of all."""
+
+    def draw(*areas):
+        table = gpd.GeoDataFrame(geometry=list(areas), crs="EPSG:3413")
+        table.to_file("ice.gpkg")
+
+    near, far = box(0, -1600, 800, 0), box(10000, -800, 11600, 0)
+    draw(near)
+    config = configure({"ice": {"classes": CLASSES, "file": {"path": "ice.gpkg"}}})
+    prepare(config)
+    draw(near, far)
+    store = open_prepared(config)
+    with pytest.raises(StoreError, match=r"content of data\.labels\.ice\.file"):
+        check_prepared(config, store)
+    write("sar/c.tif", ramp(), origin=(10000, 0))
+    store = append(config).store
+    ids = store.manifest["scene_id"].to_numpy()
+    maps = store.read(np.arange(len(store)), ["ice"])["ice"]
+    assert [maps[ids == name].mean() for name in "abc"] == [0.5, 0.5, 0.5]
+    check_prepared(config, open_prepared(config))
+    draw(near)
+    assert append(config).new == ()  # nothing was cut by it
+    with pytest.raises(StoreError, match=r"content of data\.labels\.ice\.file"):
+        check_prepared(config, open_prepared(config))
 
 
 def test_a_condition_in_the_configuration_selects_tiles():

@@ -1,7 +1,8 @@
 """The store of an experiment as an archive: it grows, and keeps its folds."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from arcticdl import tiles
 from arcticdl.config import Experiment
@@ -9,7 +10,7 @@ from arcticdl.errors import ConfigError
 from arcticdl.experiment.check import check_preparation
 from arcticdl.experiment.data.anchors import find_anchors, find_made
 from arcticdl.experiment.data.prepared import open_prepared
-from arcticdl.experiment.data.recipe import differences
+from arcticdl.experiment.data.recipe import LABEL_FILES, differences
 from arcticdl.experiment.data.series import check_series, told_series
 from arcticdl.experiment.scenes import how_prepared, open_configured
 from arcticdl.experiment.split import build_splitter
@@ -40,7 +41,8 @@ def append(config: Experiment) -> Growth:
     """Adds the scenes that the configuration finds and its store does not hold.
 
     Only these are opened, read and measured; what was dropped stays out. After an
-    interruption the same call goes on where it stopped.
+    interruption the same call goes on where it stopped. A file of labels that all
+    scenes share may have grown with them; those that are in keep the labels of before.
 
     Raises:
         FileNotFoundError: There is no store yet, or a file is missing.
@@ -55,7 +57,11 @@ def append(config: Experiment) -> Growth:
             "no folder. Make it first: `arcticdl prepare CONFIG` without --append."
         )
     store = tiles.open_store(path)
-    _check_settings(store, config)
+    asked = how_prepared(config)
+    _check_settings(store, config, asked)
+    # What an earlier checkout wrote tells nothing, and is not told to be of today.
+    told = isinstance(store.about.get("recipe"), Mapping)
+    recipe = asked["recipe"] if told else None
     anchors = find_anchors(config.data) + find_made(config.data)
     held, found = set(store.scenes), {anchor.scene_id for anchor in anchors}
     out = found & set(store.about.get("dropped", ())) - held
@@ -68,9 +74,9 @@ def append(config: Experiment) -> Growth:
             if (series := told_series(config)) is not None:
                 for scene in scenes:
                     check_series([scene], series)
-            store = tiles.append(path, scenes)
-    told = (tuple(sorted(names)) for names in (new, held - found, out))
-    return Growth(store, *told)
+            store = tiles.append(path, scenes, recipe=recipe)
+    names = (tuple(sorted(group)) for group in (new, held - found, out))
+    return Growth(store, *names)
 
 
 def keep_folds(config: Experiment) -> list[tiles.Fold]:
@@ -98,9 +104,11 @@ def _begun(path: Path) -> set[str]:
     return set(plan["scenes"]) if plan else set()
 
 
-def _check_settings(store: tiles.TileStore, config: Experiment) -> None:
+def _check_settings(
+    store: tiles.TileStore, config: Experiment, asked: Mapping[str, Any]
+) -> None:
     """Refuses a configuration that would cut other tiles than the store holds."""
-    about, asked = store.about, how_prepared(config)
+    about = store.about
     plan = about["plan"]
     mine = {
         "tiles.size_px": list(store.tile_size_px),
@@ -124,7 +132,7 @@ def _check_settings(store: tiles.TileStore, config: Experiment) -> None:
     }
     unequal = [key for key in mine if mine[key] != theirs[key]]
     made = differences(asked["recipe"], about.get("recipe"), config.stored_labels)
-    unequal += [key for key, *_ in made]
+    unequal += [key for key, *_ in made if not key.startswith(LABEL_FILES)]
     if unequal:
         raise ConfigError(
             "Scenes are appended with the settings that their store was prepared with. "

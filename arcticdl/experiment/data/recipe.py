@@ -13,6 +13,9 @@ from arcticdl.sources.core.remote import is_remote
 Recipe = Mapping[str, Any]
 
 _CONTENT = "content of "
+LABEL_FILES = f"the {_CONTENT}data.labels."
+"""How `differences` begins the key of a label's file that all scenes share."""
+
 _FILES = ("file", "path")
 _NOT_CUT = {"labels", "scenes", "series", "synthetic"}
 """Keys that say which scenes there are, or how tiles of a finished store are read."""
