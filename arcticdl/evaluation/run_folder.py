@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -241,8 +242,10 @@ def _makers(picture: Path) -> set[str]:
     told = None
     try:
         if (path := picture.with_suffix(".tif")).is_file():
-            with rasterio.open(path) as file:
-                told = file.tags().get(NETWORKS_TAG)
+            with warnings.catch_warnings():  # maps of plain images have no place
+                warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+                with rasterio.open(path) as file:
+                    told = file.tags().get(NETWORKS_TAG)
         elif (path := picture.with_suffix(".nc")).is_file():
             with xr.open_dataset(path, engine="h5netcdf") as maps:
                 told = maps.attrs.get(NETWORKS_TAG)

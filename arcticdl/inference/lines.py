@@ -1,5 +1,6 @@
 """A thin class as the one line it stands for: a calving front, an ice edge."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -375,8 +376,10 @@ def remove_line_maps(target: Path) -> None:
     path = target.with_name(f"{target.stem}_line.tif")
     if not path.is_file():
         return
-    with rasterio.open(path) as file:
-        name, tags = file.descriptions[0] or "", file.tags()
+    with warnings.catch_warnings():  # maps of plain images have no place
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with rasterio.open(path) as file:
+            name, tags = file.descriptions[0] or "", file.tags()
     if name.endswith(" line") and not {"threshold", "confidence"}.isdisjoint(tags):
         path.unlink()
         path.with_suffix(".gpkg").unlink(missing_ok=True)

@@ -376,6 +376,8 @@ def test_times_are_utc_text(tmp_path):
     path = write_tif(tmp_path / "a.tif", np.zeros((1, 2, 2), "uint8"))
     scene = open_scene(path, time="2022-04-13T15:07:59+02:00", sensor="x")
     assert scene.attrs["time"] == "2022-04-13T13:07:59Z"
+    of_exif = open_scene(path, time="2022:04:13 15:07:59")
+    assert of_exif.attrs["time"] == "2022-04-13T15:07:59Z"
     with pytest.raises(SceneError, match="time"):
         open_scene(path, time="yesterday noon")
 

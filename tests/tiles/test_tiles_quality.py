@@ -83,6 +83,37 @@ def test_the_band_of_the_gaps_is_no_faulty_one(tmp_path, make_scene):
     assert not {"constant", "saturated"} & set(found(tiles.assess(store)))
 
 
+def test_blank_tiles_of_a_series_with_gaps_are_no_copies_of_each_other(
+    tmp_path, make_scene
+):
+    from arcticdl.derived import mark_gaps
+    from arcticdl.series import Steps
+
+    scenes = []
+    for place in range(4):
+        for day in (1, 2):
+            scene = make_scene(
+                10 * place + day,
+                size=(16, 32),
+                crs=3413,
+                origin=(place * 1e5, 0.0),
+                scene_id=f"{place}{day}",
+                group=str(place),
+                time=f"2021-03-0{day}T12:00:00Z",
+            )
+            image = np.random.default_rng(10 * place + day).normal(
+                size=scene["image"].shape
+            )
+            image[:, :, :16] = 0  # such as land
+            scene["image"] = scene["image"].copy(data=image.astype("float32"))
+            scenes.append(mark_gaps(scene, [str(b) for b in scene["band"].values]))
+    store = tiles.prepare(scenes, tmp_path / "a.tiles", tile_size_px=16, progress=False)
+    series = tiles.SeriesStore(store, Steps(history=2))
+    group = series.manifest["group"].to_numpy()
+    fold = Fold(np.flatnonzero(group != "2"), np.flatnonzero(group == "2"))
+    assert tiles.audit_folds(series, [fold]).folds[0].num_duplicates == 0
+
+
 def test_saturation_is_found(tmp_path, make_scene):
     scene = make_scene(0)
     scene["image"] = scene["image"].clip(max=112)

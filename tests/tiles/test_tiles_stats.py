@@ -13,7 +13,7 @@ from arcticdl.scene.stats import (
     scene_band_stats,
 )
 from arcticdl.tiles import Normalizer, compute_stats
-from arcticdl.tiles.class_weights import class_weights, one_hot
+from arcticdl.tiles.class_weights import class_weights
 from arcticdl.tiles.statistics import FoldStats
 
 
@@ -303,10 +303,3 @@ def test_class_weights_by_hand():
                 class_weights(*arguments)
     with pytest.raises(ValueError, match="`beta`"):
         class_weights([1], beta=1.0)
-
-
-def test_one_hot_leaves_void_out():
-    hot = one_hot(np.array([0, 2, 255], "uint8"), 3)
-    assert hot.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
-    with pytest.raises(ValueError, match="codes"):
-        one_hot(np.array([3]), 3)

@@ -60,6 +60,7 @@ def score_bundle(
     for part in parts.values():
         part["pictures"] = []  # they went with their folder
     if not overrides:
+        path = path.resolve()  # "." has no name
         name = f"{path.stem}_metrics_{Path(data).stem}.json"
         write_json(path.with_name(name), result)
     return result

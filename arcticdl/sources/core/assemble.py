@@ -108,7 +108,8 @@ def utc_text(time: Any) -> str:
 
     Args:
         time: A datetime, or text that begins with the year: ISO 8601, also with the
-            day of the year (``2021-045``), and with 24:00 for the end of a day.
+            day of the year (``2021-045``), and with 24:00 for the end of a day; or as
+            TIFF and EXIF have it, ``2022:04:13 15:07:59``.
 
     Returns:
         The time, cut to whole seconds.
@@ -133,6 +134,7 @@ def utc_text(time: Any) -> str:
 
 
 _MIDNIGHT = re.compile(r"(?<=[T ])24:?00(:?00(\.0+)?)?")
+_EXIF_DATE = re.compile(r"^(\d{4}):(\d{2}):(\d{2})(?=\s|T|$)")
 _DAY_OF_YEAR = re.compile(r"(\d{4})-?(\d{3})(?!\d|-)")
 
 
@@ -143,7 +145,8 @@ def _stamp(time: Any) -> pd.Timestamp:
         return pd.Timestamp(time)
     if not re.match(r"\s*\d{4}", time):
         raise ValueError(time)  # 03/04/2022 is of March or of April
-    text, whole_days = _MIDNIGHT.subn("00:00:00", time.strip())
+    text = _EXIF_DATE.sub(r"\1-\2-\3", time.strip())
+    text, whole_days = _MIDNIGHT.subn("00:00:00", text)
     if found := _DAY_OF_YEAR.match(text):
         first = pd.Timestamp(int(found[1]), 1, 1) + pd.Timedelta(int(found[2]) - 1, "D")
         if not 1 <= int(found[2]) <= 366 or first.year != int(found[1]):

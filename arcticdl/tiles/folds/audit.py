@@ -23,7 +23,6 @@ from arcticdl.tiles.folds.proximity import (
 )
 from arcticdl.tiles.folds.splits import Fold
 from arcticdl.tiles.quality.finding import Finding
-from arcticdl.tiles.quality.measure import is_measured
 from arcticdl.tiles.quality.twins import count_near
 
 if TYPE_CHECKING:
@@ -247,12 +246,14 @@ def fold_picture(store: "TileStore", folds: Sequence[Fold]) -> str:
 def _audit_fold(
     store: "TileStore", number: int, train: np.ndarray, test: np.ndarray
 ) -> FoldAudit:
+    from arcticdl.tiles.quality.measure import is_measured  # loads GDAL
+
     manifest = store.manifest
     shared = np.intersect1d(train, test)
     only = np.setdiff1d(train, shared)
     keys = manifest["image_key"].to_numpy()
-    num_bands = int(is_measured(store.bands).sum())
-    blank = manifest["constant_bands"].to_numpy() * _times(store) >= num_bands
+    own = getattr(store, "store", store)  # a sequence has the bands of every date
+    blank = manifest["constant_bands"].to_numpy() >= is_measured(own.bands).sum()
     equal = _count_equal(keys[only[~blank[only]]], keys[test])
     together, over = same_view(manifest), [0, 0]
     for pairs in close_blocks(manifest, only, test):
@@ -283,11 +284,6 @@ def _count_equal(mine: np.ndarray, theirs: np.ndarray) -> int:
     sides = (codes[: len(mine)], codes[len(mine) :])
     here, there = (np.bincount(side, minlength=size) for side in sides)
     return int((here * there).sum())
-
-
-def _times(store: "TileStore") -> int:
-    """Dates of a sequence, whose bands are those of every date."""
-    return int(getattr(store, "num_times", 1))
 
 
 def _shared(
