@@ -1,5 +1,6 @@
 """A bundle: packed, checked, refused where it is not what it says, and used."""
 
+import contextlib
 import io
 import json
 import shutil
@@ -204,6 +205,13 @@ def test_it_is_scored_on_labelled_scenes_of_its_user(packed, tmp_path, capsys):
         "simulated_77_000",
         "simulated_77_001",
     }
+
+    # An unpacked one, from within.
+    inside = shutil.copytree(packed, tmp_path / "inside")
+    with contextlib.chdir(inside):
+        assert main(["evaluate", ".", "--data", str(store)]) == 0
+    beside = json.loads((tmp_path / "inside_metrics_mine.json").read_text())
+    assert beside["confusion_matrix"] == told["confusion_matrix"]
 
     # The same numbers, from maps of predict and the label files.
     matrix = np.zeros((6, 6), int)
